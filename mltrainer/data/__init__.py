@@ -1,0 +1,1 @@
+"""Where numbers come from: packaged real history now, guarded providers by key."""

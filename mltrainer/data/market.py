@@ -1,0 +1,131 @@
+"""What researchers call: prices and macro series by name, sealed with their provenance."""
+
+import re
+from collections.abc import Iterable
+from datetime import date
+
+import pandas as pd
+
+from mltrainer.data import sample
+from mltrainer.errors import BadInput, NotEnoughHistory, Unavailable, UnknownName
+from mltrainer.settings import settings
+from mltrainer.trust.provenance import Dataset
+
+Day = str | date | pd.Timestamp | None
+LIVE = "live data is not part of this release; unset POLYGON_API_KEY or set MLTRAINER_MODE=sample"
+
+
+def day(value: Day, what: str) -> pd.Timestamp | None:
+    """Read a calendar day as YYYY-MM-DD, or None; anything else is `BadInput`.
+
+    >>> day("2010-01-04", "start")
+    Timestamp('2010-01-04 00:00:00')
+    """
+    if value is None:
+        return None
+    text = str(value)[:10] if isinstance(value, date) else value
+    if not isinstance(text, str) or not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+        raise BadInput(f"{what} {_shown(value)} is not a day; write it as YYYY-MM-DD")
+    try:
+        return pd.Timestamp(date.fromisoformat(text))
+    except ValueError:
+        raise BadInput(f"{what} {_shown(value)} is not in the calendar") from None
+
+
+def span(start: Day, end: Day) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
+    """Read both ends of a span and check their order."""
+    first, last = day(start, "start"), day(end, "end")
+    if first is not None and last is not None and first > last:
+        raise BadInput(f"start {first.date()} is after end {last.date()}; swap them")
+    return first, last
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _packaged(name: str, table: Iterable[sample.Packaged], kind: str) -> list[sample.Packaged]:
+    table = list(table)
+    found = [entry for entry in table if entry.name == name]
+    if not found:
+        raise UnknownName.of(f"{kind} in mode sample", name, dict.fromkeys(entry.name for entry in table))
+    return found
+
+
+def bars(ticker: str, *, start: Day = None, end: Day = None) -> Dataset:
+    """Daily bars of one ticker, adjusted for splits and dividends.
+
+    Parameters
+    ----------
+    ticker : "MSFT", "SPX" ...; `tickers()` lists what the mode in force holds.
+    start, end : first and last New York session, inclusive; default all there is.
+
+    Returns
+    -------
+    Dataset
+        `.frame` is indexed by session (New York date) with float columns open, high, low, close (dollars, or
+        points of an index) and volume (shares). A close-only source has the one column close. `.provenance`
+        says where every number came from.
+
+    Notes
+    -----
+    Mode sample holds some tickers twice: OHLCV for 2000..2013 and closes for 1990..2022. The OHLCV series is
+    taken unless `start` or `end` lies outside it and the longer series covers the days asked for.
+
+    Raises
+    ------
+    UnknownName
+        No such ticker in the mode in force.
+    NotEnoughHistory
+        No session lies inside the span.
+    """
+    first, last = span(start, end)
+    if settings().data_mode != "sample":
+        raise Unavailable(LIVE)
+    candidates = [entry.load() for entry in _packaged(str(ticker).upper(), sample.BARS, "ticker")]
+    chosen = next((c for c in candidates if _covers(c, first, last)), candidates[0])
+    return _cut(chosen, first, last)
+
+
+def _covers(dataset: Dataset, first: pd.Timestamp | None, last: pd.Timestamp | None) -> bool:
+    # A week's grace: a span may begin or end on a weekend or holiday.
+    index, week = dataset.frame.index, pd.Timedelta(days=7)
+    return (first is None or first >= index[0] - week) and (last is None or last <= index[-1] + week)
+
+
+def _cut(dataset: Dataset, first: pd.Timestamp | None, last: pd.Timestamp | None) -> Dataset:
+    if first is None and last is None:
+        return dataset
+    index = dataset.frame.index
+    low, high = first or index[0], last or index[-1]
+    if not ((index >= low) & (index <= high)).any():
+        held = f"{index[0].date()} to {index[-1].date()}"
+        raise NotEnoughHistory(f"{dataset.name} has no row from {low.date()} to {high.date()}; it covers {held}")
+    return dataset.window(first, last)
+
+
+def macro(series: str, *, start: Day = None, end: Day = None) -> Dataset:
+    """Observations of one macroeconomic series, each with the day from which it may be used.
+
+    Returns
+    -------
+    Dataset
+        `.frame` is indexed by period (the first day an observation describes) with columns value (the unit is
+        in the provenance note) and available (the first day on which a forecast may use it).
+    """
+    first, last = span(start, end)
+    if settings().data_mode != "sample":
+        raise Unavailable(LIVE)
+    return _cut(_packaged(series, sample.MACRO, "macro series")[0].load(), first, last)
+
+
+def tickers() -> list[str]:
+    """Every ticker that mode sample holds."""
+    return list(dict.fromkeys(entry.name for entry in sample.BARS))
+
+
+def context(dataset: Dataset) -> list[Dataset]:
+    """What else was known while `dataset` traded: the S&P 500 (not for itself) and every macro series."""
+    names = [] if dataset.name == "SPX" else ["SPX"]
+    return [*(bars(name) for name in names), *(entry.load() for entry in sample.MACRO)]

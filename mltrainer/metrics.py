@@ -1,0 +1,380 @@
+"""Pure formulas of forecast quality, risk and luck; arrays in, one number out.
+
+Returns are simple returns per session (fractions), losses are positive fractions, and "annual" figures use
+`SESSIONS` sessions a year. A figure that is undefined (no losing day, a constant forecast) is NaN, and
+`UNDEFINED` says why in words.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+from scipy.cluster.hierarchy import fcluster, linkage
+
+Array = NDArray[np.float64]
+SESSIONS = 252
+EULER_GAMMA = 0.5772156649015329
+
+UNDEFINED = {
+    "ic": "the forecast is constant",
+    "ic_t": "the forecast is constant",
+    "hit_rate": "every forecast or outcome is zero",
+    "hit_p": "all forecasts or all outcomes have one sign",
+    "sharpe": "the returns do not vary",
+    "deflated_sharpe": "needs two trials that traded",
+    "sortino": "no losing day",
+    "calmar": "no drawdown",
+    "profit_factor": "no losing day",
+    "win_rate": "no day with a position",
+    "breakeven_bps": "it never trades",
+    "information_ratio": "it never differs from buy-and-hold",
+    "coverage": "too little history to calibrate",
+    "r2": "the outcome does not vary",
+}
+
+
+def _clean(values: ArrayLike) -> Array:
+    array = np.asarray(values, dtype=float)
+    return array[np.isfinite(array)]
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    return float(numerator / denominator) if denominator > 0 else float("nan")
+
+
+# --- forecasts against outcomes -------------------------------------------------------------------------------
+
+
+def mse(y: ArrayLike, forecast: ArrayLike) -> float:
+    """Mean squared error, in squared units of `y`."""
+    return float(np.mean((np.asarray(y) - np.asarray(forecast)) ** 2))
+
+
+def mae(y: ArrayLike, forecast: ArrayLike) -> float:
+    """Mean absolute error, in units of `y`."""
+    return float(np.mean(np.abs(np.asarray(y) - np.asarray(forecast))))
+
+
+def r2(y: ArrayLike, forecast: ArrayLike, baseline: ArrayLike | None = None) -> float:
+    r"""Share of squared error removed relative to a baseline forecast.
+
+    .. math:: R^2 = 1 - \sum (y - \hat y)^2 / \sum (y - b)^2
+
+    Parameters
+    ----------
+    y, forecast : (n,) outcomes and forecasts, same units.
+    baseline : (n,) forecasts to beat; default the mean of `y` (in-sample R²). With the expanding mean known
+        at each time this is the out-of-sample R² of Campbell and Thompson (2008), eq. 1.
+
+    >>> r2([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
+    1.0
+    """
+    y, forecast = np.asarray(y, dtype=float), np.asarray(forecast, dtype=float)
+    b = np.full_like(y, y.mean()) if baseline is None else np.asarray(baseline, dtype=float)
+    total = float(np.sum((y - b) ** 2))
+    return 1.0 - float(np.sum((y - forecast) ** 2)) / total if total > 0 else float("nan")
+
+
+def mape_of_price(y: ArrayLike, forecast: ArrayLike) -> float:
+    """Mean absolute percentage error of the exit price implied by a return forecast, as a fraction.
+
+    Percentage errors of returns explode near zero; on the price level they do not:
+    ``|(1 + forecast) / (1 + y) - 1|``.
+    """
+    y, forecast = np.asarray(y, dtype=float), np.asarray(forecast, dtype=float)
+    return float(np.mean(np.abs((1 + forecast) / (1 + y) - 1)))
+
+
+def newey_west_t(x: ArrayLike, lags: int) -> float:
+    r"""T statistic of the mean of `x`, robust to autocorrelation up to `lags` (Bartlett kernel).
+
+    .. math:: \hat\sigma^2 = \gamma_0 + 2 \sum_{l=1}^{L} (1 - l/(L+1)) \gamma_l,\quad
+              t = \bar x / \sqrt{\hat\sigma^2 / n}
+
+    References
+    ----------
+    Newey and West (1987), Econometrica 55, 703-708.
+    """
+    x = np.asarray(x, dtype=float)
+    d, n = x - x.mean(), len(x)
+    variance = d @ d / n
+    for lag in range(1, min(lags, n - 1) + 1):
+        variance += 2 * (1 - lag / (lags + 1)) * (d[lag:] @ d[:-lag]) / n
+    return float(x.mean() / np.sqrt(variance / n)) if variance > 0 else float("nan")
+
+
+def information_coefficient(y: ArrayLike, forecast: ArrayLike, *, lags: int) -> tuple[float, float]:
+    """Spearman rank correlation of forecast and outcome, and its HAC t statistic.
+
+    Parameters
+    ----------
+    y, forecast : (n,) outcomes and forecasts.
+    lags : how many rows an outcome overlaps with the next ones (horizon); the bandwidth is twice that, since a
+        bandwidth equal to the overlap still over-rejects (Hodrick 1992).
+
+    Returns
+    -------
+    (ic, t): both NaN when the forecast is constant.
+    """
+    a, b = stats.rankdata(y), stats.rankdata(forecast)
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan"), float("nan")
+    product = (a - a.mean()) / a.std() * (b - b.mean()) / b.std()
+    return float(product.mean()), newey_west_t(product, 2 * lags)
+
+
+def hit_rate(y: ArrayLike, forecast: ArrayLike) -> float:
+    """Share of rows whose forecast has the outcome's sign; zeros on either side do not count.
+
+    >>> hit_rate([0.01, -0.02, 0.03, 0.0], [0.5, 0.5, 0.5, 0.5])
+    0.6666666666666666
+    """
+    agree = np.sign(np.asarray(y, dtype=float)) * np.sign(np.asarray(forecast, dtype=float))
+    agree = agree[agree != 0]
+    return float(np.mean(agree > 0)) if len(agree) else float("nan")
+
+
+def timing_p_value(y: ArrayLike, forecast: ArrayLike) -> float:
+    """One-sided p value of the Pesaran-Timmermann test that forecast and outcome signs are independent.
+
+    Rows must not overlap (take every horizon-th row). NaN when one side has a single sign.
+
+    References
+    ----------
+    Pesaran and Timmermann (1992), Journal of Business & Economic Statistics 10, 461-465, eq. 6.
+    """
+    up, said = np.asarray(y) > 0, np.asarray(forecast) > 0
+    n, p, q = len(up), float(np.mean(up)), float(np.mean(said))
+    if n < 8 or p in (0.0, 1.0) or q in (0.0, 1.0):
+        return float("nan")
+    hits, expected = float(np.mean(up == said)), p * q + (1 - p) * (1 - q)
+    v_hits = expected * (1 - expected) / n
+    v_expected = ((2 * p - 1) ** 2 * q * (1 - q) + (2 * q - 1) ** 2 * p * (1 - p)) / n
+    v_expected += 4 * p * q * (1 - p) * (1 - q) / n**2
+    spread = v_hits - v_expected
+    return float(stats.norm.sf((hits - expected) / np.sqrt(spread))) if spread > 0 else float("nan")
+
+
+def pinball(y: ArrayLike, quantile_forecast: ArrayLike, *, q: float) -> float:
+    """Mean pinball (quantile) loss at level `q` in (0, 1), in units of `y`; Koenker and Bassett (1978)."""
+    error = np.asarray(y, dtype=float) - np.asarray(quantile_forecast, dtype=float)
+    return float(np.mean(np.maximum(q * error, (q - 1) * error)))
+
+
+def coverage(y: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> float:
+    """Share of outcomes inside their interval; rows without an interval (NaN) do not count."""
+    y, lower, upper = (np.asarray(a, dtype=float) for a in (y, lower, upper))
+    known = np.isfinite(lower) & np.isfinite(upper)
+    return float(np.mean((lower <= y)[known] & (y <= upper)[known])) if known.any() else float("nan")
+
+
+# --- returns of a strategy ------------------------------------------------------------------------------------
+
+
+def sharpe(returns: ArrayLike, *, periods: int = SESSIONS) -> float:
+    r"""Annual Sharpe ratio of simple returns per session; pass ``periods=1`` for the ratio per session.
+
+    .. math:: \mathrm{SR} = \sqrt{N}\; \bar r / s_r
+
+    Parameters
+    ----------
+    returns : (n,) simple returns, in excess of the risk-free rate if there is one; NaN are dropped.
+
+    References
+    ----------
+    Sharpe (1994), Journal of Portfolio Management 21, 49-58.
+    """
+    r = _clean(returns)
+    if len(r) < 2 or np.ptp(r) == 0:
+        return float("nan")
+    return float(np.sqrt(periods) * r.mean() / r.std(ddof=1))
+
+
+def sharpe_deviation(returns: ArrayLike, *, periods: int = SESSIONS) -> float:
+    r"""Standard error of the annual Sharpe ratio under skewed, fat-tailed returns.
+
+    .. math:: \sqrt{\left(1 - \gamma_3 \mathrm{SR} + \tfrac{\gamma_4 - 1}{4} \mathrm{SR}^2\right) / (n - 1)}
+
+    with the per-session SR, skewness and (non-excess) kurtosis; scaled by :math:`\sqrt{N}`.
+
+    References
+    ----------
+    Mertens (2002); Bailey and López de Prado (2012), Journal of Risk 15(2), eq. 8.
+    """
+    r = _clean(returns)
+    sr = sharpe(r, periods=1)
+    if not np.isfinite(sr):
+        return float("nan")
+    g3, g4 = float(stats.skew(r)), float(stats.kurtosis(r, fisher=False))
+    return float(np.sqrt(periods * max(1 - g3 * sr + (g4 - 1) / 4 * sr**2, 0.0) / (len(r) - 1)))
+
+
+def probabilistic_sharpe(returns: ArrayLike, *, benchmark: float = 0.0) -> float:
+    """Probability that the true Sharpe ratio exceeds `benchmark` (annual); Bailey and López de Prado (2012)."""
+    sr, deviation = sharpe(returns), sharpe_deviation(returns)
+    return float(stats.norm.cdf((sr - benchmark) / deviation)) if deviation > 0 else float("nan")
+
+
+def luck_threshold(trial_sharpes: ArrayLike, n_trials: float | None = None) -> float:
+    r"""Best annual Sharpe ratio to expect from luck alone among `n_trials` skill-less trials.
+
+    .. math:: \mathrm{SR}_0 = s\left[(1-\gamma) z(1 - 1/N) + \gamma z(1 - 1/(N e))\right]
+
+    with s the standard deviation of the trials' Sharpe ratios and γ the Euler-Mascheroni constant.
+
+    Parameters
+    ----------
+    trial_sharpes : (k,) annual Sharpe ratios of every trial made; NaN are dropped.
+    n_trials : how many independent trials they amount to; default their count.
+
+    References
+    ----------
+    Bailey and López de Prado (2014), Journal of Portfolio Management 40(5), 94-107, eq. 1.
+    """
+    s = _clean(trial_sharpes)
+    n = float(len(s) if n_trials is None else n_trials)
+    if len(s) < 2 or n < 2:
+        return float("nan")
+    z = stats.norm.ppf
+    return float(s.std(ddof=1) * ((1 - EULER_GAMMA) * z(1 - 1 / n) + EULER_GAMMA * z(1 - 1 / (n * np.e))))
+
+
+def effective_trials(trial_returns: ArrayLike, *, alike: float = 0.8) -> int:
+    """How many independent trials correlated ones amount to: clusters of trials whose returns move together.
+
+    Average-linkage clustering on the distance 1 - correlation, cut where the average correlation falls to
+    `alike`. The threshold is high on purpose: trials that share only a common factor still differ by luck, and
+    the spread of their Sharpe ratios in `luck_threshold` has already lost that factor.
+
+    Parameters
+    ----------
+    trial_returns : (n_sessions, k) net returns of k trials over the same sessions, no NaN. A trial that never
+        varies counts as no trial.
+
+    References
+    ----------
+    López de Prado and Lewis (2019), Quantitative Finance 19(9), 1555-1565 (the idea; they cluster by silhouette).
+
+    >>> effective_trials([[1, 1, 1], [1, 1, -1], [-1, -1, 1], [-1, -1, -1]])
+    2
+    """
+    R = np.asarray(trial_returns, dtype=float)
+    R = R[:, R.std(axis=0) > 0]
+    if R.shape[1] < 2:
+        return int(R.shape[1])
+    distance = np.clip(1 - np.corrcoef(R, rowvar=False), 0, 2)
+    pairs = distance[np.triu_indices(R.shape[1], 1)]
+    return int(fcluster(linkage(pairs, "average"), 1 - alike, "distance").max())
+
+
+def wealth(returns: ArrayLike) -> Array:
+    """Wealth after each session from 1 invested before the first: the running product of 1 + r."""
+    return np.asarray(np.cumprod(1 + np.asarray(returns, dtype=float)))
+
+
+def max_drawdown(returns: ArrayLike) -> float:
+    """Largest loss from a peak, as a positive fraction of the peak (the starting 1 counts as a peak).
+
+    >>> round(max_drawdown([0.1, -0.5, 0.2]), 3)
+    0.5
+    """
+    w = np.concatenate([[1.0], wealth(_clean(returns))])
+    return float(np.max(1 - w / np.maximum.accumulate(w)))
+
+
+def annual_return(returns: ArrayLike) -> float:
+    """Compound growth per year of `SESSIONS` sessions, as a fraction; -1 when the wealth is gone."""
+    r = _clean(returns)
+    final = float(np.prod(1 + r)) if len(r) else float("nan")
+    return float(final ** (SESSIONS / len(r)) - 1) if final > 0 else (-1.0 if len(r) else float("nan"))
+
+
+def sortino(returns: ArrayLike) -> float:
+    """Annual mean over downside deviation (root mean square of the losses, target 0); Sortino and Price (1994)."""
+    r = _clean(returns)
+    downside = float(np.sqrt(np.mean(np.minimum(r, 0) ** 2))) if len(r) else 0.0
+    return _ratio(float(np.sqrt(SESSIONS)) * float(r.mean()) if len(r) else 0.0, downside)
+
+
+def calmar(returns: ArrayLike) -> float:
+    """Annual return over maximum drawdown; Young (1991)."""
+    return _ratio(annual_return(returns), max_drawdown(returns))
+
+
+def value_at_risk(returns: ArrayLike, *, alpha: float = 0.05) -> float:
+    r"""Historical value at risk per session, as a positive fraction of wealth.
+
+    .. math:: \mathrm{VaR}_\alpha = -q_\alpha(r)
+
+    Parameters
+    ----------
+    returns : (n,) simple returns per session; NaN are dropped.
+    alpha : tail probability in (0, 1); the quantile is the lower of the two order statistics around it.
+
+    References
+    ----------
+    Jorion (2006), *Value at Risk*, ch. 5.
+
+    >>> value_at_risk([-0.04, 0.01, 0.02, 0.00], alpha=0.25)
+    0.04
+    """
+    r = _clean(returns)
+    return float(-np.quantile(r, alpha, method="lower")) if len(r) else float("nan")
+
+
+def expected_shortfall(returns: ArrayLike, *, alpha: float = 0.05) -> float:
+    """Mean loss in the sessions at or beyond the value at risk, as a positive fraction; Acerbi and Tasche (2002)."""
+    r = _clean(returns)
+    return float(-np.mean(r[r <= -value_at_risk(r, alpha=alpha)])) if len(r) else float("nan")
+
+
+def profit_factor(returns: ArrayLike) -> float:
+    """Sum of gains over sum of losses; NaN without a losing day."""
+    r = _clean(returns)
+    return _ratio(float(r[r > 0].sum()), float(-r[r < 0].sum()))
+
+
+def win_rate(returns: ArrayLike) -> float:
+    """Share of sessions with a gain among those with a gain or a loss."""
+    r = _clean(returns)
+    return _ratio(float(np.sum(r > 0)), float(np.sum(r != 0)))
+
+
+def backtest_overfitting(trial_returns: ArrayLike, *, blocks: int = 10) -> float:
+    """Probability that the best trial in one half of the time is below the median in the other half (PBO).
+
+    Combinatorially symmetric cross-validation: the sessions are cut into `blocks`, every half of the blocks
+    chooses the trial with the best Sharpe ratio, and the other half ranks it.
+
+    Parameters
+    ----------
+    trial_returns : (n_sessions, k >= 2) net returns over the same sessions.
+    blocks : even number; 10 gives 252 splits.
+
+    References
+    ----------
+    Bailey, Borwein, López de Prado and Zhu (2017), Journal of Computational Finance 20(4), 39-69.
+    """
+    R = np.asarray(trial_returns, dtype=float)
+    R = R[:, R.std(axis=0) > 0]
+    if R.shape[1] < 2 or len(R) < 4 * blocks:
+        return float("nan")
+    parts = np.array_split(np.arange(len(R)), blocks)
+    n = np.array([len(p) for p in parts])
+    total = np.array([R[p].sum(axis=0) for p in parts])
+    square = np.array([(R[p] ** 2).sum(axis=0) for p in parts])
+
+    def ratio(chosen: Sequence[int]) -> Array:
+        c = list(chosen)
+        mean = total[c].sum(axis=0) / n[c].sum()
+        return np.asarray(mean / np.sqrt(np.maximum(square[c].sum(axis=0) / n[c].sum() - mean**2, 1e-300)))
+
+    below = 0
+    halves = list(combinations(range(blocks), blocks // 2))
+    for half in halves:
+        best = int(np.argmax(ratio(half)))
+        rest = ratio([b for b in range(blocks) if b not in half])
+        below += bool(np.mean(rest <= rest[best]) <= 0.5)
+    return below / len(halves)

@@ -1,0 +1,56 @@
+"""One table of knobs, read from the environment or a `.env` file; secrets live nowhere else."""
+
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_data_path
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from mltrainer.errors import BadInput
+
+Mode = Literal["live", "sample", "replay"]
+
+
+class Settings(BaseSettings):
+    """Every setting, its environment variable (MLTRAINER_ and the field's name) and its default."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MLTRAINER_", env_file=".env", extra="ignore", populate_by_name=True, frozen=True
+    )
+
+    polygon_api_key: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("POLYGON_API_KEY", "MASSIVE_API_KEY"),
+        description="key for Polygon (Massive); its presence selects mode live",
+    )
+    fred_api_key: SecretStr | None = Field(None, validation_alias="FRED_API_KEY", description="key for FRED")
+    mode: Literal["auto", "live", "sample", "replay"] = Field("auto", description="auto: live with keys, else sample")
+    home: Path = Field(
+        default_factory=lambda: user_data_path("mltrainer"),
+        description="state: audit trail, registry, trials, results; default the platform's user data folder",
+    )
+    database_url: str | None = Field(None, description="SQLAlchemy URL; default SQLite in MLTRAINER_HOME")
+    dask: str | None = Field(None, description="address of a Dask scheduler; default local processes")
+    task_seconds: float = Field(
+        300.0, gt=0, description="wall-clock budget of one model on one ticker; the worker is ended"
+    )
+    task_megabytes: float = Field(2000.0, gt=0, description="memory budget of one worker; the worker is ended")
+
+    @property
+    def data_mode(self) -> Mode:
+        """The mode in force: `auto` means live when a Polygon key is present, else sample."""
+        if self.mode != "auto":
+            return self.mode
+        return "live" if self.polygon_api_key else "sample"
+
+
+def settings() -> Settings:
+    """Read the settings now, so that a changed environment is a changed setting."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        variable = name if name.isupper() else f"MLTRAINER_{name.upper()}"
+        raise BadInput(f"setting {variable}: {first['msg'].lower()}; correct it in the environment or .env") from None
