@@ -1,1 +1,60 @@
-"""mlTrainer."""
+"""mlTrainer: which of 123 named models say anything true about tomorrow's price?
+
+>>> import mltrainer as mt
+>>> data = mt.matrix("MSFT")                               # doctest: +SKIP
+>>> mt.evaluate("RidgeRegression", data)                   # doctest: +SKIP
+
+Everything below is imported on first use, so `import mltrainer` costs nothing.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mltrainer import errors as errors
+    from mltrainer.data.market import bars as bars
+    from mltrainer.data.market import macro as macro
+    from mltrainer.data.market import tickers as tickers
+    from mltrainer.data.quality import quality as quality
+    from mltrainer.evaluation.study import evaluate as evaluate
+    from mltrainer.evaluation.study import leaderboard as leaderboard
+    from mltrainer.evaluation.study import matrix as matrix
+    from mltrainer.evaluation.study import model as model
+    from mltrainer.models.catalog import specs as catalog  # noqa: F401 - the other names are re-exported as themselves
+    from mltrainer.reports import report as report
+    from mltrainer.reports import runs as runs
+    from mltrainer.trust import audit as audit
+
+__version__ = version("mltrainer")
+
+# Public name -> where it lives (a room alone stands for itself). A test holds these rows to the docs.
+PUBLIC = {
+    "audit": "mltrainer.trust.audit",
+    "bars": "mltrainer.data.market:bars",
+    "catalog": "mltrainer.models.catalog:specs",
+    "errors": "mltrainer.errors",
+    "evaluate": "mltrainer.evaluation.study:evaluate",
+    "leaderboard": "mltrainer.evaluation.study:leaderboard",
+    "macro": "mltrainer.data.market:macro",
+    "matrix": "mltrainer.evaluation.study:matrix",
+    "model": "mltrainer.evaluation.study:model",
+    "quality": "mltrainer.data.quality:quality",
+    "report": "mltrainer.reports:report",
+    "runs": "mltrainer.reports:runs",
+    "tickers": "mltrainer.data.market:tickers",
+}
+__all__ = sorted(PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in PUBLIC:
+        raise AttributeError(f"module 'mltrainer' has no attribute {name!r}; it offers {', '.join(__all__)}")
+    room, _, attribute = PUBLIC[name].partition(":")
+    value = import_module(room)
+    globals()[name] = value = getattr(value, attribute) if attribute else value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

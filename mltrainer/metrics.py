@@ -217,28 +217,40 @@ def probabilistic_sharpe(returns: ArrayLike, *, benchmark: float = 0.0) -> float
     return float(stats.norm.cdf((sr - benchmark) / deviation)) if deviation > 0 else float("nan")
 
 
-def luck_threshold(trial_sharpes: ArrayLike, n_trials: float | None = None) -> float:
+def luck_threshold(spread: float, n_trials: float) -> float:
     r"""Best annual Sharpe ratio to expect from luck alone among `n_trials` skill-less trials.
 
     .. math:: \mathrm{SR}_0 = s\left[(1-\gamma) z(1 - 1/N) + \gamma z(1 - 1/(N e))\right]
 
-    with s the standard deviation of the trials' Sharpe ratios and γ the Euler-Mascheroni constant.
+    with γ the Euler-Mascheroni constant; NaN for fewer than two trials.
 
     Parameters
     ----------
-    trial_sharpes : (k,) annual Sharpe ratios of every trial made; NaN are dropped.
-    n_trials : how many independent trials they amount to; default their count.
+    spread : s, the standard deviation of the annual Sharpe ratios of skill-less trials.
+    n_trials : N, how many independent trials there were.
 
     References
     ----------
     Bailey and López de Prado (2014), Journal of Portfolio Management 40(5), 94-107, eq. 1.
+
+    >>> round(luck_threshold(1.0, 105), 2)  # of 105 models without skill, over one year
+    2.54
     """
-    s = _clean(trial_sharpes)
-    n = float(len(s) if n_trials is None else n_trials)
-    if len(s) < 2 or n < 2:
+    if n_trials < 2:
         return float("nan")
-    z = stats.norm.ppf
-    return float(s.std(ddof=1) * ((1 - EULER_GAMMA) * z(1 - 1 / n) + EULER_GAMMA * z(1 - 1 / (n * np.e))))
+    z, n = stats.norm.ppf, n_trials
+    return float(spread * ((1 - EULER_GAMMA) * z(1 - 1 / n) + EULER_GAMMA * z(1 - 1 / (n * np.e))))
+
+
+def chance_of_best(best: float, spread: float, n_trials: float) -> float:
+    r"""Probability that the best of `n_trials` skill-less trials reaches an annual Sharpe ratio of `best`.
+
+    .. math:: 1 - \Phi(\mathrm{SR} / s)^N
+
+    >>> round(chance_of_best(1.0, 0.5, 20), 3)
+    0.369
+    """
+    return float(1 - stats.norm.cdf(best / spread) ** n_trials) if spread > 0 else float("nan")
 
 
 def effective_trials(trial_returns: ArrayLike, *, alike: float = 0.8) -> int:

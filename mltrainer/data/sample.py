@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -23,9 +24,9 @@ Parser = Callable[[bytes], pd.DataFrame]
 # --- parsers: bytes of one packaged file -> one frame ---------------------------------------------------------
 
 
-def _table(body: bytes, **options: object) -> pd.DataFrame:
-    packed = "gzip" if body[:2] == b"\x1f\x8b" else None
-    return pd.read_csv(io.BytesIO(body), compression=packed, **options)  # type: ignore[call-overload, no-any-return]
+def _table(body: bytes) -> pd.DataFrame:
+    packed: Literal["gzip"] | None = "gzip" if body[:2] == b"\x1f\x8b" else None
+    return pd.read_csv(io.BytesIO(body), compression=packed, na_values=".")  # FRED writes a missing value as "."
 
 
 def _sessions(dates: "pd.Series[str]") -> pd.DatetimeIndex:
@@ -121,7 +122,7 @@ INDEX = "daily index OHLCV, origin not stated by the package"
 QUARTERLY = "FRED as of 2009-12 (final vintage), usable one quarter after the quarter ended; unemployment from BLS"
 FINAL = "from FRED as packaged (final vintage, not point-in-time), usable"
 
-STOCKS = "AAPL AMD BAC BBY CVX GE HD JNJ JPM KO LLY MRK MSFT PEP PFE PG RRC UNH WMT XOM".split()
+STOCKS = tuple("AAPL AMD BAC BBY CVX GE HD JNJ JPM KO LLY MRK MSFT PEP PFE PG RRC UNH WMT XOM".split())
 CLOSE_FILE = "data/sp500_dataset.csv.gz"
 
 BARS: tuple[Packaged, ...] = (

@@ -1,0 +1,270 @@
+"""Dashboards: the pages stakeholders open. Each notebook in notebooks/dashboards calls one function here.
+
+They only read what runs have stored. Whatever comes from a name, an address or an error is escaped before it is shown,
+and a callback that breaks shows an incident number, never a traceback: the rest is in `logs/incidents.log`.
+"""
+
+import json
+import logging
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, wraps
+from html import escape
+from pathlib import Path
+from typing import Any, ParamSpec
+from urllib.parse import parse_qsl, urlencode
+
+import ipywidgets as widgets
+import numpy as np
+import pandas as pd
+from websockets.sync.client import connect
+
+from mltrainer import metrics, reports, views
+from mltrainer.errors import UnknownName
+from mltrainer.models import catalog
+from mltrainer.settings import settings
+
+P = ParamSpec("P")
+ALL = "all"
+
+
+def models_page(out: str | Path | None = None) -> widgets.Widget:
+    """Show one model of one run on one ticker: verdict, figures, equity, forecasts and card.
+
+    Parameters
+    ----------
+    out : the folder of runs; default the one `mltrainer serve` or `mltrainer lab` was started for, else `reports`.
+    """
+    return _models_page(Path(out or os.environ.get("MLTRAINER_OUT", "reports")))
+
+
+def guarded(action: Callable[P, widgets.Widget | None]) -> Callable[P, widgets.Widget | None]:
+    """Let nothing but an incident number reach the page when `action` breaks.
+
+    The number is shown by the `fail` method of the page that `action` belongs to; a function returns it as its widget.
+    """
+
+    @wraps(action)
+    def safe(*args: P.args, **kwargs: P.kwargs) -> widgets.Widget | None:
+        try:
+            return action(*args, **kwargs)
+        except Exception:
+            incident = secrets.token_hex(4)
+            _incidents().exception("incident %s in %s", incident, action.__qualname__)
+            said = f'<p class="card refused" role="alert">Something went wrong ({incident}).</p>'
+            if args and isinstance(args[0], ModelsPage):
+                args[0].fail(said)
+            return widgets.HTML(said)
+
+    return safe
+
+
+@cache
+def _incidents() -> logging.Logger:
+    """A log that ends in a file of the state folder: what a kernel writes to stderr is sent to the browser."""
+    folder = settings().home / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(folder / "incidents.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log = logging.getLogger("mltrainer.incidents")
+    log.addHandler(handler)
+    log.propagate = False
+    return log
+
+
+@guarded
+def _models_page(out: Path) -> widgets.Widget:
+    asked = _asked()
+    runs = reports.runs(out)
+    if not runs:
+        return widgets.HTML(
+            '<p class="lede">There is no run to show yet.</p><p>Run <code>make report</code> first (or '
+            "<code>mltrainer report</code>), then reload this page.</p>"
+        )
+    return ModelsPage(runs, asked)
+
+
+def _asked() -> dict[str, str]:
+    """The visitor's query; untrusted: it is only ever compared with what is on offer.
+
+    A preheated kernel is started before its visitor comes. It waits here for the server to tell it who came, so that
+    the slow imports are done by then, and the runs are read fresh.
+    """
+    query = os.environ.get("QUERY_STRING", "")
+    if os.environ.get("VOILA_PREHEAT") == "True":
+        port, kernel = os.environ["VOILA_APP_PORT"], os.environ["VOILA_KERNEL_ID"]
+        with connect(f"ws://127.0.0.1:{port}/voila/query/{kernel}") as server:
+            query = json.loads(server.recv())["QUERY_STRING"]
+    return dict(parse_qsl(query, max_num_fields=20))
+
+
+class ModelsPage(widgets.VBox):
+    """The models page; the four controls narrow each other from left to right."""
+
+    def __init__(self, runs: Sequence[reports.Run], asked: Mapping[str, str]) -> None:
+        self.runs = {run.id: run for run in runs}
+        self.controls = {name: widgets.Dropdown(description=name) for name in ("Run", "Family", "Model", "Ticker")}
+        self.banner, self.finding, self.card, self.foot = (widgets.HTML() for _ in range(4))
+        self.equity, self.forecasts = widgets.Output(), widgets.Output()
+        for picture in (self.equity, self.forecasts):
+            picture.add_class("picture")
+        bar = widgets.Box(list(self.controls.values()))
+        bar.add_class("controls")
+        super().__init__([self.banner, bar, self.finding, self.equity, self.forecasts, self.card, self.foot])
+        self.settling = False
+        for control in self.controls.values():
+            control.observe(self.choose, "value")
+        self.choose(asked=asked)
+
+    @guarded
+    def choose(self, change: object = None, *, asked: Mapping[str, str] | None = None) -> None:
+        """Settle the controls after one of them moved, then show what they point at."""
+        if self.settling:
+            return
+        self.settling = True
+        try:
+            self._settle(asked or {name.lower(): control.value for name, control in self.controls.items()})
+        finally:
+            self.settling = False
+        self._show()
+
+    def fail(self, said: str) -> None:
+        """Show the incident and nothing else, so that no old result is taken for the one asked for."""
+        self.finding.value, self.card.value, self.foot.value = said, "", ""
+        self.equity.outputs = self.forecasts.outputs = ()
+
+    def _settle(self, wanted: Mapping[str, str]) -> None:
+        """Offer in each control what the ones before it leave, and keep what was wanted where it is on offer."""
+        self._offer("Run", [(run.title, run.id) for run in self.runs.values()], wanted)
+        rows = self.run.rows
+        families = [f for f in self.run.families if f in set(rows["family"])]
+        self._offer("Family", [("All families", ALL), *((_family_title(f), f) for f in families)], wanted)
+        family = self.controls["Family"].value
+        rows = rows if family == ALL else rows[rows["family"] == family]
+        # Rows come best first, so the model shown first is the best, while a name is found by the alphabet.
+        names = rows["name"].drop_duplicates()
+        best = names.iloc[0] if len(names) else ""
+        self._offer("Model", [(name, name) for name in sorted(names, key=str.lower)], {"model": best} | dict(wanted), best)
+        tickers = rows.loc[rows["name"] == self.controls["Model"].value, "ticker"].drop_duplicates()
+        self._offer("Ticker", [(ticker, ticker) for ticker in tickers], wanted)
+
+    def _offer(self, name: str, options: list[tuple[str, str]], wanted: Mapping[str, str], first: str = "") -> None:
+        control, values = self.controls[name], [value for _, value in options]
+        if list(control.options) != options:
+            control.options = options
+        choice = wanted.get(name.lower())
+        control.value = choice if choice in values else first or values[0]
+
+    @property
+    def run(self) -> reports.Run:
+        """The run that is chosen."""
+        return self.runs[self.controls["Run"].value]
+
+    def _show(self) -> None:
+        run, name, ticker = self.run, self.controls["Model"].value, self.controls["Ticker"].value
+        same = run.rows[run.rows["ticker"] == ticker]
+        row = same[same["name"] == name].iloc[0]
+        self.banner.value = views.banner(run.mode, run.as_of)
+        self.card.value = _card(name)
+        self.foot.value = _foot(run, {n.lower(): c.value for n, c in self.controls.items()})
+        if row["status"] != "ok":
+            self.finding.value = _unfinished(row)
+            self.equity.outputs = self.forecasts.outputs = ()
+            return
+        evaluation = run.evaluation(name, ticker)
+        self.finding.value = _finding(row, same, metrics.sharpe(evaluation.forecasts["benchmark"]))
+        self.equity.outputs = _picture(views.equity(evaluation))
+        self.forecasts.outputs = _picture(views.forecasts(evaluation))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One number of the page: its column, how it is written, and what it means."""
+
+    title: str
+    column: str
+    form: str
+    note: str
+
+
+SHOWN = (
+    Shown("Deflated Sharpe", "deflated_sharpe", "{:.0%}", "chance that it is more than the luck of the search"),
+    Shown("Sharpe, net of costs", "sharpe", "{:.2f}", "95 % interval {sharpe_low:.2f} to {sharpe_high:.2f}"),
+    Shown("Buy-and-hold Sharpe", "held", "{:.2f}", "over the same days"),
+    Shown("Rank on {ticker}", "rank", "{:.0f}", "of {ranked} models, by deflated Sharpe"),
+    Shown("Out-of-sample R²", "r2_oos", "{:.2%}", "against the mean so far; above 0 is better"),
+    Shown("Information coefficient", "ic", "{:.3f}", "HAC t {ic_t:.2f}; above 2 would be evidence"),
+    Shown("Worst drawdown", "max_drawdown", "{:.1%}", "of wealth, net of costs"),
+    Shown("Break-even cost", "breakeven_bps", "{:.3g} bps", "per unit traded, at which nothing is left"),
+)
+
+
+def _finding(row: pd.Series, same: pd.DataFrame, held: float) -> str:
+    """The sentence that answers the page's question, and the numbers behind it."""
+    ranked = same[(same["status"] == "ok") & same["deflated_sharpe"].notna()]
+    rank = (ranked["deflated_sharpe"] > row["deflated_sharpe"]).sum() + 1 if len(ranked) else np.nan
+    if not np.isfinite(row["deflated_sharpe"]):
+        rank = np.nan
+    known = row.to_dict() | {"held": held, "rank": rank, "ranked": len(ranked)}
+    verdict = str(row["verdict"])
+    pill = f'<span class="pill {_colour(verdict)}">{escape(verdict)}</span>'
+    more = "more" if row["sharpe"] > held else "less"
+    said = f"Net of costs, {escape(row['name'])} earned {more} for its risk on {escape(row['ticker'])} than holding the share."
+    figures = "".join(_figure(shown, known) for shown in SHOWN)
+    return f'<p class="lede">{said} {pill}</p><div class="figures">{figures}</div>'
+
+
+def _figure(shown: Shown, known: Mapping[str, Any]) -> str:
+    value = float(known[shown.column])
+    text = shown.form.format(value).replace("-", "\N{MINUS SIGN}") if np.isfinite(value) else "undefined"
+    note = shown.note.format_map(known) if np.isfinite(value) else "too little to tell"
+    parts = (("name", shown.title.format_map(known)), ("value", text), ("note", note.replace("-", "\N{MINUS SIGN}")))
+    return f"<div>{''.join(f'<span class={name!r}>{escape(str(part))}</span>' for name, part in parts)}</div>"
+
+
+def _unfinished(row: pd.Series) -> str:
+    """Why there is nothing to see; the reason stays on the page, since that is the result."""
+    said = f"{escape(row['name'])} has no result on {escape(row['ticker'])}."
+    reason = row.get("reason")
+    why = f"<p>{escape(reason)}</p>" if isinstance(reason, str) and reason else ""
+    return f'<p class="lede">{said} <span class="pill refused">{escape(row["status"])}</span></p>{why}'
+
+
+def _colour(verdict: str) -> str:
+    if verdict.startswith("suspected"):
+        return "warning"
+    return "evidence" if verdict == "evidence of skill" else "none"
+
+
+def _card(name: str) -> str:
+    """The model's card, folded; a model that has left the catalog since has none."""
+    try:
+        card = views.card(catalog.spec(name))
+    except UnknownName:
+        card = "<p>This model is no longer in the catalog.</p>"
+    return f"<details><summary>What {escape(name)} is</summary>{card}</details>"
+
+
+def _foot(run: reports.Run, state: Mapping[str, str]) -> str:
+    head = escape(str(run.manifest.get("audit_head", "not recorded")))
+    # the span is read by the page's own script, which puts it into the address bar
+    address = f'<span hidden data-address="{escape(urlencode(state))}"></span>'
+    return f'<p class="quiet">Run <code>{escape(run.id)}</code>, audit head <code>{head}</code></p>{address}'
+
+
+def _family_title(key: str) -> str:
+    return catalog.FAMILIES[key].title if key in catalog.FAMILIES else key
+
+
+# plotly 7 offers to upload every chart to a public cloud; not this data.
+CONFIG = {"displaylogo": False, "showSendToCloud": False, "plotlyServerURL": "", "responsive": True, "displayModeBar": False}
+
+
+def _picture(figure: Any) -> tuple[dict[str, Any], ...]:
+    """A figure as the content of an Output widget, set in one message so that nothing flickers."""
+    body = json.loads(figure.to_json()) | {"config": CONFIG}
+    title = figure.layout.title.text or "figure"
+    data = {"application/vnd.plotly.v1+json": body, "text/plain": title}
+    return ({"output_type": "display_data", "data": data, "metadata": {}},)

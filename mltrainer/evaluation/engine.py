@@ -1,0 +1,236 @@
+"""Many models on many tickers: a warm process pool, longest task first, every result kept the moment it is there."""
+
+import multiprocessing as mp
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing import connection as mpc
+from typing import Any
+
+import psutil
+from tqdm.auto import tqdm
+
+from mltrainer.errors import BadInput
+from mltrainer.evaluation import trials
+from mltrainer.evaluation.walkforward import Evaluation, Protocol, evaluate
+from mltrainer.features.matrix import Matrix
+from mltrainer.models import catalog
+from mltrainer.models.base import ModelSpec
+from mltrainer.settings import settings
+from mltrainer.trust import gate
+
+THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Task:
+    """One model on one matrix; `key` is the address of its result."""
+
+    spec: ModelSpec
+    matrix: Matrix
+    protocol: Protocol
+    key: str
+
+    @property
+    def seconds(self) -> float:
+        """Expected CPU seconds: the spec's measured cost, scaled by rows."""
+        return self.spec.cost * len(self.matrix.X) / 3000
+
+
+def run(
+    specs: Iterable[ModelSpec],
+    matrices: Iterable[Matrix],
+    *,
+    protocol: Protocol | None = None,
+    jobs: int | None = None,
+    progress: bool = True,
+) -> list[Evaluation]:
+    """Evaluate every model on every matrix; what the ledger already holds is not computed again.
+
+    Parameters
+    ----------
+    specs, matrices : what to cross; each matrix must be sealed.
+    jobs : worker processes; default the number of cores. 1 computes in this process.
+    progress : show a progress bar on stderr.
+
+    Returns
+    -------
+    Evaluations in the order of matrices, then specs. Each finished one is in the ledger before the next is
+    awaited, so a killed run loses at most the tasks in flight. A task over its time or memory budget
+    (settings `task_seconds`, `task_megabytes`) has its worker ended and is reported so.
+    """
+    matrices, specs, protocol = list(matrices), list(specs), protocol or Protocol()
+    for matrix in matrices:
+        gate.verify(matrix, "evaluation")
+        next(protocol.split.split(int(matrix.y.notna().sum()), matrix.horizon))  # too short is said before any work
+    if jobs is not None and jobs < 1:
+        raise BadInput(f"jobs={jobs} is not a number of worker processes; use 1 or more")
+    tasks = [Task(s, m, protocol, trials.key(s, m, protocol)) for m in matrices for s in specs]
+    known = {t.key: e for t in tasks if (e := trials.load(t.key)) is not None}
+    todo = sorted((t for t in tasks if t.key not in known), key=lambda t: -t.seconds)
+    jobs = min(jobs or os.cpu_count() or 1, max(len(todo), 1))
+    with tqdm(total=len(tasks), initial=len(known), disable=not progress or not todo, unit="fit", leave=False) as bar:
+        for task, result in _serial(todo) if jobs == 1 else Pool(jobs).map(todo):
+            if result.status != "unavailable":
+                trials.record(result, task.matrix)
+            known[task.key] = result
+            bar.set_postfix_str(task.spec.name, refresh=False)
+            bar.update()
+    return [known[t.key] for t in tasks]
+
+
+def _serial(tasks: Iterable[Task]) -> Iterator[tuple[Task, Evaluation]]:
+    for task in tasks:
+        yield task, evaluate(task.spec, task.matrix, task.protocol, task.key)
+
+
+# --- the pool -------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Worker:
+    """One process and what it is doing."""
+
+    process: Any
+    pipe: Any
+    holds: set[str] = field(default_factory=set)
+    task: Task | None = None
+    since: float = 0.0
+
+
+@dataclass
+class Pool:
+    """Workers that stay warm between tasks and are ended, alone, when one breaks its budget or dies.
+
+    joblib and concurrent.futures cannot end one worker without losing the others' tasks; this one can.
+    """
+
+    jobs: int
+    workers: list[Worker] = field(default_factory=list)
+
+    def map(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Evaluation]]:
+        """Yield (task, result) as they finish; tasks are handed out in the order given."""
+        waiting = list(tasks)[::-1]
+        try:
+            self.workers = [_start() for _ in range(min(self.jobs, len(waiting)))]
+            for worker in self.workers:
+                _give(worker, waiting)
+            while busy := [w for w in self.workers if w.task is not None]:
+                ready = mpc.wait([w.pipe for w in busy], timeout=POLL_SECONDS)
+                for worker in busy:
+                    task = worker.task
+                    assert task is not None
+                    result = _receive(worker) if worker.pipe in ready else _over_budget(worker)
+                    if result is None:
+                        continue
+                    if not worker.process.is_alive() or result.status in ("timeout", "memory"):
+                        _end(worker)
+                        self.workers.remove(worker)
+                        worker = _start() if waiting else worker
+                        if waiting:
+                            self.workers.append(worker)
+                    worker.task = None
+                    if waiting:
+                        _give(worker, waiting)
+                    yield task, result
+        finally:
+            for worker in self.workers:
+                _end(worker)
+
+
+def _start() -> Worker:
+    # spawn, not fork: OpenMP and jax do not survive a fork of a process that has used them.
+    context = mp.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs,), daemon=True)
+    with _one_thread():
+        process.start()
+    theirs.close()
+    return Worker(process, ours)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
+def _give(worker: Worker, waiting: list[Task]) -> None:
+    worker.task, worker.since = waiting.pop(), time.monotonic()
+    content = _content(worker.task.matrix)
+    matrix = None if content in worker.holds else worker.task.matrix
+    worker.holds.add(content)
+    with suppress(BrokenPipeError):  # a worker that died is found by `_receive`
+        worker.pipe.send((worker.task.spec.name, content, matrix, worker.task.protocol, worker.task.key))
+
+
+def _content(matrix: Matrix) -> str:
+    assert matrix.provenance is not None
+    return matrix.provenance.content_sha256
+
+
+def _receive(worker: Worker) -> Evaluation | None:
+    try:
+        result: Evaluation = worker.pipe.recv()
+    except (EOFError, OSError):
+        worker.process.join(1)
+        return _ended(worker, "failed", f"the worker died (exit code {worker.process.exitcode})")
+    return result
+
+
+def _over_budget(worker: Worker) -> Evaluation | None:
+    knobs, spent = settings(), time.monotonic() - worker.since
+    if spent > knobs.task_seconds:
+        return _ended(worker, "timeout", f"over its time budget of {knobs.task_seconds:g} s (MLTRAINER_TASK_SECONDS)")
+    with suppress(psutil.Error):
+        used = psutil.Process(worker.process.pid).memory_info().rss / 2**20
+        if used > knobs.task_megabytes:
+            limit = f"{knobs.task_megabytes:g} MB (MLTRAINER_TASK_MEGABYTES)"
+            return _ended(worker, "memory", f"over its memory budget of {limit}")
+    return None
+
+
+def _ended(worker: Worker, status: str, reason: str) -> Evaluation:
+    task = worker.task
+    assert task is not None
+    s, m = task.spec, task.matrix
+    return Evaluation(task.key, s.name, s.family, s.task, m.name, m.horizon, status=status, reason=reason)
+
+
+def _end(worker: Worker) -> None:
+    worker.process.kill()
+    worker.process.join(5)
+    worker.pipe.close()
+
+
+def _work(pipe: Any) -> None:
+    """Body of a worker: hold matrices, evaluate what is asked, leave when the parent is gone."""
+    parent = mp.parent_process()
+
+    def leave_with_parent() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()
+    held: dict[str, Matrix] = {}
+    with suppress(EOFError, KeyboardInterrupt):
+        while True:
+            name, content, matrix, protocol, key = pipe.recv()
+            held[content] = held.get(content, matrix)
+            pipe.send(evaluate(catalog.spec(name), held[content], protocol, key))

@@ -1,0 +1,58 @@
+"""How time is cut into train and test so that no label reaches across the cut."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import TimeSeriesSplit
+
+from mltrainer.errors import BadInput, NotEnoughHistory
+
+Rows = NDArray[np.int_]
+MINIMUM_TRAIN = 100
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Row numbers of one split: learn from `train`, forecast `test`."""
+
+    train: Rows
+    test: Rows
+
+
+@dataclass(frozen=True)
+class WalkForward:
+    """Expanding (or rolling) walk-forward with a gap of purge + embargo rows before each test block.
+
+    Parameters
+    ----------
+    folds : number of test blocks; the first sixth (for five folds) of the rows is only ever learned from.
+    window : most recent rows to learn from; None expands from the beginning.
+    """
+
+    folds: int = 5
+    window: int | None = None
+
+    def purge(self, horizon: int) -> int:
+        """Rows whose label is not yet known when a test block begins: the label of t ends at t + 1 + horizon."""
+        return horizon + 1
+
+    def embargo(self, n: int, horizon: int) -> int:
+        """Rows left out beyond the purge, since features are autocorrelated: 1 % of all, at least the horizon."""
+        return max(horizon, int(np.ceil(0.01 * n)))
+
+    def split(self, n: int, horizon: int) -> Iterator[Fold]:
+        """Yield the folds of `n` labelled rows in the order of time."""
+        if self.folds < 2:
+            raise BadInput(f"folds={self.folds}: walk-forward needs at least 2")
+        gap = self.purge(horizon) + self.embargo(n, horizon)
+        if n // (self.folds + 1) < gap + MINIMUM_TRAIN:
+            need = (self.folds + 1) * (gap + MINIMUM_TRAIN)
+            raise NotEnoughHistory(
+                f"{n} labelled rows are too few for {self.folds} folds at horizon {horizon}: {need} are needed; "
+                "widen start and end"
+            )
+        splitter = TimeSeriesSplit(self.folds, gap=gap, max_train_size=self.window)
+        for train, test in splitter.split(np.empty(n)):
+            yield Fold(train, test)

@@ -1,0 +1,298 @@
+"""One model, one ticker, judged out of sample: fit on the past, forecast the next block, trade the forecasts."""
+
+import io
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from mltrainer import metrics
+from mltrainer.evaluation.splits import WalkForward
+from mltrainer.features.matrix import Matrix
+from mltrainer.models.base import ModelSpec
+
+VERSION = 1  # raise it when the protocol changes what a stored result would be
+SUSPECT_IC, SUSPECT_HIT, SUSPECT_ROWS = 0.15, 0.60, 250
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Everything that decides a result besides the data and the model.
+
+    Parameters
+    ----------
+    split : how time is cut.
+    cost_bps : cost of trading one unit of position, in basis points of its value, per side.
+    interval : nominal coverage of the prediction interval.
+    tail : share of train rows at each end beyond whose quantile a feature is clipped, in train and test alike; a
+        crash day twenty deviations out would otherwise decide every linear fit, and every forecast after it.
+    """
+
+    split: WalkForward = field(default_factory=WalkForward)
+    cost_bps: float = 5.0
+    interval: float = 0.90
+    tail: float = 0.01
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one model said and earned out of sample.
+
+    Attributes
+    ----------
+    status : "ok", "failed", "timeout", "memory" or "unavailable"; `reason` says why it is not ok.
+    forecasts : one row per out-of-sample session: y (return earned from the next entry), forecast, lower, upper
+        (returns), position (held over the session, -1..1), gross, net, benchmark (simple returns of the session),
+        fold, close (price), scale; `quantile` where the model forecasts one.
+    metrics : figures of design section 5, NaN where undefined.
+    meta : fit and predict seconds, peak memory, warnings, library versions, content hash of the matrix.
+    """
+
+    key: str
+    model: str
+    family: str
+    task: str
+    ticker: str
+    horizon: int
+    status: str = "ok"
+    reason: str = ""
+    forecasts: pd.DataFrame = field(default_factory=pd.DataFrame)
+    metrics: dict[str, float] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ran to the end."""
+        return self.status == "ok"
+
+    def __repr__(self) -> str:
+        """Say the result in one line."""
+        if not self.ok:
+            return f"Evaluation({self.model} on {self.ticker}: {self.status}, {self.reason})"
+        m = self.metrics
+        said = f"IC {m['ic']:.3f}, Sharpe {m['sharpe']:.2f} net of costs, out-of-sample R2 {m['r2_oos']:.4f}"
+        return f"Evaluation({self.model} on {self.ticker}: {said})"
+
+    def to_bytes(self) -> bytes:
+        """Pack into one npz without pickles; equal evaluations give equal bytes."""
+        head = {k: v for k, v in asdict(self).items() if k != "forecasts"}
+        columns = {f"f_{c}": self.forecasts[c].to_numpy(float) for c in self.forecasts}
+        index = self.forecasts.index.to_numpy("datetime64[s]").astype("int64") if len(self.forecasts) else np.empty(0)
+        packed = io.BytesIO()
+        np.savez_compressed(packed, head=np.array(json.dumps(head, sort_keys=True)), index=index, **columns)
+        return packed.getvalue()
+
+    @classmethod
+    def from_bytes(cls, body: bytes) -> "Evaluation":
+        """Read what `to_bytes` wrote."""
+        with np.load(io.BytesIO(body), allow_pickle=False) as packed:
+            columns = {k[2:]: packed[k] for k in packed.files if k.startswith("f_")}
+            index = pd.DatetimeIndex(packed["index"].astype("datetime64[s]"), name="session")
+            return cls(forecasts=pd.DataFrame(columns, index=index), **json.loads(str(packed["head"])))
+
+
+def evaluate(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str = "") -> Evaluation:
+    """Walk one model forward over one matrix with one BLAS thread; a model's exception becomes status "failed"."""
+    base: dict[str, Any] = {
+        "key": key, "model": spec.name, "family": spec.family, "task": spec.task,
+        "ticker": matrix.name, "horizon": matrix.horizon,
+    }  # fmt: skip
+    if not spec.available:
+        return Evaluation(**base, status="unavailable", reason=spec.why_unavailable)
+    with warnings.catch_warnings(record=True) as caught, threadpool_limits(1), _peak_memory() as peak:
+        warnings.simplefilter("always")
+        try:
+            forecasts, meta = out_of_sample(spec, matrix, protocol)
+        except MemoryError:
+            return Evaluation(**base, status="memory", reason="the model asked for more memory than there is")
+        except Exception as error:  # any model's failure is a result to show, not an end of the batch
+            said = (str(error).strip().splitlines() or [""])[0]
+            return Evaluation(**base, status="failed", reason=f"{type(error).__name__}: {said}"[:300])
+    forecasts = trade(forecasts, matrix, protocol)
+    meta |= {"warnings": sorted({f"{w.category.__name__}: {w.message}".splitlines()[0][:200] for w in caught})}
+    meta |= {"peak_mb": peak[0], "reading": spec.reading}
+    return Evaluation(
+        **base, forecasts=forecasts, metrics=judge(forecasts, matrix.horizon, meta["quantile"]), meta=meta
+    )
+
+
+def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Forecast every test block from a model that saw only rows before it.
+
+    Features are clipped to the train block's outer quantiles. The label is divided by the volatility known at its row and z-scored with the train block's mean and
+    deviation, so that one penalty means the same for every share; forecasts are turned back into returns.
+    A model with a `filter` method may go on learning inside the block from labels that have matured:
+    the label of row t is known at the close of t + 1 + horizon.
+    """
+    y = matrix.y.dropna()
+    X, scale = matrix.X.loc[y.index].to_numpy(float), matrix.scale.loc[y.index].to_numpy(float)
+    z = y.to_numpy(float) / scale
+    n = len(y)
+    said, quantile, fold = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
+    fit_seconds = predict_seconds = 0.0
+    for number, cut in enumerate(protocol.split.split(n, matrix.horizon)):
+        train = cut.train[-spec.max_train_rows :] if spec.max_train_rows else cut.train
+        mean, deviation = z[train].mean(), z[train].std()
+        low, high = feature_bounds(X[train], protocol.tail)
+        X_train, X_test = np.clip(X[train], low, high), np.clip(X[cut.test], low, high)
+        estimator = spec.build()
+        begin = time.process_time()
+        estimator.fit(X_train, (z[train] - mean) / deviation)
+        middle = time.process_time()
+        if hasattr(estimator, "filter"):
+            since = np.arange(cut.train[-1] + 1, cut.test[-1] + 1)
+            seen = (z[since] - mean) / deviation
+            answer = estimator.filter(np.clip(X[since], low, high), seen, lag=matrix.horizon + 1)[-len(cut.test) :]
+        else:
+            answer = estimator.predict(X_test)
+        predict_seconds += time.process_time() - middle
+        fit_seconds += middle - begin
+        said[cut.test] = (np.asarray(answer, dtype=float).reshape(len(cut.test)) * deviation + mean) * scale[cut.test]
+        fold[cut.test] = number
+        if hasattr(estimator, "predict_quantile"):
+            quantile[cut.test] = (estimator.predict_quantile(X_test) * deviation + mean) * scale[cut.test]
+    tested = np.isfinite(fold)
+    if not np.isfinite(said[tested]).all():
+        raise ValueError(f"{int((~np.isfinite(said[tested])).sum())} of {int(tested.sum())} forecasts are not finite")
+    columns = {
+        "y": y.to_numpy(float),
+        "forecast": said,
+        "expanding_mean": _known_mean(y.to_numpy(float), matrix.horizon),
+    }
+    columns |= {"fold": fold, "scale": scale}
+    if np.isfinite(quantile).any():
+        columns["quantile"] = quantile
+    frame = pd.DataFrame(columns, index=y.index)[tested]
+    meta = {"fit_seconds": fit_seconds, "predict_seconds": predict_seconds, "rows": n, "features": X.shape[1]}
+    return frame, meta | {"quantile": getattr(estimator, "quantile", None)}
+
+
+def feature_bounds(X: np.ndarray, tail: float) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper bound of each column: its `tail` and 1 - `tail` quantile over the rows given (train only)."""
+    low, high = np.quantile(X, [tail, 1 - tail], axis=0)
+    return low, high
+
+
+def _known_mean(y: np.ndarray, horizon: int) -> np.ndarray:
+    """Mean of all labels known at each row: those at least horizon + 1 rows old; 0 before the first."""
+    count = np.arange(1, len(y) + 1)
+    mean = np.concatenate([np.zeros(horizon + 1), np.cumsum(y) / count])
+    return mean[: len(y)]
+
+
+def trade(forecasts: pd.DataFrame, matrix: Matrix, protocol: Protocol) -> pd.DataFrame:
+    """Add interval, position and returns per session to out-of-sample forecasts.
+
+    Every forecast opens a position of its sign at the next entry, held `horizon` sessions; the position of a
+    session is the mean of the `horizon` that overlap it. The return of a session runs from its entry price to
+    the next session's, less `cost_bps` of what the position changed.
+    """
+    h = matrix.horizon
+    out = forecasts.copy()
+    out["lower"], out["upper"] = _interval(out, h, protocol.interval)
+    decided = np.sign(out["forecast"]).to_numpy()
+    known = np.concatenate([np.zeros(h), decided])  # a session trades on forecasts of the sessions before it
+    position = np.array([known[i : i + h].mean() for i in range(len(decided))])
+    entry = matrix.prices["entry"]
+    session = (entry.shift(-1) / entry - 1).loc[out.index].to_numpy()
+    cost = protocol.cost_bps / 1e4
+    out["position"] = position
+    out["gross"] = position * session
+    out["net"] = out["gross"] - cost * np.abs(np.diff(position, prepend=0.0))
+    out["benchmark"] = session - cost * (np.arange(len(session)) == 0)
+    out["close"] = matrix.prices["close"].loc[out.index]
+    return out
+
+
+def _interval(
+    forecasts: pd.DataFrame, horizon: int, nominal: float, window: int = 500, least: int = 100
+) -> tuple[Any, Any]:
+    """Time-ordered conformal interval: the nominal quantile of the last matured absolute errors, per volatility.
+
+    Row i is calibrated on out-of-sample errors of rows up to i - horizon - 1, the latest `window` of them;
+    NaN until `least` are there. Split conformal with a rolling calibration set: Vovk et al. (2005).
+    """
+    y, said, scale = (forecasts[c].to_numpy(float) for c in ("y", "forecast", "scale"))
+    errors = np.abs(y - said) / scale
+    lag, n = horizon + 1, len(errors)
+    padded = np.concatenate([np.full(window + lag - 1, np.nan), errors])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, window)[:n]
+    windows = np.sort(windows, axis=1)  # NaN sort last
+    count = np.isfinite(windows).sum(axis=1)
+    rank = np.minimum(np.ceil(nominal * (count + 1)).astype(int), count) - 1
+    width = np.where(count >= least, windows[np.arange(n), np.maximum(rank, 0)], np.nan) * scale
+    return said - width, said + width
+
+
+def judge(forecasts: pd.DataFrame, horizon: int, level: float | None = None) -> dict[str, float]:
+    """Every figure of the protocol for one model, NaN where undefined (`metrics.UNDEFINED` says why).
+
+    `level` is the quantile forecast in the column `quantile`, where the model forecasts one.
+    """
+    y, said = forecasts["y"].to_numpy(), forecasts["forecast"].to_numpy()
+    net, gross, held = (forecasts[c].to_numpy() for c in ("net", "gross", "position"))
+    constant = constant_forecast(forecasts)
+    ic, ic_t = (np.nan, np.nan) if constant else metrics.information_coefficient(y, said, lags=horizon)
+    traded = np.abs(np.diff(held, prepend=0.0))
+    apart = slice(0, None, horizon)
+    figures = {
+        "mse": metrics.mse(y, said),
+        "mae": metrics.mae(y, said),
+        "r2": metrics.r2(y, said),
+        "r2_oos": metrics.r2(y, said, forecasts["expanding_mean"].to_numpy()),
+        "mape": metrics.mape_of_price(y, said),
+        "ic": ic,
+        "ic_t": ic_t,
+        "hit_rate": metrics.hit_rate(y, said),
+        "hit_p": metrics.timing_p_value(y[apart], said[apart]),
+        "sharpe": metrics.sharpe(net),
+        "sharpe_deviation": metrics.sharpe_deviation(net),
+        "sharpe_gross": metrics.sharpe(gross),
+        "sortino": metrics.sortino(net),
+        "calmar": metrics.calmar(net),
+        "max_drawdown": metrics.max_drawdown(net),
+        "value_at_risk": metrics.value_at_risk(net),
+        "expected_shortfall": metrics.expected_shortfall(net),
+        "profit_factor": metrics.profit_factor(net),
+        "win_rate": metrics.win_rate(net),
+        "turnover": float(traded.mean() * metrics.SESSIONS),
+        "breakeven_bps": float(gross.sum() / traded.sum() * 1e4) if traded.sum() > 0 else float("nan"),
+        "information_ratio": metrics.sharpe(net - forecasts["benchmark"].to_numpy()),
+        "coverage": metrics.coverage(y, forecasts["lower"], forecasts["upper"]),
+        "annual_return": metrics.annual_return(net),
+    }
+    if "quantile" in forecasts and level is not None:
+        figures["pinball"] = metrics.pinball(y, forecasts["quantile"], q=level)
+        figures["quantile_coverage"] = float(np.mean(y <= forecasts["quantile"].to_numpy()))
+    return {name: float(value) for name, value in figures.items()}
+
+
+def constant_forecast(forecasts: pd.DataFrame) -> bool:
+    """Whether the forecast per unit of volatility never changes inside a fold: the model found no signal."""
+    per_unit = forecasts["forecast"] / forecasts["scale"]
+    spread = per_unit.groupby(forecasts["fold"]).std()
+    return bool((spread < 1e-9 * max(per_unit.abs().max(), 1e-12)).all())
+
+
+@contextmanager
+def _peak_memory() -> Iterator[list[float]]:
+    """Peak resident memory of this process inside the block, in MB (where Linux lets us reset the mark)."""
+    peak = [float("nan")]
+    mark = Path("/proc/self/clear_refs")
+    resettable = sys.platform == "linux" and os.access(mark, os.W_OK)
+    if resettable:
+        mark.write_text("5")
+    yield peak
+    if resettable:
+        status = Path("/proc/self/status").read_text()
+        peak[0] = int(status.split("VmHWM:")[1].split()[0]) / 1024

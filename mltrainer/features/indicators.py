@@ -1,0 +1,428 @@
+"""The feature table: one row per indicator, over numpy and TA-Lib, for OHLCV or close-only bars.
+
+Every column is free of scale (a ratio, log return, z-score or bounded oscillator), uses rows up to its own and no
+later, and is NaN before its warm-up. No column is an exact linear combination of others, which is why two habits are
+missing: the MACD signal (line minus histogram) and the one-day intraday return (return_1 minus the overnight part).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+import talib
+from talib import MA_Type
+
+from mltrainer.errors import BadInput, NotEnoughHistory
+from mltrainer.features.bars import (
+    Array,
+    Bars,
+    Indicator,
+    lag,
+    log,
+    ratio,
+    rolling_correlation,
+    rolling_mean,
+    rolling_std,
+    rolling_sum,
+    rolling_variance,
+    row,
+)
+from mltrainer.features.microstructure import ESTIMATES
+
+COLUMNS = ("open", "high", "low", "close", "volume")
+OHLC, HLC, CV = "open high low close", "high low close", "close volume"
+
+
+def log_return(bars: Bars, k: int, skip: int = 0) -> Array:
+    """ln(close `skip` sessions ago / close `k` sessions ago)."""
+    return log(ratio(lag(bars.close, skip), lag(bars.close, k)))
+
+
+def overnight(bars: Bars) -> Array:
+    """ln(open / close of the session before)."""
+    return log(bars.open / lag(bars.close, 1))
+
+
+def gap(bars: Bars) -> Array:
+    """Open minus yesterday's close, in yesterday's average true ranges; NaN where that range is zero."""
+    true_range = talib.ATR(bars.high, bars.low, bars.close, 14)
+    return ratio(bars.open - lag(bars.close, 1), lag(true_range, 1))
+
+
+def intraday(bars: Bars, w: int) -> Array:
+    """ln(close / open), summed over w sessions."""
+    return rolling_sum(np.log(bars.close / bars.open), w)
+
+
+def volatility(bars: Bars, w: int) -> Array:
+    """Standard deviation of daily log returns over w sessions, per session."""
+    return rolling_std(bars.returns, w)
+
+
+def parkinson(bars: Bars, w: int) -> Array:
+    r"""Volatility per session from ranges: :math:`\sqrt{\overline{\ln(H/L)^2} / (4\ln 2)}`.
+
+    References
+    ----------
+    Parkinson (1980), *The extreme value method for estimating the variance of the rate of return*,
+    Journal of Business 53(1).
+    """
+    return np.sqrt(rolling_mean(np.log(bars.high / bars.low) ** 2, w) / (4.0 * np.log(2.0)))
+
+
+def garman_klass(bars: Bars, w: int) -> Array:
+    r"""Volatility per session: :math:`\sqrt{\overline{\ln(H/L)^2 / 2 - (2\ln 2 - 1)\ln(C/O)^2}}`.
+
+    References
+    ----------
+    Garman & Klass (1980), *On the estimation of security price volatilities from historical data*,
+    Journal of Business 53(1).
+    """
+    spread, body = np.log(bars.high / bars.low), np.log(bars.close / bars.open)
+    daily = 0.5 * spread**2 - (2.0 * np.log(2.0) - 1.0) * body**2
+    return np.sqrt(np.maximum(rolling_mean(daily, w), 0.0))
+
+
+def volatility_ratio(bars: Bars, short: int, long: int) -> Array:
+    """Volatility over `short` sessions over that of `long`; NaN where the price did not move in the longer."""
+    return ratio(volatility(bars, short), volatility(bars, long))
+
+
+def volatility_of_volatility(bars: Bars) -> Array:
+    """Standard deviation over mean, across 63 sessions, of the 21-session volatility."""
+    vol = volatility(bars, 21)
+    return ratio(rolling_std(vol, 63), rolling_mean(vol, 63))
+
+
+def skewness(bars: Bars, w: int) -> Array:
+    """Third standardized moment of daily log returns (population form); NaN where the price does not move."""
+    x, mean = bars.returns, rolling_mean(bars.returns, w)
+    square, cube = rolling_mean(x * x, w), rolling_mean(x * x * x, w)
+    third = cube - 3.0 * mean * square + 2.0 * mean**3
+    return ratio(third, rolling_std(x, w, ddof=0) ** 3)
+
+
+def kurtosis(bars: Bars, w: int) -> Array:
+    """Excess kurtosis of daily log returns (population form, 0 for a normal); NaN where the price does not move."""
+    x, mean = bars.returns, rolling_mean(bars.returns, w)
+    square, cube, fourth = (rolling_mean(power, w) for power in (x * x, x * x * x, x * x * x * x))
+    central = fourth - 4.0 * mean * cube + 6.0 * mean**2 * square - 3.0 * mean**4
+    return ratio(central, rolling_variance(x, w, ddof=0) ** 2) - 3.0
+
+
+def autocorrelation(bars: Bars, w: int) -> Array:
+    """Correlation of daily log returns with those of the session before, over w pairs."""
+    return rolling_correlation(bars.returns, lag(bars.returns, 1), w)
+
+
+def volume_zscore(bars: Bars, w: int) -> Array:
+    """Volume minus its mean, over its standard deviation, both over w sessions; NaN where volume does not vary."""
+    return ratio(bars.volume - rolling_mean(bars.volume, w), rolling_std(bars.volume, w))
+
+
+def volume_price_trend(bars: Bars, w: int) -> Array:
+    """Volume-weighted mean simple return: the trend's rise over w sessions per share traded; NaN where none was."""
+    rise = bars.volume * (ratio(bars.close, lag(bars.close, 1)) - 1.0)
+    return ratio(rolling_sum(rise, w), rolling_sum(bars.volume, w))
+
+
+def obv_slope(bars: Bars, w: int) -> Array:
+    """Rise of on-balance volume over w sessions, over all volume in them: -1 to 1; NaN where nothing traded."""
+    signed = bars.volume * np.sign(bars.close - lag(bars.close, 1))
+    return ratio(rolling_sum(signed, w), rolling_sum(bars.volume, w))
+
+
+def dollar_volume_ratio(bars: Bars) -> Array:
+    """ln(mean money traded per session over 21 sessions / over 252); NaN where nothing traded in 21."""
+    dollars = bars.close * bars.volume
+    return log(ratio(rolling_mean(dollars, 21), rolling_mean(dollars, 252)))
+
+
+def money_flow(bars: Bars, w: int) -> Array:
+    """Share of money traded in rising sessions, 0 to 1; NaN where no price moved or nothing traded in w sessions."""
+    typical = (bars.high + bars.low + bars.close) / 3.0
+    rise = typical - lag(typical, 1)
+    money = typical * bars.volume
+    moved = rolling_sum(money * np.abs(np.sign(rise)), w)
+    return ratio(moved + rolling_sum(money * np.sign(rise), w), 2.0 * moved)
+
+
+def volume_ratio(bars: Bars, short: int, long: int) -> Array:
+    """Mean volume over `short` sessions over that of `long`, minus 1; NaN where nothing traded in the longer."""
+    return ratio(rolling_mean(bars.volume, short), rolling_mean(bars.volume, long)) - 1.0
+
+
+def sma_ratio(bars: Bars, w: int) -> Array:
+    """Close over its simple mean of w sessions, minus 1."""
+    return bars.close / talib.SMA(bars.close, w) - 1.0
+
+
+def ema_ratio(bars: Bars, w: int) -> Array:
+    """Close over its exponential mean of span w (seeded by the first simple mean), minus 1."""
+    return bars.close / talib.EMA(bars.close, w) - 1.0
+
+
+def rsi(bars: Bars, w: int) -> Array:
+    """Relative strength index by Wilder, 0 to 1; 0 where the price never moved (TA-Lib's convention)."""
+    return talib.RSI(bars.close, w) / 100.0
+
+
+def from_high(bars: Bars, w: int) -> Array:
+    """ln(close / highest close of w sessions), 0 or less."""
+    return log(bars.close / talib.MAX(bars.close, w))
+
+
+def from_low(bars: Bars, w: int) -> Array:
+    """ln(close / lowest close of w sessions), 0 or more."""
+    return log(bars.close / talib.MIN(bars.close, w))
+
+
+def drawdown(bars: Bars, w: int) -> Array:
+    """Loss from the highest close of w sessions, a positive fraction."""
+    return 1.0 - bars.close / talib.MAX(bars.close, w)
+
+
+def atr(bars: Bars) -> Array:
+    """Average true range of 14 sessions (Wilder) over the close."""
+    return talib.ATR(bars.high, bars.low, bars.close, 14) / bars.close
+
+
+def williams(bars: Bars) -> Array:
+    """Close below the 14-session high, in ranges, -1 to 0; 0 where the range is zero (TA-Lib's convention)."""
+    return talib.WILLR(bars.high, bars.low, bars.close, 14) / 100.0
+
+
+def cci(bars: Bars) -> Array:
+    """Commodity channel index of 20 sessions, in hundreds; 0 where prices are constant (TA-Lib's convention)."""
+    return talib.CCI(bars.high, bars.low, bars.close, 20) / 100.0
+
+
+def adx(bars: Bars) -> Array:
+    """Average directional index of 14 sessions (Wilder), 0 to 1."""
+    return talib.ADX(bars.high, bars.low, bars.close, 14) / 100.0
+
+
+def macd(bars: Bars, part: int) -> Array:
+    """MACD 12/26/9 over price: part 0 is the line, part 2 the histogram."""
+    return talib.MACD(bars.close, 12, 26, 9)[part] / bars.close
+
+
+def bollinger_position(bars: Bars) -> Array:
+    """Place of the close between the bands, 0 lower to 1 upper; NaN where they coincide."""
+    width = 4.0 * rolling_std(bars.close, 20, ddof=0)
+    return ratio(bars.close - rolling_mean(bars.close, 20), width) + 0.5
+
+
+def bollinger_width(bars: Bars) -> Array:
+    """Upper minus lower band, over the middle one."""
+    return 4.0 * rolling_std(bars.close, 20, ddof=0) / rolling_mean(bars.close, 20)
+
+
+def stochastic(bars: Bars, part: int) -> Array:
+    """Slow stochastic 14/3/3: part 0 is %K, part 1 is %D; 0 where the range is zero (TA-Lib's convention)."""
+    return talib.STOCH(bars.high, bars.low, bars.close, 14, 3, MA_Type.SMA, 3, MA_Type.SMA)[part] / 100.0
+
+
+def weekday(bars: Bars, wave: Callable[[Array], Array]) -> Array:
+    """Day of the week on a circle of five, Monday at angle 0: its sine or cosine."""
+    return wave(2.0 * np.pi * np.asarray(bars.sessions.dayofweek, dtype=float) / 5.0)
+
+
+def month_turn(bars: Bars) -> Array:
+    """1 on the last weekday and the first three weekdays of a month, else 0.
+
+    Counted on Monday to Friday from the date alone, so nothing is read off the next row; exchange holidays are not
+    known here, so around them the flag can be one session off.
+
+    References
+    ----------
+    Lakonishok & Smidt (1988), *Are seasonal anomalies real?*, Review of Financial Studies 1(4).
+    """
+    day = bars.sessions.to_numpy().astype("datetime64[D]")
+    month = day.astype("datetime64[M]")
+    gone = np.busday_count(month.astype("datetime64[D]"), day)
+    left = np.busday_count(day, (month + 1).astype("datetime64[D]"))
+    return ((gone < 3) | (left <= 1)).astype(float)
+
+
+INDICATORS: tuple[Indicator, ...] = (
+    *(
+        row(f"return_{k}", "log return", k, "close", log_return, f"close over close {k} sessions ago", k=k)
+        for k in (1, 2, 3, 5, 10, 21)
+    ),
+    row("momentum_63", "log return", 63, "close", log_return, "close over close a quarter ago", k=63),
+    row("momentum_126", "log return", 126, "close", log_return, "close over close half a year ago", k=126),
+    row("momentum_252_21", "log return", 252, "close", log_return, "a year's without its last month's", k=252, skip=21),
+    row("overnight_return", "log return", 1, "open close", overnight, "open over yesterday's close"),
+    row("intraday_return_5", "log return", 4, "open close", intraday, "close over open, summed over 5 sessions", w=5),
+    row("gap_atr", "true ranges", 15, OHLC, gap, "open minus yesterday's close, over yesterday's average true range"),
+    *(
+        row(f"volatility_{w}", "log return", w, "close", volatility, f"sd of returns over {w} sessions", w=w)
+        for w in (5, 21, 63)
+    ),
+    row("volatility_ratio_5_63", "ratio", 63, "close", volatility_ratio, "a week's to a quarter's", short=5, long=63),
+    row("volatility_of_volatility_63", "ratio", 83, "close", volatility_of_volatility, "sd over mean of volatility_21"),
+    row("parkinson_21", "log return", 20, "high low", parkinson, "volatility from high and low", w=21),
+    row("garman_klass_21", "log return", 20, OHLC, garman_klass, "volatility from all four prices", w=21),
+    row("skewness_63", "moment", 63, "close", skewness, "asymmetry of returns over 63 sessions", w=63),
+    row("kurtosis_63", "moment", 63, "close", kurtosis, "heaviness of their tails, 0 for a normal", w=63),
+    row("autocorrelation_63", "-1 to 1", 64, "close", autocorrelation, "of returns with the day before's", w=63),
+    *(
+        row(f"sma_ratio_{w}", "fraction", w - 1, "close", sma_ratio, f"close over its {w}-session mean, less 1", w=w)
+        for w in (5, 10, 20, 50, 200)
+    ),
+    *(
+        row(f"ema_ratio_{w}", "fraction", w - 1, "close", ema_ratio, f"close over its span-{w} EMA, less 1", w=w)
+        for w in (12, 26, 50)
+    ),
+    row("rsi_2", "0 to 1", 2, "close", rsi, "relative strength index of 2 sessions", w=2),
+    row("rsi_14", "0 to 1", 14, "close", rsi, "relative strength index of 14 sessions", w=14),
+    row("macd", "fraction", 33, "close", macd, "EMA 12 minus EMA 26, over close", part=0),
+    row("macd_histogram", "fraction", 33, "close", macd, "MACD minus its EMA 9, over close", part=2),
+    row("bollinger_position", "bands", 19, "close", bollinger_position, "%b: 0 at the lower band, 1 at the upper"),
+    row("bollinger_width", "fraction", 19, "close", bollinger_width, "upper minus lower band, over the middle"),
+    row("high_252", "log ratio", 251, "close", from_high, "close over its highest of a year", w=252),
+    row("low_252", "log ratio", 251, "close", from_low, "close over its lowest of a year", w=252),
+    row("drawdown_63", "fraction", 62, "close", drawdown, "loss from the highest close of a quarter", w=63),
+    row("atr_14", "fraction", 14, HLC, atr, "average true range over close"),
+    row("stochastic_k", "0 to 1", 17, HLC, stochastic, "slow %K 14/3: place in the range", part=0),
+    row("stochastic_d", "0 to 1", 17, HLC, stochastic, "%D: slow %K over 3 sessions", part=1),
+    row("williams_r", "-1 to 0", 13, HLC, williams, "close below the 14-session high, in ranges"),
+    row("cci_20", "hundreds", 19, HLC, cci, "typical price off its mean, in mean deviations over 66.7"),
+    row("adx_14", "0 to 1", 27, HLC, adx, "strength of a trend, whichever way"),
+    row("money_flow_14", "0 to 1", 14, f"{HLC} volume", money_flow, "money traded in rising sessions", w=14),
+    row("volume_ratio_5_21", "fraction", 20, "volume", volume_ratio, "a week to a month, less 1", short=5, long=21),
+    row("volume_ratio_63", "fraction", 62, "volume", volume_ratio, "a day to a quarter, less 1", short=1, long=63),
+    row("volume_zscore_21", "sd", 20, "volume", volume_zscore, "volume against its 21 sessions", w=21),
+    row("volume_price_trend_21", "return", 21, CV, volume_price_trend, "mean return weighted by volume", w=21),
+    row("obv_slope_21", "-1 to 1", 21, CV, obv_slope, "rise of on-balance volume per share traded", w=21),
+    row("dollar_volume_ratio_21_252", "log ratio", 251, CV, dollar_volume_ratio, "money traded, a month to a year"),
+    *ESTIMATES,
+    row("weekday_sin", "sine", 0, "", weekday, "day of the week on a circle", wave=np.sin),
+    row("weekday_cos", "cosine", 0, "", weekday, "day of the week on a circle", wave=np.cos),
+    row("month_turn", "flag", 0, "", month_turn, "last and first three weekdays of a month"),
+)
+
+
+def compute(frame: pd.DataFrame, rows: Sequence[Indicator] = INDICATORS) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Every row of the table that the frame's columns allow.
+
+    Parameters
+    ----------
+    frame : (n, k) bars, one row per session in ascending order; `close` and any of open, high, low, volume.
+    rows : rows of the table, default all.
+
+    Returns
+    -------
+    features : (n, p) float64 aligned to `frame.index`; NaN before each row's warm-up, never infinite.
+    unavailable : the features left out, each with its reason; nothing is invented in their place.
+
+    Raises
+    ------
+    BadInput : no close, sessions out of order, a price that is not positive, a missing value.
+    NotEnoughHistory : no session is left after the longest warm-up.
+    """
+    bars = read(frame)
+    given = {name for name in COLUMNS if name in frame}
+    usable = [row for row in rows if row.needs <= given]
+    longest = max((row.warmup for row in usable), default=0)
+    if len(frame) <= longest:
+        raise NotEnoughHistory(
+            f"the features need {longest + 1} sessions, this frame has {len(frame)}"
+            f" since {frame.index[0]:%Y-%m-%d}; widen `start`"
+        )
+    features = pd.DataFrame({row.name: row.compute(bars) for row in usable}, index=frame.index)
+    gives = "close only" if given == {"close"} else ", ".join(name for name in COLUMNS if name in given)
+    lacks = {row.name: [name for name in COLUMNS if name in row.needs - given] for row in rows if row not in usable}
+    return features, {name: f"needs {', '.join(cols)}; this source gives {gives}" for name, cols in lacks.items()}
+
+
+def read(frame: pd.DataFrame) -> Bars:
+    """The frame's columns as arrays, once it is shown to be usable; BadInput says what is not."""
+    sessions = check_sessions(frame.index, "bars")
+    if "close" not in frame:
+        raise BadInput(f"bars need a close column, found {', '.join(map(str, frame.columns)) or 'none'}")
+    arrays = {name: _column(frame, name) for name in COLUMNS if name in frame}
+    return Bars(sessions, **arrays)
+
+
+def check_sessions(index: pd.Index, what: str) -> pd.DatetimeIndex:
+    """The same index, once it is shown to hold one ascending date per row, without a time zone."""
+    if not isinstance(index, pd.DatetimeIndex) or index.tz is not None:
+        raise BadInput(f"{what} need a DatetimeIndex of session dates without a time zone, found {index.dtype}")
+    if not len(index):
+        raise NotEnoughHistory(f"{what} have no rows; widen `start`")
+    unordered = np.diff(index.asi8) <= 0
+    if index.hasnans or unordered.any():
+        at = int(np.argmax(unordered)) + 1
+        raise BadInput(
+            f"{what} must be in ascending order with each session once; row {at} holds {index[at]} after {index[at - 1]}"
+        )
+    return index
+
+
+def _column(frame: pd.DataFrame, name: str) -> Array:
+    try:
+        values = np.ascontiguousarray(frame[name].to_numpy(dtype=np.float64, na_value=np.nan))
+    except (TypeError, ValueError):
+        raise BadInput(f"{name} must be one column of numbers, found {frame[name].dtypes}") from None
+    fine = values >= 0.0 if name == "volume" else values > 0.0
+    bad = np.flatnonzero(~(fine & np.isfinite(values)))
+    if bad.size:
+        rule = "volumes must be zero or more" if name == "volume" else "prices must be positive"
+        raise BadInput(
+            f"{name} is {values[bad[0]]:g} on {frame.index[bad[0]]:%Y-%m-%d} ({bad.size} such rows);"
+            f" {rule} in every session: repair the bars or leave those sessions out"
+        )
+    return values
+
+
+def rewrites(frame: pd.DataFrame, cut: int, rng: np.random.Generator) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The same first `cut` rows followed by five other futures, each with its name.
+
+    Numbers are changed (all of them positive, so that bars stay bars), then the dates; other columns stay.
+    """
+    past, future = frame.iloc[:cut], frame.iloc[cut:]
+    yield "truncated", past
+    numbers = future.select_dtypes("number").astype(float)
+    noise = pd.DataFrame(rng.lognormal(0.0, 1.0, numbers.shape), numbers.index, numbers.columns)
+    changed = {
+        "multiplied": numbers * 10.0 ** rng.uniform(-2.0, 2.0),
+        "shuffled": numbers.iloc[rng.permutation(len(numbers))].set_axis(numbers.index),
+        "noise": noise * past[list(numbers.columns)].astype(float).abs().median(),
+    }
+    for name, values in changed.items():
+        yield name, pd.concat([past, future.assign(**values)])
+    if isinstance(frame.index, pd.DatetimeIndex):
+        delay = np.where(np.arange(len(frame)) < cut, 0, rng.integers(1, 300))
+        yield "postponed", frame.set_axis(frame.index + pd.to_timedelta(delay, unit="D"))
+
+
+def future_moves(
+    compute: Callable[[pd.DataFrame], pd.DataFrame], frame: pd.DataFrame, cut: int, rng: np.random.Generator
+) -> list[str]:
+    """Columns whose first `cut` rows are not bit-identical once the rows after them are rewritten; [] is no look-ahead.
+
+    Parameters
+    ----------
+    compute : from a frame to columns aligned with its rows.
+    frame : (n, k) rows in time order.
+    cut : 0 < cut < n, the number of rows that count as the past.
+    rng : draws the other futures; see `rewrites`.
+    """
+    if not 0 < cut < len(frame):
+        raise BadInput(f"the cut must leave rows on both sides: 0 < cut < {len(frame)}, found {cut}")
+    past = compute(frame).iloc[:cut]
+    moved: set[str] = set()
+    for _, other in rewrites(frame, cut, rng):
+        moved.update(differing(past, compute(other).iloc[:cut]))
+    return [name for name in past.columns if name in moved]
+
+
+def differing(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
+    """Columns of `a` that are not bit for bit the same in `b`, or missing there."""
+
+    def same(name: str) -> bool:
+        return name in b and np.array_equal(a[name].to_numpy(), b[name].to_numpy(), equal_nan=True)
+
+    return [name for name in a.columns if not same(name)]

@@ -1,0 +1,126 @@
+"""Dataset -> X, y: what was known at each close, and the return that was earned from the next entry on."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from mltrainer.errors import BadInput, NotEnoughHistory
+from mltrainer.features import indicators, macro
+from mltrainer.trust import gate
+from mltrainer.trust.provenance import Dataset, Provenance, fingerprint
+
+VOLATILITY_ROWS = 21
+LEAST_VOLATILITY = 1e-4  # one basis point a session: a run of stale closes must not divide by zero
+MINIMUM_ROWS = 250
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Features, labels and prices of one ticker, sealed like the data it came from.
+
+    Attributes
+    ----------
+    X : (n, p) float features; row t uses only what was known at the close of session t; no NaN.
+    y : (n,) simple return of a position decided at t, entered at the open of t + 1 and left `horizon` sessions
+        later at the open (the close where the source has no open); NaN where the window passes the end.
+    scale : (n,) expected standard deviation of `y` as known at t: 21-session volatility of log returns (at
+        least 1 basis point) times √horizon.
+    prices : (n, 2) `entry` (the price at which a session is entered: open, else close) and `close`.
+    horizon : sessions a position is held.
+    unavailable : feature -> why it is not in X.
+    """
+
+    X: pd.DataFrame
+    y: pd.Series
+    scale: pd.Series
+    prices: pd.DataFrame
+    horizon: int
+    name: str
+    unavailable: dict[str, str] = field(default_factory=dict)
+    kind: str = "matrix"
+    provenance: Provenance | None = None
+
+    def fingerprint(self) -> str:
+        """Hash of everything a model can see or be judged by."""
+        return fingerprint(self.kind, self.name, self.horizon, self.X, self.y, self.scale, self.prices)
+
+    def __repr__(self) -> str:
+        """Say what it is in one line."""
+        n, p = self.X.shape
+        span = f"{self.X.index[0].date()}..{self.X.index[-1].date()}"
+        return f"Matrix({self.name}, {n} sessions {span}, {p} features, horizon {self.horizon})"
+
+
+def forward_return(entry: "pd.Series[float]", horizon: int) -> "pd.Series[float]":
+    r"""Return of a position decided at t: entered at t + 1, left at t + 1 + horizon.
+
+    .. math:: y_t = P_{t+1+h} / P_{t+1} - 1
+
+    Parameters
+    ----------
+    entry : (n,) price at which each session can be entered.
+    horizon : sessions held, at least 1.
+
+    Returns
+    -------
+    (n,) simple returns; the last ``horizon + 1`` are NaN.
+    """
+    ahead = entry.shift(-1)
+    return ahead.shift(-horizon) / ahead - 1
+
+
+def build(bars: Dataset, *context: Dataset, horizon: int) -> Matrix:
+    """Compute the unsealed matrix; call `matrix` instead, which has the gate seal it."""
+    if bars.kind != "bars":
+        raise BadInput(f"{bars.name} is a {bars.kind} series; features are computed from bars")
+    frame = bars.frame
+    series = {d.name: d.frame for d in context if d.kind == "macro"}
+    market = next((d.frame for d in context if d.kind == "bars"), None)
+    own, missing = indicators.compute(frame)
+    around, absent = macro.context(market, series, frame.index, frame["close"])
+    X, unavailable = _complete(own.join(around), {**missing, **absent})
+    returns = np.log(frame["close"]).diff()
+    scale = returns.rolling(VOLATILITY_ROWS).std().clip(lower=LEAST_VOLATILITY) * np.sqrt(horizon)
+    entry = frame["open"] if "open" in frame else frame["close"]
+    keep = X.notna().all(axis=1) & scale.notna()
+    if int(keep.sum()) < MINIMUM_ROWS:
+        raise NotEnoughHistory(
+            f"{bars.name} has {len(frame)} sessions, of which {int(keep.sum())} remain after the features' warm-up; "
+            f"at least {MINIMUM_ROWS} are needed; widen start and end"
+        )
+    prices = pd.DataFrame({"entry": entry, "close": frame["close"]})
+    y = forward_return(entry, horizon).rename("y")
+    return Matrix(X[keep], y[keep], scale[keep].rename("scale"), prices[keep], horizon, bars.name, unavailable)
+
+
+def _complete(features: pd.DataFrame, unavailable: dict[str, str]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Keep the columns that are gapless once all are warm; say why the others are not."""
+    warm = min(max(i.warmup for i in indicators.INDICATORS), len(features))
+    reasons = dict(unavailable)
+    for name in features:
+        gaps = int(features[name].iloc[warm:].isna().sum())
+        if gaps:
+            reasons[str(name)] = f"missing on {gaps} of {len(features) - warm} sessions"
+    return features.drop(columns=[c for c in features if c in reasons]), reasons
+
+
+def matrix(bars: Dataset, *context: Dataset, horizon: int = 5) -> Matrix:
+    """Seal features and labels of one ticker.
+
+    Parameters
+    ----------
+    bars : admitted bars of the ticker.
+    context : admitted index bars and macro series known at the same time.
+    horizon : sessions a position is held, 1 to 63.
+
+    Raises
+    ------
+    Refused
+        Any input whose origin cannot be shown.
+    NotEnoughHistory
+        Fewer than 250 sessions remain after the warm-up.
+    """
+    if isinstance(horizon, bool) or not isinstance(horizon, int) or not 1 <= horizon <= 63:
+        raise BadInput(f"horizon {horizon!r} is not a whole number of sessions from 1 to 63")
+    return gate.derive(build, bars, *context, horizon=horizon)

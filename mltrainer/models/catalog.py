@@ -1,0 +1,34 @@
+"""The catalog: every model the workbench knows, by family and by name."""
+
+from mltrainer.errors import UnknownName
+from mltrainer.models import gaussian, linear, neighbors, svm, trees
+from mltrainer.models.base import Family, ModelSpec
+
+FAMILIES: dict[str, Family] = {
+    family.key: family for family in (linear.FAMILY, trees.FAMILY, svm.FAMILY, neighbors.FAMILY, gaussian.FAMILY)
+}
+_SPECS = {row.name: row for family in FAMILIES.values() for row in family.specs}
+
+
+def spec(name: str) -> ModelSpec:
+    """Look a model up by its exact name.
+
+    >>> spec("KNeighborsRegressor_5").family
+    'neighbors'
+    """
+    if name not in _SPECS:
+        raise UnknownName.of("model", name, _SPECS)
+    return _SPECS[name]
+
+
+def specs(family: str | None = None) -> list[ModelSpec]:
+    """All rows, or those of one family, in the order of the catalog.
+
+    >>> len(specs("neighbors"))
+    5
+    """
+    if family is None:
+        return list(_SPECS.values())
+    if family not in FAMILIES:
+        raise UnknownName.of("family", family, FAMILIES)
+    return list(FAMILIES[family].specs)

@@ -1,0 +1,180 @@
+"""Trees: forecasts that are constant on boxes of the feature space, alone, averaged, or added up."""
+
+from functools import partial
+from typing import Any
+
+from sklearn.ensemble import AdaBoostRegressor, ExtraTreesRegressor, GradientBoostingRegressor, RandomForestRegressor
+from sklearn.tree import DecisionTreeRegressor
+
+from mltrainer.models.base import Family, Lazy, Method, ModelSpec
+from mltrainer.models.forecasters import OneThread, QuantileForecaster
+
+TREE = Method(
+    "tree",
+    "Regression tree",
+    r"\hat y(x) = \sum_m \bar y_{R_m} 1_{x \in R_m},\quad R_m \text{ split to reduce } \sum (y - \bar y_{R})^2",
+    "the target is roughly constant in boxes cut along single features",
+    "rules one can read aloud; deep trees memorize days",
+    "O(n p log n) per level",
+    "Breiman, Friedman, Olshen and Stone (1984)",
+)
+FOREST = Method(
+    "forest",
+    "Random forest",
+    r"\hat y = \tfrac{1}{B} \sum_b T_b(x),\quad"
+    r" T_b \text{ on a bootstrap of rows, each split on a random third of columns}",
+    "trees that err differently; rows that are not near copies of each other",
+    "a sturdy nonlinear baseline without tuning",
+    "O(B n p log n)",
+    "Breiman (2001), Machine Learning 45; Gu, Kelly and Xiu (2020) for returns",
+)
+EXTRA = Method(
+    "extra-trees",
+    "Extremely randomized trees",
+    r"\hat y = \tfrac{1}{B} \sum_b T_b(x),\quad \text{thresholds drawn at random}",
+    "as the forest; split points carry little information",
+    "less variance than a forest at a fraction of its time",
+    "O(B n p)",
+    "Geurts, Ernst and Wehenkel (2006), Machine Learning 63",
+)
+BOOSTING = Method(
+    "gradient-boosting",
+    "Gradient boosting",
+    r"F_m = F_{m-1} + \eta\, T_m,\quad T_m \approx -\partial L(y, F_{m-1}) / \partial F",
+    "many shallow corrections add up; later ones are not mostly noise",
+    "interactions of few features; the learning rate says how fast it starts to fit noise",
+    "O(M n p)",
+    "Friedman (2001), Annals of Statistics 29; (2002) for the stochastic form",
+)
+ADABOOST = Method(
+    "adaboost",
+    "AdaBoost.R2",
+    r"w_i \leftarrow w_i\,\beta_m^{1 - L_i},\quad \hat y = \text{weighted median of } T_m(x)",
+    "the hard rows are worth the attention",
+    "a historical yardstick; on returns the hard rows are mostly the noisiest",
+    "O(M n p log n)",
+    "Drucker (1997), ICML",
+)
+HISTOGRAM = Method(
+    "histogram-boosting",
+    "Histogram gradient boosting",
+    r"F_m = F_{m-1} + \eta\, T_m,\quad \text{splits on 255 bins, leaves } -\tfrac{\sum g}{\sum h + \lambda}",
+    "as gradient boosting; features may be rounded to bins",
+    "large panels: cost grows with bins, not with rows",
+    "O(M (n p + 255 p))",
+    "Ke et al. (2017), NeurIPS",
+)
+CATBOOST = Method(
+    "catboost",
+    "CatBoost",
+    r"F_m = F_{m-1} + \eta\, T_m,\quad T_m \text{ symmetric: one split per level}",
+    "as gradient boosting; symmetric trees are regular enough not to overfit",
+    "boosting that is hard to overfit; symmetric trees predict fast",
+    "O(M n p)",
+    "Prokhorenkova et al. (2018), NeurIPS",
+)
+LIGHTGBM = Method(
+    "lightgbm",
+    "LightGBM",
+    r"F_m = F_{m-1} + \eta\, T_m,\quad T_m \text{ grown leaf by leaf where the loss falls most}",
+    "as gradient boosting; unbalanced trees are wanted",
+    "the fastest booster on wide panels",
+    "O(M (n p + bins p))",
+    "Ke et al. (2017), NeurIPS",
+)
+XGBOOST = Method(
+    "xgboost",
+    "XGBoost",
+    r"\min_T \sum_i g_i T(x_i) + \tfrac{1}{2} h_i T(x_i)^2 + \gamma |T| + \tfrac{\lambda}{2} \lVert w \rVert^2",
+    "as gradient boosting, with curvature and a penalty on leaves",
+    "the most widely used booster; a reference for the other two",
+    "O(M n p)",
+    "Chen and Guestrin (2016), KDD",
+)
+
+spec = partial(ModelSpec, family="trees")
+
+LEAVES = (
+    "Leaves hold at least 20 rows and each split sees a third of the columns: labels of neighboring days overlap,"
+    " so fully grown trees would remember near copies of the row they are asked about."
+)
+HALVES = "In the stochastic form: each tree sees half of the rows and each split a third of the columns."
+SMALL = "15 leaves of at least 40 rows and a learning rate of 0.05, below the defaults, as returns are mostly noise."
+GENUINE = "The genuine library runs under this name, and nothing else does."
+
+
+def _tree(depth: int | None) -> DecisionTreeRegressor:
+    return DecisionTreeRegressor(max_depth=depth, random_state=0)
+
+
+def _forest(kind: type[Any], trees: int) -> Any:
+    return kind(trees, min_samples_leaf=20, max_features=1 / 3, random_state=0, n_jobs=1)
+
+
+def _boosting(rate: float) -> GradientBoostingRegressor:
+    return GradientBoostingRegressor(learning_rate=rate, subsample=0.5, max_features=1 / 3, random_state=0)
+
+
+def _histogram(**loss: Any) -> OneThread:
+    # early stopping would hold out random rows, whose labels overlap with the rest
+    return OneThread(
+        learning_rate=0.05, max_leaf_nodes=15, min_samples_leaf=40, early_stopping=False, random_state=0, **loss
+    )
+
+
+MEDIAN = QuantileForecaster(_histogram(loss="quantile", quantile=0.5))
+CAT = Lazy(
+    "catboost.CatBoostRegressor",
+    {"iterations": 200, "depth": 4, "learning_rate": 0.05, "random_seed": 0, "thread_count": 1}
+    | {"allow_writing_files": False, "verbose": 0},
+)
+LGBM = Lazy(
+    "lightgbm.LGBMRegressor",
+    {"n_estimators": 100, "learning_rate": 0.05, "num_leaves": 15, "min_child_samples": 40, "random_state": 0}
+    | {"n_jobs": 1, "deterministic": True, "force_row_wise": True, "verbose": -1},
+)
+XGB = Lazy(
+    "xgboost.XGBRegressor",
+    {"n_estimators": 100, "learning_rate": 0.05, "max_depth": 4, "min_child_weight": 40, "random_state": 0}
+    | {"tree_method": "hist", "n_jobs": 1, "verbosity": 0},
+)
+
+# fmt: off
+SPECS = (
+    spec("DecisionTree_depth_3", TREE, _tree(3), 0.14),
+    spec("DecisionTree_depth_5", TREE, _tree(5), 0.2),
+    spec("DecisionTree_depth_7", TREE, _tree(7), 0.3),
+    spec("DecisionTree_depth_10", TREE, _tree(10), 0.4),
+    spec("DecisionTree_depth_None", TREE, _tree(None), 0.5,
+         reading="Taken literally: the tree remembers every train row, and shows what memorizing is worth."),
+    spec("RandomForest_10_trees", FOREST, _forest(RandomForestRegressor, 10), 0.5, reading=LEAVES),
+    spec("RandomForest_50_trees", FOREST, _forest(RandomForestRegressor, 50), 2.4, reading=LEAVES),
+    spec("RandomForest_100_trees", FOREST, _forest(RandomForestRegressor, 100), 4.7, reading=LEAVES),
+    spec("ExtraTrees_10", EXTRA, _forest(ExtraTreesRegressor, 10), 0.1, reading=LEAVES),
+    spec("ExtraTrees_50", EXTRA, _forest(ExtraTreesRegressor, 50), 0.5, reading=LEAVES),
+    spec("GradientBoosting_lr_0.01", BOOSTING, _boosting(0.01), 2.2, reading=HALVES),
+    spec("GradientBoosting_lr_0.1", BOOSTING, _boosting(0.1), 2.2, reading=HALVES),
+    spec("GradientBoosting_lr_0.3", BOOSTING, _boosting(0.3), 2.2, reading=HALVES),
+    spec("AdaBoost_10", ADABOOST, AdaBoostRegressor(n_estimators=10, random_state=0), 0.9),
+    spec("AdaBoost_50", ADABOOST, AdaBoostRegressor(n_estimators=50, random_state=0), 3.5),
+    spec("HistGradientBoosting", HISTOGRAM, _histogram(), 1.4, reading=SMALL),
+    spec("CatBoost_simulation", CATBOOST, CAT, 6.0, extra="boost",
+         reading=f"{GENUINE} 200 symmetric trees of depth 4, plain boosting: the library's default on processors."),
+    spec("LightGBM_simulation", LIGHTGBM, LGBM, 1.0, reading=f"{GENUINE} {SMALL}"),
+    spec("XGBoost", XGBOOST, XGB, 1.6, extra="boost",
+         reading="Depth 4, leaves of at least 40 rows and a learning rate of 0.05, as returns are mostly noise."),
+    spec("HistGradientBoosting_quantile_0.5", HISTOGRAM, MEDIAN, 2.1, task="quantile",
+         reading=f"The median is kept for pinball loss; the point forecast is the median moved to the mean. {SMALL}"),
+)
+# fmt: on
+
+FAMILY = Family(
+    "trees",
+    "Trees, forests and boosting",
+    "The return depends on which side of a few thresholds the features stand. "
+    "Averaging trees lowers variance, boosting lowers bias, and neither extrapolates beyond returns seen before. "
+    "Rows should be independent, which overlapping labels are not, so leaves are kept large.",
+    "Do combinations of conditions (calm and falling, stormy and rising) precede different returns?",
+    "Smooth trends and levels never seen before; with little signal the deep ones recite the train days.",
+    SPECS,
+)

@@ -1,0 +1,175 @@
+"""The process behind `mltrainer serve`: a Voilà of its own, with fewer doors. Started by `serve`, plan on standard input."""
+
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+from jupyter_core.utils import run_sync
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+from tornado import web
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop
+from tornado.netutil import bind_sockets
+from traitlets import Integer, List, Unicode
+from traitlets.config import Config
+from voila.app import Voila
+from voila.paths import collect_static_paths, collect_template_paths
+
+from mltrainer.paths import look
+from mltrainer.server.handlers import INSTEAD_OF, OURS, NotFound, TokenHolder, title_of
+
+# The browser itself refuses to fetch from, send to or be framed by any other host.
+# Voilà's page needs inline script, and the widget libraries compile theirs.
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; connect-src 'self'; "
+    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+KIBIBYTE = 1024
+
+
+class Seats(AsyncMappingKernelManager):
+    """Kernels for so many open pages and no more (voila#617); a page costs about 150 MB."""
+
+    seats = Integer(8, config=True, help="open dashboard pages at a time")
+    starting = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether every seat is taken; preheated kernels wait for a visitor and do not count."""
+        waiting = sum(len(pool) for pool in getattr(self, "_pools", {}).values())
+        return len(self) + self.starting - waiting >= self.seats
+
+    async def start_kernel(self, **kwargs: Any) -> str:  # type: ignore[override]
+        """Start one, unless a page asks for it and all seats are taken."""
+        if kwargs["env"].get("VOILA_PREHEAT") != "True" and self.full:
+            raise web.HTTPError(503)
+        self.starting += 1
+        try:
+            return await super().start_kernel(**kwargs)  # type: ignore[no-any-return]
+        finally:
+            self.starting -= 1
+
+
+class Dashboards(Voila):
+    """Voilà with our gate, our limits and our template; no configuration file can widen it."""
+
+    identity_provider_class = TokenHolder
+    names = List(Unicode(), config=True, help="the notebooks served, without .ipynb")
+    mode = Unicode(config=True, help="live, sample or replay")
+
+    def setup_template_dirs(self) -> None:
+        """Put our template before Voilà's `lab`, from the package itself, so that nothing has to be installed apart."""
+        ours = str(Path(__file__).parent / "template")
+        self.template_paths = [ours, *collect_template_paths(["voila", "nbconvert"], "lab", prune=True)]
+        self.static_paths = collect_static_paths(["voila", "nbconvert"], "lab")
+
+    def init_settings(self) -> dict[str, Any]:
+        """Voilà's settings, tightened."""
+        return super().init_settings() | {
+            "dashboards": self.names,
+            "mode": self.mode,
+            "allow_remote_access": False,  # a foreign Host header is refused: no DNS rebinding
+            "headers": {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin"},
+            "xsrf_cookie_kwargs": {"samesite": "Lax"},
+            "websocket_max_message_size": 256 * KIBIBYTE,
+            "default_handler_class": NotFound,
+            "log_function": log_request,
+        }
+
+    def init_handlers(self) -> list[tuple[Any, ...]]:
+        """Our routes, then those of Voilà's that have a keeper."""
+        kept = [(rule, INSTEAD_OF[was], *rest) for rule, was, *rest in super().init_handlers() if was in INSTEAD_OF]
+        return [*OURS, *kept]
+
+    def start(self) -> None:
+        """Listen, say where, and serve until interrupted."""
+        try:
+            sockets = bind_sockets(self.port, self.ip)
+        except OSError as error:
+            print(f"port {self.port} cannot be used ({error.strerror}); choose another", file=sys.stderr)  # noqa: T201
+            sys.exit(2)
+        self.port = sockets[0].getsockname()[1]
+        # The path of a kernel's socket must stay under 104 characters, and macOS's own temporary folder is long.
+        short = "/tmp" if os.name == "posix" else None  # noqa: S108 - mkdtemp makes it private
+        self.connection_dir = tempfile.mkdtemp(prefix="mt-", dir=short)
+        self.app = web.Application(**self.init_settings())
+        self.app.add_handlers(".*$", self.init_handlers())
+        server = HTTPServer(
+            self.app, max_body_size=64 * KIBIBYTE, max_header_size=32 * KIBIBYTE, body_timeout=10, idle_connection_timeout=60
+        )
+        server.add_sockets(sockets)
+        address = f"http://{self.ip}:{self.port}/?token={self.token}"
+        print(address, flush=True)  # noqa: T201 - the one line that is the result
+        if self.open_browser:
+            webbrowser.open(address)
+        self.ioloop = IOLoop.current()
+        try:
+            self.ioloop.start()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        """End the kernels, then remove what they were reached by."""
+        run_sync(self.kernel_manager.shutdown_all)(now=True)
+        shutil.rmtree(self.connection_dir, ignore_errors=True)
+
+
+def log_request(handler: web.RequestHandler) -> None:
+    """Note requests that failed, without their query: it may hold the token."""
+    if (status := handler.get_status()) >= 400:
+        logging.getLogger("mltrainer.server").warning("%s %s %s", status, handler.request.method, handler.request.path)
+
+
+def configuration(plan: dict[str, Any]) -> Config:
+    """Everything that is set, in one table."""
+    names = sorted(path.stem for path in Path(plan["dashboards"]).glob("*.ipynb"))
+    pages = [(f"/voila/render/{name}.ipynb", title_of(name)) for name in names]
+    return Config(
+        Dashboards={
+            "names": names,
+            "mode": plan["mode"],
+            "config_file_paths": [],
+            "root_dir": plan["dashboards"],
+            "ip": "127.0.0.1",
+            "port": plan["port"],
+            "token": plan["token"],
+            "open_browser": plan["open_browser"],
+            "log_level": logging.WARNING,
+        },
+        VoilaConfiguration={
+            "template": "lab",
+            "resources": {"look": look(), "pages": pages},
+            "allow_template_override": "NO",
+            "allow_theme_override": "NO",
+            "show_tracebacks": False,
+            "file_allowlist": [r"^$"],
+            "preheat_kernel": True,
+            "default_pool_size": 1,  # more may bring the server down (voila#1178)
+            "multi_kernel_manager_class": Seats,
+        },
+        VoilaExecutor={"cell_error_instruction": "Reload the page; if it stays, tell whoever runs this server."},
+        IdentityProvider={"cookie_options": {"samesite": "Lax"}},
+        MappingKernelManager={"cull_idle_timeout": 300, "cull_interval": 60},
+        KernelManager={"transport": "tcp" if os.name == "nt" else "ipc"},  # no kernel port that others could reach
+    )
+
+
+def main() -> None:
+    """Read the plan and serve it."""
+    logging.getLogger("tornado.general").setLevel(logging.ERROR)  # it warns of ping settings that are Jupyter's own
+    app = Dashboards(config=configuration(json.loads(sys.stdin.read())))
+    app.initialize([])
+    app.start()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""The gate: only content whose origin can be shown is let in, and it is shown again at every use.
+
+Origin is bound to the content hash, in a registry, never to an attribute that somebody can set. Code that runs
+in the same process can always forge; what it cannot do is leave the audit trail as if it had not.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from types import FunctionType
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import Connection, insert, select
+
+from mltrainer import store
+from mltrainer.errors import Refused, UnknownName
+from mltrainer.settings import settings
+from mltrainer.trust import audit
+from mltrainer.trust.provenance import SOURCES, Dataset, Provenance, Sealed
+
+PINS: dict[str, str] = {
+    "5abadf99b2d394f920120a27de6f0df129859d71d4cfb0bf661bcc99446ab1fd": "bokeh_sampledata/_data/stocks.csv.gz",
+    "ee21cac28befb1d0a739a9ceb22184f995394726aa0cfde9a21941d1ac04ac0d": "skfolio/datasets/data/sp500_dataset.csv.gz",
+    "894c34431c284f86aa64a467e176e2a3c9b697c857eb9ab35006c2dd55d3fdf2": "skfolio/datasets/data/sp500_index.csv.gz",
+    "1e028cbb9c400cc018c816ccc439b33c919387e726c3ed5ca2c05c82746059de": "arch/data/sp500/sp500.csv.gz",
+    "b2009535343ebb14e0aa11ed086788d2997a416ffe4f9450eed9a561ae30ac59": "arch/data/nasdaq/nasdaq.csv.gz",
+    "410bd07360dc798f7206d681b8347c6150e7fbd8b05fb1ae29bbe2c9985d66ef": "arch/data/vix/vix.csv.gz",
+    "81fc912d5967ad23f4b3722a10f76867034405354b8f03f3951ebce31e5bd412": "arch/data/core_cpi/core-cpi.csv.gz",
+    "d93c0d3a7a77ef83c3af14e46032bb1d02ae3a512b22ab94159a8ca226fcf708": "statsmodels/datasets/macrodata/macrodata.csv",
+}
+"""The packaged bodies that source `sample` may admit: sha256 -> where the package keeps it."""
+
+FETCH = "fetch it with mt.bars(...) or build it with mt.matrix(...)"
+HOUSE = Path(__file__).resolve().parents[1]
+S = TypeVar("S", bound=Sealed)
+
+
+def admit(
+    source_id: str,
+    *,
+    name: str,
+    kind: str,
+    endpoint: str,
+    parameters: Mapping[str, Any],
+    body: bytes,
+    parse: Callable[[bytes], pd.DataFrame],
+    retrieved_at: str | None = None,
+    http_status: int | None = None,
+    note: str = "",
+) -> Dataset:
+    """Let in the body a source sent: parse it here, register what it holds, write it to the audit trail.
+
+    Parameters
+    ----------
+    source_id : id in `SOURCES`; each speaks in its own mode, and `sample` only with a pinned body.
+    name, kind, endpoint, parameters, retrieved_at, http_status, note : see `Provenance`.
+    body : the bytes exactly as received.
+    parse : function of this package (or a partial of one) from the body to the frame.
+
+    Returns
+    -------
+    Dataset
+        With the provenance under which this content was first let in.
+    """
+    source = SOURCES.get(source_id)
+    if source is None:
+        raise UnknownName.of("source", source_id, SOURCES)
+    what, mode, digest = f"{source_id} content {name!r}", settings().data_mode, sha256(body).hexdigest()
+    if not (source.live if mode == "live" else source_id == mode):
+        refuse(what, f"is no data of mode {mode}, and modes are never mixed", "set MLTRAINER_MODE, in another home")
+    if source_id == "sample" and digest not in PINS:
+        refuse(what, f"has body {digest[:12]}, which is not a pinned packaged file", "install the locked versions")
+    if not _ours(parse):
+        refuse(what, f"would be parsed by {_named(parse)}, which is not of this package", FETCH)
+    dataset = Dataset(parse(body), name, kind)
+    provenance = Provenance(
+        source=source_id,
+        name=name,
+        kind=kind,
+        mode=mode,
+        endpoint=endpoint,
+        parameters=parameters,
+        retrieved_at=retrieved_at,
+        http_status=http_status,
+        body_sha256=digest,
+        content_sha256=dataset.fingerprint(),
+        terms=source.terms,
+        note=note,
+    )
+    return dataclasses.replace(dataset, provenance=_registered(provenance))
+
+
+def derive(transform: Callable[..., S], *parents: Sealed, **params: Any) -> S:
+    """Make new content from admitted content, by a function of this package; the lineage is kept.
+
+    Parameters
+    ----------
+    transform : called as `transform(*parents, **params)`, returns a `Dataset`, a `Matrix` ... without provenance.
+    parents : at least one, all of one mode; each is verified first.
+    params : recorded as text.
+    """
+    if not _ours(transform):
+        refuse(f"a transform by {_named(transform)}", "is not of this package, so what it does cannot be shown", FETCH)
+    if not parents:
+        refuse(f"a transform by {_named(transform)}", "has no parents, so its origin cannot be shown", FETCH)
+    origins = [verify(parent, f"derive {_named(transform)}") for parent in parents]
+    if len({origin.mode for origin in origins}) > 1:
+        refuse(f"a transform by {_named(transform)}", "mixes " + _joined(origins, "mode", " and "), "keep to one mode")
+    out = transform(*parents, **params)
+    provenance = Provenance(
+        source="+".join(dict.fromkeys(s for origin in origins for s in origin.source.split("+"))),
+        name=out.name,
+        kind=out.kind,
+        mode=origins[0].mode,
+        endpoint="derived",
+        parameters=params,
+        retrieved_at=max((o.retrieved_at for o in origins if o.retrieved_at), default=None),
+        content_sha256=out.fingerprint(),
+        parents=tuple(origin.content_sha256 for origin in origins),
+        transform=_named(transform),
+        terms=_joined(origins, "terms", "; "),
+        note=_joined(origins, "note", "; "),
+    )
+    return dataclasses.replace(out, provenance=_registered(provenance))  # type: ignore[type-var]
+
+
+def verify(item: object, purpose: str) -> Provenance:
+    """Show again that `item` is what was let in, before it is used for `purpose`; else `Refused`.
+
+    Returns
+    -------
+    Provenance
+        The registered one.
+    """
+    what = _described(item)
+    if not isinstance(item, Sealed) or item.provenance is None:
+        refuse(what, "carries no provenance, so its origin cannot be shown", FETCH, purpose=purpose)
+    if not _ours(type(item).fingerprint):
+        refuse(what, "hashes itself by code that is not of this package", FETCH, purpose=purpose)
+    content, recorded = item.fingerprint(), item.provenance.content_sha256
+    if content != recorded:
+        why = f"is not what its provenance was given to (content {content[:12]}, recorded {recorded[:12]})"
+        refuse(what, why, FETCH, purpose=purpose)
+    with store.reading() as connection:
+        held = _held(connection, content)
+    if held is None:
+        refuse(what, f"was never let in (content {content[:12]})", FETCH, purpose=purpose)
+    if held != item.provenance.to_json():
+        remedy = "run mltrainer audit verify to see which of the two was changed"
+        refuse(what, "carries another provenance than the registry holds for it", remedy, purpose=purpose)
+    return item.provenance
+
+
+def refuse(what: str, why: str, remedy: str, **details: object) -> NoReturn:
+    """Write a violation to the audit trail and raise `Refused` with one line: what, why, and the next step."""
+    audit.append("violation", what=what, why=why, remedy=remedy, **details)
+    raise Refused(f"{what} {why}; {remedy}")
+
+
+# --- the registry ---------------------------------------------------------------------------------------------
+
+
+def _held(connection: Connection, content: str) -> str | None:
+    columns = store.admitted.c
+    return connection.execute(select(columns.provenance).where(columns.content == content)).scalar()
+
+
+def _registered(new: Provenance) -> Provenance:
+    """Register content once; content that is already held keeps the provenance of its first time."""
+    with store.reading() as connection:
+        held = _held(connection, new.content_sha256)
+    if held is None:
+        with store.writing() as connection:
+            held = _held(connection, new.content_sha256) or _register(connection, new)
+    first = Provenance.from_json(held)
+    same = ("mode", "content_sha256") if new.parents else ("mode", "content_sha256", "source", "name", "kind")
+    if any(getattr(first, key) != getattr(new, key) for key in same):
+        why = f"is held as {first.source} content {first.name!r} of mode {first.mode}, and one content has one origin"
+        refuse(f"{new.source} content {new.name!r} of mode {new.mode}", why, "set MLTRAINER_HOME to another folder")
+    return first
+
+
+def _register(connection: Connection, new: Provenance) -> str:
+    text, at = new.to_json(), datetime.now(UTC).isoformat(timespec="microseconds")
+    connection.execute(insert(store.admitted).values(content=new.content_sha256, provenance=text, at=at))
+    if not new.parents:
+        audit.extend(connection, "admit", {"content": new.content_sha256, "provenance": dataclasses.asdict(new)})
+    return text
+
+
+# --- names and origins of objects -----------------------------------------------------------------------------
+
+
+def _ours(function: object) -> bool:
+    """Whether the code was written in this package; `__module__` could be set by anybody."""
+    if isinstance(function, partial):
+        values = [*function.args, *function.keywords.values()]
+        return _ours(function.func) and not any(callable(value) for value in values)
+    return isinstance(function, FunctionType) and Path(function.__code__.co_filename).resolve().is_relative_to(HOUSE)
+
+
+def _named(function: Any) -> str:
+    while isinstance(function, partial):
+        function = function.func
+    return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', type(function).__name__)}"
+
+
+def _described(item: object) -> str:
+    match item:
+        case pd.DataFrame() | pd.Series() | np.ndarray():
+            return f"a {type(item).__name__} ({' x '.join(f'{n:,}' for n in item.shape)})"
+        case str() | Path():
+            return f"the {type(item).__name__} {str(item)[:60]!r}"
+        case list() | tuple() | dict() | set():
+            return f"a {type(item).__name__} ({len(item):,} items)"
+        case Sealed():
+            return f"the {item.kind} of {item.name}"
+    return f"a {type(item).__name__}"
+
+
+def _joined(origins: list[Provenance], key: str, by: str) -> str:
+    return by.join(dict.fromkeys(getattr(origin, key) for origin in origins if getattr(origin, key)))

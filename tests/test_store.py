@@ -1,0 +1,244 @@
+"""Rows and blobs survive what happens to disks and processes, and what went wrong is said in one line."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, select, text
+
+from mltrainer import store
+from mltrainer.errors import BadInput, MltrainerError, StorageError, Tampered, Unavailable
+from mltrainer.trust import audit
+
+ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def one_line(error: pytest.ExceptionInfo[MltrainerError], path: Path) -> bool:
+    said = str(error.value)
+    return "\n" not in said and str(path) in said and "; " in said
+
+
+def test_writing_is_undone_as_a_whole_when_its_block_raises() -> None:
+    audit.append("before")
+    with pytest.raises(RuntimeError, match="on purpose"), store.writing() as connection:
+        connection.execute(insert(store.admitted).values(content="c", provenance="p", at="now"))
+        raise RuntimeError("on purpose")
+    with store.reading() as connection:
+        assert connection.execute(select(store.admitted)).all() == []
+
+
+def test_sqlite_runs_with_the_pragmas_that_survive_a_power_cut() -> None:
+    with store.writing() as connection:
+        found = {p: connection.execute(text(f"PRAGMA {p}")).scalar() for p in ("journal_mode", "synchronous")}
+        found["foreign_keys"] = connection.execute(text("PRAGMA foreign_keys")).scalar()
+        found["busy_timeout"] = connection.execute(text("PRAGMA busy_timeout")).scalar()
+    # sqlite.org/pragma.html: synchronous 2 is FULL
+    assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 60_000}
+
+
+@pytest.mark.parametrize("verb", ["UPDATE audit SET kind = 'x'", "DELETE FROM audit"])
+def test_audit_rows_can_be_neither_changed_nor_deleted(verb: str) -> None:
+    audit.append("kept")
+    with pytest.raises(StorageError, match="audit is append-only"), store.writing() as connection:
+        connection.execute(text(verb))
+    assert [entry.kind for entry in audit.entries()] == ["kept"]
+
+
+@pytest.mark.parametrize("verb", ["UPDATE trials SET sharpe = 9", "DELETE FROM trials"])
+def test_trials_can_be_neither_changed_nor_deleted(verb: str) -> None:
+    row = {"key": "k", "at": "now", "model": "m", "family": "f", "ticker": "T", "horizon": 5, "status": "ok"}
+    with store.writing() as connection:
+        connection.execute(insert(store.trials).values(**row, sharpe=0.1, n=250, payload="{}"))
+    with pytest.raises(StorageError, match="trials is append-only"), store.writing() as connection:
+        connection.execute(text(verb))
+    with store.reading() as connection:
+        assert connection.execute(select(store.trials.c.sharpe)).scalars().all() == [0.1]
+
+
+def test_a_second_row_under_one_key_is_a_storage_error_and_no_sqlalchemy_error() -> None:
+    with pytest.raises(StorageError, match="UNIQUE constraint failed"), store.writing() as connection:
+        for _ in range(2):
+            connection.execute(insert(store.admitted).values(content="c", provenance="p", at="now"))
+
+
+def test_a_home_removed_under_a_running_process_is_made_anew(home: Path) -> None:
+    audit.append("first")
+    for file in home.iterdir():
+        file.unlink()
+    home.rmdir()
+    assert audit.append("again").size == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_writes_to_the_same_trail() -> None:
+    audit.append("parent")
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = audit.append("child").size
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+    assert audit.append("parent").size == 3
+    assert audit.verify() == []
+
+
+# --- blobs ----------------------------------------------------------------------------------------------------
+
+
+def test_a_blob_is_found_under_the_sha256_of_its_bytes(home: Path) -> None:
+    # FIPS 180-2, appendix B.1: the digest of "abc"
+    address = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert not store.has_blob(address)
+    assert store.put_blob(b"abc") == store.put_blob(b"abc") == address
+    assert store.get_blob(address) == b"abc"
+    assert [p.name for p in (home / "blobs").rglob("*") if p.is_file()] == [address]
+
+
+def test_a_damaged_blob_is_named_and_never_mended_in_silence(home: Path) -> None:
+    address = store.put_blob(b"abc")
+    file = home / "blobs" / address[:2] / address
+    file.write_bytes(b"abd")
+    with pytest.raises(Tampered) as error:
+        store.get_blob(address)
+    assert one_line(error, file)
+    with pytest.raises(Tampered):
+        store.put_blob(b"abc")
+
+
+def test_a_missing_blob_is_unavailable() -> None:
+    with pytest.raises(Unavailable, match="does not hold blob"):
+        store.get_blob("0" * 64)
+
+
+@pytest.mark.parametrize("address", ["../../etc/passwd", "", "ABC", "0" * 63, "0" * 64 + "\n", "/" * 64])
+def test_only_a_hash_is_an_address(address: str) -> None:
+    with pytest.raises(BadInput, match="64 hex digits"):
+        store.get_blob(address)
+
+
+def test_write_atomic_replaces_the_whole_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    target = tmp_path / "out" / "report.html"
+    store.write_atomic(target, "a long first version")
+    store.write_atomic(target, b"short")
+    assert target.read_bytes() == b"short"
+    assert list(target.parent.iterdir()) == [target]
+
+
+# --- what goes wrong ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", ["no database", "a page"])
+def test_a_damaged_database_is_one_line_that_names_it(home: Path, damage: str) -> None:
+    for n in range(40):
+        audit.append("work", text="x" * 500, n=n)
+    file = home / "mltrainer.sqlite"
+    body = bytearray(file.read_bytes())
+    if damage == "no database":
+        body[:16] = b"not a database!!"
+    else:
+        body[4096:] = os.urandom(len(body) - 4096)
+    file.write_bytes(body)
+    for act in (audit.head, audit.verify, audit.entries, lambda: audit.append("more")):
+        with pytest.raises(Tampered) as error:
+            act()
+        assert one_line(error, file)
+
+
+def test_a_home_below_a_regular_file_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("MLTRAINER_HOME", str(tmp_path / "file" / "home"))
+    for act in (lambda: audit.append("x"), audit.head, lambda: store.put_blob(b"x")):
+        with pytest.raises(StorageError) as error:
+            act()
+        assert one_line(error, tmp_path / "file" / "home")
+
+
+AS_NOBODY = """
+import os, sys
+from mltrainer import store
+from mltrainer.errors import StorageError
+from mltrainer.trust import audit
+if os.geteuid() == 0:
+    os.setgid(65534); os.setuid(65534)
+for act in (lambda: audit.append("x"), lambda: store.put_blob(b"new")):
+    try:
+        act()
+    except StorageError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders have no read-only mode on Windows")
+def test_a_read_only_home_is_a_storage_error_and_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to other users
+        Path(folder).chmod(0o755)
+        home = Path(folder, "home")
+        monkeypatch.setenv("MLTRAINER_HOME", str(home))
+        saved = audit.append("kept")
+        store.put_blob(b"kept")
+        for path in (home, *home.rglob("*")):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        done = subprocess.run([sys.executable, "-c", AS_NOBODY], capture_output=True, text=True, check=False)
+        for path in (home, *home.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        assert done.stderr == ""
+        said = done.stdout.splitlines()
+        assert len(said) == 2
+        assert all(str(home) in line and "permission" in line for line in said)
+        assert audit.verify(saved) == []
+        assert audit.head() == saved
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    if not ROOT or sys.platform != "linux":
+        pytest.skip("only root on Linux can mount a disk of 1 MB")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("mounting is not allowed here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_is_a_storage_error_and_loses_nothing(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = small_disk / "home"
+    monkeypatch.setenv("MLTRAINER_HOME", str(home))
+    heads = [audit.append("first")]
+    blob = store.put_blob(b"kept")
+    with pytest.raises(StorageError) as error:
+        for _ in range(1000):
+            heads.append(audit.append("fill", text="x" * 20_000))
+    assert one_line(error, home / "mltrainer.sqlite")
+    assert "full" in str(error.value)
+    with pytest.raises(StorageError) as error:
+        store.put_blob(os.urandom(2_000_000))
+    assert one_line(error, home / "blobs")
+    assert [p.name for p in (home / "blobs").rglob("*") if p.is_file()] == [blob]
+    subprocess.run(["mount", "-o", "remount,size=8m", small_disk], check=True)
+    assert audit.head() == heads[-1]
+    assert audit.verify(heads[-1]) == []
+    assert audit.append("after").size == len(heads) + 1
+    assert store.get_blob(blob) == b"kept"
+    assert store.put_blob(b"room again") == sha256(b"room again").hexdigest()
+
+
+@pytest.mark.parametrize("url", ["no url", "sqlite://", "sqlite:///:memory:"])
+def test_a_database_url_that_cannot_be_meant_is_bad_input(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLTRAINER_DATABASE_URL", url)
+    with pytest.raises(BadInput, match="MLTRAINER_DATABASE_URL"):
+        audit.head()
+
+
+def test_a_database_of_an_unknown_kind_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLTRAINER_DATABASE_URL", "nosuch://host/db")
+    with pytest.raises(Unavailable, match="MLTRAINER_DATABASE_URL"):
+        audit.head()
