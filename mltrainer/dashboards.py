@@ -146,7 +146,9 @@ class ModelsPage(widgets.VBox):
         # Rows come best first, so the model shown first is the best, while a name is found by the alphabet.
         names = rows["name"].drop_duplicates()
         best = names.iloc[0] if len(names) else ""
-        self._offer("Model", [(name, name) for name in sorted(names, key=str.lower)], {"model": best} | dict(wanted), best)
+        self._offer(
+            "Model", [(name, name) for name in sorted(names, key=str.lower)], {"model": best} | dict(wanted), best
+        )
         tickers = rows.loc[rows["name"] == self.controls["Model"].value, "ticker"].drop_duplicates()
         self._offer("Ticker", [(ticker, ticker) for ticker in tickers], wanted)
 
@@ -259,7 +261,13 @@ def _family_title(key: str) -> str:
 
 
 # plotly 7 offers to upload every chart to a public cloud; not this data.
-CONFIG = {"displaylogo": False, "showSendToCloud": False, "plotlyServerURL": "", "responsive": True, "displayModeBar": False}
+CONFIG = {
+    "displaylogo": False,
+    "showSendToCloud": False,
+    "plotlyServerURL": "",
+    "responsive": True,
+    "displayModeBar": False,
+}
 
 
 def _picture(figure: Any) -> tuple[dict[str, Any], ...]:

@@ -234,7 +234,7 @@ def luck_threshold(spread: float, n_trials: float) -> float:
     Bailey and López de Prado (2014), Journal of Portfolio Management 40(5), 94-107, eq. 1.
 
     >>> round(luck_threshold(1.0, 105), 2)  # of 105 models without skill, over one year
-    2.54
+    2.55
     """
     if n_trials < 2:
         return float("nan")

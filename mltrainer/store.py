@@ -88,8 +88,11 @@ for _table in (audit, trials):
 def reading() -> Iterator[Connection]:
     """One consistent snapshot of the rows; takes no lock that a writer would wait for."""
     url = _url()
-    with _explained(url), _engine(url).connect() as connection, connection.begin():
-        yield connection
+    with _explained(url), _engine(url).connect() as connection:
+        if connection.dialect.name == "postgresql":  # its default is a new snapshot for every statement
+            connection.execution_options(isolation_level="REPEATABLE READ")
+        with connection.begin():
+            yield connection
 
 
 @contextmanager

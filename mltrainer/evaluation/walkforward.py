@@ -129,10 +129,10 @@ def evaluate(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str = "")
 def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Forecast every test block from a model that saw only rows before it.
 
-    Features are clipped to the train block's outer quantiles. The label is divided by the volatility known at its row and z-scored with the train block's mean and
-    deviation, so that one penalty means the same for every share; forecasts are turned back into returns.
-    A model with a `filter` method may go on learning inside the block from labels that have matured:
-    the label of row t is known at the close of t + 1 + horizon.
+    Features are clipped to the train block's outer quantiles. The label is divided by the volatility known at its
+    row and z-scored with the train block's mean and deviation, so that one penalty means the same for every share;
+    forecasts are turned back into returns. A model with a `filter` method may go on learning inside the block from
+    labels that have matured: the label of row t is known at the close of t + 1 + horizon.
     """
     y = matrix.y.dropna()
     X, scale = matrix.X.loc[y.index].to_numpy(float), matrix.scale.loc[y.index].to_numpy(float)

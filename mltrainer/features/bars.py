@@ -16,6 +16,8 @@ Array = npt.NDArray[np.float64]
 EMPTY: Array = np.empty(0)
 # Below this share of its mean square, a window's variance is rounding error: the window counts as constant.
 CONSTANT = 1e-12
+# Two prices closer than this, relatively, are the same price: adjusting for splits leaves such differences.
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,12 @@ def log(x: Array) -> Array:
 def log_change(x: Array, k: int) -> Array:
     """ln(x_t / x_{t-k})."""
     return log(ratio(x, lag(x, k)))
+
+
+def direction(x: Array) -> Array:
+    """+1 where x rose since the row before, -1 where it fell, 0 where it stayed (to rounding); NaN in the first row."""
+    change = ratio(x, lag(x, 1)) - 1.0
+    return np.where(np.abs(change) < ROUNDING, 0.0, np.sign(change))
 
 
 def rolling_sum(x: Array, w: int) -> Array:

@@ -17,6 +17,7 @@ from mltrainer.features.bars import (
     Array,
     Bars,
     Indicator,
+    direction,
     lag,
     log,
     ratio,
@@ -128,8 +129,7 @@ def volume_price_trend(bars: Bars, w: int) -> Array:
 
 def obv_slope(bars: Bars, w: int) -> Array:
     """Rise of on-balance volume over w sessions, over all volume in them: -1 to 1; NaN where nothing traded."""
-    signed = bars.volume * np.sign(bars.close - lag(bars.close, 1))
-    return ratio(rolling_sum(signed, w), rolling_sum(bars.volume, w))
+    return ratio(rolling_sum(bars.volume * direction(bars.close), w), rolling_sum(bars.volume, w))
 
 
 def dollar_volume_ratio(bars: Bars) -> Array:
@@ -141,10 +141,9 @@ def dollar_volume_ratio(bars: Bars) -> Array:
 def money_flow(bars: Bars, w: int) -> Array:
     """Share of money traded in rising sessions, 0 to 1; NaN where no price moved or nothing traded in w sessions."""
     typical = (bars.high + bars.low + bars.close) / 3.0
-    rise = typical - lag(typical, 1)
-    money = typical * bars.volume
-    moved = rolling_sum(money * np.abs(np.sign(rise)), w)
-    return ratio(moved + rolling_sum(money * np.sign(rise), w), 2.0 * moved)
+    money, sign = typical * bars.volume, direction(typical)
+    moved = rolling_sum(money * np.abs(sign), w)
+    return ratio(moved + rolling_sum(money * sign, w), 2.0 * moved)
 
 
 def volume_ratio(bars: Bars, short: int, long: int) -> Array:
@@ -356,7 +355,7 @@ def check_sessions(index: pd.Index, what: str) -> pd.DatetimeIndex:
     if index.hasnans or unordered.any():
         at = int(np.argmax(unordered)) + 1
         raise BadInput(
-            f"{what} must be in ascending order with each session once; row {at} holds {index[at]} after {index[at - 1]}"
+            f"{what} must be in ascending order, each session once; row {at} holds {index[at]} after {index[at - 1]}"
         )
     return index
 

@@ -91,12 +91,13 @@ def _history(observations: pd.DataFrame, change: Transform) -> tuple[pd.Datetime
     entries = sorted(zip(pd.DatetimeIndex(rows["available"]), rows.index, rows["value"].astype(float), strict=True))
     known: dict[pd.Timestamp, float] = {}
     first: dict[pd.Timestamp, pd.Timestamp] = {}
+    newest = pd.Timestamp.min
     out: list[tuple[pd.Timestamp, float, pd.Timestamp]] = []
     for day, group in groupby(entries, key=itemgetter(0)):
         for _, period, value in group:
             known[period] = value
             first.setdefault(period, day)
-        newest = max(known)
+            newest = max(newest, period)
         result = change(known, newest)
         if np.isfinite(result):
             out.append((day, result, first[newest]))

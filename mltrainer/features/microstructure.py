@@ -6,6 +6,7 @@ from bidask import edge_rolling
 from scipy.special import ndtr
 
 from mltrainer.features.bars import (
+    ROUNDING,
     Array,
     Bars,
     Indicator,
@@ -38,9 +39,8 @@ def edge_spread(bars: Bars, w: int) -> Array:
 
 
 def _same(price: Array, other: Array) -> Array:
-    # The estimator counts sessions that open or close at their high or low; adjusting prices for splits leaves
-    # rounding that would turn an equal price into a different one.
-    return np.where(np.abs(price / other - 1.0) < 1e-9, other, price)
+    # The estimator counts sessions that open or close at their high or low, so equal prices must be equal to the bit.
+    return np.where(np.abs(price / other - 1.0) < ROUNDING, other, price)
 
 
 def corwin_schultz(bars: Bars, w: int) -> Array:

@@ -165,7 +165,8 @@ class PricedVolatility(Around):
 
     def predict(self, X: ArrayLike) -> Array:
         """Forecast the mean of y, (n,)."""
-        priced = self.mean_ + self.price_of_risk_ * (self._inner(X) - self.mean_volatility_)
+        v = self._inner(X)
+        priced = self.mean_ + self.price_of_risk_ * (v - self.mean_volatility_)
         return np.clip(priced, self.low_, self.high_)
 
 

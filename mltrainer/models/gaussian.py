@@ -50,11 +50,11 @@ def _fixed(gamma: float) -> RecentGaussianProcess:
 
 
 SPECS = (
-    chosen("GaussianProcess_RBF", estimator=_chosen(RBF(1.0, LENGTH)), cost=7.1),
-    chosen("GaussianProcess_Matern", estimator=_chosen(Matern(1.0, LENGTH, nu=1.5)), cost=7.2),
-    chosen("GaussianProcess_RationalQuadratic", estimator=_chosen(RationalQuadratic(1.0, 1.0, LENGTH, MIX)), cost=10.0),
-    spec("GaussianProcess_gamma_0.1", estimator=_fixed(0.1), cost=1.5, reading=WIDTH.format(1 / sqrt(0.2))),
-    spec("GaussianProcess_gamma_0.5", estimator=_fixed(0.5), cost=1.7, reading=WIDTH.format(1.0)),
+    chosen("GaussianProcess_RBF", estimator=_chosen(RBF(1.0, LENGTH)), cost=4.2),
+    chosen("GaussianProcess_Matern", estimator=_chosen(Matern(1.0, LENGTH, nu=1.5)), cost=3.8),
+    chosen("GaussianProcess_RationalQuadratic", estimator=_chosen(RationalQuadratic(1.0, 1.0, LENGTH, MIX)), cost=5.8),
+    spec("GaussianProcess_gamma_0.1", estimator=_fixed(0.1), cost=2.0, reading=WIDTH.format(1 / sqrt(0.2))),
+    spec("GaussianProcess_gamma_0.5", estimator=_fixed(0.5), cost=2.1, reading=WIDTH.format(1.0)),
 )
 
 FAMILY = Family(

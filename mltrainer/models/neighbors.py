@@ -20,11 +20,11 @@ KNN = Method(
 spec = partial(ModelSpec, family="neighbors")
 
 SPECS = (
-    spec("KNeighborsRegressor_3", KNN, scaled(KNeighborsRegressor(n_neighbors=3, n_jobs=1)), 0.05),
-    spec("KNeighborsRegressor_5", KNN, scaled(KNeighborsRegressor(n_neighbors=5, n_jobs=1)), 0.05),
-    spec("KNeighborsRegressor_7", KNN, scaled(KNeighborsRegressor(n_neighbors=7, n_jobs=1)), 0.05),
-    spec("KNeighborsRegressor_10", KNN, scaled(KNeighborsRegressor(n_neighbors=10, n_jobs=1)), 0.05),
-    spec("KNeighborsRegressor_10_distance", KNN, scaled(KNeighborsRegressor(10, weights="distance", n_jobs=1)), 0.05),
+    spec("KNeighborsRegressor_3", KNN, scaled(KNeighborsRegressor(n_neighbors=3, n_jobs=1)), 0.07),
+    spec("KNeighborsRegressor_5", KNN, scaled(KNeighborsRegressor(n_neighbors=5, n_jobs=1)), 0.07),
+    spec("KNeighborsRegressor_7", KNN, scaled(KNeighborsRegressor(n_neighbors=7, n_jobs=1)), 0.06),
+    spec("KNeighborsRegressor_10", KNN, scaled(KNeighborsRegressor(n_neighbors=10, n_jobs=1)), 0.07),
+    spec("KNeighborsRegressor_10_distance", KNN, scaled(KNeighborsRegressor(10, weights="distance", n_jobs=1)), 0.08),
 )
 
 FAMILY = Family(

@@ -60,14 +60,14 @@ def _linear(C: float) -> Any:
 
 
 SPECS = (
-    spec("SVR_rbf", SUPPORT, _kernel("rbf"), 0.93, reading=SOFT),
-    spec("SVR_linear", SUPPORT, _kernel("linear"), 1.2, reading=SOFT),
-    spec("SVR_poly", SUPPORT, Bounded(_kernel("poly", degree=3)), 0.83, reading=CUBES),
-    spec("SVR_sigmoid", SUPPORT, _kernel("sigmoid", gamma="auto", coef0=-1.0), 1.1, reading=INDEFINITE),
-    spec("NuSVR_nu_0.1", NU, scaled(NuSVR(nu=0.1, C=0.1)), 0.17, reading=SOFT),
-    spec("NuSVR_nu_0.5", NU, scaled(NuSVR(nu=0.5, C=0.1)), 0.58, reading=SOFT),
+    spec("SVR_rbf", SUPPORT, _kernel("rbf"), 0.99, reading=SOFT),
+    spec("SVR_linear", SUPPORT, _kernel("linear"), 1.6, reading=SOFT),
+    spec("SVR_poly", SUPPORT, Bounded(_kernel("poly", degree=3)), 0.94, reading=CUBES),
+    spec("SVR_sigmoid", SUPPORT, _kernel("sigmoid", gamma="auto", coef0=-1.0), 1.5, reading=INDEFINITE),
+    spec("NuSVR_nu_0.1", NU, scaled(NuSVR(nu=0.1, C=0.1)), 0.22, reading=SOFT),
+    spec("NuSVR_nu_0.5", NU, scaled(NuSVR(nu=0.5, C=0.1)), 0.89, reading=SOFT),
     spec("LinearSVR_C_0.1", LINEAR, _linear(0.1), 0.15, reading=SQUARED),
-    spec("LinearSVR_C_1.0", LINEAR, _linear(1.0), 0.17, reading=SQUARED),
+    spec("LinearSVR_C_1.0", LINEAR, _linear(1.0), 0.21, reading=SQUARED),
 )
 
 FAMILY = Family(

@@ -102,7 +102,11 @@ class Dashboards(Voila):
         self.app = web.Application(**self.init_settings())
         self.app.add_handlers(".*$", self.init_handlers())
         server = HTTPServer(
-            self.app, max_body_size=64 * KIBIBYTE, max_header_size=32 * KIBIBYTE, body_timeout=10, idle_connection_timeout=60
+            self.app,
+            max_body_size=64 * KIBIBYTE,
+            max_header_size=32 * KIBIBYTE,
+            body_timeout=10,
+            idle_connection_timeout=60,
         )
         server.add_sockets(sockets)
         address = f"http://{self.ip}:{self.port}/?token={self.token}"

@@ -18,10 +18,10 @@ import pandas as pd
 from sqlalchemy import Connection, insert, select
 
 from mltrainer import store
-from mltrainer.errors import Refused, UnknownName
+from mltrainer.errors import BadInput, Refused, UnknownName
 from mltrainer.settings import settings
 from mltrainer.trust import audit
-from mltrainer.trust.provenance import SOURCES, Dataset, Provenance, Sealed
+from mltrainer.trust.provenance import SOURCES, Dataset, Provenance, Sealed, plain
 
 PINS: dict[str, str] = {
     "5abadf99b2d394f920120a27de6f0df129859d71d4cfb0bf661bcc99446ab1fd": "bokeh_sampledata/_data/stocks.csv.gz",
@@ -36,6 +36,7 @@ PINS: dict[str, str] = {
 """The packaged bodies that source `sample` may admit: sha256 -> where the package keeps it."""
 
 FETCH = "fetch it with mt.bars(...) or build it with mt.matrix(...)"
+HOME_OF_CODE = "use a function that stands in a module of"
 HOUSE = Path(__file__).resolve().parents[1]
 S = TypeVar("S", bound=Sealed)
 
@@ -72,11 +73,14 @@ def admit(
         raise UnknownName.of("source", source_id, SOURCES)
     what, mode, digest = f"{source_id} content {name!r}", settings().data_mode, sha256(body).hexdigest()
     if not (source.live if mode == "live" else source_id == mode):
-        refuse(what, f"is no data of mode {mode}, and modes are never mixed", "set MLTRAINER_MODE, in another home")
+        remedy = f"set MLTRAINER_MODE={'live' if source.live else source_id} to use it"
+        refuse(what, f"is no data of mode {mode}, and modes are never mixed", remedy)
     if source_id == "sample" and digest not in PINS:
         refuse(what, f"has body {digest[:12]}, which is not a pinned packaged file", "install the locked versions")
     if not _ours(parse):
-        refuse(what, f"would be parsed by {_named(parse)}, which is not of this package", FETCH)
+        refuse(
+            what, f"would be parsed by {_named(parse)}, which is not of this package", f"{HOME_OF_CODE} mltrainer.data"
+        )
     dataset = Dataset(parse(body), name, kind)
     provenance = Provenance(
         source=source_id,
@@ -89,6 +93,7 @@ def admit(
         http_status=http_status,
         body_sha256=digest,
         content_sha256=dataset.fingerprint(),
+        transform=_named(parse),
         terms=source.terms,
         note=note,
     )
@@ -104,13 +109,14 @@ def derive(transform: Callable[..., S], *parents: Sealed, **params: Any) -> S:
     parents : at least one, all of one mode; each is verified first.
     params : recorded as text.
     """
+    what = f"the transform {_named(transform)}"
     if not _ours(transform):
-        refuse(f"a transform by {_named(transform)}", "is not of this package, so what it does cannot be shown", FETCH)
+        refuse(what, "is not of this package, so what it does cannot be shown", f"{HOME_OF_CODE} mltrainer")
     if not parents:
-        refuse(f"a transform by {_named(transform)}", "has no parents, so its origin cannot be shown", FETCH)
-    origins = [verify(parent, f"derive {_named(transform)}") for parent in parents]
+        refuse(what, "has no parents, so the origin of its result cannot be shown", FETCH)
+    origins = [verify(parent, f"derive by {_named(transform)}") for parent in parents]
     if len({origin.mode for origin in origins}) > 1:
-        refuse(f"a transform by {_named(transform)}", "mixes " + _joined(origins, "mode", " and "), "keep to one mode")
+        refuse(what, f"would mix the modes {_joined(origins, 'mode', ' and ')}", "fetch all of it in one mode")
     out = transform(*parents, **params)
     provenance = Provenance(
         source="+".join(dict.fromkeys(s for origin in origins for s in origin.source.split("+"))),
@@ -138,11 +144,14 @@ def verify(item: object, purpose: str) -> Provenance:
         The registered one.
     """
     what = _described(item)
-    if not isinstance(item, Sealed) or item.provenance is None:
+    if not isinstance(item, Sealed) or type(item.provenance) is not Provenance:
         refuse(what, "carries no provenance, so its origin cannot be shown", FETCH, purpose=purpose)
     if not _ours(type(item).fingerprint):
         refuse(what, "hashes itself by code that is not of this package", FETCH, purpose=purpose)
-    content, recorded = item.fingerprint(), item.provenance.content_sha256
+    try:
+        content, recorded = item.fingerprint(), item.provenance.content_sha256
+    except BadInput as error:
+        refuse(what, f"holds what no source sends: {error}", FETCH, purpose=purpose)
     if content != recorded:
         why = f"is not what its provenance was given to (content {content[:12]}, recorded {recorded[:12]})"
         refuse(what, why, FETCH, purpose=purpose)
@@ -154,6 +163,23 @@ def verify(item: object, purpose: str) -> Provenance:
         remedy = "run mltrainer audit verify to see which of the two was changed"
         refuse(what, "carries another provenance than the registry holds for it", remedy, purpose=purpose)
     return item.provenance
+
+
+def roots(*items: Sealed) -> list[Provenance]:
+    """What providers sent that `items` were made of: registered origins without parents, each once, in order."""
+    found: dict[str, Provenance] = {}
+    waiting = [item.provenance.content_sha256 for item in items if item.provenance is not None][::-1]
+    with store.reading() as connection:
+        while waiting:
+            content = waiting.pop()
+            held = _held(connection, content)
+            if held is None:
+                continue
+            origin = Provenance.from_json(held)
+            waiting += origin.parents[::-1]
+            if not origin.parents:
+                found.setdefault(content, origin)
+    return list(found.values())
 
 
 def refuse(what: str, why: str, remedy: str, **details: object) -> NoReturn:
@@ -205,22 +231,30 @@ def _ours(function: object) -> bool:
 
 
 def _named(function: Any) -> str:
-    while isinstance(function, partial):
-        function = function.func
+    """The dotted name of a function; the arguments bound to it belong to what it does."""
+    if isinstance(function, partial):
+        bound = [repr(plain(item)) for item in function.args]
+        bound += [f"{key}={plain(item, key)!r}" for key, item in function.keywords.items()]
+        return f"{_named(function.func)}({', '.join(bound)})"
     return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', type(function).__name__)}"
 
 
 def _described(item: object) -> str:
     match item:
         case pd.DataFrame() | pd.Series() | np.ndarray():
-            return f"a {type(item).__name__} ({' x '.join(f'{n:,}' for n in item.shape)})"
+            return f"{_one(item)} ({' x '.join(f'{n:,}' for n in item.shape)})"
         case str() | Path():
             return f"the {type(item).__name__} {str(item)[:60]!r}"
         case list() | tuple() | dict() | set():
-            return f"a {type(item).__name__} ({len(item):,} items)"
+            return f"{_one(item)} ({len(item):,} items)"
         case Sealed():
-            return f"the {item.kind} of {item.name}"
-    return f"a {type(item).__name__}"
+            return f"the {type(item).__name__} {str(item.name)[:60]!r}"
+    return _one(item)
+
+
+def _one(item: object) -> str:
+    name = type(item).__name__
+    return f"{'an' if name[0] in 'AEIOaeioun' else 'a'} {name}"
 
 
 def _joined(origins: list[Provenance], key: str, by: str) -> str:

@@ -120,7 +120,8 @@ class Provenance:
     retrieved_at : UTC, ISO 8601; None for packaged history.
     body_sha256 : of the bytes received; None for derived content.
     content_sha256 : fingerprint of the content itself.
-    parents : content hashes it was derived from, by `transform`.
+    transform : the function that made the content, of the body or of the parents, with what was bound to it.
+    parents : content hashes of what it was derived from; empty for what a source sent.
     """
 
     source: str
@@ -210,7 +211,7 @@ def _feed(digest: "_Hash", part: object) -> None:
             columns = (item for i in range(part.shape[1]) for item in _cells(part.iloc[:, i]))
             _feed_all(digest, "frame", [part.shape, part.columns, part.index, *columns])
         case _:
-            raise BadInput(f"a {type(part).__name__} has no fingerprint; pass numbers, text, arrays or frames")
+            raise BadInput(f"values of type {type(part).__name__} have no fingerprint; pass numbers, text or frames")
 
 
 def _feed_all(digest: "_Hash", tag: str, items: Iterable[object]) -> None:

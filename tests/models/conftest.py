@@ -34,6 +34,16 @@ def real_data(ticker="MSFT"):
 def msft():
     """Train part (X, y) with y z-scored on it, and the test part behind a purge of six rows."""
     X, label = real_data()
-    cut = 1_200
+    cut = 1_000
     y = (label - label[:cut].mean()) / label[:cut].std()
     return SimpleNamespace(X=X[:cut], y=y[:cut], X_new=X[cut + HORIZON + 1 :], y_new=y[cut + HORIZON + 1 :])
+
+
+@pytest.fixture(scope="session")
+def planted():
+    """A numeric fixture, no market data: y leads on column 0, `other` on column 1; 600 rows to learn, 200 to ask."""
+    rng = np.random.default_rng(7)
+    X = rng.normal(size=(800, 6))
+    y, other = (X[:, j] + rng.normal(size=800) * 0.7 for j in (0, 1))
+    y, other = (y - y.mean()) / y.std(), (other - other.mean()) / other.std()
+    return SimpleNamespace(X=X[:600], y=y[:600], other=other[:600], X_new=X[600:], y_new=y[600:])

@@ -141,7 +141,7 @@ def test_the_order_of_a_dict_does_not_matter() -> None:
 
 
 def test_what_has_no_bytes_has_no_fingerprint() -> None:
-    with pytest.raises(BadInput, match="a object has no fingerprint"):
+    with pytest.raises(BadInput, match="type object have no fingerprint"):
         fingerprint(object())
 
 

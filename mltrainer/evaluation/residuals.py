@@ -1,0 +1,57 @@
+"""What a model left unexplained: tests of its out-of-sample errors, answered in words."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from mltrainer import metrics
+from mltrainer.evaluation.walkforward import Evaluation
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One test of the errors: its statistic, its p value (NaN where it cannot be had) and what that means."""
+
+    test: str
+    statistic: float
+    p_value: float
+    words: str
+
+
+def ljung_box(x: np.ndarray, lags: int) -> tuple[float, float]:
+    r"""Test that `x` has no autocorrelation up to `lags`: (Q, p value).
+
+    .. math:: Q = n(n+2) \sum_{k=1}^{L} \hat\rho_k^2 / (n-k) \sim \chi^2_L
+
+    References
+    ----------
+    Ljung and Box (1978), Biometrika 65, 297-303.
+    """
+    d, n = x - x.mean(), len(x)
+    rho = np.array([d[k:] @ d[:-k] for k in range(1, lags + 1)]) / (d @ d)
+    q = float(n * (n + 2) * np.sum(rho**2 / (n - np.arange(1, lags + 1))))
+    return q, float(stats.chi2.sf(q, lags))
+
+
+def residual_tests(evaluation: Evaluation, *, lags: int = 10) -> list[Finding]:
+    """Test errors per unit of volatility, one row in `horizon` so that labels do not overlap."""
+    frame = evaluation.forecasts.iloc[:: evaluation.horizon]
+    error = ((frame["y"] - frame["forecast"]) / frame["scale"]).to_numpy()
+    bias = metrics.newey_west_t(error, 4)
+    q, p = ljung_box(error, lags)
+    q2, p2 = ljung_box(error**2, lags)
+    jb, pj = stats.jarque_bera(error)
+    pb = float(2 * stats.norm.sf(abs(bias)))
+    side = "too low" if bias > 0 else "too high"
+    return [
+        Finding("Bias (HAC t)", bias, pb, f"forecasts are {side} on average" if pb < 0.05 else "no bias shows"),
+        Finding(f"Ljung-Box, {lags} lags", q, p, "errors repeat: something is left" if p < 0.05 else "no memory left"),
+        Finding(
+            f"McLeod-Li, {lags} lags",
+            q2,
+            p2,
+            "large errors come in clusters: volatility is only partly removed" if p2 < 0.05 else "no clusters left",
+        ),
+        Finding("Jarque-Bera", float(jb), float(pj), "tails or skew beyond normal" if pj < 0.05 else "looks normal"),
+    ]

@@ -1,0 +1,115 @@
+"""Is a run folder still what was made? Every hash is computed again, from the bytes up."""
+
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+
+from mltrainer import store
+from mltrainer.errors import MltrainerError, Tampered, Unavailable
+from mltrainer.evaluation import trials
+from mltrainer.evaluation.leaderboard import leaderboard
+from mltrainer.evaluation.walkforward import Evaluation
+from mltrainer.reports.run import Run, csv, read
+from mltrainer.trust import audit
+
+
+def verify(run: str | Path | Run, out: str | Path = "reports") -> list[str]:
+    """Recompute a run: files, manifest, sources, results, leaderboard and audit trail.
+
+    Parameters
+    ----------
+    run : a folder, a run id below `out`, or a `Run`.
+
+    Returns
+    -------
+    list[str]
+        One finding per file, source, result or trail entry that does not match; empty when everything holds.
+    """
+    folder = run.path if isinstance(run, Run) else Path(run)
+    if not (folder / "manifest.json").is_file() and not isinstance(run, Run):
+        below = Path(out) / folder.name
+        if folder.name != str(run) or not (below / "manifest.json").is_file():
+            raise Unavailable(
+                f"{str(run)[:80]!r} is no run folder and no run id below {out}; mltrainer report makes one"
+            )
+        folder = below
+    try:
+        read_run = read(folder)
+    except Tampered as error:
+        return [str(error)]
+    return [*_files(read_run), *_sources(read_run), *_results(read_run), *_trail(read_run)]
+
+
+def _files(run: Run) -> list[str]:
+    said = []
+    for name, recorded in run.manifest["outputs"].items():
+        path = run.path / name
+        if Path(name).name != name:
+            said.append(f"file {name!r} lies outside the run folder")
+        elif not path.is_file():
+            said.append(f"file {name} is missing")
+        elif sha256(path.read_bytes()).hexdigest() != recorded:
+            said.append(f"file {name} was changed: its sha256 is not the recorded one")
+    known = {*run.manifest["outputs"], "manifest.json", "failed"}
+    return said + [f"file {p.name} was added" for p in sorted(run.path.iterdir()) if p.name not in known]
+
+
+def _sources(run: Run) -> list[str]:
+    said = []
+    for source in run.manifest["sources"]:
+        name, endpoint = source["name"], source["endpoint"]
+        if not endpoint.startswith("package:"):
+            continue  # provider bytes are held to their hash by the registry and the trail
+        package, _, path = endpoint.removeprefix("package:").partition("/")
+        try:
+            body = files(package).joinpath(path).read_bytes()
+        except (ModuleNotFoundError, OSError):
+            said.append(f"source {name}: {endpoint} is not installed here, so its bytes cannot be shown")
+            continue
+        if sha256(body).hexdigest() != source["body_sha256"]:
+            said.append(f"source {name}: the bytes of {endpoint} are not the recorded ones")
+    return said
+
+
+def _results(run: Run) -> list[str]:
+    said, evaluations = [], []
+    ledger = trials.ledger().set_index("key")["blob"].to_dict()
+    for r in run.manifest["results"]:
+        if r["status"] != "ok":
+            base = {k: r[k] for k in ("key", "model", "family", "ticker", "status", "reason")}
+            evaluations.append(
+                Evaluation(**base, task=_task(r["model"]), horizon=run.manifest["parameters"]["horizon"])
+            )
+            continue
+        where = f"result {r['model']} on {r['ticker']}"
+        if ledger.get(r["key"]) != r["blob"]:
+            said.append(f"{where}: the trial ledger of this installation does not hold it")
+            continue
+        try:
+            evaluations.append(Evaluation.from_bytes(store.get_blob(r["blob"])))
+        except (MltrainerError, ValueError, KeyError) as error:
+            said.append(f"{where}: {error}")
+    if not said:
+        luck = {k: v for k, v in run.manifest["luck"].items() if k != "overfitting"}
+        again = csv(leaderboard(evaluations, luck))
+        path = run.path / "leaderboard.csv"
+        if path.is_file() and again != path.read_text(encoding="utf-8"):
+            said.append("leaderboard.csv does not follow from the stored results")
+    return said
+
+
+def _task(model: str) -> str:
+    from mltrainer.models import catalog
+
+    return catalog.spec(model).task
+
+
+def _trail(run: Run) -> list[str]:
+    said = [f"audit trail: {finding}" for finding in audit.verify(run.manifest.get("audit_head"))]
+    digest = sha256((run.path / "manifest.json").read_bytes()).hexdigest()
+    told = [e.payload.get("manifest") for e in audit.entries(kind="report") if e.payload.get("run") == run.id]
+    if not told:
+        said.append(f"audit trail: no entry tells of run {run.id}")
+    elif digest not in told:
+        said.append("manifest.json is not the one the audit trail tells of")
+    return said

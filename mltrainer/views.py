@@ -1,0 +1,428 @@
+"""One look: figures, tables and cards as reports, notebooks and dashboards show them.
+
+Colors carry one meaning each (`look.css` holds the same ones): accent is the model in question, grey is the benchmark
+or no evidence, amber a warning, vermilion a loss. A figure's title states the finding, its corner the source and date.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from latex2mathml.converter import convert as mathml
+
+from mltrainer import metrics
+
+ACCENT, NONE, AMBER, VERMILION = "#0f8694", "#7d8893", "#b07a1a", "#d1561f"
+SOFT = "rgba(15,134,148,0.16)"
+FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", Arial, sans-serif'
+# plotly 7 offers to upload every chart to a public cloud; not this data.
+CONFIG = {
+    "displaylogo": False,
+    "showSendToCloud": False,
+    "plotlyServerURL": "",
+    "responsive": True,
+    "displayModeBar": False,
+}
+MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
+
+
+# --- numbers --------------------------------------------------------------------------------------------------
+
+
+def number(value: object, digits: int = 3) -> str:
+    """Write a number with three significant digits and a true minus sign; a dash where it is undefined.
+
+    >>> number(0.012345), number(1234.5), number(-2.0), number(float("nan"))
+    ('0.0123', '1,230', '−2', '–')
+    """
+    x = float(value)  # type: ignore[arg-type]
+    if not np.isfinite(x):
+        return DASH
+    rounded = float(f"{x:.{digits}g}")
+    text = f"{rounded:,.0f}" if abs(rounded) >= 10 ** (digits - 1) else f"{rounded:.{digits}g}"
+    return text.replace("-", MINUS) if "e" not in text else f"{x:.1e}".replace("-", MINUS)
+
+
+def percent(value: object) -> str:
+    """Write a fraction as a percentage without its sign: the header says %.
+
+    >>> percent(0.5268), percent(-2.0678)
+    ('52.7', '−207')
+    """
+    return number(float(value) * 100)  # type: ignore[arg-type]
+
+
+def fixed(digits: int) -> Callable[[object], str]:
+    """Format with a fixed number of digits after the point: for columns that are compared by eye."""
+
+    def write(value: object) -> str:
+        x = float(value)  # type: ignore[arg-type]
+        return f"{x:.{digits}f}".replace("-", MINUS) if np.isfinite(x) else DASH
+
+    return write
+
+
+# --- tables ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one column of a leaderboard is shown: header with unit, and what it means on hover."""
+
+    title: str
+    write: Callable[[object], str] | None = None
+    hint: str = ""
+
+
+COLUMNS: dict[str, Column] = {
+    "name": Column("Model"),
+    "family": Column("Family"),
+    "ticker": Column("Ticker"),
+    "verdict": Column("Verdict"),
+    "deflated_sharpe": Column("Deflated Sharpe", fixed(2), "probability that the true Sharpe ratio beats luck's best"),
+    "sharpe": Column("Sharpe", fixed(2), "annual, net of costs"),
+    "interval": Column("95 % interval", None, "of the annual Sharpe ratio"),
+    "ic": Column("IC", fixed(3), "rank correlation of forecast and outcome"),
+    "ic_t": Column("IC, t", fixed(1), "HAC t statistic of the IC"),
+    "r2_oos": Column("R² oos, %", percent, "out of sample, against the expanding mean"),
+    "hit_rate": Column("Hit rate, %", percent, "forecasts with the sign of the outcome"),
+    "max_drawdown": Column("Drawdown, %", percent, "largest loss from a peak"),
+    "breakeven_bps": Column("Break-even, bps", number, "cost per side at which nothing is left"),
+    "information_ratio": Column("IR", fixed(2), "against buy-and-hold, annual"),
+    "turnover": Column("Turnover, ×/year", number, "position traded a year"),
+    "coverage": Column("Coverage, %", percent, "outcomes inside the 90 % interval"),
+    "seconds": Column("CPU, s", number, "fit and predict, all folds"),
+    "pinball": Column("Pinball", number, "quantile loss, return units"),
+}
+BOARD = (
+    "name family ticker verdict deflated_sharpe sharpe interval ic r2_oos hit_rate max_drawdown breakeven_bps "
+    "information_ratio coverage seconds"
+).split()
+
+
+def pill(verdict: str) -> str:
+    """Show a verdict or status as a pill; the word says what the color says."""
+    kind = "none"
+    if verdict == "evidence of skill":
+        kind = "evidence"
+    elif verdict.startswith(("suspected", "timeout", "memory", "unavailable")):
+        kind = "warning"
+    elif verdict in ("failed", "refused"):
+        kind = "refused"
+    return f'<span class="pill {kind}">{escape(verdict)}</span>'
+
+
+def board(rows: pd.DataFrame, columns: Sequence[str] = BOARD, *, links: Mapping[str, str] | None = None) -> str:
+    """Show leaderboard rows as an HTML table; a row that did not run shows its reason instead of numbers.
+
+    `links` maps a model's name to the address of its card.
+    """
+    rows = rows.assign(
+        seconds=rows["fit_seconds"] + rows["predict_seconds"],
+        interval=[
+            f"{fixed(2)(a)} to {fixed(2)(b)}" for a, b in zip(rows["sharpe_low"], rows["sharpe_high"], strict=True)
+        ],
+    )
+    shown = [c for c in columns if c not in ("family", "ticker") or len(set(rows[c])) > 1]
+    heads = "".join(_head(COLUMNS[c], text=c in ("name", "family", "ticker", "verdict")) for c in shown)
+    body = "".join(_board_row(row, shown, links or {}) for _, row in rows.iterrows())
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="Leaderboard"><table class="board stack">'
+        f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _head(column: Column, *, text: bool) -> str:
+    hint = f' title="{escape(column.hint)}"' if column.hint else ""
+    return f'<th scope="col"{hint}{" class=text" if text else ""}>{escape(column.title)}</th>'
+
+
+def _board_row(row: pd.Series, columns: Sequence[str], links: Mapping[str, str]) -> str:
+    cells = []
+    for c in columns:
+        title = escape(COLUMNS[c].title)
+        if c == "name":
+            name = escape(str(row["name"]))
+            link = links.get(str(row["name"]))
+            cells.append(f'<td data-label="{title}">{f"<a href={link!r}>{name}</a>" if link else name}</td>')
+        elif c in ("family", "ticker"):
+            cells.append(f'<td class="text" data-label="{title}">{escape(str(row[c]))}</td>')
+        elif c == "verdict":
+            cells.append(f'<td class="text" data-label="{title}">{pill(str(row[c]))}</td>')
+        elif row["status"] != "ok":
+            rest = len(columns) - columns.index(c)
+            cells.append(f'<td class="text quiet" colspan="{rest}" data-label="Why">{escape(str(row["reason"]))}</td>')
+            break
+        else:
+            write, value = COLUMNS[c].write, row[c]
+            why = metrics.UNDEFINED.get(c, "undefined")
+            blank = write is not None and not np.isfinite(value)
+            hover = f' title="{escape(why)}"' if blank else ""
+            key = f' data-value="{value}"' if write is not None and not blank else ""
+            cells.append(f'<td data-label="{title}"{hover}{key}>{write(value) if write else escape(str(value))}</td>')
+    return f'<tr data-family="{escape(str(row["family"]))}">{"".join(cells)}</tr>'
+
+
+def table(rows: Iterable[Sequence[object]], heads: Sequence[str], *, caption: str = "") -> str:
+    """Show plain rows as an HTML table; everything is escaped, strings are left-aligned."""
+    head = "".join(f'<th scope="col" class="{"text" if i == 0 else ""}">{escape(h)}</th>' for i, h in enumerate(heads))
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f'<td class="{"text" if isinstance(v, str) and i == 0 else ""}" data-label="{escape(heads[i])}">'
+            f"{escape(v) if isinstance(v, str) else number(v)}</td>"
+            for i, v in enumerate(row)
+        )
+        + "</tr>"
+        for row in rows
+    )
+    said = f"<caption>{escape(caption)}</caption>" if caption else ""
+    inside = f"{said}<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+    return f'<div class="scroll" tabindex="0"><table>{inside}</table></div>'
+
+
+def figures(items: Iterable[tuple[str, str, str]]) -> str:
+    """A row of large numbers: (name, value, what it means)."""
+    return (
+        '<div class="figures">'
+        + "".join(
+            f'<div><span class="name">{escape(n)}</span><span class="value">{escape(v)}</span>'
+            f'<span class="note">{escape(t)}</span></div>'
+            for n, v, t in items
+        )
+        + "</div>"
+    )
+
+
+# --- cards and banners ----------------------------------------------------------------------------------------
+
+
+def banner(mode: str, as_of: str) -> str:
+    """Say on every page what kind of data it shows."""
+    said = {
+        "sample": f"real historical data to {as_of}, not Polygon/FRED, not for trading",
+        "live": f"provider data as of {as_of}",
+        "replay": f"TEST: replayed answers as of {as_of}, worth nothing",
+    }.get(mode, f"unknown mode, as of {as_of}")
+    return f'<div class="banner {escape(mode)}"><b>{escape(mode.upper())}</b><span>{escape(said)}</span></div>'
+
+
+def card(spec: Any) -> str:
+    """The card of one model: what it is, our reading of its name, its settings, its reference and cost."""
+    method = spec.method
+    rows = [
+        ("Method", escape(method.name)),
+        ("Formula", mathml(method.formula, display="block")),
+        ("Assumes", escape(method.assumes)),
+        ("Use", escape(method.use)),
+        ("Our reading", escape(spec.reading)),
+        ("Runs", f"<code>{escape(spec.engine)}</code>"),
+        ("Settings", f"<code>{escape(spec.identity())}</code>"),
+        ("Cost", escape(f"{method.complexity}; about {number(spec.cost)} CPU s for one ticker")),
+        ("May warn", escape(spec.warns)),
+        ("Reference", escape(method.reference)),
+        ("Status", escape(spec.why_unavailable)),
+    ]
+    body = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in rows if text)
+    return f'<article class="card"><h3>{escape(spec.name)}</h3><dl>{body}</dl></article>'
+
+
+# --- figures --------------------------------------------------------------------------------------------------
+
+
+def _figure(
+    data: list[Any], *, title: str, y: str, x: str = "", corner: str = "", height: int = 420, **layout: Any
+) -> go.Figure:
+    fig = go.Figure(data)
+    fig.update_layout(
+        title={
+            "text": _wrap(title),
+            "x": 0,
+            "xref": "container",
+            "xanchor": "left",
+            "y": 0.98,
+            "yanchor": "top",
+            "font": {"size": 17},
+            "pad": {"l": 8},
+        },
+        font={"family": FONT, "size": 14, "color": "#1a1f24"},
+        height=height,
+        margin={"l": 62, "r": 16, "t": 76, "b": 72},
+        paper_bgcolor="white",
+        plot_bgcolor="white",
+        hovermode="closest",
+        legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 13}},
+    )
+    fig.update_xaxes(title=x, gridcolor="#e6eaee", zeroline=False, automargin=True)
+    fig.update_yaxes(title=y, gridcolor="#e6eaee", zeroline=False, automargin=True)
+    if corner:
+        fig.add_annotation(
+            text=escape(corner),
+            xref="paper",
+            yref="paper",
+            x=1,
+            y=0,
+            yshift=-62,
+            xanchor="right",
+            yanchor="bottom",
+            showarrow=False,
+            font={"size": 12, "color": "#56616c"},
+        )
+    fig.update_layout(**layout)
+    fig._config = CONFIG  # what `show` and a notebook use
+    return fig
+
+
+def _wrap(text: str, width: int = 62) -> str:
+    """Break a title into lines that fit a phone's width at the figure's font size."""
+    lines, line = [], ""
+    for word in escape(text).split():
+        if line and len(line) + len(word) + 1 > width:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}".strip()
+    return "<br>".join([*lines, line])
+
+
+def _corner(evaluation: Any) -> str:
+    return f"{evaluation.ticker}, sessions to {evaluation.forecasts.index[-1].date()}, net of costs"
+
+
+def equity(evaluation: Any, others: Sequence[Any] = ()) -> go.Figure:
+    """Wealth from 1, net of costs, of a model (and of `others`, thin) against buy-and-hold; log scale."""
+    frame = evaluation.forecasts
+    held = metrics.wealth(frame["benchmark"])
+    own = metrics.wealth(frame["net"])
+    rivals = [
+        go.Scatter(
+            x=o.forecasts.index,
+            y=metrics.wealth(o.forecasts["net"]).round(4),
+            name=o.model,
+            mode="lines",
+            showlegend=False,
+            line={"width": 1, "color": "rgba(15,134,148,0.35)"},
+        )
+        for o in others
+        if o.model != evaluation.model
+    ]
+    lines = [
+        *rivals,
+        go.Scatter(x=frame.index, y=held.round(4), name="buy-and-hold", mode="lines", line={"color": NONE, "width": 2}),
+        go.Scatter(
+            x=frame.index, y=own.round(4), name=evaluation.model, mode="lines", line={"color": ACCENT, "width": 2.5}
+        ),
+    ]
+    more = "more" if own[-1] > held[-1] else "less"
+    title = f"{evaluation.model} turned 1 into {own[-1]:.2f}, {more} than holding {evaluation.ticker} ({held[-1]:.2f})"
+    ticks = {"type": "log", "dtick": "D2"}
+    return _figure(lines, title=title, y="wealth, log scale", corner=_corner(evaluation), yaxis=ticks)
+
+
+def forecasts(evaluation: Any, sessions: int = 500) -> go.Figure:
+    """Forecast, its interval and the outcome, for the last `sessions` of the test."""
+    frame = evaluation.forecasts.iloc[-sessions:]
+    x, held = frame.index, evaluation.metrics["coverage"]
+    data = [
+        go.Scatter(
+            x=x, y=(frame["upper"] * 100).round(3), mode="lines", line={"width": 0}, showlegend=False, hoverinfo="skip"
+        ),
+        go.Scatter(
+            x=x,
+            y=(frame["lower"] * 100).round(3),
+            mode="lines",
+            line={"width": 0},
+            fill="tonexty",
+            fillcolor=SOFT,
+            name="90 % interval",
+            hoverinfo="skip",
+        ),
+        go.Scatter(
+            x=x,
+            y=(frame["y"] * 100).round(3),
+            mode="markers",
+            marker={"size": 3, "color": NONE},
+            name="outcome",
+        ),
+        go.Scatter(
+            x=x, y=(frame["forecast"] * 100).round(3), mode="lines", line={"color": ACCENT, "width": 2}, name="forecast"
+        ),
+    ]
+    said = f"held {held:.1%} of outcomes" if np.isfinite(held) else "could not be calibrated"
+    title = (
+        f"{evaluation.model}: the 90 % interval {said}; correlation with the outcome {number(evaluation.metrics['ic'])}"
+    )
+    return _figure(data, title=title, y=f"{evaluation.horizon}-session return, %", corner=_corner(evaluation))
+
+
+def sharpes(rows: pd.DataFrame, luck: Mapping[str, float], *, held: float | None = None, corner: str = "") -> go.Figure:
+    """Every model's annual Sharpe ratio with its 95 % interval, sorted, and the best that luck alone would give."""
+    ran = rows[(rows["status"] == "ok") & rows["sharpe"].notna()].sort_values("sharpe")
+    skilled = ran["verdict"] == "evidence of skill"
+    several = len(set(ran["ticker"])) > 1
+    labels = (ran["name"] + " · " + ran["ticker"]) if several else ran["name"]
+    data = [
+        go.Scatter(
+            x=ran[chosen]["sharpe"].round(3),
+            y=labels[chosen],
+            mode="markers",
+            name=name,
+            marker={"color": color, "size": 7, "symbol": symbol},
+            error_x={
+                "type": "data",
+                "array": (1.96 * _deviation(ran[chosen])).round(3),
+                "color": color,
+                "thickness": 1.2,
+                "width": 0,
+            },
+            hovertemplate="%{y}: %{x:.2f}<extra></extra>",
+        )
+        for chosen, name, color, symbol in (
+            (~skilled, "no evidence", NONE, "circle"),
+            (skilled, "evidence", ACCENT, "diamond"),
+        )
+        if chosen.any()
+    ]
+    threshold = luck["threshold"]
+    above = int((ran["sharpe"] > threshold).sum())
+    one = above == 1
+    passed = (
+        f"{above} of {len(ran)} models {'lies' if one else 'lie'} above what luck alone would reach ({threshold:.2f})"
+    )
+    if above and not skilled.any():
+        passed += f", {'and fails' if one else 'none passes'} the other tests"
+    fig = _figure(
+        data,
+        title=passed,
+        y="",
+        x="annual Sharpe ratio, net of costs, 95 % interval",
+        corner=corner,
+        height=150 + 17 * len(ran),
+    )
+    lines = [(0.0, "zero", NONE, "dot", "bottom"), (threshold, "luck", VERMILION, "dash", "top")]
+    if held is not None and np.isfinite(held):
+        lines.append((held, "buy-and-hold", NONE, "solid", "bottom"))
+    for at, name, color, dash, where in lines:
+        if np.isfinite(at):
+            fig.add_vline(x=at, line={"color": color, "dash": dash, "width": 1.5})
+            fig.add_annotation(
+                x=at,
+                y=0 if where == "bottom" else 1,
+                yref="paper",
+                text=name,
+                showarrow=False,
+                xanchor="left",
+                yanchor="bottom" if where == "bottom" else "top",
+                xshift=4,
+                font={"size": 12, "color": color},
+            )
+    fig.update_yaxes(tickfont={"size": 11}, dtick=1)
+    return fig
+
+
+def _deviation(rows: pd.DataFrame) -> pd.Series:
+    return (rows["sharpe_high"] - rows["sharpe_low"]) / (2 * 1.96)
