@@ -9,7 +9,6 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, wraps
 from html import escape
 from pathlib import Path
@@ -181,49 +180,34 @@ class ModelsPage(widgets.VBox):
         self.forecasts.outputs = _picture(views.forecasts(evaluation))
 
 
-@dataclass(frozen=True)
-class Shown:
-    """One number of the page: its column, how it is written, and what it means."""
-
-    title: str
-    column: str
-    form: str
-    note: str
-
-
-SHOWN = (
-    Shown("Deflated Sharpe", "deflated_sharpe", "{:.0%}", "chance that it is more than the luck of the search"),
-    Shown("Sharpe, net of costs", "sharpe", "{:.2f}", "95 % interval {sharpe_low:.2f} to {sharpe_high:.2f}"),
-    Shown("Buy-and-hold Sharpe", "held", "{:.2f}", "over the same days"),
-    Shown("Rank on {ticker}", "rank", "{:.0f}", "of {ranked} models, by deflated Sharpe"),
-    Shown("Out-of-sample R²", "r2_oos", "{:.2%}", "against the mean so far; above 0 is better"),
-    Shown("Information coefficient", "ic", "{:.3f}", "HAC t {ic_t:.2f}; above 2 would be evidence"),
-    Shown("Worst drawdown", "max_drawdown", "{:.1%}", "of wealth, net of costs"),
-    Shown("Break-even cost", "breakeven_bps", "{:.3g} bps", "per unit traded, at which nothing is left"),
+# title, column, how it is written, what it means; {names} are columns again, with two digits
+SHOWN: tuple[tuple[str, str, Callable[[object], str], str], ...] = (
+    ("Deflated Sharpe", "deflated_sharpe", views.fixed(2), "chance that it is more than the luck of the search"),
+    ("Sharpe, net of costs", "sharpe", views.fixed(2), "annual; 95 % interval {sharpe_low} to {sharpe_high}"),
+    ("Buy-and-hold Sharpe", "held", views.fixed(2), "annual, over the same days"),
+    ("Rank", "rank", views.fixed(0), "by deflated Sharpe, of {ranked} models on this ticker"),
+    ("Out-of-sample R², %", "r2_oos", views.percent, "against the mean so far; above 0 is better than it"),
+    ("Information coefficient", "ic", views.fixed(3), "HAC t {ic_t}; above 2 would be evidence"),
+    ("Worst drawdown, %", "max_drawdown", views.percent, "of wealth, net of costs"),
+    ("Break-even cost, bps", "breakeven_bps", views.number, "of what is traded; at this cost nothing is left"),
 )
 
 
 def _finding(row: pd.Series, same: pd.DataFrame, held: float) -> str:
-    """The sentence that answers the page's question, and the numbers behind it."""
-    ranked = same[(same["status"] == "ok") & same["deflated_sharpe"].notna()]
-    rank = (ranked["deflated_sharpe"] > row["deflated_sharpe"]).sum() + 1 if len(ranked) else np.nan
-    if not np.isfinite(row["deflated_sharpe"]):
-        rank = np.nan
-    known = row.to_dict() | {"held": held, "rank": rank, "ranked": len(ranked)}
-    verdict = str(row["verdict"])
-    pill = f'<span class="pill {_colour(verdict)}">{escape(verdict)}</span>'
-    more = "more" if row["sharpe"] > held else "less"
-    said = f"Net of costs, {escape(row['name'])} earned {more} for its risk on {escape(row['ticker'])} than holding the share."
-    figures = "".join(_figure(shown, known) for shown in SHOWN)
-    return f'<p class="lede">{said} {pill}</p><div class="figures">{figures}</div>'
-
-
-def _figure(shown: Shown, known: Mapping[str, Any]) -> str:
-    value = float(known[shown.column])
-    text = shown.form.format(value).replace("-", "\N{MINUS SIGN}") if np.isfinite(value) else "undefined"
-    note = shown.note.format_map(known) if np.isfinite(value) else "too little to tell"
-    parts = (("name", shown.title.format_map(known)), ("value", text), ("note", note.replace("-", "\N{MINUS SIGN}")))
-    return f"<div>{''.join(f'<span class={name!r}>{escape(str(part))}</span>' for name, part in parts)}</div>"
+    """The sentence that answers the page's question, and the numbers behind it; `same` are all rows of the ticker."""
+    others = same.loc[same["status"] == "ok", "deflated_sharpe"].dropna()
+    rank = float((others > row["deflated_sharpe"]).sum() + 1) if np.isfinite(row["deflated_sharpe"]) else np.nan
+    known = {str(k): v for k, v in row.items() if isinstance(v, float)} | {"held": held, "rank": rank}
+    words = {k: views.fixed(2)(v) for k, v in known.items()} | {"ranked": str(len(others))}
+    figures = views.figures(
+        (title, write(known[column]), note.format_map(words))
+        if np.isfinite(known[column])
+        else (title, "undefined", metrics.UNDEFINED.get(column, "there is too little to tell"))
+        for title, column, write, note in SHOWN
+    )
+    more = "more" if known["sharpe"] > held else "less"
+    said = f"Net of costs, {escape(row['name'])} earned {more} for its risk on {escape(row['ticker'])} than holding it."
+    return f'<p class="lede">{said} {views.pill(row["verdict"])}</p>{figures}'
 
 
 def _unfinished(row: pd.Series) -> str:
@@ -231,13 +215,7 @@ def _unfinished(row: pd.Series) -> str:
     said = f"{escape(row['name'])} has no result on {escape(row['ticker'])}."
     reason = row.get("reason")
     why = f"<p>{escape(reason)}</p>" if isinstance(reason, str) and reason else ""
-    return f'<p class="lede">{said} <span class="pill refused">{escape(row["status"])}</span></p>{why}'
-
-
-def _colour(verdict: str) -> str:
-    if verdict.startswith("suspected"):
-        return "warning"
-    return "evidence" if verdict == "evidence of skill" else "none"
+    return f'<p class="lede">{said} {views.pill(row["status"])}</p>{why}'
 
 
 def _card(name: str) -> str:
@@ -260,19 +238,9 @@ def _family_title(key: str) -> str:
     return catalog.FAMILIES[key].title if key in catalog.FAMILIES else key
 
 
-# plotly 7 offers to upload every chart to a public cloud; not this data.
-CONFIG = {
-    "displaylogo": False,
-    "showSendToCloud": False,
-    "plotlyServerURL": "",
-    "responsive": True,
-    "displayModeBar": False,
-}
-
-
 def _picture(figure: Any) -> tuple[dict[str, Any], ...]:
     """A figure as the content of an Output widget, set in one message so that nothing flickers."""
-    body = json.loads(figure.to_json()) | {"config": CONFIG}
+    body = json.loads(figure.to_json()) | {"config": views.CONFIG}
     title = figure.layout.title.text or "figure"
     data = {"application/vnd.plotly.v1+json": body, "text/plain": title}
     return ({"output_type": "display_data", "data": data, "metadata": {}},)

@@ -282,8 +282,11 @@ def effective_trials(trial_returns: ArrayLike, *, alike: float = 0.8) -> int:
 
 
 def wealth(returns: ArrayLike) -> Array:
-    """Wealth after each session from 1 invested before the first: the running product of 1 + r."""
-    return np.asarray(np.cumprod(1 + np.asarray(returns, dtype=float)))
+    """Wealth after each session from 1 invested before the first: the running product of 1 + r.
+
+    A short position can lose more than everything; wealth then stays at 0, no later gain brings it back.
+    """
+    return np.asarray(np.cumprod(np.maximum(1 + np.asarray(returns, dtype=float), 0.0)))
 
 
 def max_drawdown(returns: ArrayLike) -> float:
@@ -299,7 +302,7 @@ def max_drawdown(returns: ArrayLike) -> float:
 def annual_return(returns: ArrayLike) -> float:
     """Compound growth per year of `SESSIONS` sessions, as a fraction; -1 when the wealth is gone."""
     r = _clean(returns)
-    final = float(np.prod(1 + r)) if len(r) else float("nan")
+    final = float(wealth(r)[-1]) if len(r) else float("nan")
     return float(final ** (SESSIONS / len(r)) - 1) if final > 0 else (-1.0 if len(r) else float("nan"))
 
 

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent
 
 
 def notebooks() -> Path:
-    """The folder with start-here, explore/, reports/ and dashboards/: beside the package in a checkout, else inside it."""
+    """The folder of notebooks: beside the package in a checkout, inside it when installed from a wheel."""
     for folder in (PACKAGE.parent / "notebooks", PACKAGE / "notebooks"):
         # site-packages may hold somebody else's "notebooks"; only ours has both of these rooms.
         if (folder / "dashboards").is_dir() and (folder / "reports").is_dir():

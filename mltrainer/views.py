@@ -4,6 +4,7 @@ Colors carry one meaning each (`look.css` holds the same ones): accent is the mo
 or no evidence, amber a warning, vermilion a loss. A figure's title states the finding, its corner the source and date.
 """
 
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -71,7 +72,7 @@ def fixed(digits: int) -> Callable[[object], str]:
 
 @dataclass(frozen=True)
 class Column:
-    """How one column of a leaderboard is shown: header with unit, and what it means on hover."""
+    """How one column of a leaderboard is shown: header with unit, and what it means on hover; a phone shows MAJOR."""
 
     title: str
     write: Callable[[object], str] | None = None
@@ -102,6 +103,9 @@ BOARD = (
     "name family ticker verdict deflated_sharpe sharpe interval ic r2_oos hit_rate max_drawdown breakeven_bps "
     "information_ratio coverage seconds"
 ).split()
+
+
+MAJOR = {"name", "ticker", "verdict", "deflated_sharpe", "sharpe", "interval"}
 
 
 def pill(verdict: str) -> str:
@@ -163,19 +167,23 @@ def _board_row(row: pd.Series, columns: Sequence[str], links: Mapping[str, str])
             blank = write is not None and not np.isfinite(value)
             hover = f' title="{escape(why)}"' if blank else ""
             key = f' data-value="{value}"' if write is not None and not blank else ""
-            cells.append(f'<td data-label="{title}"{hover}{key}>{write(value) if write else escape(str(value))}</td>')
+            minor = "" if c in MAJOR else ' class="minor"'
+            said = write(value) if write else escape(str(value))
+            cells.append(f'<td{minor} data-label="{title}"{hover}{key}>{said}</td>')
     return f'<tr data-family="{escape(str(row["family"]))}">{"".join(cells)}</tr>'
 
 
 def table(rows: Iterable[Sequence[object]], heads: Sequence[str], *, caption: str = "") -> str:
-    """Show plain rows as an HTML table; everything is escaped, strings are left-aligned."""
-    head = "".join(f'<th scope="col" class="{"text" if i == 0 else ""}">{escape(h)}</th>' for i, h in enumerate(heads))
+    """Show plain rows as an HTML table; everything is escaped, words are left-aligned, numbers right-aligned."""
+    rows = [list(row) for row in rows]
+    words = [all(isinstance(row[i], str) for row in rows) for i in range(len(heads))]
+    text = [' class="text"' if w else "" for w in words]
+    head = "".join(f'<th scope="col"{t}>{escape(h)}</th>' for h, t in zip(heads, text, strict=True))
     body = "".join(
         "<tr>"
         + "".join(
-            f'<td class="{"text" if isinstance(v, str) and i == 0 else ""}" data-label="{escape(heads[i])}">'
-            f"{escape(v) if isinstance(v, str) else number(v)}</td>"
-            for i, v in enumerate(row)
+            f'<td{t} data-label="{escape(h)}">{escape(v) if isinstance(v, str) else number(v)}</td>'
+            for v, h, t in zip(row, heads, text, strict=True)
         )
         + "</tr>"
         for row in rows
@@ -235,30 +243,31 @@ def card(spec: Any) -> str:
 
 
 def _figure(
-    data: list[Any], *, title: str, y: str, x: str = "", corner: str = "", height: int = 420, **layout: Any
+    data: list[Any], *, title: str, y: str, x: str = "", corner: str = "", height: int = 400, **layout: Any
 ) -> go.Figure:
+    lines = _wrap(title)
     fig = go.Figure(data)
     fig.update_layout(
         title={
-            "text": _wrap(title),
+            "text": "<br>".join(lines),
             "x": 0,
             "xref": "container",
-            "xanchor": "left",
-            "y": 0.98,
+            "y": 1,
+            "yref": "container",
             "yanchor": "top",
-            "font": {"size": 17},
-            "pad": {"l": 8},
+            "pad": {"l": 8, "t": 10},
+            "font": {"size": 16},
         },
         font={"family": FONT, "size": 14, "color": "#1a1f24"},
         height=height,
-        margin={"l": 62, "r": 16, "t": 76, "b": 72},
+        margin={"l": 58, "r": 16, "t": 46 + 22 * len(lines), "b": 72},
         paper_bgcolor="white",
         plot_bgcolor="white",
-        hovermode="closest",
         legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 13}},
+        meta={"finding": title},
     )
-    fig.update_xaxes(title=x, gridcolor="#e6eaee", zeroline=False, automargin=True)
-    fig.update_yaxes(title=y, gridcolor="#e6eaee", zeroline=False, automargin=True)
+    fig.update_xaxes(title={"text": x, "font": {"size": 13}}, gridcolor="#e6eaee", zeroline=False, automargin=True)
+    fig.update_yaxes(title={"text": y, "font": {"size": 13}}, gridcolor="#e6eaee", zeroline=False, automargin=True)
     if corner:
         fig.add_annotation(
             text=escape(corner),
@@ -266,7 +275,7 @@ def _figure(
             yref="paper",
             x=1,
             y=0,
-            yshift=-62,
+            yshift=-64,
             xanchor="right",
             yanchor="bottom",
             showarrow=False,
@@ -277,16 +286,16 @@ def _figure(
     return fig
 
 
-def _wrap(text: str, width: int = 62) -> str:
-    """Break a title into lines that fit a phone's width at the figure's font size."""
-    lines, line = [], ""
-    for word in escape(text).split():
-        if line and len(line) + len(word) + 1 > width:
-            lines.append(line)
-            line = word
-        else:
-            line = f"{line} {word}".strip()
-    return "<br>".join([*lines, line])
+def untitled(figure: go.Figure) -> tuple[str, go.Figure]:
+    """Split a figure into its finding and the figure without it: a page sets the words as text that wraps."""
+    bare = go.Figure(figure)
+    top = 34 if any(t.showlegend is not False and t.name for t in bare.data) else 12
+    bare.update_layout(title=None, margin_t=top, height=(figure.layout.height or 400) - figure.layout.margin.t + top)
+    return str(figure.layout.meta["finding"]), bare
+
+
+def _wrap(text: str, width: int = 70) -> list[str]:
+    return [escape(line) for line in textwrap.wrap(text, width)]
 
 
 def _corner(evaluation: Any) -> str:
@@ -319,7 +328,8 @@ def equity(evaluation: Any, others: Sequence[Any] = ()) -> go.Figure:
     ]
     more = "more" if own[-1] > held[-1] else "less"
     title = f"{evaluation.model} turned 1 into {own[-1]:.2f}, {more} than holding {evaluation.ticker} ({held[-1]:.2f})"
-    ticks = {"type": "log", "dtick": "D2"}
+    marks = [a * 10.0**b for b in range(-4, 5) for a in (1, 2, 5)]
+    ticks = {"type": "log", "tickvals": marks, "ticktext": [f"{m:g}" for m in marks]}
     return _figure(lines, title=title, y="wealth, log scale", corner=_corner(evaluation), yaxis=ticks)
 
 
@@ -399,7 +409,7 @@ def sharpes(rows: pd.DataFrame, luck: Mapping[str, float], *, held: float | None
         data,
         title=passed,
         y="",
-        x="annual Sharpe ratio, net of costs, 95 % interval",
+        x="annual Sharpe ratio, net",
         corner=corner,
         height=150 + 17 * len(ran),
     )
@@ -420,6 +430,9 @@ def sharpes(rows: pd.DataFrame, luck: Mapping[str, float], *, held: float | None
                 xshift=4,
                 font={"size": 12, "color": color},
             )
+    shown = [*ran["sharpe_low"], *ran["sharpe_high"], *(at for at, *_ in lines if np.isfinite(at))]
+    if shown:
+        fig.update_xaxes(range=[min(shown) - 0.05, max(shown) + 0.15])
     fig.update_yaxes(tickfont={"size": 11}, dtick=1)
     return fig
 

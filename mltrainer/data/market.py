@@ -83,15 +83,17 @@ def bars(ticker: str, *, start: Day = None, end: Day = None) -> Dataset:
     first, last = span(start, end)
     if settings().data_mode != "sample":
         raise Unavailable(LIVE)
-    candidates = [entry.load() for entry in _packaged(str(ticker).upper(), sample.BARS, "ticker")]
-    chosen = next((c for c in candidates if _covers(c, first, last)), candidates[0])
-    return _cut(chosen, first, last)
+    candidates = _packaged(str(ticker).upper(), sample.BARS, "ticker")
+    loaded = candidates[0].load()
+    others = (entry.load() for entry in candidates[1:] if not _covers(loaded, first, last))
+    return _cut(next((c for c in others if _covers(c, first, last)), loaded), first, last)
 
 
 def _covers(dataset: Dataset, first: pd.Timestamp | None, last: pd.Timestamp | None) -> bool:
     # A week's grace: a span may begin or end on a weekend or holiday.
     index, week = dataset.frame.index, pd.Timedelta(days=7)
-    return (first is None or first >= index[0] - week) and (last is None or last <= index[-1] + week)
+    low, high = index[0] - week, index[-1] + week
+    return all(day is None or low <= day <= high for day in (first, last))
 
 
 def _cut(dataset: Dataset, first: pd.Timestamp | None, last: pd.Timestamp | None) -> Dataset:

@@ -36,9 +36,10 @@ def _sessions(dates: "pd.Series[str]") -> pd.DatetimeIndex:
 def parse_wiki(body: bytes, *, ticker: str) -> pd.DataFrame:
     """Split- and dividend-adjusted OHLCV of one ticker, from raw prices and the adjusted close.
 
-    Prices are scaled by adjusted close / close. Volume is in today's shares: multiplied by the later splits
-    only, since a dividend changes no share count. A split shows as a jump of that factor by more than a fifth,
-    and its ratio is rounded to the quarter share (2:1, 3:2).
+    Prices are scaled by adjusted close / close. Volume is in the shares of the last row: multiplied by the later
+    splits only, since a dividend changes no share count. A split shows as a jump of that factor by more than a
+    fifth, and its ratio is rounded to the quarter share (2:1, 3:2). Splits after the last row (AAPL and GOOG 2014)
+    are in the prices and not in the volume: a constant factor, which no scale-free feature sees.
     """
     table = _table(body)
     table = table[table["Ticker"] == ticker]

@@ -2,12 +2,14 @@
 
 import multiprocessing as mp
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection as mpc
+from types import ModuleType
 from typing import Any
 
 import psutil
@@ -60,7 +62,7 @@ def run(
     Parameters
     ----------
     specs, matrices : what to cross; each matrix must be sealed.
-    jobs : worker processes; default the number of cores. 1 computes in this process.
+    jobs : worker processes; default the number of cores. 1 computes in this process, which no budget ends.
     progress : show a progress bar on stderr.
 
     Returns
@@ -77,9 +79,11 @@ def run(
         raise BadInput(f"jobs={jobs} is not a number of worker processes; use 1 or more")
     tasks = [Task(s, m, protocol, trials.key(s, m, protocol)) for m in matrices for s in specs]
     known = {t.key: e for t in tasks if (e := trials.load(t.key)) is not None}
-    todo = sorted((t for t in tasks if t.key not in known), key=lambda t: -t.seconds)
+    todo = sorted({t.key: t for t in tasks if t.key not in known}.values(), key=lambda t: -t.seconds)
     jobs = min(jobs or os.cpu_count() or 1, max(len(todo), 1))
-    with tqdm(total=len(tasks), initial=len(known), disable=not progress or not todo, unit="fit", leave=False) as bar:
+    with tqdm(
+        total=len(known) + len(todo), initial=len(known), disable=not progress or not todo, unit="fit", leave=False
+    ) as bar:
         for task, result in _serial(todo) if jobs == 1 else Pool(jobs).map(todo):
             if result.status != "unavailable":
                 trials.record(result, task.matrix)
@@ -153,7 +157,7 @@ def _start() -> Worker:
     context = mp.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs,), daemon=True)
-    with _one_thread():
+    with _one_thread(), _no_script():
         process.start()
     theirs.close()
     return Worker(process, ours)
@@ -170,12 +174,23 @@ def _one_thread() -> Iterator[None]:
             os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
 
 
+@contextmanager
+def _no_script() -> Iterator[None]:
+    # spawn runs the caller's script again in every child; one without a `__main__` guard would evaluate for ever
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
 def _give(worker: Worker, waiting: list[Task]) -> None:
     worker.task, worker.since = waiting.pop(), time.monotonic()
     content = _content(worker.task.matrix)
     matrix = None if content in worker.holds else worker.task.matrix
     worker.holds.add(content)
-    with suppress(BrokenPipeError):  # a worker that died is found by `_receive`
+    with suppress(OSError):  # a worker that died is found by `_receive`
         worker.pipe.send((worker.task.spec.name, content, matrix, worker.task.protocol, worker.task.key))
 
 

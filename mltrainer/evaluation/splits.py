@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from mltrainer.errors import BadInput, NotEnoughHistory
 
 Rows = NDArray[np.int_]
 MINIMUM_TRAIN = 100
+MAXIMUM_FOLDS = 50  # with 100 the embargo, one hundredth of all rows, would be as long as a block
 
 
 @dataclass(frozen=True)
@@ -44,15 +46,20 @@ class WalkForward:
 
     def split(self, n: int, horizon: int) -> Iterator[Fold]:
         """Yield the folds of `n` labelled rows in the order of time."""
-        if self.folds < 2:
-            raise BadInput(f"folds={self.folds}: walk-forward needs at least 2")
-        gap = self.purge(horizon) + self.embargo(n, horizon)
-        if n // (self.folds + 1) < gap + MINIMUM_TRAIN:
-            need = (self.folds + 1) * (gap + MINIMUM_TRAIN)
+        if not 2 <= self.folds <= MAXIMUM_FOLDS:
+            raise BadInput(f"folds={self.folds}: walk-forward takes 2 to {MAXIMUM_FOLDS}")
+        if self.window is not None and self.window < MINIMUM_TRAIN:
+            raise BadInput(f"window={self.window}: learn from at least {MINIMUM_TRAIN} rows")
+        if not self._enough(n, horizon):
+            need = next(rows for rows in count(n) if self._enough(rows, horizon))
             raise NotEnoughHistory(
                 f"{n} labelled rows are too few for {self.folds} folds at horizon {horizon}: {need} are needed; "
                 "widen start and end"
             )
+        gap = self.purge(horizon) + self.embargo(n, horizon)
         splitter = TimeSeriesSplit(self.folds, gap=gap, max_train_size=self.window)
         for train, test in splitter.split(np.empty(n)):
             yield Fold(train, test)
+
+    def _enough(self, n: int, horizon: int) -> bool:
+        return n // (self.folds + 1) >= self.purge(horizon) + self.embargo(n, horizon) + MINIMUM_TRAIN

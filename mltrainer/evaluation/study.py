@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import check_is_fitted
 
 from mltrainer.data import market
 from mltrainer.data.market import Day
@@ -22,13 +23,14 @@ from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset
 
 
-def matrix(data: "str | Dataset | Matrix", *, horizon: int = 5, start: Day = None, end: Day = None) -> Matrix:
+def matrix(data: "str | Dataset | Matrix", *, horizon: int | None = None, start: Day = None, end: Day = None) -> Matrix:
     """Features X, labels y and prices of one ticker, sealed.
 
     Parameters
     ----------
     data : a ticker, bars from `bars`, or a matrix (returned as it is).
-    horizon : sessions a position is held; y is the simple return from the next entry over that many sessions.
+    horizon : sessions a position is held, default 5 (a matrix has its own); y is the simple return from the next
+        entry over that many sessions.
     start, end : sessions to use, for a ticker only.
 
     Returns
@@ -47,10 +49,12 @@ def matrix(data: "str | Dataset | Matrix", *, horizon: int = 5, start: Day = Non
         raise BadInput("start and end choose the sessions of a ticker; this data is already cut")
     if isinstance(data, Matrix):
         gate.verify(data, "evaluation")
+        if horizon not in (None, data.horizon):
+            raise BadInput(f"this matrix has horizon {data.horizon}, not {horizon}; build another from its bars")
         return data
     gate.verify(data, "features")
     assert isinstance(data, Dataset)
-    return features.matrix(data, *market.context(data), horizon=horizon)
+    return features.matrix(data, *market.context(data), horizon=5 if horizon is None else horizon)
 
 
 def select(families: Iterable[str] | None = None, models: Iterable[str] | None = None) -> list[ModelSpec]:
@@ -64,7 +68,7 @@ def evaluate(
     models: str | Iterable[str],
     data: "str | Dataset | Matrix",
     *,
-    horizon: int = 5,
+    horizon: int | None = None,
     start: Day = None,
     end: Day = None,
     jobs: int = 1,
@@ -121,12 +125,17 @@ class Model(RegressorMixin, BaseEstimator):
         """Fit on plain arrays: X (n, p), y (n,). Nothing fitted this way can enter a report."""
         self.estimator_ = self.spec.build().fit(np.asarray(X, dtype=float), np.asarray(y, dtype=float))
         self.n_features_in_ = np.shape(X)[1]
+        self.trained_on_: tuple[int, list[str]] | None = None
         return self
 
     def predict(self, X: Any) -> np.ndarray:
         """Point forecasts (n,): returns after `train` (X a sealed matrix), units of y after `fit`."""
+        check_is_fitted(self)
         if isinstance(X, Matrix):
             gate.verify(X, "prediction")
+            if self.trained_on_ != (X.horizon, list(X.X.columns)):
+                alike = f"of horizon {X.horizon} with these {X.X.shape[1]} features"
+                raise BadInput(f"{self.name} was not trained on a matrix {alike}; train it on one that is built alike")
             z = self.estimator_.predict(np.clip(X.X.to_numpy(float), *self.bounds_)) * self.deviation_ + self.mean_
             return np.asarray(z * X.scale.to_numpy(float))
         return np.asarray(self.estimator_.predict(np.asarray(X, dtype=float)))
@@ -134,12 +143,16 @@ class Model(RegressorMixin, BaseEstimator):
     def train(self, data: Matrix) -> "Model":
         """Fit on every labelled row of a sealed matrix; `Refused` for anything whose origin cannot be shown."""
         gate.verify(data, "training")
-        y = data.y.dropna()
+        if not isinstance(data, Matrix):
+            raise BadInput(f"{data.name} is a {type(data).__name__} without labels; train on mt.matrix(...) of it")
+        y = data.y.dropna().iloc[-(self.spec.max_train_rows or 0) :]
         z = y.to_numpy(float) / data.scale.loc[y.index].to_numpy(float)
         self.mean_, self.deviation_ = float(z.mean()), float(z.std())
         X = data.X.loc[y.index].to_numpy(float)
         self.bounds_ = feature_bounds(X, Protocol().tail)
-        return self.fit(np.clip(X, *self.bounds_), (z - self.mean_) / self.deviation_)
+        self.fit(np.clip(X, *self.bounds_), (z - self.mean_) / self.deviation_)
+        self.trained_on_ = (data.horizon, list(data.X.columns))
+        return self
 
     def forecast(self, data: Matrix) -> "pd.Series[float]":
         """Forecast the return of every session of a sealed matrix, as a series; after `train`."""

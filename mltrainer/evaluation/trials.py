@@ -37,8 +37,9 @@ def key(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> str:
     """Address of a result: the hash of data, model, protocol and the libraries that compute it."""
     assert matrix.provenance is not None
     package = spec.engine.partition(".")[0]
-    used = versions(("numpy", "scipy", "scikit-learn", DISTRIBUTIONS.get(package, package)))
-    return fingerprint(matrix.provenance.content_sha256, spec.identity(), repr(protocol), walkforward.VERSION, used)
+    used = versions(("mltrainer", "numpy", "scipy", "scikit-learn", DISTRIBUTIONS.get(package, package)))
+    model = (spec.name, spec.identity(), spec.max_train_rows)
+    return fingerprint(matrix.provenance.content_sha256, *model, repr(protocol), walkforward.VERSION, used)
 
 
 def record(evaluation: Evaluation, matrix: Matrix) -> None:

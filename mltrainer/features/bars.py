@@ -7,6 +7,7 @@ row and contains nothing later; rows before it is full are NaN, and a NaN input 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -30,11 +31,33 @@ class Bars:
     high: Array = field(default_factory=lambda: EMPTY)
     low: Array = field(default_factory=lambda: EMPTY)
     volume: Array = field(default_factory=lambda: EMPTY)
+    _means: dict[tuple[str, int, int], Array] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def log_close(self) -> Array:
+        """ln(close)."""
+        return np.log(self.close)
 
     @cached_property
     def returns(self) -> Array:
         """Log return close to close of one session; NaN in the first row."""
-        return log_change(self.close, 1)
+        return self.log_close - lag(self.log_close, 1)
+
+    def mean(self, column: str, w: int, power: int = 1) -> Array:
+        """Mean over the last w rows of a column's power, computed once for all rows of the table that ask."""
+        key = column, w, power
+        if key not in self._means:
+            x = getattr(self, column)
+            self._means[key] = rolling_mean(prod([x] * power), w)
+        return self._means[key]
+
+    def variance(self, column: str, w: int) -> Array:
+        """Population variance of a column over the last w rows; see `rolling_variance`."""
+        return _variance(self.mean(column, w), self.mean(column, w, 2))
+
+    def std(self, column: str, w: int) -> Array:
+        """Sample standard deviation of a column over the last w rows."""
+        return np.sqrt(self.variance(column, w) * (w / (w - 1)))
 
 
 @dataclass(frozen=True)
@@ -105,18 +128,19 @@ def rolling_sum(x: Array, w: int) -> Array:
     array([nan, nan,  6.,  9.])
     """
     out = np.full(x.size, np.nan)
-    rows = x.size - w + 1
-    if rows < 1:
+    if w > x.size:
         return out
     block, size = x, 1  # block[i] is the sum of x[i : i + size]
-    total, covered = np.zeros(x.size + 1), 0  # total[i] is the sum of x[i : i + covered]
+    total, covered = None, 0  # total[i] is the sum of x[i : i + covered]
     while size <= w:
         if w & size:
-            keep = x.size - covered - size + 1
-            total = total[:keep] + block[covered : covered + keep]
+            part = block[covered:]
+            total = part if total is None else total[: part.size] + part
             covered += size
-        block, size = block[size:] + block[:-size] if 2 * size <= w else block, 2 * size
-    out[w - 1 :] = total[:rows]
+        if 2 * size <= w:
+            block = block[size:] + block[:-size]
+        size *= 2
+    out[w - 1 :] = total
     return out
 
 
@@ -125,16 +149,14 @@ def rolling_mean(x: Array, w: int) -> Array:
     return rolling_sum(x, w) / w
 
 
-def rolling_variance(x: Array, w: int, *, ddof: int = 1) -> Array:
-    """Variance over the last w rows; exactly zero where the window is constant to rounding."""
-    square, mean = rolling_mean(x * x, w), rolling_mean(x, w)
+def rolling_variance(x: Array, w: int) -> Array:
+    """Sample variance over the last w rows; exactly zero where the window is constant to rounding."""
+    return _variance(rolling_mean(x, w), rolling_mean(x * x, w)) * (w / (w - 1))
+
+
+def _variance(mean: Array, square: Array) -> Array:
     variance = square - mean * mean
-    return np.where(variance <= CONSTANT * square, 0.0, variance) * (w / (w - ddof))
-
-
-def rolling_std(x: Array, w: int, *, ddof: int = 1) -> Array:
-    """Standard deviation over the last w rows."""
-    return np.sqrt(rolling_variance(x, w, ddof=ddof))
+    return np.where(variance <= CONSTANT * square, 0.0, variance)
 
 
 def rolling_covariance(x: Array, y: Array, w: int) -> Array:
@@ -144,4 +166,6 @@ def rolling_covariance(x: Array, y: Array, w: int) -> Array:
 
 def rolling_correlation(x: Array, y: Array, w: int) -> Array:
     """Correlation of two columns over the last w rows, in [-1, 1]; NaN where one of them does not vary."""
-    return ratio(rolling_covariance(x, y, w), np.sqrt(rolling_variance(x, w) * rolling_variance(y, w)))
+    a, b = rolling_mean(x, w), rolling_mean(y, w)
+    spread = _variance(a, rolling_mean(x * x, w)) * _variance(b, rolling_mean(y * y, w))
+    return ratio(rolling_mean(x * y, w) - a * b, np.sqrt(spread))

@@ -21,9 +21,7 @@ from mltrainer.features.bars import (
     lag,
     log,
     ratio,
-    rolling_correlation,
     rolling_mean,
-    rolling_std,
     rolling_sum,
     rolling_variance,
     row,
@@ -36,7 +34,7 @@ OHLC, HLC, CV = "open high low close", "high low close", "close volume"
 
 def log_return(bars: Bars, k: int, skip: int = 0) -> Array:
     """ln(close `skip` sessions ago / close `k` sessions ago)."""
-    return log(ratio(lag(bars.close, skip), lag(bars.close, k)))
+    return lag(bars.log_close, skip) - lag(bars.log_close, k)
 
 
 def overnight(bars: Bars) -> Array:
@@ -57,7 +55,7 @@ def intraday(bars: Bars, w: int) -> Array:
 
 def volatility(bars: Bars, w: int) -> Array:
     """Standard deviation of daily log returns over w sessions, per session."""
-    return rolling_std(bars.returns, w)
+    return bars.std("returns", w)
 
 
 def parkinson(bars: Bars, w: int) -> Array:
@@ -92,33 +90,34 @@ def volatility_ratio(bars: Bars, short: int, long: int) -> Array:
 def volatility_of_volatility(bars: Bars) -> Array:
     """Standard deviation over mean, across 63 sessions, of the 21-session volatility."""
     vol = volatility(bars, 21)
-    return ratio(rolling_std(vol, 63), rolling_mean(vol, 63))
+    return ratio(np.sqrt(rolling_variance(vol, 63)), rolling_mean(vol, 63))
 
 
 def skewness(bars: Bars, w: int) -> Array:
     """Third standardized moment of daily log returns (population form); NaN where the price does not move."""
-    x, mean = bars.returns, rolling_mean(bars.returns, w)
-    square, cube = rolling_mean(x * x, w), rolling_mean(x * x * x, w)
-    third = cube - 3.0 * mean * square + 2.0 * mean**3
-    return ratio(third, rolling_std(x, w, ddof=0) ** 3)
+    mean, square, cube = (bars.mean("returns", w, power) for power in (1, 2, 3))
+    variance = bars.variance("returns", w)
+    return ratio(cube - mean * (3.0 * square - 2.0 * mean * mean), variance * np.sqrt(variance))
 
 
 def kurtosis(bars: Bars, w: int) -> Array:
     """Excess kurtosis of daily log returns (population form, 0 for a normal); NaN where the price does not move."""
-    x, mean = bars.returns, rolling_mean(bars.returns, w)
-    square, cube, fourth = (rolling_mean(power, w) for power in (x * x, x * x * x, x * x * x * x))
-    central = fourth - 4.0 * mean * cube + 6.0 * mean**2 * square - 3.0 * mean**4
-    return ratio(central, rolling_variance(x, w, ddof=0) ** 2) - 3.0
+    mean, square, cube, fourth = (bars.mean("returns", w, power) for power in (1, 2, 3, 4))
+    central = fourth - mean * (4.0 * cube - mean * (6.0 * square - 3.0 * mean * mean))
+    variance = bars.variance("returns", w)
+    return ratio(central, variance * variance) - 3.0
 
 
 def autocorrelation(bars: Bars, w: int) -> Array:
-    """Correlation of daily log returns with those of the session before, over w pairs."""
-    return rolling_correlation(bars.returns, lag(bars.returns, 1), w)
+    """Correlation of daily log returns with those of the session before, over w pairs; NaN where one does not vary."""
+    x, mean, variance = bars.returns, bars.mean("returns", w), bars.variance("returns", w)
+    covariance = rolling_mean(x * lag(x, 1), w) - mean * lag(mean, 1)
+    return ratio(covariance, np.sqrt(variance * lag(variance, 1)))
 
 
 def volume_zscore(bars: Bars, w: int) -> Array:
     """Volume minus its mean, over its standard deviation, both over w sessions; NaN where volume does not vary."""
-    return ratio(bars.volume - rolling_mean(bars.volume, w), rolling_std(bars.volume, w))
+    return ratio(bars.volume - bars.mean("volume", w), bars.std("volume", w))
 
 
 def volume_price_trend(bars: Bars, w: int) -> Array:
@@ -148,7 +147,7 @@ def money_flow(bars: Bars, w: int) -> Array:
 
 def volume_ratio(bars: Bars, short: int, long: int) -> Array:
     """Mean volume over `short` sessions over that of `long`, minus 1; NaN where nothing traded in the longer."""
-    return ratio(rolling_mean(bars.volume, short), rolling_mean(bars.volume, long)) - 1.0
+    return ratio(bars.mean("volume", short), bars.mean("volume", long)) - 1.0
 
 
 def sma_ratio(bars: Bars, w: int) -> Array:
@@ -207,14 +206,13 @@ def macd(bars: Bars, part: int) -> Array:
 
 
 def bollinger_position(bars: Bars) -> Array:
-    """Place of the close between the bands, 0 lower to 1 upper; NaN where they coincide."""
-    width = 4.0 * rolling_std(bars.close, 20, ddof=0)
-    return ratio(bars.close - rolling_mean(bars.close, 20), width) + 0.5
+    """Place of the close between the bands (20 sessions, 2 sd): 0 lower, 1 upper; NaN where they coincide."""
+    return ratio(bars.close - bars.mean("close", 20), 4.0 * np.sqrt(bars.variance("close", 20))) + 0.5
 
 
 def bollinger_width(bars: Bars) -> Array:
     """Upper minus lower band, over the middle one."""
-    return 4.0 * rolling_std(bars.close, 20, ddof=0) / rolling_mean(bars.close, 20)
+    return 4.0 * np.sqrt(bars.variance("close", 20)) / bars.mean("close", 20)
 
 
 def stochastic(bars: Bars, part: int) -> Array:
@@ -330,9 +328,11 @@ def compute(frame: pd.DataFrame, rows: Sequence[Indicator] = INDICATORS) -> tupl
             f"the features need {longest + 1} sessions, this frame has {len(frame)}"
             f" since {frame.index[0]:%Y-%m-%d}; widen `start`"
         )
-    features = pd.DataFrame({row.name: row.compute(bars) for row in usable}, index=frame.index)
+    # One array with a feature per row is the layout a frame keeps inside: no column is copied a second time.
+    values = np.array([row.compute(bars) for row in usable]).reshape(len(usable), len(frame))
+    features = pd.DataFrame(values.T, index=frame.index, columns=[row.name for row in usable])
     gives = "close only" if given == {"close"} else ", ".join(name for name in COLUMNS if name in given)
-    lacks = {row.name: [name for name in COLUMNS if name in row.needs - given] for row in rows if row not in usable}
+    lacks = {row.name: [name for name in COLUMNS if name in row.needs - given] for row in rows if row.needs - given}
     return features, {name: f"needs {', '.join(cols)}; this source gives {gives}" for name, cols in lacks.items()}
 
 
@@ -362,12 +362,12 @@ def check_sessions(index: pd.Index, what: str) -> pd.DatetimeIndex:
 
 def _column(frame: pd.DataFrame, name: str) -> Array:
     try:
-        values = np.ascontiguousarray(frame[name].to_numpy(dtype=np.float64, na_value=np.nan))
+        values = np.ascontiguousarray(frame[name], dtype=np.float64)
     except (TypeError, ValueError):
         raise BadInput(f"{name} must be one column of numbers, found {frame[name].dtypes}") from None
-    fine = values >= 0.0 if name == "volume" else values > 0.0
-    bad = np.flatnonzero(~(fine & np.isfinite(values)))
-    if bad.size:
+    fine = (values >= 0.0 if name == "volume" else values > 0.0) & (values < np.inf)  # NaN is neither
+    if not fine.all():
+        bad = np.flatnonzero(~fine)
         rule = "volumes must be zero or more" if name == "volume" else "prices must be positive"
         raise BadInput(
             f"{name} is {values[bad[0]]:g} on {frame.index[bad[0]]:%Y-%m-%d} ({bad.size} such rows);"

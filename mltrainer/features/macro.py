@@ -6,7 +6,7 @@ known at the close of t, like the ticker's own.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from itertools import groupby
 from operator import itemgetter
 
@@ -41,7 +41,7 @@ def level(known: Known, newest: pd.Timestamp, *, scale: float = 1.0) -> float:
 
 def growth(known: Known, newest: pd.Timestamp, *, months: int) -> float:
     """The newest value over that of the period `months` earlier, minus 1; NaN without one."""
-    before = known.get(newest - pd.DateOffset(months=months), np.nan)
+    before = known.get(_earlier(newest, months), np.nan)
     return known[newest] / before - 1.0 if before > 0.0 else np.nan
 
 
@@ -53,7 +53,12 @@ def log_growth(known: Known, newest: pd.Timestamp, *, months: int) -> float:
 
 def difference(known: Known, newest: pd.Timestamp, *, months: int, scale: float = 1.0) -> float:
     """The newest value minus that of the period `months` earlier, times `scale`; NaN without one."""
-    return (known[newest] - known.get(newest - pd.DateOffset(months=months), np.nan)) * scale
+    return (known[newest] - known.get(_earlier(newest, months), np.nan)) * scale
+
+
+@cache  # calendar arithmetic is the slow part of a join, and a period is asked for in every vintage
+def _earlier(period: pd.Timestamp, months: int) -> pd.Timestamp:
+    return period - pd.DateOffset(months=months)
 
 
 def asof(

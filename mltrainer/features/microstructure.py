@@ -14,7 +14,6 @@ from mltrainer.features.bars import (
     log,
     ratio,
     rolling_mean,
-    rolling_std,
     rolling_sum,
     row,
 )
@@ -89,7 +88,7 @@ def order_imbalance(bars: Bars, w: int, *, scale: int = 63) -> Array:
     Easley, Lopez de Prado & O'Hara (2012), *Flow toxicity and liquidity in a high-frequency world*,
     Review of Financial Studies 25(5), section 1.2.
     """
-    bought = ndtr(ratio(bars.returns, rolling_std(bars.returns, scale)))
+    bought = ndtr(ratio(bars.returns, bars.std("returns", scale)))
     return ratio(rolling_sum(bars.volume * (2.0 * bought - 1.0), w), rolling_sum(bars.volume, w))
 
 

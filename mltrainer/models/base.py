@@ -37,7 +37,7 @@ class Lazy:
     """An estimator of a library that is imported on use: `path` is 'module.Class', `params` its keyword arguments."""
 
     path: str
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def installed(self) -> bool:

@@ -261,13 +261,13 @@ class RecentGaussianProcess(RegressorMixin, BaseEstimator):
     signal); 0 keeps the kernel as given. The prior mean is zero, the mean of the target.
     """
 
+    engine = "sklearn.gaussian_process.GaussianProcessRegressor"
+
     def __init__(self, kernel: Kernel, rows: int = 2_000, choose_on: int = 0, random_state: int | None = 0) -> None:
         self.kernel = kernel
         self.rows = rows
         self.choose_on = choose_on
         self.random_state = random_state
-
-    engine = "sklearn.gaussian_process.GaussianProcessRegressor"
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Choose the kernel, then condition on the latest rows of X (n, p), y (n,)."""

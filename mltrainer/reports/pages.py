@@ -1,6 +1,5 @@
 """From an executed notebook, or a leaderboard, to one HTML file that opens offline and asks nobody for anything."""
 
-import re
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -22,9 +21,10 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def figure_html(figure: go.Figure) -> str:
-    """A figure as a div; the page it is put into carries plotly.js once."""
-    div = pio.to_html(figure, include_plotlyjs=False, full_html=False, config=views.CONFIG)
-    return f'<figure aria-label="{escape(re.sub("<br>", " ", figure.layout.title.text or ""))}">{div}</figure>'
+    """A figure under its finding; the page it is put into carries plotly.js once."""
+    finding, bare = views.untitled(figure)
+    div = pio.to_html(bare, include_plotlyjs=False, full_html=False, config=views.CONFIG)
+    return f"<figure><figcaption>{escape(finding)}</figcaption>{div}</figure>"
 
 
 class _Figures(Preprocessor):

@@ -36,7 +36,7 @@ from mltrainer.settings import settings
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import fingerprint
 
-FORMAT = 1  # raise it when pages of the same results would look different
+FORMAT = 2  # raise it when pages of the same results would look different
 NOTEBOOK = "reports/model-family.ipynb"
 AT_ONCE = 2
 LIBRARIES = (
@@ -441,7 +441,7 @@ def _headline(
         deflated = views.fixed(2)(best["deflated_sharpe"])
         who = f"{best['name']}, raw Sharpe {views.fixed(2)(best['sharpe'])}"
     return [
-        ("Models run, trials counted", f"{len(ran)}, {int(luck['trials'])}", apart),
+        ("Models run / trials counted", f"{len(ran)} / {int(luck['trials'])}", apart),
         ("Best deflated Sharpe", deflated, who),
         ("Buy-and-hold Sharpe", ", ".join(views.fixed(2)(s) for s in held.values()) or views.DASH, over),
         ("Sessions", f"{sessions:,}", complete),

@@ -1,4 +1,4 @@
-"""The process behind `mltrainer serve`: a Voilà of its own, with fewer doors. Started by `serve`, plan on standard input."""
+"""The process behind `mltrainer serve`: a Voilà of our own with fewer doors, its plan on standard input."""
 
 import json
 import logging
@@ -52,7 +52,7 @@ class Seats(AsyncMappingKernelManager):
             raise web.HTTPError(503)
         self.starting += 1
         try:
-            return await super().start_kernel(**kwargs)  # type: ignore[no-any-return]
+            return await super().start_kernel(**kwargs)
         finally:
             self.starting -= 1
 
@@ -60,6 +60,7 @@ class Seats(AsyncMappingKernelManager):
 class Dashboards(Voila):
     """Voilà with our gate, our limits and our template; no configuration file can widen it."""
 
+    port: int
     identity_provider_class = TokenHolder
     names = List(Unicode(), config=True, help="the notebooks served, without .ipynb")
     mode = Unicode(config=True, help="live, sample or replay")
@@ -112,7 +113,9 @@ class Dashboards(Voila):
         address = f"http://{self.ip}:{self.port}/?token={self.token}"
         print(address, flush=True)  # noqa: T201 - the one line that is the result
         if self.open_browser:
-            webbrowser.open(address)
+            page = Path(self.connection_dir, "open.html")  # a private folder; a command line would show the token
+            page.write_text(f'<meta http-equiv="refresh" content="0; url={address}">', encoding="utf-8")
+            webbrowser.open(page.as_uri())
         self.ioloop = IOLoop.current()
         try:
             self.ioloop.start()

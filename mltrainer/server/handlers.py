@@ -146,9 +146,9 @@ class Dashboard(Gate, TornadoVoilaHandler):
             return
         if path not in {f"{name}.ipynb" for name in self.settings["dashboards"]}:
             raise web.HTTPError(404)
-        if self.kernel_manager.full:
+        if self.settings["kernel_manager"].full:
             raise web.HTTPError(503)
-        await super().get(path)
+        await TornadoVoilaHandler.get(self, path)
 
 
 class KernelModel(Gate, KernelHandler):

@@ -56,7 +56,7 @@ def serve(
 
 
 def dashboard_environment(out: str | Path) -> dict[str, str]:
-    """The environment without secrets; mode and home are written down, since a key or `.env` can no longer tell them."""
+    """The environment without secrets; mode and home are written down, as a key or `.env` can tell them no more."""
     kept = {name: value for name, value in os.environ.items() if name.upper() not in secret_names()}
     here = settings()
     found = {"MLTRAINER_MODE": here.data_mode, "MLTRAINER_HOME": str(here.home.resolve())}

@@ -7,7 +7,6 @@ compared are those of `PANDAS` and `PANDAS_TA`, whose values are checked to agre
 Run with `python tests/benchmarks/bench_features.py`.
 """
 
-import gzip
 import time
 from collections.abc import Callable
 from importlib.resources import files
@@ -26,8 +25,7 @@ SETTLED = 700  # rows after which an exponential mean has forgotten how it was s
 
 def real_bars() -> list[pd.DataFrame]:
     """Adjusted OHLCV of AAPL, GOOG, IBM and MSFT as packaged by bokeh-sampledata."""
-    with gzip.open(files("bokeh_sampledata").joinpath("_data/stocks.csv.gz").open("rb")) as file:
-        raw = pd.read_csv(file, parse_dates=["Date"]).set_index("Date")
+    raw = pd.read_csv(files("bokeh_sampledata") / "_data/stocks.csv.gz", parse_dates=["Date"]).set_index("Date")
     factor = raw["Adj Close"] / raw["Close"]
     bars = pd.DataFrame({name.lower(): raw[name] * factor for name in ("Open", "High", "Low", "Close")})
     bars["volume"] = raw["Volume"].astype(float)

@@ -1,6 +1,5 @@
 """Real history from installed packages, read here without the data room: what the feature tests stand on."""
 
-import gzip
 from importlib.resources import files
 
 import numpy as np
@@ -9,8 +8,7 @@ import pytest
 
 
 def table(package: str, path: str) -> pd.DataFrame:
-    with files(package).joinpath(path).open("rb") as file:
-        return pd.read_csv(gzip.open(file) if path.endswith("gz") else file)
+    return pd.read_csv(files(package) / path)
 
 
 def dated(frame: pd.DataFrame, dates: pd.Series) -> pd.DataFrame:

@@ -205,7 +205,7 @@ def test_rolling_functions_agree_with_numpy_on_every_window(seed, w, n):
         full = t >= w - 1
         assert windows.rolling_sum(x, w)[t] == pytest.approx(a.sum() if full else np.nan, nan_ok=True)
         if t == n - 1 and full:
-            assert windows.rolling_std(x, w)[t] == pytest.approx(a.std(ddof=1))
+            assert windows.rolling_variance(x, w)[t] == pytest.approx(a.var(ddof=1))
             assert windows.rolling_covariance(x, y, w)[t] == pytest.approx(np.cov(a, b)[0, 1])
             assert windows.rolling_correlation(x, y, w)[t] == pytest.approx(np.corrcoef(a, b)[0, 1])
 

@@ -207,7 +207,7 @@ def moved_by_publications(table, macro_series, cut: pd.Timestamp, rng) -> set[st
     return moved
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(seed=SEEDS, day=st.integers(600, 2400))
 def test_no_context_row_moves_when_future_publications_are_rewritten(until_2009, macro_series, seed, day):
     def around(series) -> pd.DataFrame:

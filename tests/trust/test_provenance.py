@@ -69,6 +69,12 @@ def test_no_boundary_can_be_moved_between_parts(parts: list[str], data: st.DataO
     assert (fingerprint(*[p.encode() for p in other]) == fingerprint(*[p.encode() for p in parts])) == (other == parts)
 
 
+def test_text_that_imitates_the_encoding_moves_no_boundary() -> None:
+    for tag in ("str", "str:", "str:1:", ":1:", "tuple:1:1str:1:"):
+        assert fingerprint(f"a{tag}", "b") != fingerprint("a", f"{tag}b")
+        assert fingerprint(f"a{tag}".encode(), b"b") != fingerprint(b"a", f"{tag}b".encode())
+
+
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text() | st.binary(), st.tuples, max_leaves=4))
 def test_nesting_and_type_count(part: object) -> None:
     assert fingerprint(part) != fingerprint((part,)) != fingerprint(part, ())
