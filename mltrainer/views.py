@@ -190,7 +190,8 @@ def table(rows: Iterable[Sequence[object]], heads: Sequence[str], *, caption: st
     )
     said = f"<caption>{escape(caption)}</caption>" if caption else ""
     inside = f"{said}<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-    return f'<div class="scroll" tabindex="0"><table>{inside}</table></div>'
+    stack = ' class="stack"' if sum(words) > 1 else ""  # on a phone, rows of words read better as cards
+    return f'<div class="scroll" tabindex="0"><table{stack}>{inside}</table></div>'
 
 
 def figures(items: Iterable[tuple[str, str, str]]) -> str:
@@ -400,9 +401,8 @@ def sharpes(rows: pd.DataFrame, luck: Mapping[str, float], *, held: float | None
     threshold = luck["threshold"]
     above = int((ran["sharpe"] > threshold).sum())
     one = above == 1
-    passed = (
-        f"{above} of {len(ran)} models {'lies' if one else 'lie'} above what luck alone would reach ({threshold:.2f})"
-    )
+    count = f"{above} of {len(ran)} models {'lies' if one else 'lie'}" if above else f"None of {len(ran)} models lies"
+    passed = f"{count} above what luck alone would reach ({threshold:.2f})"
     if above and not skilled.any():
         passed += f", {'and fails' if one else 'none passes'} the other tests"
     fig = _figure(
@@ -413,7 +413,7 @@ def sharpes(rows: pd.DataFrame, luck: Mapping[str, float], *, held: float | None
         corner=corner,
         height=150 + 17 * len(ran),
     )
-    lines = [(0.0, "zero", NONE, "dot", "bottom"), (threshold, "luck", VERMILION, "dash", "top")]
+    lines = [(0.0, "", NONE, "dot", "bottom"), (threshold, "luck", VERMILION, "dash", "top")]
     if held is not None and np.isfinite(held):
         lines.append((held, "buy-and-hold", NONE, "solid", "bottom"))
     for at, name, color, dash, where in lines:

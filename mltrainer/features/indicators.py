@@ -14,6 +14,7 @@ from talib import MA_Type
 
 from mltrainer.errors import BadInput, NotEnoughHistory
 from mltrainer.features.bars import (
+    ROUNDING,
     Array,
     Bars,
     Indicator,
@@ -196,8 +197,16 @@ def cci(bars: Bars) -> Array:
 
 
 def adx(bars: Bars) -> Array:
-    """Average directional index of 14 sessions (Wilder), 0 to 1."""
-    return talib.ADX(bars.high, bars.low, bars.close, 14) / 100.0
+    """Average directional index of 14 sessions, 0 to 1; NaN while no high or low has ever moved.
+
+    Wilder's smoothing over 14 is an exponential mean of span 27. TA-Lib's own ADX is not used: where high and low
+    widen by the same amount, the rounding of adjusted prices would decide which of them counts.
+    """
+    up, down = bars.high - lag(bars.high, 1), lag(bars.low, 1) - bars.low
+    lead = np.where(np.abs(up - down) < ROUNDING * bars.close, 0.0, up - down)
+    rise = talib.EMA(np.where(lead > 0.0, np.maximum(up, 0.0), 0.0 * lead), 27)
+    fall = talib.EMA(np.where(lead < 0.0, np.maximum(down, 0.0), 0.0 * lead), 27)
+    return talib.EMA(ratio(np.abs(rise - fall), rise + fall), 27)
 
 
 def macd(bars: Bars, part: int) -> Array:
@@ -286,7 +295,7 @@ INDICATORS: tuple[Indicator, ...] = (
     row("stochastic_d", "0 to 1", 17, HLC, stochastic, "%D: slow %K over 3 sessions", part=1),
     row("williams_r", "-1 to 0", 13, HLC, williams, "close below the 14-session high, in ranges"),
     row("cci_20", "hundreds", 19, HLC, cci, "typical price off its mean, in mean deviations over 66.7"),
-    row("adx_14", "0 to 1", 27, HLC, adx, "strength of a trend, whichever way"),
+    row("adx_14", "0 to 1", 53, HLC, adx, "strength of a trend, whichever way"),
     row("money_flow_14", "0 to 1", 14, f"{HLC} volume", money_flow, "money traded in rising sessions", w=14),
     row("volume_ratio_5_21", "fraction", 20, "volume", volume_ratio, "a week to a month, less 1", short=5, long=21),
     row("volume_ratio_63", "fraction", 62, "volume", volume_ratio, "a day to a quarter, less 1", short=1, long=63),

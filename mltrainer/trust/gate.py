@@ -78,9 +78,8 @@ def admit(
     if source_id == "sample" and digest not in PINS:
         refuse(what, f"has body {digest[:12]}, which is not a pinned packaged file", "install the locked versions")
     if not _ours(parse):
-        refuse(
-            what, f"would be parsed by {_named(parse)}, which is not of this package", f"{HOME_OF_CODE} mltrainer.data"
-        )
+        why = f"would be parsed by {_named(parse)}, which is not of this package"
+        refuse(what, why, f"{HOME_OF_CODE} mltrainer.data")
     dataset = Dataset(parse(body), name, kind)
     provenance = Provenance(
         source=source_id,
@@ -167,19 +166,16 @@ def verify(item: object, purpose: str) -> Provenance:
 
 def roots(*items: Sealed) -> list[Provenance]:
     """What providers sent that `items` were made of: registered origins without parents, each once, in order."""
-    found: dict[str, Provenance] = {}
+    seen: dict[str, Provenance] = {}
     waiting = [item.provenance.content_sha256 for item in items if item.provenance is not None][::-1]
     with store.reading() as connection:
         while waiting:
             content = waiting.pop()
-            held = _held(connection, content)
-            if held is None:
-                continue
-            origin = Provenance.from_json(held)
-            waiting += origin.parents[::-1]
-            if not origin.parents:
-                found.setdefault(content, origin)
-    return list(found.values())
+            held = None if content in seen else _held(connection, content)
+            if held is not None:
+                seen[content] = Provenance.from_json(held)
+                waiting += seen[content].parents[::-1]
+    return [origin for origin in seen.values() if not origin.parents]
 
 
 def refuse(what: str, why: str, remedy: str, **details: object) -> NoReturn:

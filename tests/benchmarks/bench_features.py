@@ -25,7 +25,7 @@ SETTLED = 700  # rows after which an exponential mean has forgotten how it was s
 
 def real_bars() -> list[pd.DataFrame]:
     """Adjusted OHLCV of AAPL, GOOG, IBM and MSFT as packaged by bokeh-sampledata."""
-    raw = pd.read_csv(files("bokeh_sampledata") / "_data/stocks.csv.gz", parse_dates=["Date"]).set_index("Date")
+    raw = pd.read_csv(str(files("bokeh_sampledata") / "_data/stocks.csv.gz"), parse_dates=["Date"]).set_index("Date")
     factor = raw["Adj Close"] / raw["Close"]
     bars = pd.DataFrame({name.lower(): raw[name] * factor for name in ("Open", "High", "Low", "Close")})
     bars["volume"] = raw["Volume"].astype(float)
@@ -99,7 +99,7 @@ def ours(columns: list[str]) -> Table:
 
 def ratio(other: Table, frames: list[pd.DataFrame], *, repeats: int = 15) -> tuple[float, int]:
     """The other's median seconds over ours for all frames, and how many columns both computed."""
-    columns = list(other(frames[0]))
+    columns = [str(name) for name in other(frames[0])]
     mine = ours(columns)
     for frame in frames:
         a, b = mine(frame)[columns].iloc[SETTLED:], other(frame).iloc[SETTLED:]

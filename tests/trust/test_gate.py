@@ -294,6 +294,12 @@ def test_a_window_of_everything_is_the_same_content_with_the_same_origin() -> No
     assert whole.window("2005-01-01").window("2006-01-01").fingerprint() == whole.window("2006-01-01").fingerprint()
 
 
+def test_the_roots_of_derived_content_are_what_the_provider_sent_each_once() -> None:
+    msft, aapl = packaged("MSFT"), packaged("AAPL")
+    parts = [msft.window("2005-01-01").window("2006-01-01"), aapl.window("2005-01-01"), msft.window("2007-01-01"), msft]
+    assert gate.roots(*parts) == [msft.provenance, aapl.provenance]
+
+
 @pytest.mark.parametrize(
     ("start", "end", "error"),
     [("2030-01-01", None, NotEnoughHistory), ("2006", "2005", NotEnoughHistory), ("no day", None, BadInput)],

@@ -1,0 +1,349 @@
+"""`mltrainer`: one command per question; each is a skin over a function that Python users call by the same name."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer._click.exceptions import ClickException
+
+from mltrainer.errors import MltrainerError, Tampered
+
+app = typer.Typer(
+    help="Which of the catalog's models say anything true about tomorrow's price? Real data, honest comparison.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+fetch_app = typer.Typer(help="Show real market data and where it came from.", no_args_is_help=True)
+audit_app = typer.Typer(help="Read and check the audit trail.", no_args_is_help=True)
+app.add_typer(fetch_app, name="fetch")
+app.add_typer(audit_app, name="audit")
+
+Json = Annotated[bool, typer.Option("--json", help="print one JSON document on stdout")]
+Start = Annotated[str | None, typer.Option(help="first session, YYYY-MM-DD")]
+End = Annotated[str | None, typer.Option(help="last session, YYYY-MM-DD")]
+Ticker = Annotated[str, typer.Option(help="ticker")]
+Horizon = Annotated[int, typer.Option(help="sessions a position is held")]
+Jobs = Annotated[int | None, typer.Option(help="worker processes; default the number of cores")]
+Out = Annotated[Path, typer.Option(help="folder that holds the run folders")]
+
+
+def main() -> None:
+    """Run a command; a user's mistake is one line on stderr and exit code 2, never a traceback."""
+    try:
+        code = app(standalone_mode=False)
+    except ClickException as error:
+        _fail(error.format_message())
+    except MltrainerError as error:
+        _fail(str(error), 1 if isinstance(error, Tampered) else 2)
+    except KeyboardInterrupt:
+        _fail("stopped; finished work is kept, and the same command goes on from here", 130)
+    except BrokenPipeError:  # the reader of our output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except OSError as error:
+        _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int = 2) -> None:
+    print(f"mltrainer: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 - this is the terminal
+    sys.exit(code)
+
+
+def _say(text: str) -> None:
+    typer.echo(text)
+
+
+def _document(value: Any) -> str:
+    """One JSON document: records become objects, NaN becomes null."""
+
+    def plain(x: Any) -> Any:
+        if is_dataclass(x) and not isinstance(x, type):
+            return plain(asdict(x))
+        if isinstance(x, dict):
+            return {str(k): plain(v) for k, v in x.items()}
+        if isinstance(x, list | tuple):
+            return [plain(v) for v in x]
+        if isinstance(x, float):
+            return x if x == x and abs(x) != float("inf") else None
+        if isinstance(x, str | int | bool | None):
+            return x
+        return plain(x.item()) if hasattr(x, "item") else str(x)
+
+    return json.dumps(plain(value), indent=1, ensure_ascii=False)
+
+
+def _table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    cells = [[str(h) for h in heads], *([str(c) for c in row] for row in rows)]
+    widths = [max(len(r[i]) for r in cells) for i in range(len(cells[0]))]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in cells)
+
+
+# --- the main job ---------------------------------------------------------------------------------------------
+
+
+@app.command()
+def report(
+    family: Annotated[list[str] | None, typer.Option(help="family of models; may be given more than once")] = None,
+    ticker: Annotated[list[str] | None, typer.Option(help="ticker; may be given more than once")] = None,
+    start: Start = None,
+    end: End = None,
+    horizon: Horizon = 5,
+    jobs: Jobs = None,
+    out: Out = Path("reports"),
+) -> int:
+    """Evaluate families of models and write a report that opens offline."""
+    from mltrainer import reports
+
+    run = reports.report(family, ticker, start=start, end=end, horizon=horizon, jobs=jobs, out=out)
+    from mltrainer.evaluation.leaderboard import Leaderboard
+
+    _say(Leaderboard(run.rows, run.manifest["luck"]).sentence())
+    _say(str(run.path / "index.html"))
+    for name, why in run.failed.items():
+        print(f"mltrainer: the page of family {name} failed: {why}", file=sys.stderr)  # noqa: T201 - the terminal
+    return 1 if run.failed else 0
+
+
+@app.command()
+def verify(run: str, out: Out = Path("reports"), json_: Json = False) -> int:
+    """Recompute every hash of a run folder; exit 0 if all of it holds, 1 if not."""
+    from mltrainer import reports
+
+    return _findings(reports.verify(run, out), json_, "every file, source, result and trail entry holds")
+
+
+def _findings(found: list[str], json_: bool, holds: str) -> int:
+    _say(_document({"holds": not found, "findings": found}) if json_ else "\n".join(found) or holds)
+    return 1 if found else 0
+
+
+# --- models ---------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def models(family: Annotated[str | None, typer.Option(help="one family only")] = None, json_: Json = False) -> None:
+    """List the catalog."""
+    from mltrainer.models import catalog
+
+    specs = catalog.specs(family)
+    if json_:
+        rows = [
+            {
+                "name": s.name, "family": s.family, "task": s.task, "available": s.available,
+                "why_unavailable": s.why_unavailable, "engine": s.engine, "parameters": s.identity(),
+                "reading": s.reading, "warns": s.warns, "cost_seconds": s.cost, "method": asdict(s.method),
+            }
+            for s in specs
+        ]  # fmt: skip
+        _say(_document(rows))
+        return
+    rows_ = [
+        (s.name, s.family, s.task, s.engine, f"{s.cost:g}", "" if s.available else s.why_unavailable) for s in specs
+    ]
+    _say(_table(["model", "family", "task", "engine", "CPU s", ""], rows_))
+
+
+@app.command()
+def evaluate(
+    models: list[str],
+    ticker: Ticker = "MSFT",
+    start: Start = None,
+    end: End = None,
+    horizon: Horizon = 5,
+    jobs: Annotated[int, typer.Option(help="worker processes")] = 1,
+    json_: Json = False,
+) -> int:
+    """Judge models out of sample, net of costs; each fit becomes a row of the trial ledger."""
+    from mltrainer.evaluation import study
+
+    results = study.evaluate(models, ticker, start=start, end=end, horizon=horizon, jobs=jobs)
+    _board(study.leaderboard(results), json_)
+    return 0 if any(e.ok for e in results) else 1
+
+
+@app.command()
+def leaderboard(json_: Json = False) -> None:
+    """Rank every trial of the ledger that ran, deflated by all of them."""
+    from mltrainer.evaluation import study, trials
+
+    rows = trials.ledger()
+    found = [e for key in rows[rows["status"] == "ok"]["key"] if (e := trials.load(key)) is not None]
+    _board(study.leaderboard(found), json_)
+
+
+def _board(board: Any, json_: bool) -> None:
+    from mltrainer.views import fixed
+
+    if json_:
+        _say(_document({"sentence": board.sentence(), "luck": board.luck, "rows": board.rows.to_dict("records")}))
+        return
+    columns = ["deflated_sharpe", "sharpe", "ic", "r2_oos", "max_drawdown"]
+    rows = [
+        (
+            r["name"],
+            r["ticker"],
+            *(fixed(3)(r[c]) for c in columns),
+            r["verdict"] if r["status"] == "ok" else r["reason"],
+        )
+        for _, r in board.rows.iterrows()
+    ]
+    _say(_table(["model", "ticker", "deflated", "Sharpe", "IC", "R2 oos", "drawdown", "verdict"], rows))
+    _say(board.sentence())
+
+
+# --- data -----------------------------------------------------------------------------------------------------
+
+
+@fetch_app.command("bars")
+def fetch_bars(tickers: list[str], start: Start = None, end: End = None, json_: Json = False) -> None:
+    """Show daily bars with their provenance."""
+    from mltrainer.data import market
+
+    _datasets([market.bars(t, start=start, end=end) for t in tickers], json_)
+
+
+@fetch_app.command("macro")
+def fetch_macro(series: list[str], start: Start = None, json_: Json = False) -> None:
+    """Show macroeconomic observations with the day each may be used."""
+    from mltrainer.data import market
+
+    _datasets([market.macro(s, start=start) for s in series], json_)
+
+
+def _datasets(datasets: list[Any], json_: bool) -> None:
+    if json_:
+        rows = [
+            {
+                "name": d.name,
+                "provenance": json.loads(d.provenance.to_json()),
+                "rows": json.loads(d.frame.reset_index().to_json(orient="records", date_format="iso")),
+            }
+            for d in datasets
+        ]
+        _say(_document(rows))
+        return
+    for d in datasets:
+        _say(
+            f"{d}\n{d.frame.tail(5).to_string()}\n{d.provenance.endpoint}: {d.provenance.note}; {d.provenance.terms}\n"
+        )
+
+
+@app.command()
+def quality(ticker: str, start: Start = None, end: End = None, json_: Json = False) -> int:
+    """Check bars against the exchange calendar and against themselves; exit 1 if a rule finds an error."""
+    from mltrainer.data.quality import quality as check
+
+    found = check(ticker, start=start, end=end)
+    if json_:
+        _say(_document(asdict(found) | {"ok": found.ok}))
+    else:
+        _say(f"{found.name}: {found.sessions:,} sessions, {found.completeness:.2%} of the exchange calendar")
+        _say("\n".join(f"{f.severity}: {f.message}" for f in found.findings) or "no finding")
+    return 0 if found.ok else 1
+
+
+# --- trust ----------------------------------------------------------------------------------------------------
+
+
+@audit_app.command("show")
+def audit_show(limit: Annotated[int, typer.Option(min=1, help="newest entries")] = 20, json_: Json = False) -> None:
+    """Show the newest entries, oldest first."""
+    from mltrainer.trust import audit
+
+    entries = audit.entries(limit)
+    if json_:
+        _say(_document(entries))
+        return
+    rows = [(e.seq, e.at[:19], e.kind, e.actor, _shortened(e.payload)) for e in entries]
+    _say(_table(["entry", "when (UTC)", "what", "who", ""], rows) if rows else "the trail is empty")
+
+
+def _shortened(payload: dict[str, Any]) -> str:
+    text = json.dumps(payload, ensure_ascii=False)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+@audit_app.command("head")
+def audit_head(json_: Json = False) -> None:
+    """Print the end of the trail; kept elsewhere, it shows later whether the trail was cut or rewritten."""
+    from mltrainer.trust import audit
+
+    head = audit.head()
+    _say(_document(head) if json_ else str(head))
+
+
+@audit_app.command("verify")
+def audit_verify(
+    against: Annotated[str | None, typer.Option(help="a head printed earlier, size:hash")] = None, json_: Json = False
+) -> int:
+    """Recompute the whole trail; exit 0 if it holds, 1 if not."""
+    from mltrainer.trust import audit
+
+    return _findings(audit.verify(against), json_, f"{audit.head().size} entries hold")
+
+
+@app.command()
+def doctor(json_: Json = False) -> int:
+    """Say what this installation has: mode, keys, state, extras."""
+    from importlib.metadata import version
+
+    from mltrainer import store
+    from mltrainer.models import catalog
+    from mltrainer.settings import settings
+    from mltrainer.trust import audit
+
+    here = settings()
+    checks: dict[str, Callable[[], object]] = {
+        "mltrainer": lambda: version("mltrainer"),
+        "mode": lambda: here.data_mode,
+        "Polygon key": lambda: "present" if here.polygon_api_key else "absent",
+        "FRED key": lambda: "present" if here.fred_api_key else "absent",
+        "state folder": lambda: here.home,
+        "state": lambda: "can be written" if store.put_blob(b"doctor") else "",
+        "audit trail": lambda: f"{audit.head().size} entries, {len(audit.verify())} findings",
+        "models": lambda: f"{sum(s.available for s in catalog.specs())} of {len(catalog.specs())} available",
+        "missing": lambda: ", ".join(s.name for s in catalog.specs() if not s.available) or "nothing",
+    }
+    rows, broken = {}, False
+    for name, check in checks.items():
+        try:
+            rows[name] = str(check())
+        except MltrainerError as error:
+            rows[name], broken = f"PROBLEM: {error}", True
+    _say(_document(rows) if json_ else _table(["what", "found"], rows.items()))
+    return 1 if broken else 0
+
+
+# --- doors ----------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def lab(port: Annotated[int | None, typer.Option(help="port; default Jupyter's own choice")] = None) -> None:
+    """Open JupyterLab on the notebooks, for researchers."""
+    from mltrainer.server.lab import lab as start_lab
+
+    start_lab(port)
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="port; 0 takes any free one")] = 8866,
+    out: Out = Path("reports"),
+    open_: Annotated[bool, typer.Option("--open", help="open a browser")] = False,
+) -> None:
+    """Serve the dashboards to people who may look and choose, and nothing else."""
+    from mltrainer.server.serve import serve as start_serve
+
+    start_serve(port, out=out, open_browser=open_)
+
+
+if __name__ == "__main__":
+    main()

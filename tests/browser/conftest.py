@@ -1,0 +1,106 @@
+"""A real run, a real server on it, and a real browser; started once, used one test after the other."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import Browser, Route, sync_playwright
+from visitor import CANARY, HOSTILE, TOKEN, Served, Visit
+
+from mltrainer.paths import notebooks
+
+# Voilà's outputs cannot be written back to, which plotly's extension tries after it has drawn; nothing is lost.
+HARMLESS = "setData is not a function"
+REPORT = "import mltrainer as mt; mt.report(['neighbors'], ['MSFT', 'IBM'], start='2008-01-02', jobs=1, out={!r})"
+PROBE = """import os
+from pathlib import Path
+from ipywidgets import HTML
+HTML("<p class=probe>" + " ".join(sorted(k for k in os.environ if k.endswith("_API_KEY"))) + "</p>")"""
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "dashboards").mkdir()
+    shutil.copy(notebooks() / "dashboards" / "models.ipynb", folder / "dashboards")
+    probe = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(PROBE)])
+    probe.metadata["kernelspec"] = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    nbformat.write(probe, folder / "dashboards" / "probe.ipynb")
+    out = folder / "reports"
+    environment = {**os.environ, "MLTRAINER_HOME": str(folder / "home"), "MLTRAINER_MODE": "sample"}
+    subprocess.run([sys.executable, "-c", REPORT.format(str(out))], env=environment, check=True)
+    hostile_run(out)
+    call = f"serve(0, token={TOKEN!r}, out={str(out)!r}, dashboards=Path({str(folder / 'dashboards')!r}))"
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"from pathlib import Path; from mltrainer.server import serve; {call}"],
+            env={**environment, "POLYGON_API_KEY": CANARY, "OPENAI_API_KEY": CANARY},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        assert process.stdout is not None
+        address = process.stdout.readline()
+        found = re.fullmatch(rf"(http://127\.0\.0\.1:\d+)/\?token={TOKEN}\n", address)
+        assert found, f"{address!r} {(folder / 'log').read_text()}"
+        yield Served(found[1], process, folder)
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()
+
+
+def hostile_run(out: Path) -> None:
+    """A copy of the run whose every text is an attack."""
+    source = next(out.glob("*/manifest.json")).parent
+    copy = shutil.copytree(source, out / "hostile")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest |= {"run": f"hostile{HOSTILE}", "audit_head": HOSTILE, "created_at": "2000-01-01T00:00:00+00:00"}
+    manifest["as_of"] = manifest["parameters"]["tickers"][0] = HOSTILE
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    lines = (copy / "leaderboard.csv").read_text().splitlines()
+    values = {
+        "name": HOSTILE,
+        "family": HOSTILE,
+        "ticker": HOSTILE,
+        "status": "failed",
+        "verdict": HOSTILE,
+        "reason": HOSTILE,
+    }
+    row = [values.get(column, "").replace('"', '""') for column in lines[0].split(",")]
+    (copy / "leaderboard.csv").write_text(lines[0] + "\n" + ",".join(f'"{v}"' for v in row) + "\n")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=options)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, served: Served) -> Iterator[Visit]:
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(90_000)  # a kernel on a busy machine
+    seen = Visit(context.new_page(), served)
+
+    def keep_inside(route: Route) -> None:
+        seen.strayed.append(route.request.url)
+        route.abort()
+
+    context.route(lambda url: not url.startswith((served.base, "data:", "blob:")), keep_inside)
+    seen.page.on("pageerror", lambda error: seen.problems.append(str(error)))
+    seen.page.goto(f"{served.base}/login?token={TOKEN}")
+    yield seen
+    seen.page.goto("about:blank")  # closing a page fires no beforeunload; leaving it does
+    context.close()
+    assert seen.strayed == []
+    assert [p for p in seen.problems if HARMLESS not in p] == []

@@ -1,0 +1,48 @@
+"""Who visits: a running server as tests hold it, and a signed-in page that notes what went wrong."""
+
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from playwright.sync_api import Page
+
+TOKEN = "a-token-of-the-tests"
+CANARY = "canary-key-1d0c"
+HOSTILE = '<img src=x onerror="window.hit=1">'
+
+
+@dataclass
+class Served:
+    """A running `serve` and what it knows."""
+
+    base: str
+    process: subprocess.Popen[str]
+    folder: Path
+
+    def __call__(self, page: str = "models", query: str = "") -> str:
+        return f"{self.base}/voila/render/{page}.ipynb?{query}"
+
+
+@dataclass
+class Visit:
+    """A signed-in visitor's page, and what went wrong on it."""
+
+    page: Page
+    served: Served
+    strayed: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def open(self, page: str = "models", query: str = "") -> Page:
+        """Open a dashboard and wait until its cells have run and its widgets are there."""
+        self.page.goto(self.served(page, query), wait_until="commit")
+        self.page.wait_for_selector("#rendered_cells", state="visible")
+        self.page.wait_for_selector("#rendered_cells .jupyter-widgets")
+        return self.page
+
+    def drawn(self, title: str = "") -> None:
+        """Wait until both figures are drawn and the first one's title holds `title`."""
+        self.page.wait_for_function(
+            "title => { const g = [...document.querySelectorAll('.js-plotly-plot .gtitle')];"
+            " return g.length === 2 && g[0].textContent.includes(title) }",
+            arg=title,
+        )
