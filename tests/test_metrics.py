@@ -197,8 +197,8 @@ def test_a_strategy_that_never_loses_has_undefined_ratios_not_infinite_ones(figu
 
 @pytest.mark.parametrize(
     "figure",
-    ["sharpe", "sharpe_deviation", "probabilistic_sharpe", "sortino", "calmar", "value_at_risk"]
-    + ["expected_shortfall", "profit_factor", "win_rate", "annual_return"],
+    "sharpe sharpe_deviation probabilistic_sharpe sortino calmar value_at_risk expected_shortfall profit_factor "
+    "win_rate annual_return".split(),
 )
 def test_no_returns_at_all_give_nan_and_no_warning(figure):
     assert np.isnan(getattr(metrics, figure)([]))

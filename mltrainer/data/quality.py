@@ -49,7 +49,7 @@ def quality(data: "str | Dataset", *, start: Day = None, end: Day = None) -> Qua
     bars = market.bars(data, start=start, end=end) if isinstance(data, str) else data
     gate.verify(bars, "quality")
     frame = bars.frame
-    missing = _missing(frame.index)
+    missing = _missing(pd.DatetimeIndex(frame.index))
     expected = len(frame) + len(missing)
     findings = [f for f in (_gaps(missing), _logic(frame), _volume(frame), _jumps(frame), _stale(frame)) if f]
     return Quality(bars.name, len(frame), len(frame) / expected, findings)

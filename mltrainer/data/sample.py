@@ -84,7 +84,8 @@ def parse_dated(body: bytes, *, column: str, lag_days: int) -> pd.DataFrame:
 def parse_quarterly(body: bytes, *, column: str) -> pd.DataFrame:
     """One column of the quarterly macro table, usable one whole quarter after its quarter ended."""
     table = _table(body)
-    quarter = pd.PeriodIndex.from_fields(year=table["year"].astype(int), quarter=table["quarter"].astype(int), freq="Q")
+    first = pd.to_datetime({"year": table["year"], "month": 3 * table["quarter"] - 2, "day": 1})
+    quarter = pd.DatetimeIndex(first).to_period("Q")
     available = (quarter + 1).end_time.normalize()
     return _observations(quarter.start_time, table[column].to_numpy(), pd.DatetimeIndex(available))
 

@@ -89,7 +89,8 @@ class Evaluation:
         columns = {f"f_{c}": self.forecasts[c].to_numpy(float) for c in self.forecasts}
         index = self.forecasts.index.to_numpy("datetime64[s]").astype("int64") if len(self.forecasts) else np.empty(0)
         packed = io.BytesIO()
-        np.savez_compressed(packed, head=np.array(json.dumps(head, sort_keys=True)), index=index, **columns)
+        arrays: dict[str, Any] = {"head": np.array(json.dumps(head, sort_keys=True)), "index": index, **columns}
+        np.savez_compressed(packed, **arrays)
         return packed.getvalue()
 
     @classmethod

@@ -17,7 +17,7 @@ from sklearn.gaussian_process.kernels import Kernel
 from sklearn.linear_model import RANSACRegressor
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from mltrainer.errors import BadInput
 

@@ -197,7 +197,13 @@ class KernelSocket(Gate, VoilaKernelWebsocketHandler):
 
 
 class TemplateFiles(Gate, TemplateStaticFileHandler):
-    """Voilà's own scripts."""
+    """The scripts and styles of the one template in use."""
+
+    def parse_url_path(self, path: str) -> str:
+        """Voilà's handler breaks on any other path; nothing else lies there."""
+        if not path.startswith("lab/static/") or ".." in path:
+            raise web.HTTPError(404)
+        return str(super().parse_url_path(path))
 
 
 class StaticFiles(Gate, MultiStaticFileHandler):

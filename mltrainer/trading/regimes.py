@@ -20,7 +20,7 @@ def detect(close: "pd.Series[float]") -> pd.DataFrame:
     lies below, between or above the 33 % and 67 % quantiles of its own past (at least 252 sessions of it);
     `trend` is rising above the 200-session mean, else falling.
     """
-    volatility = np.log(close).diff().rolling(21).std()
+    volatility = pd.Series(np.log(close)).diff().rolling(21).std()
     past = volatility.expanding(252)
     low, high = past.quantile(1 / 3), past.quantile(2 / 3)
     state = pd.Series(np.select([volatility <= low, volatility <= high], VOLATILITY[:2], VOLATILITY[2]), close.index)

@@ -245,7 +245,8 @@ SOCKET = """async ([kernel, code]) => {
   const heard = new Promise(done => { socket.onmessage = m => {
     if (JSON.parse(m.data).msg_type === "comm_info_reply") done("comm_info_reply"); }; });
   const send = (type, content) => {
-    const header = { msg_id: type, msg_type: type, username: "", session: "s", date: "2026-01-01T00:00:00Z", version: "5.3" };
+    const known = { username: "", session: "s", date: "2026-01-01T00:00:00Z", version: "5.3" };
+    const header = { msg_id: type, msg_type: type, ...known };
     socket.send(JSON.stringify({ channel: "shell", header, parent_header: {}, metadata: {}, content, buffers: [] }));
   };
   send("execute_request", { code, silent: false, store_history: true, user_expressions: {}, allow_stdin: false });
