@@ -4,10 +4,10 @@ UV ?= $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 EXTRAS = --extra boost
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: report test lint setup lab serve clean
+.PHONY: report test lint setup setup-report lab serve clean
 .DEFAULT_GOAL := report
 
-report: setup  ## evaluate the catalog on the sample and write reports/<run-id>/index.html
+report: setup-report  ## evaluate the catalog on the sample and write reports/<run-id>/index.html
 	$(UV) run --no-sync mltrainer report $(ARGS)
 
 test: setup  ## the whole test suite
@@ -22,7 +22,10 @@ lint: setup  ## style, types, layers
 setup: $(UV)
 	@$(UV) sync --locked --quiet $(EXTRAS)
 
-lab serve: setup  ## JupyterLab for researchers; dashboards for everybody else
+setup-report: $(UV)  # without the test tools, and without removing them where they are
+	@$(UV) sync --locked --quiet --inexact --no-dev $(EXTRAS)
+
+lab serve: setup-report  ## JupyterLab for researchers; dashboards for everybody else
 	$(UV) run --no-sync mltrainer $@
 
 .tools/bin/uv:

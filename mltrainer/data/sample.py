@@ -8,17 +8,27 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from mltrainer.errors import Unavailable
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset
 
 PRICES = ("open", "high", "low", "close")
 Parser = Callable[[bytes], pd.DataFrame]
+
+
+def packaged_bytes(package: str, path: str) -> bytes:
+    """Bytes of a file inside an installed package, without importing it: some take seconds and pull in matplotlib."""
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise Unavailable(f"the package {package} is not installed, and its {path} is the sample; reinstall mltrainer")
+    return (Path(spec.submodule_search_locations[0]) / path).read_bytes()
 
 
 # --- parsers: bytes of one packaged file -> one frame ---------------------------------------------------------
@@ -112,7 +122,7 @@ class Packaged:
             kind=self.kind,
             endpoint=f"package:{self.package}/{self.path}",
             parameters={"series": self.name},
-            body=files(self.package).joinpath(self.path).read_bytes(),
+            body=packaged_bytes(self.package, self.path),
             parse=self.parse,
             note=self.note,
         )
@@ -125,7 +135,7 @@ QUARTERLY = "FRED as of 2009-12 (final vintage), usable one quarter after the qu
 FINAL = "from FRED as packaged (final vintage, not point-in-time), usable"
 
 STOCKS = tuple("AAPL AMD BAC BBY CVX GE HD JNJ JPM KO LLY MRK MSFT PEP PFE PG RRC UNH WMT XOM".split())
-CLOSE_FILE = "data/sp500_dataset.csv.gz"
+CLOSE_FILE = "datasets/data/sp500_dataset.csv.gz"
 
 BARS: tuple[Packaged, ...] = (
     *(
@@ -134,7 +144,7 @@ BARS: tuple[Packaged, ...] = (
     ),
     Packaged("SPX", "bars", "arch", "data/sp500/sp500.csv.gz", parse_index, f"S&P 500; {INDEX}"),
     Packaged("COMP", "bars", "arch", "data/nasdaq/nasdaq.csv.gz", parse_index, f"NASDAQ Composite; {INDEX}"),
-    *(Packaged(t, "bars", "skfolio.datasets", CLOSE_FILE, partial(parse_close, column=t), CLOSES) for t in STOCKS),
+    *(Packaged(t, "bars", "skfolio", CLOSE_FILE, partial(parse_close, column=t), CLOSES) for t in STOCKS),
 )
 
 MACRO: tuple[Packaged, ...] = (

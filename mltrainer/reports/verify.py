@@ -1,10 +1,10 @@
 """Is a run folder still what was made? Every hash is computed again, from the bytes up."""
 
 from hashlib import sha256
-from importlib.resources import files
 from pathlib import Path
 
 from mltrainer import store
+from mltrainer.data.sample import packaged_bytes
 from mltrainer.errors import MltrainerError, Tampered, Unavailable
 from mltrainer.evaluation import trials
 from mltrainer.evaluation.leaderboard import leaderboard
@@ -62,8 +62,8 @@ def _sources(run: Run) -> list[str]:
             continue  # provider bytes are held to their hash by the registry and the trail
         package, _, path = endpoint.removeprefix("package:").partition("/")
         try:
-            body = files(package).joinpath(path).read_bytes()
-        except (ModuleNotFoundError, OSError):
+            body = packaged_bytes(package, path)
+        except (Unavailable, OSError):
             said.append(f"source {name}: {endpoint} is not installed here, so its bytes cannot be shown")
             continue
         if sha256(body).hexdigest() != source["body_sha256"]:

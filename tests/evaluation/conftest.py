@@ -1,0 +1,27 @@
+"""One sealed matrix of real history for the whole room; each test gets a copy of the home it was sealed in."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mltrainer.evaluation import study
+from mltrainer.features.matrix import Matrix
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Matrix]]:
+    """A home in which MSFT 2004..2008 with its context is admitted, and the matrix: 1,007 rows, horizon 5."""
+    folder = tmp_path_factory.mktemp("template") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLTRAINER_HOME", str(folder))
+        patch.setenv("MLTRAINER_MODE", "sample")
+        yield folder, study.matrix("MSFT", start="2004-01-02", end="2008-12-31")
+
+
+@pytest.fixture
+def msft(template: tuple[Path, Matrix], home: Path) -> Matrix:
+    """The matrix, sealed in the home of this test, whose ledger is empty."""
+    shutil.copytree(template[0], home)
+    return template[1]
