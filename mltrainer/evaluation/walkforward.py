@@ -132,50 +132,57 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
 
     Features are clipped to the train block's outer quantiles. The label is divided by the volatility known at its
     row and z-scored with the train block's mean and deviation, so that one penalty means the same for every share;
-    forecasts are turned back into returns. A model with a `filter` method may go on learning inside the block from
-    labels that have matured: the label of row t is known at the close of t + 1 + horizon.
+    forecasts are turned back into returns. A series model (`spec.columns`) sees its columns as they are and the label
+    in return units. A model with a `filter` method is carried forward through the block: it may use every feature row
+    up to the one it forecasts, and labels that have matured (that of row t is known at the close of t + 1 + horizon).
     """
     y = matrix.y.dropna()
-    X, scale = matrix.X.loc[y.index].to_numpy(float), matrix.scale.loc[y.index].to_numpy(float)
-    z = y.to_numpy(float) / scale
-    n = len(y)
+    n, scale = len(y), matrix.scale.loc[y.index].to_numpy(float)
+    X = matrix.X.loc[y.index, list(spec.columns or matrix.X.columns)].to_numpy(float)
+    unit = np.ones(n) if spec.columns else scale
+    z = y.to_numpy(float) / unit
     said, quantile, fold = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
     fit_seconds = predict_seconds = 0.0
     for number, cut in enumerate(protocol.split.split(n, matrix.horizon)):
         train = cut.train[-spec.max_train_rows :] if spec.max_train_rows else cut.train
-        mean, deviation = z[train].mean(), z[train].std()
-        low, high = feature_bounds(X[train], protocol.tail)
-        X_train, X_test = np.clip(X[train], low, high), np.clip(X[cut.test], low, high)
-        estimator = spec.build()
+        since = np.arange(cut.train[-1] + 1, cut.test[-1] + 1)
+        mean, deviation = (0.0, 1.0) if spec.columns else (z[train].mean(), z[train].std())
+        low, high = (-np.inf, np.inf) if spec.columns else feature_bounds(X[train], protocol.tail)
+        estimator = configured(spec, matrix)
         begin = time.process_time()
-        estimator.fit(X_train, (z[train] - mean) / deviation)
+        estimator.fit(np.clip(X[train], low, high), (z[train] - mean) / deviation)
         middle = time.process_time()
         if hasattr(estimator, "filter"):
-            since = np.arange(cut.train[-1] + 1, cut.test[-1] + 1)
             seen = (z[since] - mean) / deviation
             answer = estimator.filter(np.clip(X[since], low, high), seen, lag=matrix.horizon + 1)[-len(cut.test) :]
         else:
-            answer = estimator.predict(X_test)
+            answer = estimator.predict(np.clip(X[cut.test], low, high))
         predict_seconds += time.process_time() - middle
         fit_seconds += middle - begin
-        said[cut.test] = (np.asarray(answer, dtype=float).reshape(len(cut.test)) * deviation + mean) * scale[cut.test]
+        said[cut.test] = (np.asarray(answer, dtype=float).reshape(len(cut.test)) * deviation + mean) * unit[cut.test]
         fold[cut.test] = number
         if hasattr(estimator, "predict_quantile"):
-            quantile[cut.test] = (estimator.predict_quantile(X_test) * deviation + mean) * scale[cut.test]
+            level = estimator.predict_quantile(np.clip(X[cut.test], low, high))
+            quantile[cut.test] = (level * deviation + mean) * unit[cut.test]
     tested = np.isfinite(fold)
     if not np.isfinite(said[tested]).all():
         raise ValueError(f"{int((~np.isfinite(said[tested])).sum())} of {int(tested.sum())} forecasts are not finite")
-    columns = {
-        "y": y.to_numpy(float),
-        "forecast": said,
-        "expanding_mean": _known_mean(y.to_numpy(float), matrix.horizon),
-    }
-    columns |= {"fold": fold, "scale": scale}
+    known = _known_mean(y.to_numpy(float), matrix.horizon)
+    columns = {"y": y.to_numpy(float), "forecast": said, "expanding_mean": known, "fold": fold, "scale": scale}
     if np.isfinite(quantile).any():
         columns["quantile"] = quantile
     frame = pd.DataFrame(columns, index=y.index)[tested]
     meta = {"fit_seconds": fit_seconds, "predict_seconds": predict_seconds, "rows": n, "features": X.shape[1]}
     return frame, meta | {"quantile": getattr(estimator, "quantile", None)}
+
+
+def configured(spec: ModelSpec, matrix: Matrix) -> Any:
+    """Build the estimator and tell it what only the matrix knows: the horizon, and which column is the return."""
+    estimator = spec.build()
+    wanted = estimator.get_params(deep=False) if hasattr(estimator, "get_params") else {}
+    names = list(spec.columns or matrix.X.columns)
+    told = {"horizon": matrix.horizon, "return_column": names.index("return_1")}
+    return estimator.set_params(**{k: v for k, v in told.items() if k in wanted})
 
 
 def feature_bounds(X: np.ndarray, tail: float) -> tuple[np.ndarray, np.ndarray]:

@@ -64,6 +64,8 @@ class ModelSpec:
     warns : the warning that can come, why, and what is done about it; empty when none can.
     extra : the optional part of mltrainer that installs the library; None when it is always there.
     max_train_rows : the latest rows the method can bear; None where any number will do.
+    columns : features of a series model, given as they are and in the order of time, with y in return units; None for
+        all of them, clipped, with y z-scored.
     """
 
     name: str
@@ -76,6 +78,7 @@ class ModelSpec:
     warns: str = ""
     extra: str | None = None
     max_train_rows: int | None = None
+    columns: tuple[str, ...] | None = None
 
     @property
     def available(self) -> bool:

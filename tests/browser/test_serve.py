@@ -3,7 +3,6 @@
 import asyncio
 import http.client
 import json
-import re
 import time
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
@@ -256,8 +255,7 @@ SOCKET = """async ([kernel, code]) => {
 
 
 def test_code_sent_over_the_pages_own_socket_is_not_run(visit: Visit, tmp_path: Path):
-    page = visit.open("probe")
-    kernel = json.loads(page.locator("#jupyter-config-data").inner_text())["kernelId"]
+    page, kernel = visit.open("probe"), visit.kernel
     canary = tmp_path / "ran"
     # the kernel answers the second message, so it had the first one's turn before
     assert page.evaluate(SOCKET, [kernel, f"open({str(canary)!r}, 'w').close()"]) == "comm_info_reply"
@@ -266,9 +264,7 @@ def test_code_sent_over_the_pages_own_socket_is_not_run(visit: Visit, tmp_path: 
 
 
 def test_the_kernel_goes_when_the_page_is_left(visit: Visit):
-    page = visit.open("probe")
-    kernel = json.loads(page.locator("#jupyter-config-data").inner_text())["kernelId"]
-    assert re.fullmatch(r"[0-9a-f-]{36}", kernel)
+    page, kernel = visit.open("probe"), visit.kernel
     assert ask(visit.served, f"/api/kernels/{kernel}", token=TOKEN)[0] == 200
     page.goto("about:blank")
     deadline = time.monotonic() + 20
@@ -277,9 +273,18 @@ def test_the_kernel_goes_when_the_page_is_left(visit: Visit):
         time.sleep(0.5)
 
 
+def test_a_page_whose_kernel_was_ended_comes_back_when_it_is_looked_at(visit: Visit):
+    page, kernel = visit.open("probe"), visit.kernel
+    page.evaluate("id => navigator.sendBeacon('/voila/api/shutdown/' + id)", kernel)
+    page.wait_for_function("async id => (await fetch('/api/kernels/' + id)).status === 404", arg=kernel)
+    with page.expect_navigation(wait_until="commit"):
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait_for_selector("#rendered_cells", state="visible")
+    assert visit.kernel != kernel
+
+
 def test_a_viewer_cannot_end_a_kernel_by_hand(visit: Visit):
-    page = visit.open("probe")
-    kernel = json.loads(page.locator("#jupyter-config-data").inner_text())["kernelId"]
+    page, kernel = visit.open("probe"), visit.kernel
     assert ask(visit.served, f"/api/kernels/{kernel}", "DELETE", token=TOKEN)[0] == 405
     assert ask(visit.served, f"/api/kernels/{kernel}/restart", "POST", token=TOKEN)[0] == 404
     foreign = page.context.cookies()

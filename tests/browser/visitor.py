@@ -1,5 +1,6 @@
 """Who visits: a running server as tests hold it, and a signed-in page that notes what went wrong."""
 
+import json
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,3 +47,8 @@ class Visit:
             " return g.length === 2 && g[0].textContent.includes(title) }",
             arg=title,
         )
+
+    @property
+    def kernel(self) -> str:
+        """The id of the kernel behind the page."""
+        return str(json.loads(self.page.locator("#jupyter-config-data").inner_text())["kernelId"])
