@@ -1,5 +1,6 @@
 """`mltrainer`: one command per question; each is a skin over a function that Python users call by the same name."""
 
+import io
 import json
 import os
 import sys
@@ -32,18 +33,24 @@ Ticker = Annotated[str, typer.Option(help="ticker")]
 Horizon = Annotated[int, typer.Option(help="sessions a position is held")]
 Jobs = Annotated[int | None, typer.Option(help="worker processes; default the number of cores")]
 Out = Annotated[Path, typer.Option(help="folder that holds the run folders")]
+STOPPED = 130  # 128 + SIGINT, as shells say it
 
 
 def main() -> None:
     """Run a command; a user's mistake is one line on stderr and exit code 2, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that has no minus sign is no reason to fail
     try:
         code = app(standalone_mode=False)
+        if code == STOPPED:  # what typer makes of Ctrl-C
+            raise KeyboardInterrupt
     except ClickException as error:
         _fail(error.format_message())
     except MltrainerError as error:
         _fail(str(error), 1 if isinstance(error, Tampered) else 2)
     except KeyboardInterrupt:
-        _fail("stopped; finished work is kept, and the same command goes on from here", 130)
+        _fail("stopped; finished work is kept, and the same command goes on from here", STOPPED)
     except BrokenPipeError:  # the reader of our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
@@ -53,7 +60,9 @@ def main() -> None:
 
 
 def _fail(message: str, code: int = 2) -> None:
-    print(f"mltrainer: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 - this is the terminal
+    line = " ".join(message.split())
+    shown = line if len(line) <= 500 else f"{line[:400]} ... {line[-80:]}"
+    print(f"mltrainer: {shown}", file=sys.stderr)  # noqa: T201 - this is the terminal
     sys.exit(code)
 
 

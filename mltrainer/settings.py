@@ -31,7 +31,6 @@ class Settings(BaseSettings):
         description="state: audit trail, registry, trials, results; default the platform's user data folder",
     )
     database_url: str | None = Field(None, description="SQLAlchemy URL; default SQLite in MLTRAINER_HOME")
-    dask: str | None = Field(None, description="address of a Dask scheduler; default local processes")
     task_seconds: float = Field(
         300.0, gt=0, description="wall-clock budget of one model on one ticker; the worker is ended"
     )

@@ -43,9 +43,9 @@ def number(value: object, digits: int = 3) -> str:
     x = float(value)  # type: ignore[arg-type]
     if not np.isfinite(x):
         return DASH
-    rounded = float(f"{x:.{digits}g}")
+    rounded = float(f"{x:.{digits}g}") + 0.0  # no minus before a zero
     text = f"{rounded:,.0f}" if abs(rounded) >= 10 ** (digits - 1) else f"{rounded:.{digits}g}"
-    return text.replace("-", MINUS) if "e" not in text else f"{x:.1e}".replace("-", MINUS)
+    return text.replace("-", MINUS)
 
 
 def percent(value: object) -> str:
@@ -61,7 +61,7 @@ def fixed(digits: int) -> Callable[[object], str]:
     """Format with a fixed number of digits after the point: for columns that are compared by eye."""
 
     def write(value: object) -> str:
-        x = float(value)  # type: ignore[arg-type]
+        x = round(float(value), digits) + 0.0  # type: ignore[arg-type]  # no minus before a zero
         return f"{x:.{digits}f}".replace("-", MINUS) if np.isfinite(x) else DASH
 
     return write
@@ -150,9 +150,9 @@ def _board_row(row: pd.Series, columns: Sequence[str], links: Mapping[str, str])
     for c in columns:
         title = escape(COLUMNS[c].title)
         if c == "name":
-            name = escape(str(row["name"]))
-            link = links.get(str(row["name"]))
-            cells.append(f'<td data-label="{title}">{f"<a href={link!r}>{name}</a>" if link else name}</td>')
+            said, link = escape(str(row["name"])), links.get(str(row["name"]))
+            said = f'<a href="{escape(link)}">{said}</a>' if link else said
+            cells.append(f'<td data-label="{title}">{said}</td>')
         elif c in ("family", "ticker"):
             cells.append(f'<td class="text" data-label="{title}">{escape(str(row[c]))}</td>')
         elif c == "verdict":

@@ -12,7 +12,7 @@ from mltrainer.settings import settings
 from mltrainer.trust.provenance import Dataset
 
 Day = str | date | pd.Timestamp | None
-LIVE = "live data is not part of this release; unset POLYGON_API_KEY or set MLTRAINER_MODE=sample"
+LIVE = "mode {mode} is not part of this release; set MLTRAINER_MODE=sample (a Polygon key alone selects live)"
 
 
 def day(value: Day, what: str) -> pd.Timestamp | None:
@@ -82,7 +82,7 @@ def bars(ticker: str, *, start: Day = None, end: Day = None) -> Dataset:
     """
     first, last = span(start, end)
     if settings().data_mode != "sample":
-        raise Unavailable(LIVE)
+        raise Unavailable(LIVE.format(mode=settings().data_mode))
     candidates = _packaged(str(ticker).upper(), sample.BARS, "ticker")
     loaded = candidates[0].load()
     others = (entry.load() for entry in candidates[1:] if not _covers(loaded, first, last))
@@ -118,7 +118,7 @@ def macro(series: str, *, start: Day = None, end: Day = None) -> Dataset:
     """
     first, last = span(start, end)
     if settings().data_mode != "sample":
-        raise Unavailable(LIVE)
+        raise Unavailable(LIVE.format(mode=settings().data_mode))
     return _cut(_packaged(series, sample.MACRO, "macro series")[0].load(), first, last)
 
 

@@ -59,8 +59,9 @@ def _missing(index: pd.DatetimeIndex) -> pd.DatetimeIndex:
     # exchange_calendars takes a second to import, and only this needs it
     import exchange_calendars
 
-    calendar = exchange_calendars.get_calendar(EXCHANGE, start=index[0], end=index[-1])
-    return calendar.sessions.difference(index)
+    # its end must lie after its start, even for one session
+    calendar = exchange_calendars.get_calendar(EXCHANGE, start=index[0], end=index[-1] + pd.Timedelta(days=1))
+    return calendar.sessions[calendar.sessions <= index[-1]].difference(index)
 
 
 def _gaps(missing: pd.DatetimeIndex) -> Finding | None:

@@ -21,7 +21,7 @@ from mltrainer.evaluation.walkforward import Evaluation, Protocol, evaluate
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
 from mltrainer.models.base import ModelSpec
-from mltrainer.settings import settings
+from mltrainer.settings import Settings, settings
 from mltrainer.trust import gate
 
 THREADS = (
@@ -32,6 +32,7 @@ THREADS = (
     "VECLIB_MAXIMUM_THREADS",
 )
 POLL_SECONDS = 0.1
+START_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ class Worker:
     pipe: Any
     holds: set[str] = field(default_factory=set)
     task: Task | None = None
-    since: float = 0.0
+    since: float = field(default_factory=time.monotonic)
+    started: bool = False
 
 
 @dataclass
@@ -124,35 +126,31 @@ class Pool:
 
     def map(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Evaluation]]:
         """Yield (task, result) as they finish; tasks are handed out in the order given."""
-        waiting = list(tasks)[::-1]
+        waiting, knobs = list(tasks)[::-1], settings()
         try:
-            self.workers = [_start() for _ in range(min(self.jobs, len(waiting)))]
-            for worker in self.workers:
-                _give(worker, waiting)
+            self.workers = [_start(waiting.pop()) for _ in range(min(self.jobs, len(waiting)))]
             while busy := [w for w in self.workers if w.task is not None]:
                 ready = mpc.wait([w.pipe for w in busy], timeout=POLL_SECONDS)
                 for worker in busy:
                     task = worker.task
                     assert task is not None
-                    result = _receive(worker) if worker.pipe in ready else _over_budget(worker)
+                    result = _receive(worker) if worker.pipe in ready else _over_budget(worker, knobs)
                     if result is None:
                         continue
-                    if not worker.process.is_alive() or result.status in ("timeout", "memory"):
+                    worker.task = None
+                    if not worker.process.is_alive() or result.status == "memory":
                         _end(worker)
                         self.workers.remove(worker)
-                        worker = _start() if waiting else worker
-                        if waiting:
-                            self.workers.append(worker)
-                    worker.task = None
-                    if waiting:
-                        _give(worker, waiting)
+                        self.workers += [_start(waiting.pop())] if waiting else []
+                    elif waiting:
+                        _give(worker, waiting.pop())
                     yield task, result
         finally:
             for worker in self.workers:
                 _end(worker)
 
 
-def _start() -> Worker:
+def _start(task: Task) -> Worker:
     # spawn, not fork: OpenMP and jax do not survive a fork of a process that has used them.
     context = mp.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -160,7 +158,7 @@ def _start() -> Worker:
     with _one_thread(), _no_script():
         process.start()
     theirs.close()
-    return Worker(process, ours)
+    return Worker(process, ours, task=task)
 
 
 @contextmanager
@@ -185,13 +183,14 @@ def _no_script() -> Iterator[None]:
         sys.modules["__main__"] = script
 
 
-def _give(worker: Worker, waiting: list[Task]) -> None:
-    worker.task, worker.since = waiting.pop(), time.monotonic()
-    content = _content(worker.task.matrix)
-    matrix = None if content in worker.holds else worker.task.matrix
+def _give(worker: Worker, task: Task) -> None:
+    # Only to a worker that waits for it: sending a matrix to one that is still importing would hold up all the others.
+    worker.task, worker.since = task, time.monotonic()
+    content = _content(task.matrix)
+    matrix = None if content in worker.holds else task.matrix
     worker.holds.add(content)
     with suppress(OSError):  # a worker that died is found by `_receive`
-        worker.pipe.send((worker.task.spec.name, content, matrix, worker.task.protocol, worker.task.key))
+        worker.pipe.send((task.spec.name, content, matrix, task.protocol, task.key))
 
 
 def _content(matrix: Matrix) -> str:
@@ -201,15 +200,21 @@ def _content(matrix: Matrix) -> str:
 
 def _receive(worker: Worker) -> Evaluation | None:
     try:
-        result: Evaluation = worker.pipe.recv()
+        result: Evaluation | None = worker.pipe.recv()
     except (EOFError, OSError):
         worker.process.join(1)
         return _ended(worker, "failed", f"the worker died (exit code {worker.process.exitcode})")
+    if result is None and worker.task is not None:  # it is ready for its first task
+        worker.started = True
+        _give(worker, worker.task)
     return result
 
 
-def _over_budget(worker: Worker) -> Evaluation | None:
-    knobs, spent = settings(), time.monotonic() - worker.since
+def _over_budget(worker: Worker, knobs: Settings) -> Evaluation | None:
+    spent = time.monotonic() - worker.since
+    if not worker.started:
+        late = spent > START_SECONDS
+        return _ended(worker, "failed", f"the worker did not start within {START_SECONDS:g} s") if late else None
     if spent > knobs.task_seconds:
         return _ended(worker, "timeout", f"over its time budget of {knobs.task_seconds:g} s (MLTRAINER_TASK_SECONDS)")
     with suppress(psutil.Error):
@@ -221,6 +226,8 @@ def _over_budget(worker: Worker) -> Evaluation | None:
 
 
 def _ended(worker: Worker, status: str, reason: str) -> Evaluation:
+    worker.process.kill()
+    worker.process.join(5)
     task = worker.task
     assert task is not None
     s, m = task.spec, task.matrix
@@ -245,6 +252,7 @@ def _work(pipe: Any) -> None:
     threading.Thread(target=leave_with_parent, daemon=True).start()
     held: dict[str, Matrix] = {}
     with suppress(EOFError, KeyboardInterrupt):
+        pipe.send(None)
         while True:
             name, content, matrix, protocol, key = pipe.recv()
             held[content] = held.get(content, matrix)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -24,13 +25,15 @@ DISTRIBUTIONS = {"sklearn": "scikit-learn", "xgboost": "xgboost-cpu"}  # import 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
     """Versions of the installed distributions among `names`."""
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {name: found for name in names if (found := _version(name))}
+
+
+@cache
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def key(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> str:
@@ -38,7 +41,7 @@ def key(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> str:
     assert matrix.provenance is not None
     package = spec.engine.partition(".")[0]
     used = versions(("mltrainer", "numpy", "scipy", "scikit-learn", DISTRIBUTIONS.get(package, package)))
-    model = (spec.name, spec.identity(), spec.max_train_rows)
+    model = (spec.name, spec.identity(), spec.max_train_rows, spec.columns)
     return fingerprint(matrix.provenance.content_sha256, *model, repr(protocol), walkforward.VERSION, used)
 
 

@@ -89,7 +89,7 @@ class Evaluation:
         columns = {f"f_{c}": self.forecasts[c].to_numpy(float) for c in self.forecasts}
         index = self.forecasts.index.to_numpy("datetime64[s]").astype("int64") if len(self.forecasts) else np.empty(0)
         packed = io.BytesIO()
-        arrays: dict[str, Any] = {"head": np.array(json.dumps(head, sort_keys=True)), "index": index, **columns}
+        arrays: dict[str, Any] = {"head": np.array(json.dumps(head)), "index": index, **columns}
         np.savez_compressed(packed, **arrays)
         return packed.getvalue()
 
@@ -173,7 +173,13 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
         columns["quantile"] = quantile
     frame = pd.DataFrame(columns, index=y.index)[tested]
     meta = {"fit_seconds": fit_seconds, "predict_seconds": predict_seconds, "rows": n, "features": X.shape[1]}
-    return frame, meta | {"quantile": getattr(estimator, "quantile", None)}
+    return frame, meta | {"quantile": _level(estimator)}
+
+
+def _level(estimator: Any) -> float | None:
+    """Level of the quantile an estimator forecasts, wherever inside it that is set; None where it forecasts none."""
+    params = estimator.get_params() if hasattr(estimator, "predict_quantile") else {}
+    return next((float(v) for k, v in params.items() if k.rpartition("__")[2] == "quantile"), None)
 
 
 def configured(spec: ModelSpec, matrix: Matrix) -> Any:
@@ -181,7 +187,9 @@ def configured(spec: ModelSpec, matrix: Matrix) -> Any:
     estimator = spec.build()
     wanted = estimator.get_params(deep=False) if hasattr(estimator, "get_params") else {}
     names = list(spec.columns or matrix.X.columns)
-    told = {"horizon": matrix.horizon, "return_column": names.index("return_1")}
+    told = {"horizon": matrix.horizon}
+    if "return_1" in names:
+        told["return_column"] = names.index("return_1")
     return estimator.set_params(**{k: v for k, v in told.items() if k in wanted})
 
 

@@ -9,10 +9,10 @@ import plotly.graph_objects as go
 from mltrainer import metrics, views
 from mltrainer.data.market import Day
 from mltrainer.errors import BadInput
-from mltrainer.evaluation import engine, study
+from mltrainer.evaluation import engine, study, trials
 from mltrainer.evaluation.leaderboard import leaderboard
 from mltrainer.evaluation.residuals import residual_tests
-from mltrainer.evaluation.walkforward import Evaluation
+from mltrainer.evaluation.walkforward import Evaluation, Protocol
 from mltrainer.models import catalog
 from mltrainer.settings import settings
 from mltrainer.trading import regimes
@@ -56,8 +56,13 @@ class FamilyPage:
             raise BadInput("no ticker was given; name at least one")
         self.family, self.run_id, self.horizon = catalog.FAMILIES[family], run_id, horizon
         self.matrices = [study.matrix(t, start=start or None, end=end or None, horizon=horizon) for t in names]
-        # Results of a run are in the ledger by now; alone, the page computes them here.
-        self.results = engine.run(specs, self.matrices, jobs=1, progress=False)
+        # What a run could not finish is shown so and not tried again here, where no budget would end it.
+        ended = _ended() if run_id else {}
+        self.results = [
+            ended.get(trials.key(s, m, Protocol())) or engine.run([s], [m], jobs=1, progress=False)[0]
+            for m in self.matrices
+            for s in specs
+        ]
         self.board = leaderboard(self.results)
 
     # -- who is shown ----------------------------------------------------------------------------------------
@@ -194,3 +199,12 @@ class FamilyPage:
     def _corner(self) -> str:
         m = self.matrices[0]
         return f"{', '.join(x.name for x in self.matrices)}, sessions to {m.X.index[-1].date()}"
+
+
+def _ended() -> dict[str, Evaluation]:
+    """Last attempt at every result that the ledger has no finished fit of."""
+    rows = trials.ledger()
+    finished = set(rows.loc[rows["status"] == "ok", "key"])
+    lost = rows.loc[rows["status"] != "ok", "key"]
+    last = {key.partition("#")[0]: key for key in lost}
+    return {key: e for key, row in last.items() if key not in finished and (e := trials.load(row)) is not None}

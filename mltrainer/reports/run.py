@@ -6,12 +6,15 @@ import multiprocessing as mp
 import os
 import re
 import shutil
+import signal
+import sqlite3
 import sys
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -36,12 +39,15 @@ from mltrainer.settings import settings
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import fingerprint
 
-FORMAT = 2  # raise it when pages of the same results would look different
+FORMAT = 3  # raise it when pages of the same results would look different
 NOTEBOOK = "reports/model-family.ipynb"
 AT_ONCE = 2
 LIBRARIES = (
     "mltrainer numpy pandas scipy scikit-learn statsmodels lightgbm catboost xgboost-cpu TA-Lib plotly papermill "
     "bokeh-sampledata skfolio arch"
+).split()
+MANIFEST = (
+    "run status mode as_of created_at parameters families sources matrices results luck library_versions outputs audit_head"
 ).split()
 
 
@@ -116,21 +122,9 @@ def read(folder: Path) -> Run:
     """Read one run folder; `Tampered` if its manifest is none."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        needed = (
-            "run",
-            "mode",
-            "as_of",
-            "created_at",
-            "families",
-            "outputs",
-            "parameters",
-            "results",
-            "sources",
-            "status",
-        )
-        if not isinstance(manifest, dict) or any(name not in manifest for name in needed):
+        if not isinstance(manifest, dict) or any(key not in manifest for key in MANIFEST):
             raise ValueError("keys are missing")
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise Tampered(f"{folder / 'manifest.json'} is not a manifest of a run: {error}") from None
     return Run(folder, manifest)
 
@@ -167,8 +161,8 @@ def report(
     specs = study.select(chosen)
     names = list(dict.fromkeys(str(t).upper() for t in (tickers or ("MSFT",))))
     folder = Path(out).absolute()
-    _writable(folder)
     matrices = [study.matrix(name, start=start, end=end, horizon=horizon) for name in names]
+    _writable(folder)
     protocol = Protocol()
     results = engine.run(specs, matrices, protocol=protocol, jobs=jobs, progress=progress)
     board = leaderboard(results)
@@ -182,15 +176,57 @@ def report(
     }
     run_id = _run_id(parameters, results, board)
     done = folder / run_id
-    if (done / "manifest.json").exists():
-        old = read(done)
-        if old.manifest["status"] == "complete" and all(
-            _sha(done / f) == s for f, s in old.manifest["outputs"].items()
-        ):
+    with _alone(run_id):
+        old = _finished(done)
+        if old is not None:
             return old
-    done.mkdir(exist_ok=True)
-    status = _family_pages(chosen, names, parameters, run_id, done, progress)
-    return _finish(done, run_id, parameters, matrices, results, board, status, protocol)
+        done.mkdir(exist_ok=True)
+        _sweep(done)
+        status = _family_pages(chosen, names, parameters, run_id, done, progress)
+        return _finish(done, run_id, parameters, matrices, results, board, status, protocol)
+
+
+def _finished(folder: Path) -> Run | None:
+    """Return the run of a folder if it is complete, every file is as recorded and the trail tells of it."""
+    try:
+        run = read(folder)
+        told = {e.payload.get("manifest") for e in audit.entries(kind="report")}
+        same = all(_sha(folder / name) == sha for name, sha in run.manifest["outputs"].items())
+    except (OSError, Tampered, AttributeError):
+        return None
+    whole = same and _sha(folder / "manifest.json") in told and run.manifest["status"] == "complete"
+    return run if whole else None
+
+
+@contextmanager
+def _alone(run_id: str) -> Iterator[None]:
+    """Wait until no other process makes this run; the lock of a killed process is gone with it."""
+    path = settings().home / "locks" / run_id
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # SQLite for its lock alone, which is the same on every system; nothing is ever written.
+    try:
+        with closing(sqlite3.connect(path, timeout=1, isolation_level=None)) as lock:
+            while not _locked(lock):
+                pass
+            yield
+    except sqlite3.Error as error:
+        raise StorageError(f"{path} cannot be locked: {error}; set MLTRAINER_HOME to a folder you own") from None
+
+
+def _locked(lock: sqlite3.Connection) -> bool:
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            return False  # asked again every second, so that Ctrl-C is heard
+        raise
+    return True
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed run was writing; only for the process that is alone here."""
+    for left in folder.glob(".*"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _run_id(parameters: dict[str, Any], results: Sequence[Evaluation], board: Leaderboard) -> str:
@@ -229,7 +265,7 @@ def _family_pages(
 ) -> dict[str, dict[str, str]]:
     """Execute the notebook of each family that has no page yet, two at a time; say of each how it ended."""
     status = {f: {"status": "ok", "reason": ""} for f in families}
-    missing = [f for f in families if not ((folder / f"{f}.html").exists() and (folder / f"{f}.ipynb").exists())]
+    missing = [f for f in families if not _kept(folder, run_id, f)]
     if not missing:
         return status
     inputs = {
@@ -237,33 +273,79 @@ def _family_pages(
         | {name: parameters[name] for name in ("start", "end", "horizon")}
         for f in missing
     }
+    workers, spawn = min(AT_ONCE, len(missing)), mp.get_context("spawn")
     with (
-        ProcessPoolExecutor(min(AT_ONCE, len(missing)), mp_context=mp.get_context("spawn")) as pool,
+        ProcessPoolExecutor(workers, mp_context=spawn, initializer=_leave_with_parent) as pool,
         tqdm(total=len(missing), disable=not progress, unit="page", leave=False) as bar,
     ):
-        jobs = {pool.submit(execute, notebooks() / NOTEBOOK, inputs[f], folder, f): f for f in missing}
-        for job in as_completed(jobs):
-            family = jobs[job]
-            try:
-                reason = job.result()
-            except BrokenProcessPool:
-                reason = "the process that ran its notebook was killed"
-            status[family] = {"status": "failed" if reason else "ok", "reason": reason}
-            bar.update()
+        try:
+            with _deaf():
+                jobs = {pool.submit(execute, notebooks() / NOTEBOOK, inputs[f], folder, f): f for f in missing}
+            for job in as_completed(jobs):
+                family = jobs[job]
+                try:
+                    reason = job.result()
+                except BrokenProcessPool:
+                    reason = "the process that ran its notebook was killed"
+                if reason:
+                    status[family] = {"status": "failed", "reason": reason}
+                else:
+                    audit.append("page", run=run_id, family=family, files=_page_hashes(folder, family))
+                bar.update()
+        except BaseException:  # Ctrl-C too: nobody wants to wait for pages that nobody will see
+            for process in list(pool._processes.values()):
+                process.kill()
+            raise
     return status
+
+
+def _page_hashes(folder: Path, family: str) -> dict[str, str]:
+    return {name: _sha(folder / name) for name in (f"{family}.html", f"{family}.ipynb")}
+
+
+def _kept(folder: Path, run_id: str, family: str) -> bool:
+    """Whether a killed run has finished this page: the trail tells of these very files."""
+    told = [e.payload for e in audit.entries(kind="page")]
+    return {"run": run_id, "family": family, "files": _page_hashes(folder, family)} in told
+
+
+def _leave_with_parent() -> None:
+    """End this worker with the process that started it, even if that was killed; the kernel ends with the worker."""
+    parent = mp.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Let processes started here ignore Ctrl-C: a terminal sends it to all, and ending them is for this one."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def execute(template: Path, parameters: dict[str, Any], folder: Path, name: str) -> str:
     """Run one notebook with papermill and export it; return why it failed, or nothing.
 
-    Parameter names are code to papermill, and it formats the output path with their values: so names are checked
-    against the template, and the path is computed here.
+    Parameter names are code to papermill, and it formats both paths with their values: so names are checked
+    against the template, and the paths are escaped. The kernel keeps this process's folder, in which a relative
+    MLTRAINER_HOME or a `.env` means what it means here.
     """
     import papermill as pm  # half a second that only this process needs
 
     from mltrainer.reports.pages import notebook_html
 
-    known = pm.inspect_notebook(str(template))
+    known = pm.inspect_notebook(_literal(template))
     strange = sorted(set(parameters) - set(known))
     if strange:
         raise BadInput(f"{template.name} has no parameter {', '.join(map(repr, strange))}; it takes {', '.join(known)}")
@@ -272,14 +354,14 @@ def execute(template: Path, parameters: dict[str, Any], folder: Path, name: str)
         try:
             with _quiet():
                 pm.execute_notebook(
-                    str(template),
-                    str(produced).replace("{", "{{").replace("}", "}}"),
+                    _literal(template),
+                    _literal(produced),
                     parameters,
                     kernel_name="python3",
                     progress_bar=False,
                     request_save_on_cell_execute=False,
-                    cwd=work,
                 )
+            html = notebook_html(produced, title=catalog.FAMILIES[name].title if name in catalog.FAMILIES else name)
         except Exception as error:  # whatever a notebook does wrong is the reason on the index page
             if produced.exists():
                 (folder / "failed").mkdir(exist_ok=True)
@@ -290,10 +372,14 @@ def execute(template: Path, parameters: dict[str, Any], folder: Path, name: str)
         for where in ("input_path", "output_path"):  # they name folders of the machine it ran on
             notebook["metadata"]["papermill"][where] = Path(notebook["metadata"]["papermill"][where]).name
         text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True)
-        html = notebook_html(produced, title=catalog.FAMILIES[name].title if name in catalog.FAMILIES else name)
         store.write_atomic(folder / f"{name}.ipynb", text)
         store.write_atomic(folder / f"{name}.html", html)
+    (folder / "failed" / f"{name}.ipynb").unlink(missing_ok=True)
     return ""
+
+
+def _literal(path: Path) -> str:
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 @contextmanager

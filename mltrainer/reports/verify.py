@@ -5,12 +5,12 @@ from pathlib import Path
 
 from mltrainer import store
 from mltrainer.data.sample import packaged_bytes
-from mltrainer.errors import MltrainerError, Tampered, Unavailable
+from mltrainer.errors import MltrainerError, StorageError, Tampered, Unavailable
 from mltrainer.evaluation import trials
 from mltrainer.evaluation.leaderboard import leaderboard
 from mltrainer.evaluation.walkforward import Evaluation
 from mltrainer.reports.run import Run, csv, read
-from mltrainer.trust import audit
+from mltrainer.trust import audit, gate
 
 
 def verify(run: str | Path | Run, out: str | Path = "reports") -> list[str]:
@@ -37,7 +37,18 @@ def verify(run: str | Path | Run, out: str | Path = "reports") -> list[str]:
         read_run = read(folder)
     except Tampered as error:
         return [str(error)]
-    return [*_files(read_run), *_sources(read_run), *_results(read_run), *_trail(read_run)]
+    said = []
+    checks = {"files": _files, "sources": _sources, "results": _results, "manifest": _told, "audit trail": _trail}
+    for what, check in checks.items():
+        try:
+            said += check(read_run)
+        except StorageError:
+            raise
+        except MltrainerError as error:
+            said.append(f"{what} cannot be checked: {error}")
+        except (AttributeError, TypeError, ValueError, KeyError) as error:
+            said.append(f"{what} cannot be checked, the manifest has another shape: {type(error).__name__} {error}")
+    return said
 
 
 def _files(run: Run) -> list[str]:
@@ -50,8 +61,9 @@ def _files(run: Run) -> list[str]:
             said.append(f"file {name} is missing")
         elif sha256(path.read_bytes()).hexdigest() != recorded:
             said.append(f"file {name} was changed: its sha256 is not the recorded one")
-    known = {*run.manifest["outputs"], "manifest.json", "failed"}
-    return said + [f"file {p.name} was added" for p in sorted(run.path.iterdir()) if p.name not in known]
+    known = {*run.manifest["outputs"], "manifest.json", *(f"failed/{family}.ipynb" for family in run.failed)}
+    found = sorted(p.relative_to(run.path).as_posix() for p in run.path.rglob("*") if not p.is_dir())
+    return said + [f"file {name} was added" for name in found if name not in known]
 
 
 def _sources(run: Run) -> list[str]:
@@ -61,6 +73,9 @@ def _sources(run: Run) -> list[str]:
         if not endpoint.startswith("package:"):
             continue  # provider bytes are held to their hash by the registry and the trail
         package, _, path = endpoint.removeprefix("package:").partition("/")
+        if f"{package.replace('.', '/')}/{path}" not in gate.PINS.values():
+            said.append(f"source {name}: {endpoint!r} is not packaged history")  # nor a file to be read for anybody
+            continue
         try:
             body = packaged_bytes(package, path)
         except (Unavailable, OSError):
@@ -104,12 +119,13 @@ def _task(model: str) -> str:
     return catalog.spec(model).task
 
 
-def _trail(run: Run) -> list[str]:
-    said = [f"audit trail: {finding}" for finding in audit.verify(run.manifest.get("audit_head"))]
+def _told(run: Run) -> list[str]:
     digest = sha256((run.path / "manifest.json").read_bytes()).hexdigest()
     told = [e.payload.get("manifest") for e in audit.entries(kind="report") if e.payload.get("run") == run.id]
     if not told:
-        said.append(f"audit trail: no entry tells of run {run.id}")
-    elif digest not in told:
-        said.append("manifest.json is not the one the audit trail tells of")
-    return said
+        return [f"audit trail: no entry tells of run {run.id}"]
+    return [] if digest in told else ["manifest.json is not the one the audit trail tells of"]
+
+
+def _trail(run: Run) -> list[str]:
+    return [f"audit trail: {finding}" for finding in audit.verify(str(run.manifest["audit_head"]))]

@@ -165,7 +165,7 @@ def configuration(plan: dict[str, Any]) -> Config:
         },
         VoilaExecutor={"cell_error_instruction": "Reload the page; if it stays, tell whoever runs this server."},
         IdentityProvider={"cookie_options": {"samesite": "Lax"}},
-        MappingKernelManager={"cull_idle_timeout": 300, "cull_interval": 60},
+        MappingKernelManager={"cull_idle_timeout": 120, "cull_interval": 30},
         KernelManager={"transport": "tcp" if os.name == "nt" else "ipc"},  # no kernel port that others could reach
     )
 

@@ -160,14 +160,21 @@ class KernelModel(Gate, KernelHandler):
 class Farewell(Gate, VoilaShutdownKernelHandler):
     """Ends a page's kernel when the page is left.
 
-    The browser's beacon cannot carry the XSRF header, so voila refuses it and the kernel would stay (voila#1458).
+    The browser's beacon cannot carry the XSRF header, so Voilà refuses it and the kernel would stay (voila#1458).
     The kernel's id, which only its page knows, together with the same origin stands in for the header.
     """
 
     def check_xsrf_cookie(self) -> None:
-        kernel = self.request.path.rsplit("/", 1)[-1]
-        if not (self.request.headers.get("Origin") and self.check_origin() and kernel in self.kernel_manager):
+        """Same origin, said by the browser."""
+        if not (self.request.headers.get("Origin") and self.check_origin()):
             super().check_xsrf_cookie()
+
+    async def post(self, kernel_id: str) -> None:
+        """End it; a page may say so twice."""
+        if kernel_id in self.kernel_manager:
+            await VoilaShutdownKernelHandler.post(self, kernel_id)
+        else:
+            self.set_status(204)
 
 
 class RequestInfo(RequestInfoSocketHandler):

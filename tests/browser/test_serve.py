@@ -263,22 +263,28 @@ def test_code_sent_over_the_pages_own_socket_is_not_run(visit: Visit, tmp_path: 
     assert not canary.exists()
 
 
+def until_gone(served: Served, kernel: str) -> None:
+    deadline = time.monotonic() + 20
+    while ask(served, f"/api/kernels/{kernel}", token=TOKEN)[0] != 404:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
 def test_the_kernel_goes_when_the_page_is_left(visit: Visit):
     page, kernel = visit.open("probe"), visit.kernel
     assert ask(visit.served, f"/api/kernels/{kernel}", token=TOKEN)[0] == 200
     page.goto("about:blank")
-    deadline = time.monotonic() + 20
-    while ask(visit.served, f"/api/kernels/{kernel}", token=TOKEN)[0] != 404:
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+    until_gone(visit.served, kernel)
 
 
 def test_a_page_whose_kernel_was_ended_comes_back_when_it_is_looked_at(visit: Visit):
     page, kernel = visit.open("probe"), visit.kernel
     page.evaluate("id => navigator.sendBeacon('/voila/api/shutdown/' + id)", kernel)
-    page.wait_for_function("async id => (await fetch('/api/kernels/' + id)).status === 404", arg=kernel)
-    with page.expect_navigation(wait_until="commit"):
-        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    until_gone(visit.served, kernel)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait_for_function(
+        "id => !document.getElementById('jupyter-config-data')?.textContent.includes(id)", arg=kernel
+    )
     page.wait_for_selector("#rendered_cells", state="visible")
     assert visit.kernel != kernel
 

@@ -1,0 +1,207 @@
+"""The calls a researcher makes: by name, on real data, and on nothing else."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import r2_score
+from sklearn.model_selection import KFold, cross_val_score
+
+import mltrainer as mt
+from mltrainer.errors import BadInput, Refused, UnknownName
+from mltrainer.evaluation import study, trials
+from mltrainer.evaluation.study import Model
+from mltrainer.evaluation.walkforward import Evaluation
+from mltrainer.trust import audit
+
+NOISE = np.random.default_rng(1).normal(size=(900, 5))
+
+
+def handmade() -> pd.DataFrame:
+    index = pd.bdate_range("2005-01-03", periods=900, name="session")
+    return pd.DataFrame(100 + NOISE.cumsum(axis=0), index, ["open", "high", "low", "close", "volume"])
+
+
+def copied(matrix) -> object:
+    """Another label under the provenance of a true matrix."""
+    return dataclasses.replace(matrix, y=matrix.y * 1.01)
+
+
+# --- only real data -------------------------------------------------------------------------------------------
+
+FORGERIES = {
+    "a hand-made frame": lambda m: handmade(),
+    "numpy noise": lambda m: NOISE,
+    "the path of a csv": lambda m: "prices.csv",
+    "a Path": lambda m: Path("prices.csv"),
+    "a list": lambda m: NOISE.tolist(),
+    "an edited matrix": copied,
+    "a matrix without provenance": lambda m: dataclasses.replace(m, provenance=None),
+    "the features of a true matrix": lambda m: m.X,
+}
+CALLS = {
+    "evaluate": lambda x: mt.evaluate("RidgeRegression", x),
+    "matrix": lambda x: mt.matrix(x),
+    "train": lambda x: mt.model("RidgeRegression").train(x),
+    "model.evaluate": lambda x: mt.model("RidgeRegression").evaluate(x),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_what_cannot_show_its_origin_is_refused_with_one_violation(msft, call, forgery):
+    with pytest.raises(Refused) as error:
+        CALLS[call](FORGERIES[forgery](msft))
+    assert "\n" not in str(error.value)
+    (violation,) = audit.entries(kind="violation")
+    assert str(error.value).startswith(violation.payload["what"])
+    assert trials.ledger().empty
+    assert audit.verify() == []
+
+
+def test_a_matrix_sealed_in_another_home_is_refused(template):
+    with pytest.raises(Refused):
+        mt.evaluate("RidgeRegression", template[1])
+
+
+# --- matrix and evaluate --------------------------------------------------------------------------------------
+
+
+def test_a_ticker_bars_and_their_matrix_are_the_same(msft):
+    bars = mt.bars("MSFT", start="2004-01-02", end="2008-12-31")
+    assert mt.matrix(bars).fingerprint() == msft.fingerprint()
+    assert mt.matrix(msft) is msft
+    again = mt.matrix("msft", start="2004-01-02", end="2008-12-31", horizon=5)
+    assert again.provenance == msft.provenance
+
+
+def test_one_name_gives_an_evaluation_and_several_a_list(msft):
+    one = mt.evaluate("RidgeRegression", msft)
+    assert isinstance(one, Evaluation)
+    several = mt.evaluate(["LassoRegression", "RidgeRegression"], msft)
+    assert [e.model for e in several] == ["LassoRegression", "RidgeRegression"]
+    assert several[1].metrics == one.metrics
+    assert len(trials.ledger()) == 2
+
+
+def test_leaderboard_takes_one_or_many(msft):
+    one = mt.evaluate("RidgeRegression", msft)
+    assert len(mt.leaderboard(one).rows) == len(mt.leaderboard([one]).rows) == 1
+
+
+@pytest.mark.parametrize("knobs", [{"start": "2006-01-02"}, {"end": "2007-01-02"}])
+def test_what_is_already_cut_is_not_cut_again(msft, knobs):
+    with pytest.raises(BadInput, match="already cut"):
+        mt.matrix(msft, **knobs)
+
+
+def test_a_matrix_keeps_its_horizon(msft):
+    assert mt.matrix(msft, horizon=5) is msft
+    with pytest.raises(BadInput, match="this matrix has horizon 5, not 10"):
+        mt.evaluate("RidgeRegression", msft, horizon=10)
+
+
+def test_an_unknown_model_offers_close_names_before_any_data_is_touched():
+    with pytest.raises(UnknownName, match=r"no model is called 'RidgeRegresion'; close: RidgeRegression"):
+        mt.evaluate("RidgeRegresion", "MSFT")
+    with pytest.raises(UnknownName):
+        mt.model("Ridge")
+
+
+def test_select_takes_names_or_families_each_once():
+    assert [s.name for s in study.select(models=["SVR_rbf", "SVR_rbf"])] == ["SVR_rbf"]
+    assert {s.family for s in study.select(families=["neighbors"])} == {"neighbors"}
+    assert len(study.select()) == len(mt.catalog())
+
+
+# --- Model: scikit-learn --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    """A planted line plus noise: numbers for a unit test, refused everywhere else."""
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(300, 4))
+    return X, X @ [1.0, -2.0, 0.0, 0.5] + 0.1 * rng.normal(size=300)
+
+
+def test_model_is_an_estimator_that_clones_and_tells_its_parameters(arrays):
+    model = mt.model("RidgeRegression").fit(*arrays)
+    twin = clone(model)
+    assert model.get_params() == twin.get_params() == {"name": "RidgeRegression"}
+    assert not hasattr(twin, "estimator_")
+    assert Model("x").set_params(name="SVR_rbf").spec.name == "SVR_rbf"
+
+
+def test_model_is_scored_by_scikit_learn(arrays):
+    scores = cross_val_score(mt.model("LinearRegression"), *arrays, cv=KFold(3))
+    assert (scores > 0.99).all()
+    model = mt.model("LinearRegression").fit(*arrays)
+    assert model.score(*arrays) == pytest.approx(r2_score(arrays[1], model.predict(arrays[0])))
+
+
+def test_model_fits_what_the_catalog_configures(arrays):
+    direct = mt.model("RidgeRegression").spec.build().fit(*arrays).predict(arrays[0])
+    assert np.array_equal(mt.model("RidgeRegression").fit(*arrays).predict(arrays[0]), direct)
+
+
+def test_an_unfitted_model_says_so(msft, arrays):
+    for X in (arrays[0], msft):
+        with pytest.raises(NotFittedError):
+            mt.model("RidgeRegression").predict(X)
+
+
+# --- Model: real data -----------------------------------------------------------------------------------------
+
+
+def test_a_trained_model_forecasts_in_units_of_return(msft):
+    said = mt.model("LinearRegression").train(msft).forecast(msft)
+    assert said.index.equals(msft.X.index)
+    assert said.name == "LinearRegression"
+    known = msft.y.notna()
+    # on its own train rows a line explains something, and its forecasts are of the size of five-day returns
+    assert np.corrcoef(said[known], msft.y[known])[0, 1] > 0.2
+    assert 0.1 < said.std() / msft.y.std() < 1.0
+    assert said.notna().all()  # the last rows have no label yet, and a forecast all the same
+
+
+def test_training_is_the_protocol_on_all_labelled_rows(msft):
+    model = mt.model("RidgeRegression").train(msft)
+    known = msft.y.notna()
+    z = (msft.y / msft.scale)[known].to_numpy()
+    X = msft.X[known].to_numpy()
+    low, high = np.quantile(X, [0.01, 0.99], axis=0)
+    ridge = model.spec.build().fit(np.clip(X, low, high), (z - z.mean()) / z.std())
+    expected = (ridge.predict(np.clip(msft.X.to_numpy(), low, high)) * z.std() + z.mean()) * msft.scale
+    np.testing.assert_allclose(model.forecast(msft), expected, rtol=1e-12)
+
+
+def test_training_gives_a_model_no_more_rows_than_it_bears(msft, monkeypatch):
+    few = dataclasses.replace(mt.model("RidgeRegression").spec, max_train_rows=200)
+    monkeypatch.setattr(study.catalog, "spec", lambda name: few)
+    model = Model("RidgeRegression").train(msft)
+    assert model.estimator_[0].n_samples_seen_ == 200
+
+
+def test_bars_are_no_matrix_to_train_on(msft):
+    with pytest.raises(BadInput, match="without labels"):
+        mt.model("RidgeRegression").train(mt.bars("MSFT"))
+
+
+def test_a_matrix_built_otherwise_is_not_forecast(msft, arrays):
+    model = mt.model("RidgeRegression").train(msft)
+    other = mt.matrix("MSFT", start="2004-01-02", end="2008-12-31", horizon=10)
+    with pytest.raises(BadInput, match="not trained on a matrix of horizon 10"):
+        model.forecast(other)
+    with pytest.raises(BadInput, match="train it"):
+        model.fit(*arrays).forecast(msft)  # fitted on arrays since
+
+
+def test_an_edited_matrix_is_not_forecast(msft):
+    model = mt.model("RidgeRegression").train(msft)
+    with pytest.raises(Refused):
+        model.forecast(copied(msft))

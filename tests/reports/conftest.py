@@ -1,0 +1,87 @@
+"""One real report, made by the command line in a process of its own; tests look at it or spoil a copy."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mltrainer import cli
+from mltrainer.reports.run import Run, read
+
+SPAN = ["--start", "2005-01-03", "--end", "2009-12-31"]
+COMMAND = ["report", "--family", "neighbors", "--ticker", "MSFT", *SPAN]
+MLTRAINER = Path(sys.executable).with_name("mltrainer")
+
+
+@dataclass(frozen=True)
+class Made:
+    """Where the report lies, and how making it went: the first time and once more."""
+
+    home: Path
+    out: Path
+    folder: Path
+    first: subprocess.CompletedProcess[str]
+    second: subprocess.CompletedProcess[str]
+    seconds: tuple[float, float]
+    before: dict[str, bytes]
+
+    @property
+    def run(self) -> Run:
+        return read(self.folder)
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """What a command of a test sees: its own home, no keys."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("MLTRAINER_") and not k.endswith("_API_KEY")}
+    return {**kept, "MLTRAINER_HOME": str(home), **more}
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A report of the nearest neighbors on five years of MSFT."""
+    place = tmp_path_factory.mktemp("made")
+    home, out = place / "home", place / "out"
+    done, seconds, before = [], [], {}
+    for _ in range(2):
+        begin = time.monotonic()
+        call = [str(MLTRAINER), *COMMAND, "--jobs", "1", "--out", str(out)]
+        done.append(subprocess.run(call, env=environment(home), cwd=place, capture_output=True, text=True))
+        seconds.append(time.monotonic() - begin)
+        before = before or {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    assert done[0].returncode == 0, done[0].stderr
+    return Made(home, out, next(out.glob("MSFT-*")), *done, (seconds[0], seconds[1]), before)
+
+
+@pytest.fixture
+def copy(made: Made, home: Path, tmp_path: Path) -> Path:
+    """A copy of the report and of the state it belongs to; returns the run folder."""
+    shutil.copytree(made.home, home)
+    return Path(shutil.copytree(made.folder, tmp_path / "out" / made.folder.name))
+
+
+@dataclass
+class Said:
+    """What a command answered."""
+
+    code: object
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    """Run a command in this process; returns its exit code and what it wrote."""
+
+    def call(*arguments: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["mltrainer", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return Said(ended.value.code, *capfd.readouterr())
+
+    return call
