@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mltrainer import errors as errors
+    from mltrainer.checks.leakcheck import leakcheck as leakcheck
     from mltrainer.data.market import bars as bars
     from mltrainer.data.market import macro as macro
     from mltrainer.data.market import tickers as tickers
@@ -36,6 +37,7 @@ PUBLIC = {
     "errors": "mltrainer.errors",
     "evaluate": "mltrainer.evaluation.study:evaluate",
     "leaderboard": "mltrainer.evaluation.study:leaderboard",
+    "leakcheck": "mltrainer.checks.leakcheck:leakcheck",
     "macro": "mltrainer.data.market:macro",
     "matrix": "mltrainer.evaluation.study:matrix",
     "model": "mltrainer.evaluation.study:model",

@@ -208,6 +208,28 @@ def _board(board: Any, json_: bool) -> None:
     _say(board.sentence())
 
 
+@app.command()
+def leakcheck(
+    function: Annotated[str | None, typer.Option(help="a feature function of yours, as module:name")] = None,
+    ticker: Ticker = "MSFT",
+    model: Annotated[list[str] | None, typer.Option(help="check forecasts of these only; default all")] = None,
+    features_only: Annotated[bool, typer.Option("--features-only", help="check no forecasts")] = False,
+    jobs: Jobs = None,
+    json_: Json = False,
+) -> int:
+    """Rewrite the future and see whether anything said of the past moves; exit 1 if it does."""
+    from mltrainer.checks.leakcheck import imported
+    from mltrainer.checks.leakcheck import leakcheck as check
+
+    chosen = () if features_only else model
+    found = check(imported(function) if function else None, ticker=ticker, models=chosen, jobs=jobs)
+    if json_:
+        _say(_document({"holds": found.holds, "checked": found.checked, "findings": found.leaks}))
+        return 0 if found.holds else 1
+    counted = ", ".join(f"{n} {kind}{'' if n == 1 else 's'}" for kind, n in found.checked.items())
+    return _findings([str(leak) for leak in found.leaks], False, f"the future moves none of {counted}")
+
+
 # --- data -----------------------------------------------------------------------------------------------------
 
 

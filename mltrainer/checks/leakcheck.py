@@ -6,8 +6,11 @@ shuffled, replaced by noise or moved to other dates, everything is computed agai
 
 import dataclasses
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -98,6 +101,23 @@ def leakcheck(
     if specs:
         parts.append(("forecast", *_forecasts(specs, ticker, horizon, jobs, progress)))
     return _gathered(parts)
+
+
+def imported(path: str) -> FeatureFunction:
+    """Import a feature function named as module:name; modules of the current folder are found too."""
+    module, _, name = path.partition(":")
+    if not name or not all(part.isidentifier() for part in [*module.split("."), name]):
+        raise BadInput(f"{path[:80]!r} names no function; write module:name")
+    sys.path.insert(0, os.getcwd())
+    try:
+        function = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise BadInput(f"{path[:80]!r} cannot be imported: {error}") from None
+    finally:
+        sys.path.pop(0)
+    if not callable(function):
+        raise BadInput(f"{path[:80]!r} is no function but {type(function).__name__}")
+    return cast(FeatureFunction, function)
 
 
 def _gathered(parts: list[tuple[str, int, list[Leak]]]) -> LeakCheck:

@@ -218,7 +218,7 @@ def trade(forecasts: pd.DataFrame, matrix: Matrix, protocol: Protocol) -> pd.Dat
     out["lower"], out["upper"] = _interval(out, h, protocol.interval)
     decided = np.sign(out["forecast"]).to_numpy()
     known = np.concatenate([np.zeros(h), decided])  # a session trades on forecasts of the sessions before it
-    position = np.array([known[i : i + h].mean() for i in range(len(decided))])
+    position = np.lib.stride_tricks.sliding_window_view(known, h)[: len(decided)].mean(axis=1)
     entry = matrix.prices["entry"]
     session = (entry.shift(-1) / entry - 1).loc[out.index].to_numpy()
     cost = protocol.cost_bps / 1e4

@@ -256,7 +256,11 @@ class ClusterMeans(Around):
         core = getattr(self.estimator_, "core_sample_indices_", None)
         found = np.unique(labels[labels >= 0])
         if core is None:
-            self.points_, self.owners_, self.reach_ = np.array([Z[labels == c].mean(axis=0) for c in found]), found, np.inf
+            self.points_, self.owners_, self.reach_ = (
+                np.array([Z[labels == c].mean(axis=0) for c in found]),
+                found,
+                np.inf,
+            )
         else:
             self.points_, self.owners_, self.reach_ = Z[core], labels[core], self.estimator_.eps
         self.sizes_ = {int(c): int((labels == c).sum()) for c in found}

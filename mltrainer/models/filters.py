@@ -8,14 +8,12 @@ refitted, so a forecast never moves when the rows after it do. Inside, returns a
 on numbers of 0.01.
 """
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.signal import lfilter
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -96,7 +94,9 @@ class StateSpace(SeriesForecaster):
             return (ahead[-1] @ state)[0] + d - series
         return (np.sum(ahead, axis=0) @ state)[0] + h * d
 
-    _integrated = False
+    @property
+    def _integrated(self) -> bool:
+        return False
 
     def _series(self, r: Array) -> Array:
         return np.cumsum(r) if self._integrated else r
@@ -119,7 +119,7 @@ class Arima(StateSpace):
         self.order = order
 
     @property
-    def _integrated(self) -> bool:  # type: ignore[override]
+    def _integrated(self) -> bool:
         return self.order[1] == 1
 
     def _estimate(self, r: Array) -> None:
@@ -138,7 +138,7 @@ class Arima(StateSpace):
 
 
 class LocalLevel(StateSpace):
-    """The mean return as a random walk under noise: `UnobservedComponents('llevel')`, filtered by Kalman's recursion."""
+    """The mean return is a random walk under noise: `UnobservedComponents('llevel')`, by the Kalman filter."""
 
     engine = "statsmodels.tsa.statespace.structural.UnobservedComponents"
 
@@ -282,6 +282,8 @@ class Garch(SeriesForecaster):
 
     def _next_variance(self, r: Array) -> Array:
         """Variance of session t + 1 as known after t, (n,); starts at the mean square of the train errors."""
+        from scipy.signal import lfilter
+
         c, phi, omega, alpha, beta, _ = self.params_
         errors = r[1:] - c - phi * r[:-1]
         start = np.mean(errors[: len(self.history_) - 1] ** 2)
@@ -384,7 +386,8 @@ class StochasticVolatility(SeriesForecaster):
         covariance = _autocovariance(z)
         phi = float(np.clip(covariance[:-1] @ covariance[1:] / (covariance[:-1] @ covariance[:-1]), 0.9, 0.995))
         spread = max(_matched(covariance, phi), 0.05)
-        drift = float(np.clip(_matched(_autocovariance(r), PERSISTENCE), *(variance * s for s in DRIFT_SHARE)))
+        low, high = (variance * share for share in DRIFT_SHARE)
+        drift = float(np.clip(_matched(_autocovariance(r), PERSISTENCE), low, high))
         self.mean_ = np.array([r.mean(), np.log(variance) - spread / 2])
         self.persistence_ = np.array([PERSISTENCE, phi])
         self.variance_ = np.array([drift, spread])  # of the two states, in the long run

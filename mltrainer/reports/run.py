@@ -47,7 +47,8 @@ LIBRARIES = (
     "bokeh-sampledata skfolio arch"
 ).split()
 MANIFEST = (
-    "run status mode as_of created_at parameters families sources matrices results luck library_versions outputs audit_head"
+    "run status mode as_of created_at parameters families sources matrices results luck library_versions outputs "
+    "audit_head"
 ).split()
 
 

@@ -9,6 +9,8 @@ import pytest
 from mltrainer.evaluation import study
 from mltrainer.features.matrix import Matrix
 
+collect_ignore = ["conftest.py"]  # it has no doctest, and another room has a module of this name
+
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Matrix]]:
