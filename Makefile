@@ -1,7 +1,7 @@
 # Two commands for a newcomer: `make report` and `make test`. Nothing needs to be installed by hand.
 UV ?= $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 # What the catalog's models need, so that none is missing by default.
-EXTRAS = --extra boost
+EXTRAS = --extra boost --extra deep
 export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: report test lint setup setup-report lab serve clean

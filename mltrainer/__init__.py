@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from mltrainer.data.market import macro as macro
     from mltrainer.data.market import tickers as tickers
     from mltrainer.data.quality import quality as quality
+    from mltrainer.evaluation.lifecycle import model as model
     from mltrainer.evaluation.study import evaluate as evaluate
     from mltrainer.evaluation.study import leaderboard as leaderboard
     from mltrainer.evaluation.study import matrix as matrix
-    from mltrainer.evaluation.study import model as model
     from mltrainer.models.catalog import specs as catalog  # noqa: F401 - the other names are re-exported as themselves
     from mltrainer.reports import report as report
     from mltrainer.reports import runs as runs
@@ -40,7 +40,7 @@ PUBLIC = {
     "leakcheck": "mltrainer.checks.leakcheck:leakcheck",
     "macro": "mltrainer.data.market:macro",
     "matrix": "mltrainer.evaluation.study:matrix",
-    "model": "mltrainer.evaluation.study:model",
+    "model": "mltrainer.evaluation.lifecycle:model",
     "quality": "mltrainer.data.quality:quality",
     "report": "mltrainer.reports:report",
     "runs": "mltrainer.reports:runs",

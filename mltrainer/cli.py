@@ -179,6 +179,40 @@ def evaluate(
 
 
 @app.command()
+def train(
+    model: str, ticker: Ticker = "MSFT", start: Start = None, end: End = None, horizon: Horizon = 5, json_: Json = False
+) -> None:
+    """Train one model on all that is known of a ticker, keep it, and print its address."""
+    from mltrainer.evaluation import lifecycle, study
+
+    trained = lifecycle.model(model).train(study.matrix(ticker, start=start, end=end, horizon=horizon))
+    artifact = trained.save()
+    state = {k: v for k, v in (trained.state_ or {}).items() if k not in ("low", "high", "features")}
+    _say(_document({"artifact": artifact, "model": model, **state}) if json_ else artifact)
+
+
+@app.command()
+def predict(artifact: str, json_: Json = False) -> None:
+    """Forecast with a kept model: every session after the last it was trained on."""
+    from mltrainer.evaluation import lifecycle, study
+
+    trained = lifecycle.Model.load(artifact)
+    state = trained.state_ or {}
+    said = trained.forecast(study.matrix(state["ticker"], start=state["from"], horizon=state["horizon"]))
+    rows = [(str(t)[:10], float(v)) for t, v in said.items()]
+    if json_:
+        _say(
+            _document(
+                {"model": trained.name, "ticker": state["ticker"], "horizon": state["horizon"]}
+                | {"rows": [{"session": day, "forecast": value} for day, value in rows]}
+            )
+        )
+        return
+    _say(f"{trained.name} on {state['ticker']}: return over {state['horizon']} sessions from the next entry")
+    _say(_table(["said on", "forecast, %"], [(day, f"{value * 100:.3f}") for day, value in rows]))
+
+
+@app.command()
 def leaderboard(json_: Json = False) -> None:
     """Rank every trial of the ledger that ran, deflated by all of them."""
     from mltrainer.evaluation import study, trials

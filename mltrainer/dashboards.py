@@ -239,8 +239,8 @@ def _family_title(key: str) -> str:
 
 
 def _picture(figure: Any) -> tuple[dict[str, Any], ...]:
-    """A figure as the content of an Output widget, set in one message so that nothing flickers."""
-    body = json.loads(figure.to_json()) | {"config": views.CONFIG}
-    title = figure.layout.title.text or "figure"
-    data = {"application/vnd.plotly.v1+json": body, "text/plain": title}
-    return ({"output_type": "display_data", "data": data, "metadata": {}},)
+    """A figure under its finding as the content of an Output widget, set in one message so that nothing flickers."""
+    finding, bare = views.untitled(figure)
+    shown = {"application/vnd.plotly.v1+json": json.loads(bare.to_json()) | {"config": views.CONFIG}}
+    caption = {"text/html": f'<p class="finding">{escape(finding)}</p>', "text/plain": finding}
+    return tuple({"output_type": "display_data", "data": data, "metadata": {}} for data in (caption, shown))

@@ -1,5 +1,7 @@
 """One table of knobs, read from the environment or a `.env` file; secrets live nowhere else."""
 
+import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -45,7 +47,14 @@ class Settings(BaseSettings):
 
 
 def settings() -> Settings:
-    """Read the settings now, so that a changed environment is a changed setting."""
+    """Read the settings as they are now: a changed environment, `.env` or working folder is a changed setting."""
+    named = tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("MLTRAINER_") or k.endswith("_API_KEY")))
+    dotenv = Path(".env")
+    return _read(named, Path.cwd(), dotenv.stat().st_mtime_ns if dotenv.is_file() else 0, os.environ.get("HOME"))
+
+
+@lru_cache(maxsize=8)  # reading them takes milliseconds, and the store asks at every transaction
+def _read(*_state: object) -> Settings:
     try:
         return Settings()
     except ValidationError as error:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -108,7 +109,7 @@ def imported(path: str) -> FeatureFunction:
     module, _, name = path.partition(":")
     if not name or not all(part.isidentifier() for part in [*module.split("."), name]):
         raise BadInput(f"{path[:80]!r} names no function; write module:name")
-    sys.path.insert(0, os.getcwd())
+    sys.path.insert(0, str(Path.cwd()))
     try:
         function = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:

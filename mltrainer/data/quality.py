@@ -49,19 +49,23 @@ def quality(data: "str | Dataset", *, start: Day = None, end: Day = None) -> Qua
     bars = market.bars(data, start=start, end=end) if isinstance(data, str) else data
     gate.verify(bars, "quality")
     frame = bars.frame
-    missing = _missing(pd.DatetimeIndex(frame.index))
-    expected = len(frame) + len(missing)
-    findings = [f for f in (_gaps(missing), _logic(frame), _volume(frame), _jumps(frame), _stale(frame)) if f]
-    return Quality(bars.name, len(frame), len(frame) / expected, findings)
+    index = pd.DatetimeIndex(frame.index)
+    sessions = _sessions(index)
+    missing = sessions.difference(index)
+    rules = (_gaps(missing), _strangers(index.difference(sessions)), _prices(frame), _logic(frame))
+    findings = [f for f in (*rules, _volume(frame), _jumps(frame), _stale(frame)) if f]
+    return Quality(bars.name, len(frame), 1 - len(missing) / max(len(sessions), 1), findings)
 
 
-def _missing(index: pd.DatetimeIndex) -> pd.DatetimeIndex:
+def _sessions(index: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    """Sessions of the exchange from the first day of `index` to its last."""
     # exchange_calendars takes a second to import, and only this needs it
     import exchange_calendars
 
-    # its end must lie after its start, even for one session
-    calendar = exchange_calendars.get_calendar(EXCHANGE, start=index[0], end=index[-1] + pd.Timedelta(days=1))
-    return calendar.sessions[calendar.sessions <= index[-1]].difference(index)
+    # a calendar holds at least one session and ends after it starts; bars may hold a Saturday alone
+    week = pd.Timedelta(days=7)
+    sessions = exchange_calendars.get_calendar(EXCHANGE, start=index[0] - week, end=index[-1] + week).sessions
+    return sessions[(sessions >= index[0]) & (sessions <= index[-1])]
 
 
 def _gaps(missing: pd.DatetimeIndex) -> Finding | None:
@@ -69,6 +73,19 @@ def _gaps(missing: pd.DatetimeIndex) -> Finding | None:
         return None
     days = ", ".join(str(d.date()) for d in missing[:5]) + (" ..." if len(missing) > 5 else "")
     return Finding("calendar", "warning", len(missing), f"{len(missing)} sessions of {EXCHANGE} have no bar: {days}")
+
+
+def _strangers(index: pd.DatetimeIndex) -> Finding | None:
+    if index.empty:
+        return None
+    days = ", ".join(str(d.date()) for d in index[:5]) + (" ..." if len(index) > 5 else "")
+    return Finding("calendar", "error", len(index), f"{len(index)} bars stand on days without a session: {days}")
+
+
+def _prices(frame: pd.DataFrame) -> Finding | None:
+    prices = frame[[c for c in ("open", "high", "low", "close") if c in frame]]
+    n = int((~(prices > 0)).any(axis=1).sum())  # NaN is no price either
+    return Finding("price", "error", n, f"{n} bars have a price that is missing or not above zero") if n else None
 
 
 def _logic(frame: pd.DataFrame) -> Finding | None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection as mpc
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 from tqdm.auto import tqdm
@@ -33,6 +33,8 @@ THREADS = (
 )
 POLL_SECONDS = 0.1
 START_SECONDS = 120.0
+# Never fork: OpenMP and jax do not survive it in a process that has used them. The fork server never uses them.
+START: Literal["forkserver", "spawn"] = "forkserver" if sys.platform == "linux" else "spawn"
 
 
 @dataclass(frozen=True)
@@ -151,8 +153,9 @@ class Pool:
 
 
 def _start(task: Task) -> Worker:
-    # spawn, not fork: OpenMP and jax do not survive a fork of a process that has used them.
-    context = mp.get_context("spawn")
+    context: Any = mp.get_context(START)
+    if START == "forkserver":  # its server imports once for all workers, and a worker that was ended is back at once
+        context.set_forkserver_preload([__name__])
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs,), daemon=True)
     with _one_thread(), _no_script():

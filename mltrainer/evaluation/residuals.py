@@ -20,7 +20,7 @@ class Finding:
 
 
 def ljung_box(x: np.ndarray, lags: int) -> tuple[float, float]:
-    r"""Test that `x` has no autocorrelation up to `lags`: (Q, p value).
+    r"""Test that `x` has no autocorrelation up to `lags`: (Q, p value); NaN for x that is constant or shorter than 2 L.
 
     .. math:: Q = n(n+2) \sum_{k=1}^{L} \hat\rho_k^2 / (n-k) \sim \chi^2_L
 
@@ -29,6 +29,8 @@ def ljung_box(x: np.ndarray, lags: int) -> tuple[float, float]:
     Ljung and Box (1978), Biometrika 65, 297-303.
     """
     d, n = x - x.mean(), len(x)
+    if n < 2 * lags or np.ptp(x) == 0:
+        return float("nan"), float("nan")
     rho = np.array([d[k:] @ d[:-k] for k in range(1, lags + 1)]) / (d @ d)
     q = float(n * (n + 2) * np.sum(rho**2 / (n - np.arange(1, lags + 1))))
     return q, float(stats.chi2.sf(q, lags))
@@ -41,17 +43,19 @@ def residual_tests(evaluation: Evaluation, *, lags: int = 10) -> list[Finding]:
     bias = metrics.newey_west_t(error, 4)
     q, p = ljung_box(error, lags)
     q2, p2 = ljung_box(error**2, lags)
-    jb, pj = stats.jarque_bera(error)
+    jb, pj = stats.jarque_bera(error) if np.ptp(error) > 0 else (np.nan, np.nan)
     pb = float(2 * stats.norm.sf(abs(bias)))
     side = "too low" if bias > 0 else "too high"
+    clusters = "large errors come in clusters: volatility is only partly removed"
     return [
-        Finding("Bias (HAC t)", bias, pb, f"forecasts are {side} on average" if pb < 0.05 else "no bias shows"),
-        Finding(f"Ljung-Box, {lags} lags", q, p, "errors repeat: something is left" if p < 0.05 else "no memory left"),
-        Finding(
-            f"McLeod-Li, {lags} lags",
-            q2,
-            p2,
-            "large errors come in clusters: volatility is only partly removed" if p2 < 0.05 else "no clusters left",
-        ),
-        Finding("Jarque-Bera", float(jb), float(pj), "tails or skew beyond normal" if pj < 0.05 else "looks normal"),
+        Finding("Bias (HAC t)", bias, pb, _words(pb, f"forecasts are {side} on average", "no bias shows")),
+        Finding(f"Ljung-Box, {lags} lags", q, p, _words(p, "errors repeat: something is left", "no memory left")),
+        Finding(f"McLeod-Li, {lags} lags", q2, p2, _words(p2, clusters, "no clusters left")),
+        Finding("Jarque-Bera", float(jb), float(pj), _words(pj, "tails or skew beyond normal", "looks normal")),
     ]
+
+
+def _words(p: float, rejected: str, kept: str) -> str:
+    if np.isnan(p):
+        return "too few or too equal to tell"
+    return rejected if p < 0.05 else kept

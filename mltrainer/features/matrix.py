@@ -29,6 +29,7 @@ class Matrix:
     prices : (n, 2) `entry` (the price at which a session is entered: open, else close) and `close`.
     horizon : sessions a position is held.
     unavailable : feature -> why it is not in X.
+    since : first session of the bars, before the features' warm-up.
     """
 
     X: pd.DataFrame
@@ -38,6 +39,7 @@ class Matrix:
     horizon: int
     name: str
     unavailable: dict[str, str] = field(default_factory=dict)
+    since: str = ""
     kind: str = "matrix"
     provenance: Provenance | None = None
 
@@ -91,7 +93,8 @@ def build(bars: Dataset, *context: Dataset, horizon: int) -> Matrix:
         )
     prices = pd.DataFrame({"entry": entry, "close": frame["close"]})
     y = forward_return(entry, horizon).rename("y")
-    return Matrix(X[keep], y[keep], scale[keep].rename("scale"), prices[keep], horizon, bars.name, unavailable)
+    since = str(frame.index[0].date())
+    return Matrix(X[keep], y[keep], scale[keep].rename("scale"), prices[keep], horizon, bars.name, unavailable, since)
 
 
 def _complete(features: pd.DataFrame, unavailable: dict[str, str]) -> tuple[pd.DataFrame, dict[str, str]]:

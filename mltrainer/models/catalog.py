@@ -1,11 +1,12 @@
 """The catalog: every model the workbench knows, by family and by name."""
 
 from mltrainer.errors import UnknownName
-from mltrainer.models import gaussian, linear, neighbors, svm, trees
+from mltrainer.models import clusters, ensembles, gaussian, linear, neighbors, neural, series, svm, trees
 from mltrainer.models.base import Family, ModelSpec
 
 FAMILIES: dict[str, Family] = {
-    family.key: family for family in (linear.FAMILY, trees.FAMILY, svm.FAMILY, neighbors.FAMILY, gaussian.FAMILY)
+    room.FAMILY.key: room.FAMILY
+    for room in (linear, trees, ensembles, neural, svm, series, clusters, neighbors, gaussian)
 }
 _SPECS = {row.name: row for family in FAMILIES.values() for row in family.specs}
 

@@ -3,6 +3,7 @@
 Like those in `forecasters`, they are plain scikit-learn regressors or transformers, and forecast the mean of y.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin, clone,
 from sklearn.cluster import DBSCAN, KMeans
 from sklearn.decomposition import FastICA
 from sklearn.ensemble import VotingRegressor
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import pairwise_distances, pairwise_distances_argmin_min
 from sklearn.model_selection import TimeSeriesSplit
 from sklearn.neighbors import NearestNeighbors
@@ -115,7 +117,7 @@ class ForwardStack(RegressorMixin, BaseEstimator):
 
 
 class Horizons(Around):
-    r"""A model of several targets at once: the label, and the returns over the other horizons of a session, week, month.
+    r"""A model of several targets at once: the label, and returns over the other horizons of a session, week, month.
 
     .. math:: y^{(k)}_t = \sum_{i=t+2}^{t+1+k} r_i, \qquad k \in \{1, 5, 21\} \setminus \{h\}
 
@@ -350,7 +352,11 @@ class IndependentComponents(TransformerMixin, BaseEstimator):
         X, y = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
         self.n_features_in_ = X.shape[1]
         self.ica_ = FastICA(whiten="unit-variance", max_iter=1_000, tol=0.01, random_state=self.random_state)
-        S = self.ica_.fit_transform(X)
+        with warnings.catch_warnings():
+            # where sources are normal no rotation is better than another, and the search ends on any
+            warnings.filterwarnings("ignore", "FastICA did not converge", ConvergenceWarning)
+            S = self.ica_.fit_transform(X)
+        self.converged_ = self.ica_.n_iter_ < self.ica_.max_iter
         self.correlation_ = S.T @ (y - y.mean()) / (len(y) * max(y.std(), 1e-12))
         self.chosen_ = np.sort(np.argsort(-np.abs(self.correlation_))[: self.keep])
         return self

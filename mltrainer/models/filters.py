@@ -425,16 +425,15 @@ def _matched(covariance: Array, persistence: float) -> float:
 def bootstrap_filter(
     observed: Array,
     cloud: Array,
-    move: Callable[[Array, np.random.Generator], Array],
-    log_likelihood: Callable[[float, Array], Array],
+    step: Callable[[Array, float, np.random.Generator], tuple[Array, Array]],
     rng: np.random.Generator,
 ) -> tuple[Array, Array]:
     """The particle filter of Gordon, Salmond and Smith (1993), resampled systematically after every row.
 
     Parameters
     ----------
-    observed : (n,) ; cloud : (m, d) particles before the first row; move : draws the next cloud; log_likelihood :
-        (m,) of a row given each particle.
+    observed : (n,) ; cloud : (m, d) particles before the first row; step : draws the next cloud, (m, d), and gives
+        the log likelihood of the row for each particle, (m,).
 
     Returns
     -------
@@ -443,8 +442,7 @@ def bootstrap_filter(
     m = len(cloud)
     mean, effective = np.empty((len(observed), cloud.shape[1])), np.empty(len(observed))
     for t, value in enumerate(observed):
-        cloud = move(cloud, rng)
-        log_weight = log_likelihood(value, cloud)
+        cloud, log_weight = step(cloud, value, rng)
         weight = np.exp(log_weight - log_weight.max())
         weight /= weight.sum()
         mean[t], effective[t] = weight @ cloud, 1 / (weight @ weight)
@@ -454,7 +452,11 @@ def bootstrap_filter(
 
 
 class ParticleFilter(StochasticVolatility):
-    """Stochastic volatility by a cloud of `particles`; the same seed gives the same cloud."""
+    """Stochastic volatility by a cloud of `particles`, each a path of the log variance; the seed decides the cloud.
+
+    Given its path the drift is linear and normal, so every particle carries a Kalman filter of it: drawn as well, the
+    drift would be as much noise of the drawing as signal (Doucet, de Freitas, Murphy and Russell, 2000).
+    """
 
     engine = "mltrainer.models.filters.ParticleFilter"
 
@@ -472,17 +474,22 @@ class ParticleFilter(StochasticVolatility):
         return self._run(r)[0][:, 0]
 
     def _run(self, r: Array) -> tuple[Array, Array]:
-        rng, size = np.random.default_rng(self.random_state), (self.particles, 2)
-        shock = np.sqrt(self._shocks)
+        """Expected drift, its variance and the log variance at each row, (n, 3), and effective particles, (n,)."""
+        rng, m = np.random.default_rng(self.random_state), self.particles
+        (mu_mean, x_mean), (rho, phi), (mu_shock, x_shock) = self.mean_, self.persistence_, self._shocks
 
-        def move(cloud: Array, rng: np.random.Generator) -> Array:
-            return self.mean_ + self.persistence_ * (cloud - self.mean_) + shock * rng.standard_normal(size)
+        def step(cloud: Array, value: float, rng: np.random.Generator) -> tuple[Array, Array]:
+            mu, P, x = cloud.T
+            x = x_mean + phi * (x - x_mean) + np.sqrt(x_shock) * rng.standard_normal(m)
+            mu, P = mu_mean + rho * (mu - mu_mean), rho**2 * P + mu_shock
+            error, total = value - mu, P + np.exp(x)
+            gain = P / total
+            moved = np.column_stack([mu + gain * error, (1 - gain) * P, x])
+            return moved, -0.5 * (np.log(total) + error**2 / total)
 
-        def log_likelihood(value: float, cloud: Array) -> Array:
-            return np.asarray(-0.5 * (cloud[:, 1] + (value - cloud[:, 0]) ** 2 * np.exp(-cloud[:, 1])))
-
-        start = self.mean_ + np.sqrt(self.variance_) * rng.standard_normal(size)
-        return bootstrap_filter(r, start, move, log_likelihood, rng)
+        start = x_mean + np.sqrt(self.variance_[1]) * rng.standard_normal(m)
+        cloud = np.column_stack([np.full(m, mu_mean), np.full(m, self.variance_[0]), start])
+        return bootstrap_filter(r, cloud, step, rng)
 
 
 class UnscentedFilter(StochasticVolatility):

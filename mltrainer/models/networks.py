@@ -53,7 +53,7 @@ class LstmForecaster(RegressorMixin, BaseEstimator):
         self,
         units: int = 16,
         window: int = 20,
-        epochs: int = 5,
+        epochs: int = 10,
         batch: int = 64,
         learning_rate: float = 1e-3,
         limit: float = 3.0,

@@ -23,7 +23,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 def figure_html(figure: go.Figure) -> str:
     """A figure under its finding; the page it is put into carries plotly.js once."""
     finding, bare = views.untitled(figure)
-    div = pio.to_html(bare, include_plotlyjs=False, full_html=False, config=views.CONFIG)
+    settings = dict(views.CONFIG)  # plotly takes out of it what it has read
+    div = pio.to_html(bare, include_plotlyjs=False, full_html=False, config=settings)
     return f"<figure><figcaption>{escape(finding)}</figcaption>{div}</figure>"
 
 

@@ -173,7 +173,7 @@ def configuration(plan: dict[str, Any]) -> Config:
 def main() -> None:
     """Read the plan and serve it."""
     logging.getLogger("tornado.general").setLevel(logging.ERROR)  # it warns of ping settings that are Jupyter's own
-    app = Dashboards(config=configuration(json.loads(sys.stdin.read())))
+    app = Dashboards.instance(config=configuration(json.loads(sys.stdin.read())))  # the instance is who logs
     app.initialize([])
     app.start()
 

@@ -40,12 +40,12 @@ class Visit:
         self.page.wait_for_selector("#rendered_cells .jupyter-widgets")
         return self.page
 
-    def drawn(self, title: str = "") -> None:
-        """Wait until both figures are drawn and the first one's title holds `title`."""
+    def drawn(self, finding: str = "") -> None:
+        """Wait until both figures are drawn and the first one's finding holds `finding`."""
         self.page.wait_for_function(
-            "title => { const g = [...document.querySelectorAll('.js-plotly-plot .gtitle')];"
-            " return g.length === 2 && g[0].textContent.includes(title) }",
-            arg=title,
+            "finding => document.querySelector('.finding')?.textContent.includes(finding)"
+            " && document.querySelectorAll('.js-plotly-plot .legend').length === 2",
+            arg=finding,
         )
 
     @property

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -48,7 +49,10 @@ def same_numbers(a: list[Evaluation], b: list[Evaluation]) -> None:
 
 
 def children() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children(recursive=True) if "resource_tracker" not in " ".join(p.cmdline())]
+    """Workers that are still there; fork server and tracker stay with their parent, idle, for the next batch."""
+    everyone = psutil.Process().children(recursive=True)
+    idle = {p for p in psutil.Process().children() if re.search("forkserver|resource_tracker", " ".join(p.cmdline()))}
+    return [p for p in everyone if p not in idle]
 
 
 # --- the same numbers, once -----------------------------------------------------------------------------------

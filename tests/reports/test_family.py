@@ -26,7 +26,7 @@ def page(copy: Path) -> FamilyPage:
 def test_a_page_takes_every_result_from_the_ledger(copy: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(engine, "evaluate", None)  # nothing is computed
     trials_before = len(trials.ledger())
-    page = FamilyPage("neighbors", " MSFT ,", **WHEN) if False else FamilyPage("neighbors", ["MSFT"], **WHEN)
+    page = FamilyPage("neighbors", ["MSFT"], **WHEN)
     assert [e.model for e in page.results] == [s.name for s in catalog.specs("neighbors")]
     assert all(e.ok for e in page.results)
     assert len(trials.ledger()) == trials_before
@@ -111,7 +111,7 @@ def test_figures_have_a_finding_units_and_a_source(page: FamilyPage):
     for figure in (page.intervals(), *page.equity(), *page.forecasts()):
         assert figure.layout.meta["finding"]
         assert figure.layout.xaxis.title.text or figure.layout.yaxis.title.text
-        assert any("2009-12-31" in a.text for a in figure.layout.annotations)
+        assert any("MSFT, sessions to 2009-12" in a.text for a in figure.layout.annotations)
 
 
 def test_wealth_is_drawn_on_a_log_scale_beside_holding_the_share(page: FamilyPage):

@@ -1,0 +1,399 @@
+"""The command line: a user's mistake is one line and exit 2, `--json` is one document, Ctrl-C is one line."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import typer
+
+from mltrainer import cli, store
+from mltrainer.models import catalog
+from mltrainer.trust import audit
+
+MLTRAINER = Path(sys.executable).with_name("mltrainer")
+SPAN = ["--start", "2005-01-03", "--end", "2009-12-31"]
+TOP = typer.main.get_command(cli.app)
+COMMANDS = [[name] for name, c in TOP.commands.items() if not hasattr(c, "commands")]  # type: ignore[attr-defined]
+COMMANDS += [[g, name] for g in ("fetch", "audit") for name in TOP.commands[g].commands]  # type: ignore[attr-defined]
+
+
+@dataclass
+class Said:
+    """What a command answered."""
+
+    code: object
+    out: str
+    err: str
+
+
+Run = Callable[..., Said]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Run a command in this process, in an empty folder."""
+    place = tmp_path / "here"
+    place.mkdir()
+    monkeypatch.chdir(place)
+
+    def call(*arguments: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["mltrainer", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return Said(ended.value.code, *capfd.readouterr())
+
+    return call
+
+
+def assert_one_line(said: Said, code: int = 2) -> None:
+    assert said.code == code, said
+    assert said.out == ""
+    assert said.err.startswith("mltrainer: ")
+    assert said.err.count("\n") == 1, said.err
+    assert len(said.err) < 600
+
+
+# --- mistakes -------------------------------------------------------------------------------------------------
+
+REPORT = ["report", "--family", "neighbors"]
+MISTAKES = {
+    "a ticker": ([*REPORT, "--ticker", "MSTF"], "no ticker in mode sample is called 'MSTF'; close: MSFT"),
+    "no ticker": ([*REPORT, "--ticker", ""], "no ticker in mode sample is called ''"),
+    "a file as ticker": ([*REPORT, "--ticker", "prices.csv"], "carries no provenance"),
+    "a family": (["report", "--family", "neighbours"], "no family is called 'neighbours'; close: neighbors"),
+    "start after end": ([*REPORT, "--start", "2010-01-04", "--end", "2009-01-05"], "is after end 2009-01-05; swap"),
+    "a month": ([*REPORT, "--start", "2010-13-01"], "start '2010-13-01' is not in the calendar"),
+    "a day": ([*REPORT, "--end", "2010-02-30"], "end '2010-02-30' is not in the calendar"),
+    "no day": ([*REPORT, "--start", "yesterday"], "start 'yesterday' is not a day; write it as YYYY-MM-DD"),
+    "a time": ([*REPORT, "--start", "2010-01-04T00:00"], "is not a day"),
+    "Arabic digits": ([*REPORT, "--start", "٢٠١٠-٠١-٠٤"], "start"),
+    "a horizon of 0": ([*REPORT, "--horizon", "0"], "horizon 0 is not a whole number of sessions from 1 to 63"),
+    "a horizon of -1": ([*REPORT, "--horizon", "-1"], "horizon -1 is not"),
+    "a horizon of 64": ([*REPORT, "--horizon", "64"], "horizon 64 is not"),
+    "a horizon of abc": ([*REPORT, "--horizon", "abc"], "'--horizon'"),
+    "a horizon of 5.5": ([*REPORT, "--horizon", "5.5"], "'--horizon'"),
+    "no jobs": ([*REPORT, *SPAN, "--jobs", "0"], "jobs=0 is not a number of worker processes; use 1 or more"),
+    "few sessions": (
+        [*REPORT, "--start", "2010-01-04", "--end", "2010-03-01"],
+        "has 39 since 2010-01-04; widen",
+    ),
+    "no session": ([*REPORT, "--start", "2031-01-01"], "MSFT has no row from 2031-01-01"),
+    "a model": (["evaluate", "RidgeRegresion"], "no model is called 'RidgeRegresion'; close: RidgeRegression"),
+    "a series": (["fetch", "macro", "GPD"], "no macro series in mode sample is called 'GPD'"),
+    "bars": (["fetch", "bars", "MSFT", "XYZZY"], "no ticker in mode sample is called 'XYZZY'"),
+    "no bars": (["fetch", "bars"], "Missing argument"),
+    "quality": (["quality", "XYZZY"], "no ticker in mode sample is called 'XYZZY'"),
+    "a family to list": (["models", "--family", "forest"], "no family is called 'forest'"),
+    "a head": (["audit", "verify", "--against", "5"], "'5' is no audit head; it reads size:hash"),
+    "a limit": (["audit", "show", "--limit", "0"], "'--limit'"),
+    "a run": (["verify", "MSFT-5d-00000000"], "is no run folder and no run id below reports"),
+    "a command": (["raport"], "raport"),
+    "an option": (["models", "--jsn"], "--jsn"),
+}
+
+
+@pytest.mark.parametrize("what", MISTAKES)
+def test_a_mistake_is_one_line_that_names_it_and_nothing_is_written(run: Run, what: str):
+    arguments, said = MISTAKES[what]
+    answer = run(*arguments)
+    assert_one_line(answer)
+    assert said in answer.err
+    assert [p for p in Path.cwd().rglob("*") if p.is_file()] == []
+
+
+HOSTILE = [
+    *("../../x", "a'b\"c", "x\ny\r\nz", "<script>hit()</script>", "a" * 10_000, "{0.__class__}", "/etc/passwd"),
+    *("%00", "; touch ran", "\x1b[2J", "ＭＳＦＴ", "x.csv\n"),
+]
+PLACES = [
+    [*REPORT, "--ticker"],
+    ["report", "--family"],
+    [*REPORT, "--start"],
+    [*REPORT, "--horizon"],
+    ["models", "--family"],
+    ["evaluate"],
+    ["evaluate", "KNeighborsRegressor_5", "--ticker"],
+    ["fetch", "bars"],
+    ["fetch", "macro"],
+    ["quality"],
+    ["audit", "verify", "--against"],
+    ["verify"],
+    [],
+]
+
+
+@pytest.mark.parametrize("place", PLACES, ids=" ".join)
+def test_a_hostile_name_is_one_bounded_line_wherever_it_is_given(run: Run, place: list[str]):
+    for name in HOSTILE:
+        answer = run(*place, name)
+        assert_one_line(answer)
+        assert "\x1b" not in answer.err
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_bytes_that_are_no_text_are_one_line(tmp_path: Path):
+    """A shell passes any bytes but NUL; the operating system refuses that one before we start."""
+    call = [os.fsencode(MLTRAINER), b"evaluate", b"KNeighborsRegressor_5", b"--ticker", b"\xff\xfe.csv"]
+    environment = {**os.environ, "MLTRAINER_HOME": str(tmp_path / "h")}
+    answer = subprocess.run(call, env=environment, capture_output=True, text=True)
+    assert_one_line(Said(answer.returncode, answer.stdout, answer.stderr))
+    with pytest.raises(ValueError, match="null byte"):
+        subprocess.run([str(MLTRAINER), "models", "--family", "\0"])
+
+
+@pytest.mark.parametrize("out", ["file/x", "file"])
+def test_a_folder_that_cannot_be_is_said_before_any_work(run: Run, out: str):
+    Path("file").write_text("kept")
+    answer = run(*REPORT, *SPAN, "--out", out)
+    assert_one_line(answer)
+    assert f"{Path.cwd() / out} cannot be written" in answer.err
+    assert "--out" in answer.err
+    assert Path("file").read_text() == "kept"
+    assert not (store.settings().home / "blobs").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_one_line(run: Run):
+    Path("locked").mkdir(mode=0o500)
+    assert_one_line(run(*REPORT, *SPAN, "--out", "locked/x"))
+
+
+@pytest.mark.parametrize("command", [["models"], ["audit", "head"], [*REPORT, *SPAN], ["leaderboard"]], ids=" ".join)
+def test_a_home_below_a_file_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]):
+    Path("file").write_text("kept")
+    monkeypatch.setenv("MLTRAINER_HOME", str(Path.cwd() / "file" / "home"))
+    answer = run(*command)
+    if command == ["models"]:
+        assert answer.code == 0  # the catalog needs no state
+        return
+    assert_one_line(answer)
+    assert str(Path.cwd() / "file" / "home") in answer.err
+    assert "MLTRAINER_HOME" in answer.err
+
+
+@pytest.mark.parametrize("command", [[*REPORT], ["fetch", "bars", "MSFT"], ["doctor"]], ids=" ".join)
+def test_a_mode_that_is_none_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]):
+    monkeypatch.setenv("MLTRAINER_MODE", "nonsense")
+    answer = run(*command)
+    assert_one_line(answer)
+    assert "setting MLTRAINER_MODE: input should be 'auto', 'live', 'sample' or 'replay'" in answer.err
+
+
+@pytest.mark.parametrize("command", [REPORT, ["fetch", "bars", "MSFT"], ["quality", "MSFT"]], ids=" ".join)
+def test_a_key_never_falls_back_to_the_sample(run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]):
+    monkeypatch.setenv("POLYGON_API_KEY", "canary-5c1e")
+    answer = run(*command)
+    assert_one_line(answer)
+    assert "mode live is not part of this release; set MLTRAINER_MODE=sample" in answer.err
+    assert "canary" not in answer.err
+
+
+@pytest.mark.parametrize("body", [b"this is no database" * 100, b"SQLite format 3\0" + b"\xff" * 5000], ids=len)
+@pytest.mark.parametrize("command", [["audit", "verify"], [*REPORT, *SPAN], ["leaderboard"]], ids=" ".join)
+def test_a_damaged_database_is_one_line_and_is_not_replaced(run: Run, home: Path, command: list[str], body: bytes):
+    home.mkdir()
+    (home / "mltrainer.sqlite").write_bytes(body)
+    answer = run(*command)
+    assert_one_line(answer, code=1)  # what was stored no longer holds: the exit code of verify
+    assert "it is damaged or no database; restore a backup" in answer.err
+    assert (home / "mltrainer.sqlite").read_bytes() == body
+
+
+# --- documents ------------------------------------------------------------------------------------------------
+
+
+def document(answer: Said, code: int = 0) -> object:
+    assert answer.code == code, answer.err
+    return json.loads(answer.out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def test_models_as_json_lists_the_whole_catalog(run: Run):
+    rows = document(run("models", "--json"))
+    assert isinstance(rows, list)
+    assert [r["name"] for r in rows] == [s.name for s in catalog.specs()]
+    assert len({r["name"] for r in rows}) == len(rows) >= 63
+    for row in rows:
+        assert {"name", "family", "task", "available", "why_unavailable", "method"} <= row.keys()
+        assert row["available"] or row["why_unavailable"]
+    assert [r["name"] for r in document(run("models", "--family", "neighbors", "--json"))] == [  # type: ignore[attr-defined]
+        s.name for s in catalog.specs("neighbors")
+    ]
+
+
+def test_evaluate_and_leaderboard_as_json_are_one_document_each(run: Run):
+    done = document(run("evaluate", "KNeighborsRegressor_5", "KNeighborsRegressor_3", *SPAN, "--json"))
+    assert isinstance(done, dict)
+    assert done.keys() == {"sentence", "luck", "rows"}
+    assert {r["name"] for r in done["rows"]} == {"KNeighborsRegressor_5", "KNeighborsRegressor_3"}
+    ranked = document(run("leaderboard", "--json"))
+    assert isinstance(ranked, dict)
+    assert {r["key"] for r in ranked["rows"]} == {r["key"] for r in done["rows"]}
+    text = run("leaderboard")
+    assert text.code == 0
+    assert ranked["sentence"] in text.out
+
+
+def test_an_empty_ledger_is_an_empty_leaderboard(run: Run):
+    empty = document(run("leaderboard", "--json"))
+    assert isinstance(empty, dict)
+    assert empty["rows"] == []
+    assert run("leaderboard").out.endswith("No model ran to the end, so nothing can be said.\n")
+
+
+def test_data_as_json_comes_with_its_provenance(run: Run):
+    bars = document(run("fetch", "bars", "MSFT", "IBM", "--start", "2010-01-04", "--end", "2010-01-08", "--json"))
+    assert isinstance(bars, list)
+    assert [b["name"] for b in bars] == ["MSFT", "IBM"]
+    assert [r["session"][:10] for r in bars[0]["rows"]] == [f"2010-01-0{d}" for d in (4, 5, 6, 7, 8)]
+    assert bars[0]["provenance"]["source"] == "sample"
+    macro = document(run("fetch", "macro", "unemp", "--start", "2008-01-01", "--json"))
+    assert isinstance(macro, list)
+    assert macro[0]["rows"][0].keys() == {"period", "value", "available"}
+    assert run("fetch", "bars", "MSFT").out.count("\n") > 5
+
+
+def test_quality_as_json_and_in_words(run: Run):
+    found = document(run("quality", "MSFT", "--json"))
+    assert isinstance(found, dict)
+    assert (found["name"], found["completeness"], found["ok"]) == ("MSFT", 1.0, True)
+    assert run("quality", "MSFT").out.startswith("MSFT: 3,270 sessions, 100.00% of the exchange calendar\n")
+
+
+def test_the_trail_as_json_and_in_words(run: Run):
+    head = audit.append("test", note="x" * 200)
+    entries = document(run("audit", "show", "--json"))
+    assert isinstance(entries, list)
+    assert entries[0]["payload"] == {"note": "x" * 200}
+    assert document(run("audit", "head", "--json")) == {"size": 1, "hash": head.hash}
+    assert run("audit", "head").out == f"{head}\n"
+    assert document(run("audit", "verify", "--json", "--against", str(head))) == {"holds": True, "findings": []}
+    assert run("audit", "verify").out == "1 entries hold\n"
+    cut = document(run("audit", "verify", "--json", "--against", f"2:{'0' * 64}"), code=1)
+    assert isinstance(cut, dict)
+    assert "cut short" in cut["findings"][0]
+    assert max(map(len, run("audit", "show").out.splitlines())) < 200
+
+
+def test_doctor_says_what_there_is_and_no_key(run: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FRED_API_KEY", "canary-77aa")
+    answer = run("doctor", "--json")
+    rows = document(answer)
+    assert isinstance(rows, dict)
+    assert (rows["mode"], rows["Polygon key"], rows["FRED key"]) == ("sample", "absent", "present")
+    assert rows["models"] == f"{sum(s.available for s in catalog.specs())} of {len(catalog.specs())} available"
+    assert "canary" not in answer.out
+
+
+def test_doctor_names_a_problem_and_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch):
+    Path("file").write_text("")
+    monkeypatch.setenv("MLTRAINER_HOME", "file/home")
+    rows = document(run("doctor", "--json"), code=1)
+    assert isinstance(rows, dict)
+    assert rows["state"].startswith("PROBLEM: ")
+    assert rows["mode"] == "sample"
+
+
+def test_every_option_json_is_tested_here():
+    """A command that learns --json has to be added to this file."""
+    having = {" ".join(path) for path in COMMANDS if any("--json" in p.opts for p in command_of(path).params)}
+    assert having <= {
+        "verify", "models", "evaluate", "leaderboard", "fetch bars", "fetch macro", "quality",
+        "audit show", "audit head", "audit verify", "doctor",
+        *TESTED_ELSEWHERE,
+    }  # fmt: skip
+
+
+TESTED_ELSEWHERE = {"leakcheck", "attest", "train", "predict"}
+
+
+def command_of(path: list[str]):
+    found = TOP
+    for name in path:
+        found = found.commands[name]  # type: ignore[attr-defined]
+    return found
+
+
+# --- help, interruption, terminals ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [[], *COMMANDS], ids=lambda path: " ".join(path) or "mltrainer")
+def test_every_command_and_every_option_has_a_help_text(run: Run, path: list[str]):
+    answer = run(*path, "--help")
+    assert answer.code == 0
+    assert answer.err == ""
+    assert "Usage: mltrainer" in answer.out
+    command = command_of(path)
+    assert len((command.help or "").split()) > 2
+    for parameter in command.params:
+        assert parameter.param_type_name == "argument" or parameter.help, parameter.name
+
+
+def test_the_commands_of_this_release_are_there():
+    """design.md, section 7, as far as built."""
+    built = "report verify models leaderboard quality evaluate doctor lab serve".split()
+    assert set(built) <= {path[0] for path in COMMANDS if len(path) == 1}
+    assert {("fetch", "bars"), ("fetch", "macro"), ("audit", "show"), ("audit", "head"), ("audit", "verify")} <= {
+        tuple(path) for path in COMMANDS
+    }
+
+
+def test_without_a_command_the_help_is_shown(run: Run):
+    answer = run()
+    assert "Usage: mltrainer" in answer.out + answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_ctrl_c_while_fitting_is_one_line_and_130(run: Run, monkeypatch: pytest.MonkeyPatch):
+    from mltrainer.evaluation import engine
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "evaluate", stopped)
+    answer = run(*REPORT, *SPAN, "--jobs", "1")
+    assert answer.code == 130
+    lines = [line for line in answer.err.replace("\r", "\n").splitlines() if line.strip() and "fit/s]" not in line]
+    assert lines == ["mltrainer: stopped; finished work is kept, and the same command goes on from here"]
+
+
+def test_a_reader_that_leaves_is_no_error(home: Path):
+    call = f"{MLTRAINER} models --json | head -c 10; exit ${{PIPESTATUS[0]}}"
+    environment = {**os.environ, "MLTRAINER_HOME": str(home)}
+    answer = subprocess.run(["bash", "-c", call], env=environment, capture_output=True, text=True)
+    assert answer.stderr == ""
+    assert answer.returncode in (0, 141)
+
+
+def test_a_terminal_without_a_minus_sign_shows_something_else_and_does_not_fail(home: Path):
+    evaluate = ["evaluate", "KNeighborsRegressor_5", *SPAN]
+    environment = {**os.environ, "MLTRAINER_HOME": str(home), "PYTHONIOENCODING": "cp1252"}
+    answer = subprocess.run([str(MLTRAINER), *evaluate], env=environment, capture_output=True)
+    assert answer.returncode == 0, answer.stderr
+    assert b"\\u2212" in answer.stdout  # a minus sign: R2 out of sample of a nearest neighbor is negative
+
+
+def test_a_long_message_keeps_its_beginning_and_its_end(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        cli._fail("begin " + "x" * 10_000 + " end")
+    said = capsys.readouterr().err
+    assert said.startswith("mltrainer: begin")
+    assert said.endswith(" end\n")
+    assert len(said) < 600
+
+
+def test_numbers_that_json_does_not_have_become_null():
+    text = cli._document({"a": [float("nan"), float("inf"), 1.5], "b": ("x", None, True)})
+    assert json.loads(text) == {"a": [None, None, 1.5], "b": ["x", None, True]}
+
+
+def test_output_streams_that_cannot_be_set_are_left_alone(run: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    run("audit", "head")
+    assert sys.stdout.getvalue().startswith("0:")  # type: ignore[attr-defined]
