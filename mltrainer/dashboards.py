@@ -22,6 +22,7 @@ from websockets.sync.client import connect
 
 from mltrainer import metrics, reports, views
 from mltrainer.errors import UnknownName
+from mltrainer.evaluation.leaderboard import EVIDENCE
 from mltrainer.models import catalog
 from mltrainer.settings import settings
 
@@ -99,6 +100,35 @@ def _asked() -> dict[str, str]:
     return dict(parse_qsl(query, max_num_fields=20))
 
 
+class Picture(widgets.VBox):
+    """A figure under its finding.
+
+    A page of `mltrainer serve` draws it with the plotly it has loaded, in place, in a third of the time of JupyterLab's
+    extension, which draws each figure three times. In Lab it is an output like any other.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name, self.text, self.plain = name, widgets.HTML(), widgets.Output()
+        super().__init__([self.text, self.plain])
+        self.add_class("picture")
+
+    def show(self, figure: Any) -> None:
+        """Put `figure` in the place of the one before."""
+        finding, bare = views.untitled(figure)
+        drawing = json.loads(bare.to_json()) | {"config": views.CONFIG}
+        caption = f'<p class="finding">{escape(finding)}</p>'
+        if "MLTRAINER_SERVE" in os.environ:
+            caption += f'<div data-chart="{escape(self.name)}" data-figure="{escape(json.dumps(drawing))}"></div>'
+        else:
+            bundle = {"application/vnd.plotly.v1+json": drawing, "text/plain": finding}
+            self.plain.outputs = ({"output_type": "display_data", "data": bundle, "metadata": {}},)
+        self.text.value = caption
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self.text.value, self.plain.outputs = "", ()
+
+
 class ModelsPage(widgets.VBox):
     """The models page; the four controls narrow each other from left to right."""
 
@@ -106,9 +136,7 @@ class ModelsPage(widgets.VBox):
         self.runs = {run.id: run for run in runs}
         self.controls = {name: widgets.Dropdown(description=name) for name in ("Run", "Family", "Model", "Ticker")}
         self.banner, self.finding, self.card, self.foot = (widgets.HTML() for _ in range(4))
-        self.equity, self.forecasts = widgets.Output(), widgets.Output()
-        for picture in (self.equity, self.forecasts):
-            picture.add_class("picture")
+        self.equity, self.forecasts = Picture("equity"), Picture("forecasts")
         bar = widgets.Box(list(self.controls.values()))
         bar.add_class("controls")
         super().__init__([self.banner, bar, self.finding, self.equity, self.forecasts, self.card, self.foot])
@@ -132,7 +160,11 @@ class ModelsPage(widgets.VBox):
     def fail(self, said: str) -> None:
         """Show the incident and nothing else, so that no old result is taken for the one asked for."""
         self.finding.value, self.card.value, self.foot.value = said, "", ""
-        self.equity.outputs = self.forecasts.outputs = ()
+        self._clear()
+
+    def _clear(self) -> None:
+        self.equity.clear()
+        self.forecasts.clear()
 
     def _settle(self, wanted: Mapping[str, str]) -> None:
         """Offer in each control what the ones before it leave, and keep what was wanted where it is on offer."""
@@ -172,12 +204,12 @@ class ModelsPage(widgets.VBox):
         self.foot.value = _foot(run, {n.lower(): c.value for n, c in self.controls.items()})
         if row["status"] != "ok":
             self.finding.value = _unfinished(row)
-            self.equity.outputs = self.forecasts.outputs = ()
+            self._clear()
             return
         evaluation = run.evaluation(name, ticker)
         self.finding.value = _finding(row, same, metrics.sharpe(evaluation.forecasts["benchmark"]))
-        self.equity.outputs = _picture(views.equity(evaluation))
-        self.forecasts.outputs = _picture(views.forecasts(evaluation))
+        self.equity.show(views.equity(evaluation))
+        self.forecasts.show(views.forecasts(evaluation))
 
 
 # title, column, how it is written, what it means; {names} are columns again, with two digits
@@ -205,8 +237,12 @@ def _finding(row: pd.Series, same: pd.DataFrame, held: float) -> str:
         else (title, "undefined", metrics.UNDEFINED.get(column, "there is too little to tell"))
         for title, column, write, note in SHOWN
     )
-    more = "more" if known["sharpe"] > held else "less"
-    said = f"Net of costs, {escape(row['name'])} earned {more} for its risk on {escape(row['ticker'])} than holding it."
+    more = known["sharpe"] > held
+    doubt = ", yet that is no evidence of skill" if more and row["verdict"] != EVIDENCE else ""
+    said = (
+        f"Net of costs, {escape(row['name'])} earned {'more' if more else 'less'} for its risk on "
+        f"{escape(row['ticker'])} than holding it{doubt}."
+    )
     return f'<p class="lede">{said} {views.pill(row["verdict"])}</p>{figures}'
 
 
@@ -228,19 +264,18 @@ def _card(name: str) -> str:
 
 
 def _foot(run: reports.Run, state: Mapping[str, str]) -> str:
+    """Run, sources with their terms, audit head, and what has no result; and where the page stands, for its address."""
+    sources = [[s["name"], s["endpoint"], f"{s['note']}; {s['terms']}"] for s in run.manifest["sources"]]
+    told = views.table(sources, ["Series", "From", "Notes and terms"])
+    missing = int((run.rows["status"] != "ok").sum())
+    lacking = f"{missing} of its {len(run.rows)} results are missing; choose one to see why." if missing else ""
     head = escape(str(run.manifest.get("audit_head", "not recorded")))
-    # the span is read by the page's own script, which puts it into the address bar
-    address = f'<span hidden data-address="{escape(urlencode(state))}"></span>'
-    return f'<p class="quiet">Run <code>{escape(run.id)}</code>, audit head <code>{head}</code></p>{address}'
+    return (
+        f"<details><summary>Where these numbers come from</summary>{told}</details>"
+        f'<p class="quiet">Run <code>{escape(run.id)}</code>, audit head <code>{head}</code>. {lacking}</p>'
+        f'<span hidden data-address="{escape(urlencode(state))}"></span>'
+    )
 
 
 def _family_title(key: str) -> str:
     return catalog.FAMILIES[key].title if key in catalog.FAMILIES else key
-
-
-def _picture(figure: Any) -> tuple[dict[str, Any], ...]:
-    """A figure under its finding as the content of an Output widget, set in one message so that nothing flickers."""
-    finding, bare = views.untitled(figure)
-    shown = {"application/vnd.plotly.v1+json": json.loads(bare.to_json()) | {"config": views.CONFIG}}
-    caption = {"text/html": f'<p class="finding">{escape(finding)}</p>', "text/plain": finding}
-    return tuple({"output_type": "display_data", "data": data, "metadata": {}} for data in (caption, shown))

@@ -1,12 +1,12 @@
 """The catalog: every model the workbench knows, by family and by name."""
 
 from mltrainer.errors import UnknownName
-from mltrainer.models import clusters, ensembles, gaussian, linear, neighbors, neural, series, svm, trees
+from mltrainer.models import clusters, ensembles, gaussian, linear, neighbors, neural, series, special, svm, trees
 from mltrainer.models.base import Family, ModelSpec
 
 FAMILIES: dict[str, Family] = {
     room.FAMILY.key: room.FAMILY
-    for room in (linear, trees, ensembles, neural, svm, series, clusters, neighbors, gaussian)
+    for room in (linear, trees, ensembles, neural, svm, series, clusters, neighbors, gaussian, special)
 }
 _SPECS = {row.name: row for family in FAMILIES.values() for row in family.specs}
 

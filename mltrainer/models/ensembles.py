@@ -193,7 +193,7 @@ SPECS = (
     spec("ClassifierChain", DIRECTIONS, HorizonDirections(scaled(LOGITS)), 0.2, task="classifier", reading=LINKS),
     outlier("IsolationForest", ISOLATION, _usual(IsolationForest(random_state=0, n_jobs=1)), 1.1),
     outlier("OneClassSVM", BOUNDARY, _usual(OneClassSVM(nu=0.05)), 0.25, max_train_rows=10_000),
-    outlier("LocalOutlierFactor", FACTOR, _usual(LocalOutlierFactor(20, novelty=True, n_jobs=1)), 0.2,
+    outlier("LocalOutlierFactor", FACTOR, _usual(LocalOutlierFactor(20, algorithm="brute", novelty=True)), 0.2,
             max_train_rows=10_000),
     spec("ForecastCombination_NNLS", COMBINATION, _stack(LinearRegression(positive=True)), 5.0, reading=NONNEGATIVE),
 )

@@ -14,6 +14,7 @@ from sklearn.preprocessing import KBinsDiscretizer, MinMaxScaler, RobustScaler, 
 from mltrainer.models.base import Family, Method, ModelSpec, scaled
 from mltrainer.models.combiners import IndependentComponents
 from mltrainer.models.forecasters import Bounded, ClassMeans, Components
+from mltrainer.models.series import SERIES_LIKE
 
 GAUSSIAN_NB = Method(
     "gaussian-nb",
@@ -181,5 +182,5 @@ FAMILY = Family(
     "Where the picture is wrong, more data do not mend it.",
     "Does a strong assumption, made openly, beat a flexible model that has to learn everything?",
     "Features that break the assumption, as correlated indicators do for naive Bayes.",
-    (*SPECS,),
+    (*SPECS, *SERIES_LIKE),
 )

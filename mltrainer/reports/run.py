@@ -42,6 +42,7 @@ from mltrainer.trust.provenance import fingerprint
 FORMAT = 3  # raise it when pages of the same results would look different
 NOTEBOOK = "reports/model-family.ipynb"
 AT_ONCE = 2
+PAGE_BYTES = 6 * 2**20  # most of a page is plotly.js, so that it opens offline
 LIBRARIES = (
     "mltrainer numpy pandas scipy scikit-learn statsmodels lightgbm catboost xgboost-cpu TA-Lib plotly papermill "
     "bokeh-sampledata skfolio arch"
@@ -163,7 +164,7 @@ def report(
     names = list(dict.fromkeys(str(t).upper() for t in (tickers or ("MSFT",))))
     folder = Path(out).absolute()
     matrices = [study.matrix(name, start=start, end=end, horizon=horizon) for name in names]
-    _writable(folder)
+    _writable(folder, PAGE_BYTES * (len(chosen) + 1))
     protocol = Protocol()
     results = engine.run(specs, matrices, protocol=protocol, jobs=jobs, progress=progress)
     board = leaderboard(results)
@@ -240,13 +241,18 @@ def _run_id(parameters: dict[str, Any], results: Sequence[Evaluation], board: Le
     return f"{re.sub(r'[^A-Za-z0-9-]', '_', who)}-{parameters['horizon']}d-{digest[:8]}"
 
 
-def _writable(folder: Path) -> None:
+def _writable(folder: Path, need: int) -> None:
+    """Say before hours of work that its report would have no place."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(b"\0" * 4096)
+        free = shutil.disk_usage(folder).free
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error.strerror}; choose another folder with --out") from None
+    if free < need:
+        room = f"{free / 2**20:.0f} MB free, and the report needs about {need / 2**20:.0f} MB"
+        raise StorageError(f"{folder} has {room}; make room or choose another folder with --out")
 
 
 def _sha(path: Path) -> str:

@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 import webbrowser
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ POLICY = (
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 KIBIBYTE = 1024
+# What extends our pages. JupyterLab's plotly is not among them: the template loads plotly once, and keeps it.
+EXTENSIONS = ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8", "anywidget"]
 
 
 class Seats(AsyncMappingKernelManager):
@@ -154,7 +157,8 @@ def configuration(plan: dict[str, Any]) -> Config:
         },
         VoilaConfiguration={
             "template": "lab",
-            "resources": {"look": look(), "pages": pages},
+            "resources": {"look": look(), "pages": pages, "plotly": version("plotly")},
+            "extension_allowlist": EXTENSIONS,
             "allow_template_override": "NO",
             "allow_theme_override": "NO",
             "show_tracebacks": False,

@@ -5,8 +5,10 @@ import json
 from hmac import compare_digest
 from http.client import responses
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+import plotly
 from jupyter_server.auth.identity import IdentityProvider, User
 from jupyter_server.auth.login import LoginFormHandler
 from jupyter_server.base.handlers import APIHandler, FileFindHandler, JupyterHandler
@@ -217,6 +219,10 @@ class StaticFiles(Gate, MultiStaticFileHandler):
     """Voilà's own scripts."""
 
 
+class PlotlyScript(Gate, web.StaticFileHandler):
+    """What draws the figures, kept by the browser for as long as plotly stays the same."""
+
+
 class Themes(Gate, ThemesHandler):
     """JupyterLab's themes."""
 
@@ -225,10 +231,11 @@ class Extensions(Gate, FileFindHandler):
     """The widgets' and the figures' scripts."""
 
 
-OURS: list[tuple[str, type[web.RequestHandler]]] = [
+OURS: list[tuple[Any, ...]] = [
     ("/", Home),
     ("/login", Login),
     ("/api/health", Health),
+    ("/(plotly.min.js)", PlotlyScript, {"path": str(Path(plotly.__file__).parent / "package_data")}),
 ]
 # Voilà's routes that a page needs, and what we serve in their place. What is not in this table is not served:
 # no tree, no contents, no files, and no route of a later Voilà before somebody has looked at it.

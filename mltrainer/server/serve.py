@@ -60,7 +60,7 @@ def dashboard_environment(out: str | Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name.upper() not in secret_names()}
     here = settings()
     found = {"MLTRAINER_MODE": here.data_mode, "MLTRAINER_HOME": str(here.home.resolve())}
-    return kept | found | {"MLTRAINER_OUT": str(Path(out).resolve())}
+    return kept | found | {"MLTRAINER_OUT": str(Path(out).resolve()), "MLTRAINER_SERVE": "1"}
 
 
 def secret_names() -> set[str]:

@@ -40,12 +40,13 @@ class Visit:
         self.page.wait_for_selector("#rendered_cells .jupyter-widgets")
         return self.page
 
-    def drawn(self, finding: str = "") -> None:
-        """Wait until both figures are drawn and the first one's finding holds `finding`."""
+    def drawn(self, model: str = "") -> None:
+        """Wait until both figures are drawn and the first one names `model`, in its finding and in its drawing."""
         self.page.wait_for_function(
-            "finding => document.querySelector('.finding')?.textContent.includes(finding)"
+            "model => document.querySelector('.finding')?.textContent.includes(model)"
+            " && document.querySelector('.js-plotly-plot .legend')?.textContent.includes(model)"
             " && document.querySelectorAll('.js-plotly-plot .legend').length === 2",
-            arg=finding,
+            arg=model,
         )
 
     @property

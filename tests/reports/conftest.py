@@ -1,44 +1,16 @@
 """One real report, made by the command line in a process of its own; tests look at it or spoil a copy."""
 
-import os
 import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from making import COMMAND, MLTRAINER, Made, Said, environment
 
 from mltrainer import cli
-from mltrainer.reports.run import Run, read
-
-SPAN = ["--start", "2005-01-03", "--end", "2009-12-31"]
-COMMAND = ["report", "--family", "neighbors", "--ticker", "MSFT", *SPAN]
-MLTRAINER = Path(sys.executable).with_name("mltrainer")
-
-
-@dataclass(frozen=True)
-class Made:
-    """Where the report lies, and how making it went: the first time and once more."""
-
-    home: Path
-    out: Path
-    folder: Path
-    first: subprocess.CompletedProcess[str]
-    second: subprocess.CompletedProcess[str]
-    seconds: tuple[float, float]
-    before: dict[str, bytes]
-
-    @property
-    def run(self) -> Run:
-        return read(self.folder)
-
-
-def environment(home: Path, **more: str) -> dict[str, str]:
-    """What a command of a test sees: its own home, no keys."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("MLTRAINER_") and not k.endswith("_API_KEY")}
-    return {**kept, "MLTRAINER_HOME": str(home), **more}
 
 
 @pytest.fixture(scope="session")
@@ -64,20 +36,11 @@ def copy(made: Made, home: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made.folder, tmp_path / "out" / made.folder.name))
 
 
-@dataclass
-class Said:
-    """What a command answered."""
-
-    code: object
-    out: str
-    err: str
-
-
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
     """Run a command in this process; returns its exit code and what it wrote."""
 
-    def call(*arguments: str) -> Said:
+    def call(*arguments: object) -> Said:
         monkeypatch.setattr(sys, "argv", ["mltrainer", *map(str, arguments)])
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:

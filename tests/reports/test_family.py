@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SPAN
+from making import SPAN
 
 from mltrainer.errors import BadInput, UnknownName
 from mltrainer.evaluation import engine, study, trials

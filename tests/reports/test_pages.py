@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
-from conftest import Made
 from hypothesis import given
 from hypothesis import strategies as st
+from making import Made
 
 from mltrainer import metrics, views
 from mltrainer.evaluation.leaderboard import COLUMNS

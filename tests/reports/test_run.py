@@ -12,7 +12,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from typing import ClassVar
 from uuid import uuid4
 
 import nbformat
@@ -20,7 +22,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from conftest import COMMAND, MLTRAINER, SPAN, Made, environment
+from making import COMMAND, MLTRAINER, SPAN, Made, environment
 from scipy import stats
 
 from mltrainer import reports
@@ -58,9 +60,33 @@ def small_template(folder: Path, *lines: str, parameters: str = "") -> Path:
     return folder / "small.ipynb"
 
 
+class Here:
+    """A pool that works in this process: seconds less than one that starts another."""
+
+    _processes: ClassVar[dict] = {}
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def __enter__(self) -> "Here":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def submit(self, work: Callable[..., str], *arguments: object) -> Future:
+        done: Future = Future()
+        try:
+            done.set_result(work(*arguments))
+        except StorageError as error:
+            done.set_exception(error)
+        return done
+
+
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
-    """Have reports execute a small notebook instead of the family notebook."""
+    """Have reports execute a small notebook instead of the family notebook, in this process."""
+    monkeypatch.setattr(room, "ProcessPoolExecutor", Here)
     return lambda *lines: monkeypatch.setattr(room, "NOTEBOOK", str(small_template(tmp_path, *lines)))
 
 
@@ -484,22 +510,31 @@ def test_a_full_disk_for_the_state_is_one_line_and_afterwards_everything_goes_on
     assert len(trials.ledger()) == len(NEIGHBORS)
 
 
-def test_a_full_disk_for_the_report_is_said_before_any_work(tiny, command):
-    disk = tiny("size=3k")
-    said = command(*COMMAND, "--jobs", "1", "--out", disk / "out")
-    assert said.code == 2
-    assert said.err.splitlines()[-1].startswith(f"mltrainer: {disk / 'out'} cannot be written: No space left")
-    assert not trials.ledger().size
+@pytest.mark.parametrize(("size", "said"), [("4k", "has 0 MB free"), ("8m", "has 8 MB free")])
+def test_a_disk_too_small_for_the_report_is_said_before_any_work(tiny, command, size: str, said: str):
+    """Two pages of one family, five megabytes each."""
+    disk = tiny(f"size={size}")
+    answer = command(*COMMAND, "--jobs", "1", "--out", disk / "out")
+    assert answer.code == 2
+    assert answer.err.splitlines()[-1].startswith(
+        f"mltrainer: {disk / 'out'} {said}, and the report needs about 12 MB; make room or choose another"
+    )
+    assert not len(trials.ledger())
 
 
-def test_a_disk_that_fills_up_leaves_nothing_half_written(copy: Path, tiny, small, command):
+def test_a_disk_that_fills_up_leaves_nothing_half_written(
+    copy: Path, tiny, small, command, monkeypatch: pytest.MonkeyPatch
+):
     small("print(family)")
     disk = tiny("size=2m")
     call = [*COMMAND, "--jobs", "1", "--out", disk / "out"]
-    said = command(*call)
+    with monkeypatch.context() as unseen:
+        unseen.setattr(room, "PAGE_BYTES", 0)  # it fills up later
+        said = command(*call)
     assert said.code == 2
     assert "Traceback" not in said.err
     assert said.err.splitlines()[-1].startswith(f"mltrainer: {disk}")
+    assert "the disk is full" in said.err
     assert_whole(disk / "out")
     assert not list(disk.rglob("manifest.json"))
     grow(disk)

@@ -157,7 +157,7 @@ def test_a_manifest_that_is_none_is_one_line(copy: Path, command, text: str):
 
 
 @pytest.mark.parametrize("key", ["outputs", "sources", "results", "families", "parameters", "luck", "audit_head"])
-@pytest.mark.parametrize("value", [None, 1, "x", [1], {"x": 1}], ids=repr)
+@pytest.mark.parametrize("value", [None, "x", [1]], ids=repr)
 def test_a_manifest_of_another_shape_is_a_finding_and_no_traceback(copy: Path, key: str, value: object):
     rewrite(copy, lambda m: m.update({key: value}))
     assert "manifest.json is not the one the audit trail tells of" in " ".join(reports.verify(copy))
