@@ -19,6 +19,26 @@ TRUSTED = (
     "collections.OrderedDict",
     "lightgbm.basic.Booster",
     "lightgbm.sklearn.LGBMRegressor",
+    "mltrainer.models.combiners.ClusterMeans",
+    "mltrainer.models.combiners.DensityClusters",
+    "mltrainer.models.combiners.ForwardStack",
+    "mltrainer.models.combiners.HorizonDirections",
+    "mltrainer.models.combiners.Horizons",
+    "mltrainer.models.combiners.IndependentComponents",
+    "mltrainer.models.combiners.Inliers",
+    "mltrainer.models.combiners.MajorityVote",
+    "mltrainer.models.combiners.RadialBasis",
+    "mltrainer.models.combiners.Sided",
+    "mltrainer.models.filters.Arima",
+    "mltrainer.models.filters.ExponentialSmoothing",
+    "mltrainer.models.filters.Garch",
+    "mltrainer.models.filters.HoltWinters",
+    "mltrainer.models.filters.LocalLevel",
+    "mltrainer.models.filters.MarkovSwitching",
+    "mltrainer.models.filters.ParticleFilter",
+    "mltrainer.models.filters.Theta",
+    "mltrainer.models.filters.UnscentedFilter",
+    "mltrainer.models.filters.VectorAutoregression",
     "mltrainer.models.forecasters.Bounded",
     "mltrainer.models.forecasters.ClassMeans",
     "mltrainer.models.forecasters.Components",
@@ -28,6 +48,8 @@ TRUSTED = (
     "mltrainer.models.forecasters.QuantileForecaster",
     "mltrainer.models.forecasters.RecentGaussianProcess",
     "mltrainer.models.forecasters.RecursiveForecaster",
+    "mltrainer.models.networks.LstmForecaster",
+    "numpy.dtype",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.gaussian_process.kernels.ConstantKernel",
     "sklearn.gaussian_process.kernels.Matern",
@@ -37,7 +59,9 @@ TRUSTED = (
     "sklearn.gaussian_process.kernels.Sum",
     "sklearn.gaussian_process.kernels.WhiteKernel",
     "sklearn.model_selection._split.TimeSeriesSplit",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.tree._tree.Tree",
+    "sklearn.utils._bunch.Bunch",
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBRegressor",
 )
@@ -54,6 +78,11 @@ def save(name: str, estimator: Any, state: dict[str, Any]) -> str:
     artifact = store.put_blob(canonical(record).encode())
     audit.append("artifact", artifact=artifact, model=name, estimator=body)
     return artifact
+
+
+def reopened(estimator: Any) -> Any:
+    """The estimator as it would come back after it was saved and loaded."""
+    return sio.loads(sio.dumps(estimator), trusted=list(TRUSTED))
 
 
 def load(artifact: str) -> tuple[str, Any, dict[str, Any], list[str]]:

@@ -58,7 +58,7 @@ class ModelSpec:
     ----------
     estimator : configured and unfitted; `fit(X, y)` takes X (n, p) without NaN, unscaled, oldest row first, and y (n,)
         with mean 0 and sd 1; `predict(X)` gives (n,) forecasts of the mean in units of y.
-    task : "regressor", "classifier", "quantile", "volatility" or "online"; every one of them ends in `predict`.
+    task : "regressor", "classifier", "quantile", "volatility", "online" or "series"; all end in `predict`.
     reading : what we made of the name where its literal reading misleads; shown on the card; may be empty.
     cost : CPU seconds of a five-fold walk-forward on one ticker (3,000 rows, 60 features), to start the longest first.
     warns : the warning that can come, why, and what is done about it; empty when none can.

@@ -1,6 +1,5 @@
 """What a stakeholder's door lets through, seen from outside: with plain HTTP and with a real browser."""
 
-import asyncio
 import http.client
 import json
 import time
@@ -143,14 +142,14 @@ def test_the_log_does_not_hold_the_token(served: Served):
     assert TOKEN not in (served.folder / "log").read_text()
 
 
-def test_a_page_too_many_is_told_to_come_back(monkeypatch: pytest.MonkeyPatch):
+def test_a_page_too_many_is_told_to_come_back():
     from tornado.web import HTTPError
 
     from mltrainer.server.app import Seats
 
     manager = Seats(seats=0)
     with pytest.raises(HTTPError) as refused:
-        asyncio.run(manager.start_kernel(env={"VOILA_PREHEAT": "False"}))
+        manager.start_kernel(env={"VOILA_PREHEAT": "False"}).send(None)  # no loop: the browser's tests run in one
     assert refused.value.status_code == 503
 
 

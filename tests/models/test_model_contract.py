@@ -20,6 +20,7 @@ MAY_BE_CONSTANT = {
     "HoltWinters_additive": "where a level weight of 1 fits prices best, no move is expected",
     "HoltWinters_multiplicative": "where a level weight of 1 fits prices best, no move is expected",
     "KalmanFilter": "the estimated variance of the level may be zero",
+    "Theta": "where alpha is 1, half the drift of the train rows is all that is expected",
 }
 FINDS_NO_LINEAR_LEAD = {
     "GammaRegressor_volatility": "learns the size of the move; see test_priced_volatility_finds_a_planted_premium",

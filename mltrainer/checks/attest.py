@@ -1,0 +1,186 @@
+"""Is a thing called CatBoost CatBoost? Every model of the catalog is fitted on real data and made to show it."""
+
+import multiprocessing as mp
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
+from tqdm.auto import tqdm
+
+from mltrainer.checks import leakcheck
+from mltrainer.evaluation import artifacts, study
+from mltrainer.evaluation.walkforward import configured, feature_bounds
+from mltrainer.features.matrix import Matrix
+from mltrainer.models.base import ModelSpec, engine
+from mltrainer.trust.provenance import fingerprint
+
+LEAD = 0.3  # correlation with the outcome that a planted lead must at least give
+
+
+@dataclass(frozen=True)
+class Attestation:
+    """What one model showed: genuine when no check found anything against it.
+
+    `findings` are against it; `notes` are true and allowed, such as a forecast without signal.
+    """
+
+    name: str
+    family: str
+    genuine: bool
+    engine: str
+    findings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    forecast: str = ""
+
+
+def attest(
+    models: Iterable[str] | None = None, *, ticker: str = "MSFT", jobs: int | None = None, progress: bool = True
+) -> list[Attestation]:
+    """Prove, for every model, that it is what its card says; one `Attestation` each.
+
+    A model is genuine when the fitted estimator is the class its card names, another target makes another model, two
+    fits under one seed agree bit for bit, it says the same after it was saved and loaded, it finds a planted lead,
+    its forecasts are no other model's, and a rewritten future does not move them.
+
+    Parameters
+    ----------
+    models : names; default the whole catalog.
+    ticker : whose real data is used.
+    jobs : worker processes; default the number of cores.
+    """
+    specs = study.select(models=models)
+    matrix = study.matrix(ticker, start=leakcheck.START, end=leakcheck.END)
+    with ProcessPoolExecutor(jobs, mp_context=mp.get_context("spawn")) as pool:
+        shown = pool.map(attest_one, [s.name for s in specs], [matrix] * len(specs))
+        found = list(tqdm(shown, total=len(specs), disable=not progress, unit="model", leave=False))
+    return _moved_by_the_future(_alike(found), ticker, jobs, progress)
+
+
+def attest_one(name: str, matrix: Matrix, spec: ModelSpec | None = None) -> Attestation:
+    """Make one model show what can be shown without the others."""
+    spec = spec or study.select(models=[name])[0]
+    base = Attestation(spec.name, spec.family, False, spec.engine)
+    if not spec.available:
+        return replace(base, findings=[spec.why_unavailable])
+    X, y, later = _rows(spec, matrix)
+    try:
+        with threadpool_limits(1):
+            first, second = (_said(spec, matrix, X, y, later) for _ in range(2))
+            other = _said(spec, matrix, _other(X), -y[::-1], later)
+            same = _answer(artifacts.reopened(_said(spec, matrix, X, y, later)[0]), spec, later)
+            lead = _planted(spec, matrix)
+    except Exception as error:  # a model that fails has not shown that it is genuine
+        return replace(
+            base, findings=[f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"]
+        )
+    found, notes = [], []
+    ran = fitted_engine(first[0])
+    if ran != spec.engine or spec.engine.partition(".")[0] not in sys.modules:
+        found.append(f"the fitted estimator is {ran}, its card names {spec.engine}")
+    if not np.array_equal(first[1], second[1]):
+        found.append("two fits under one seed say different things")
+    if not np.array_equal(first[1], same):
+        found.append("it says something else after it was saved and loaded")
+    if np.ptp(first[1]) == 0:
+        notes.append("no signal: its forecast is constant on this data")
+    elif np.array_equal(first[1], other[1]):
+        found.append("another target changes nothing it says")
+    if not lead > LEAD:
+        found.append(f"it does not find a planted lead (correlation {lead:.2f}, at least {LEAD} is asked)")
+    return replace(
+        base, genuine=not found, findings=found, notes=notes, forecast="" if notes else fingerprint(first[1])
+    )
+
+
+def fitted_engine(fitted: Any) -> str:
+    """The class path of what was really fitted: through pipelines and our wrappers to the library's estimator."""
+    if isinstance(fitted, Pipeline):
+        return fitted_engine(fitted.steps[-1][1])
+    if type(fitted).__module__.startswith("mltrainer.") and hasattr(fitted, "estimator_"):
+        return fitted_engine(fitted.estimator_)
+    return engine(fitted)
+
+
+def _rows(spec: ModelSpec, matrix: Matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Train rows, their target, and later rows, as the walk-forward would give them."""
+    y = matrix.y.dropna()
+    cut = len(y) * 3 // 4
+    raw = matrix.X[list(spec.columns)] if spec.columns else matrix.X
+    X = raw.loc[y.index].to_numpy(float)
+    z = y.to_numpy(float) / (1.0 if spec.columns else matrix.scale.loc[y.index].to_numpy(float))
+    if spec.columns:
+        return X[:cut], z[:cut], X[cut:]
+    low, high = feature_bounds(X[:cut], 0.01)
+    z = (z - z[:cut].mean()) / z[:cut].std()
+    return np.clip(X[:cut], low, high), z[:cut], np.clip(X[cut:], low, high)
+
+
+def _other(X: np.ndarray) -> np.ndarray:
+    # a series model learns from its own past, so for it another past is the other target
+    return X[::-1] if X.shape[1] <= 2 else X
+
+
+def _said(spec: ModelSpec, matrix: Matrix, X: np.ndarray, y: np.ndarray, later: np.ndarray) -> tuple[Any, np.ndarray]:
+    fitted = configured(spec, matrix).fit(X, y)
+    return fitted, _answer(fitted, spec, later)
+
+
+def _answer(fitted: Any, spec: ModelSpec, later: np.ndarray) -> np.ndarray:
+    if spec.columns:
+        return np.asarray(fitted.filter(later, np.full(len(later), np.nan), lag=len(later) + 1), dtype=float)
+    return np.asarray(fitted.predict(later), dtype=float).reshape(len(later))
+
+
+def _planted(spec: ModelSpec, matrix: Matrix) -> float:
+    """Correlation with the outcome on rows after the train, where a lead was planted in numbers made for it.
+
+    A series model gets a strongly autocorrelated return, any other model a target that its first columns lead.
+    """
+    rng = np.random.default_rng(7)
+    n, cut = 900, 700
+    if spec.columns:
+        drift = np.zeros(n)
+        for t in range(1, n):
+            drift[t] = 0.98 * drift[t - 1] + 0.002 * rng.normal()
+        r = drift + 0.001 * rng.normal(size=n)
+        X = np.column_stack([r, *(np.abs(r) + 0.01 for _ in spec.columns[1:])])
+        h = matrix.horizon
+        y = np.array([r[t + 1 : t + 1 + h].sum() if t + 1 + h <= n else np.nan for t in range(n)])
+        fitted = configured(spec, matrix).fit(X[:cut], y[:cut])
+        said = np.asarray(fitted.filter(X[cut:], np.full(n - cut, np.nan), lag=n), dtype=float)
+        known = np.isfinite(y[cut:])
+        return _correlation(said[known], y[cut:][known])
+    X = rng.normal(size=(n, matrix.X.shape[1]))
+    signal = X[:, 0] + X[:, 1] + X[:, 2]
+    y = signal + 0.5 * rng.normal(size=n)
+    y = (y - y.mean()) / y.std()
+    fitted = configured(spec, matrix).fit(X[:cut], y[:cut])
+    return _correlation(np.asarray(fitted.predict(X[cut:]), dtype=float).ravel(), y[cut:])
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.corrcoef(a, b)[0, 1]) if np.ptp(a) > 0 else float("nan")
+
+
+def _alike(shown: list[Attestation]) -> list[Attestation]:
+    """No model may say exactly what another says."""
+    first: dict[str, str] = {}
+    out = []
+    for a in shown:
+        twin = first.setdefault(a.forecast, a.name) if a.forecast else a.name
+        if twin != a.name:
+            a = replace(a, genuine=False, findings=[*a.findings, f"it says exactly what {twin} says"])
+        out.append(a)
+    return out
+
+
+def _moved_by_the_future(shown: list[Attestation], ticker: str, jobs: int | None, progress: bool) -> list[Attestation]:
+    names = [a.name for a in shown]
+    leaks = leakcheck.leakcheck(ticker=ticker, models=names, jobs=jobs, progress=progress).leaks
+    said = {leak.name.partition(" (")[0]: str(leak) for leak in leaks if leak.kind == "forecast"}
+    return [replace(a, genuine=False, findings=[*a.findings, said[a.name]]) if a.name in said else a for a in shown]
