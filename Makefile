@@ -11,7 +11,7 @@ report: setup-report  ## evaluate the catalog on the sample and write reports/<r
 	$(UV) run --no-sync mltrainer report $(ARGS)
 
 test: setup  ## the whole test suite
-	$(UV) run --no-sync pytest $(ARGS)
+	$(UV) run --no-sync pytest -n 2 --dist loadfile $(ARGS)
 
 lint: setup  ## style, types, layers
 	$(UV) run --no-sync ruff check .

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mltrainer import errors as errors
+    from mltrainer.checks.attest import attest as attest
     from mltrainer.checks.leakcheck import leakcheck as leakcheck
     from mltrainer.data.market import bars as bars
     from mltrainer.data.market import macro as macro
@@ -31,6 +32,7 @@ __version__ = version("mltrainer")
 
 # Public name -> where it lives (a room alone stands for itself). A test holds these rows to the docs.
 PUBLIC = {
+    "attest": "mltrainer.checks.attest:attest",
     "audit": "mltrainer.trust.audit",
     "bars": "mltrainer.data.market:bars",
     "catalog": "mltrainer.models.catalog:specs",

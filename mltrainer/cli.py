@@ -243,6 +243,29 @@ def _board(board: Any, json_: bool) -> None:
 
 
 @app.command()
+def attest(
+    model: Annotated[list[str] | None, typer.Option(help="only these; default all")] = None,
+    ticker: Ticker = "MSFT",
+    jobs: Jobs = None,
+    json_: Json = False,
+) -> int:
+    """Fit every model on real data and have it prove that it is what its card says; exit 1 if one is not."""
+    from mltrainer.checks.attest import attest as prove
+
+    shown = prove(model, ticker=ticker, jobs=jobs)
+    genuine = sum(a.genuine for a in shown)
+    if json_:
+        _say(_document(shown))
+    else:
+        said = [
+            ("genuine" if a.genuine else "NOT SHOWN", a.name, a.engine, "; ".join(a.findings + a.notes)) for a in shown
+        ]
+        _say(_table(["", "model", "runs", ""], said))
+        _say(f"{genuine} of {len(shown)} are what their cards say")
+    return 0 if genuine == len(shown) else 1
+
+
+@app.command()
 def leakcheck(
     function: Annotated[str | None, typer.Option(help="a feature function of yours, as module:name")] = None,
     ticker: Ticker = "MSFT",

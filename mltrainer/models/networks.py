@@ -49,6 +49,8 @@ class LstmForecaster(RegressorMixin, BaseEstimator):
     random_state : decides the initial weights and the order of the windows.
     """
 
+    engine = "keras.layers.LSTM"
+
     def __init__(
         self,
         units: int = 16,

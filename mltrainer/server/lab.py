@@ -22,6 +22,8 @@ def lab(port: int | None = None) -> None:
         "VoilaConfiguration.file_allowlist": "^$",
         "VoilaConfiguration.show_tracebacks": "True",
     }
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        options["ServerApp.allow_root"] = "True"  # a container has no other user; outside one, Jupyter's advice holds
     if port is not None:
         options |= {"ServerApp.port": str(port), "ServerApp.port_retries": "0"}
     command = [sys.executable, "-P", "-m", "jupyterlab", *(f"--{name}={value}" for name, value in options.items())]
