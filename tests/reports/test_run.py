@@ -253,6 +253,15 @@ def relatives(mark: str) -> list[psutil.Process]:
     return found
 
 
+def assert_gone(mark: str) -> None:
+    """Within seconds no process of a command is left."""
+    until(lambda: not relatives(mark), 15)
+    left = relatives(mark)
+    for process in left:
+        process.kill()
+    assert left == []
+
+
 def until(true: Callable[[], object], seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while not true():
@@ -298,16 +307,17 @@ def test_killed_at_any_moment_the_same_command_completes_one_run(
         (lambda: page_begun(out), chance.uniform(2, 5), True),
     ]
     call = [str(MLTRAINER), *COMMAND, "--jobs", "2", "--out", str(out)]
-    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True, "start_new_session": True}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
     for moment, later, group in moments:
         mark = uuid4().hex
         process = subprocess.Popen(call, env=environment(home, MARK=mark), **quiet)
         assert until(lambda m=moment, p=process: m() or p.poll() is not None, 90)
         time.sleep(later)
         os.killpg(process.pid, signal.SIGKILL) if group else process.kill()
-        process.communicate()
-        assert until(lambda m=mark: not relatives(m), 15), relatives(mark)
+        process.wait()
+        assert_gone(mark)
         assert_whole(out)
+    quiet |= {"stdout": subprocess.PIPE, "text": True}
     pair = [subprocess.Popen(call, env=environment(home), **quiet) for _ in range(2)]  # they must not meet
     answers = [process.communicate(timeout=120)[0] for process in pair]
     assert [process.returncode for process in pair] == [0, 0]
@@ -335,7 +345,7 @@ def test_ctrl_c_is_one_line_and_leaves_no_process_behind(copy: Path, home: Path,
     lines = [line for line in err.replace("\r", "\n").splitlines() if line.strip() and "page/s]" not in line]
     assert lines == ["mltrainer: stopped; finished work is kept, and the same command goes on from here"]
     assert process.returncode == 130
-    assert until(lambda: not relatives(mark), 15)
+    assert_gone(mark)
 
 
 # --- what goes wrong ------------------------------------------------------------------------------------------
