@@ -433,7 +433,7 @@ def sharpes(rows: pd.DataFrame, luck: Mapping[str, float], *, held: float | None
     shown = [*ran["sharpe_low"], *ran["sharpe_high"], *(at for at, *_ in lines if np.isfinite(at))]
     if shown:
         fig.update_xaxes(range=[min(shown) - 0.05, max(shown) + 0.15])
-    fig.update_yaxes(tickfont={"size": 11}, dtick=1)
+    fig.update_yaxes(tickfont={"size": 11}, dtick=1, range=[-0.8, len(ran) + 0.3])
     return fig
 
 

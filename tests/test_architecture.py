@@ -150,7 +150,7 @@ def test_a_public_name_is_there_and_says_what_it_is(name: str):
 
 
 def test_an_unknown_public_name_says_what_there_is():
-    with pytest.raises(AttributeError, match="it offers audit, bars"):
+    with pytest.raises(AttributeError, match=r"it offers .*audit, bars"):
         mltrainer.nothing  # noqa: B018
 
 
