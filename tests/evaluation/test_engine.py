@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import random
-import re
 import shutil
 import signal
 import sqlite3
@@ -49,10 +48,15 @@ def same_numbers(a: list[Evaluation], b: list[Evaluation]) -> None:
 
 
 def children() -> list[psutil.Process]:
-    """Workers that are still there; fork server and tracker stay with their parent, idle, for the next batch."""
-    everyone = psutil.Process().children(recursive=True)
-    idle = {p for p in psutil.Process().children() if re.search("forkserver|resource_tracker", " ".join(p.cmdline()))}
-    return [p for p in everyone if p not in idle]
+    """Workers that are still there: children of the fork server (it stays, idle, for the next batch) or spawned."""
+    workers = []
+    for process in psutil.Process().children():
+        command = " ".join(process.cmdline())
+        if "multiprocessing.forkserver" in command:
+            workers += process.children(recursive=True)
+        elif "spawn_main" in command:
+            workers.append(process)
+    return workers
 
 
 # --- the same numbers, once -----------------------------------------------------------------------------------

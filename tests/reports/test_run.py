@@ -333,16 +333,19 @@ def test_killed_at_any_moment_the_same_command_completes_one_run(
 
 
 def test_ctrl_c_is_one_line_and_leaves_no_process_behind(copy: Path, home: Path, tmp_path: Path):
-    out, mark = tmp_path / "elsewhere", uuid4().hex
-    call = [str(MLTRAINER), *COMMAND, "--jobs", "1", "--out", str(out)]
-    process = subprocess.Popen(
-        call, env=environment(home, MARK=mark), stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    assert until(lambda: page_begun(out), 90)
-    time.sleep(1)
-    os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=30)
-    lines = [line for line in err.replace("\r", "\n").splitlines() if line.strip() and "page/s]" not in line]
+    for attempt in range(3):
+        out, mark = tmp_path / f"elsewhere{attempt}", uuid4().hex
+        call = [str(MLTRAINER), *COMMAND, "--jobs", "1", "--out", str(out)]
+        process = subprocess.Popen(
+            call, env=environment(home, MARK=mark), stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        assert until(lambda out=out: page_begun(out), 90)
+        time.sleep(0.5)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        if process.returncode != 0:  # on a busy machine the run may have ended before the signal came
+            break
+    lines = [line for line in err.replace("\r", "\n").splitlines() if line.strip() and "page" not in line[-8:]]
     assert lines == ["mltrainer: stopped; finished work is kept, and the same command goes on from here"]
     assert process.returncode == 130
     assert_gone(mark)
