@@ -337,7 +337,13 @@ def test_ctrl_c_is_one_line_and_leaves_no_process_behind(copy: Path, home: Path,
         out, mark = tmp_path / f"elsewhere{attempt}", uuid4().hex
         call = [str(MLTRAINER), *COMMAND, "--jobs", "1", "--out", str(out)]
         process = subprocess.Popen(
-            call, env=environment(home, MARK=mark), stderr=subprocess.PIPE, text=True, start_new_session=True
+            call,
+            env=environment(home, MARK=mark),
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            # a shell's background job ignores Ctrl-C, and so would all that it starts; a person's terminal does not
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         assert until(lambda out=out: page_begun(out), 90)
         time.sleep(0.5)
