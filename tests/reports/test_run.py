@@ -332,18 +332,21 @@ def test_killed_at_any_moment_the_same_command_completes_one_run(
     assert not [p for p in out.rglob("*") if p.name.startswith(".")]
 
 
+# A shell's background job ignores Ctrl-C, and so would all that it starts; a person's terminal does not. Set in the new
+# process and not between fork and exec: code of this process must not run there once jax has started its threads.
+ATTENTIVE = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+
+
 def test_ctrl_c_is_one_line_and_leaves_no_process_behind(copy: Path, home: Path, tmp_path: Path):
     for attempt in range(3):
         out, mark = tmp_path / f"elsewhere{attempt}", uuid4().hex
-        call = [str(MLTRAINER), *COMMAND, "--jobs", "1", "--out", str(out)]
+        call = [sys.executable, "-c", ATTENTIVE, str(MLTRAINER), *COMMAND, "--jobs", "1", "--out", str(out)]
         process = subprocess.Popen(
             call,
             env=environment(home, MARK=mark),
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            # a shell's background job ignores Ctrl-C, and so would all that it starts; a person's terminal does not
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         assert until(lambda out=out: page_begun(out), 90)
         time.sleep(0.5)
