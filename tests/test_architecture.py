@@ -88,7 +88,7 @@ ONE_ROOM = {
         {"views.py", "reports/pages.py", "reports/family.py", "dashboards.py", "server/handlers.py"},
     ),
     "other figures": (("matplotlib", "seaborn", "bokeh", "altair"), set()),
-    "notebooks": (("papermill", "nbconvert", "nbformat", "nbclient"), {"reports/run.py", "reports/pages.py"}),
+    "notebooks": (("papermill", "nbconvert", "nbformat", "nbclient"), {"reports/execution.py", "reports/pages.py"}),
     "the exchange calendar": (("exchange_calendars",), {"data/quality.py"}),
     "indicators": (("talib",), {"features/indicators.py"}),
     "settings": (("pydantic_settings", "platformdirs"), {"settings.py"}),
