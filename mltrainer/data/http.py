@@ -6,35 +6,24 @@ provider could not have sent is an error, never an empty table. A kept answer th
 
 import json
 import math
-import os
 import random
 import re
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache, cached_property
+from functools import cached_property
 from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from requests import PreparedRequest, Request
-from requests.structures import CaseInsensitiveDict
-from requests_cache import CachedSession, SQLiteCache
-from requests_cache.backends import BaseCache
-from requests_cache.models import CachedRequest, CachedResponse
-from requests_cache.policy.settings import DEFAULT_IGNORED_PARAMS
-
-from mltrainer import store
-from mltrainer.data import wire
+from mltrainer.data import kept, wire
 from mltrainer.errors import (
     BadInput,
     NotEntitled,
     ProviderError,
-    StorageError,
     Unavailable,
     UnknownName,
 )
@@ -243,6 +232,7 @@ def _base(provider: str) -> str:
     row, now, variable = PROVIDERS[provider], settings(), f"MLTRAINER_{provider.upper()}_URL"
     url = str(getattr(now, f"{provider}_url") or "").rstrip("/").removesuffix("/fred")
     if now.data_mode == "live":
+        url = f"https://{url}" if url and "://" not in url else url
         if not url or url in row.hosts:
             return url or row.hosts[0]
         remedy = f"unset {variable}, or set MLTRAINER_MODE=replay for answers served on this machine"
@@ -263,10 +253,9 @@ def _host(url: str) -> str:
 
 
 def _reply(provider: str, endpoint: str, asked: dict[str, str], check: Check | None, keep: timedelta | None) -> Reply:
-    row, kept, offline = PROVIDERS[provider], _cache(provider), settings().offline
-    request = Request("GET", endpoint, params=asked).prepare()  # without key: it names the question, not who asks
-    key = kept.create_key(request)
-    held = _held(kept, key, provider, endpoint)
+    row, offline = PROVIDERS[provider], settings().offline
+    question = wire.question(endpoint, asked)
+    held = kept.recall(provider, question)
     if held is not None:
         body, at = held
         age = datetime.now(UTC) - datetime.fromisoformat(at)
@@ -280,7 +269,7 @@ def _reply(provider: str, endpoint: str, asked: dict[str, str], check: Check | N
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
     reply = Reply(endpoint, asked, HTTPStatus.OK, body, sha256(body).hexdigest(), at, False)
     _checked(reply, provider, check)
-    _keep(kept, key, request, reply)
+    kept.keep(provider, question, body, at)
     return reply
 
 
@@ -308,7 +297,7 @@ def _asked(provider: str, endpoint: str, asked: dict[str, str], *, turn: float =
     path, allowed, budget = urlsplit(endpoint).path, row.per_minute(), settings().wire_seconds
     for tries in range(TRIES):
         time.sleep(wait)
-        if not wire.take_turn(_private(turns()), provider, allowed, min(turn, until - time.monotonic())):
+        if not wire.take_turn(kept.private(turns()), provider, allowed, min(turn, until - time.monotonic())):
             if not tries:
                 used = f"the {allowed} requests a minute are used up by this and other processes"
                 _failed(provider, f"was not asked: {used}; try again later, or set what the plan allows")
@@ -384,94 +373,6 @@ def masked(text: str) -> str:
 wire.mask_logs(masked)
 
 
-# --- what is kept ---------------------------------------------------------------------------------------------
-
-
-def _private(path: Path) -> Path:
-    """Make sure the file is there and readable by its owner only."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o600)
-    except OSError as error:
-        remedy = "give this user the permission, or set MLTRAINER_HOME to a folder you own"
-        raise StorageError(f"{path}: it cannot be written ({error.strerror}); {remedy}") from None
-    return path
-
-
-def _cache(provider: str) -> BaseCache:
-    now = settings()
-    if provider == "fred" and not now.fred_on_disk:
-        return _opened(f"memory {now.home}", os.getpid(), 0)
-    if now.cache_url:
-        return _opened(now.cache_url, os.getpid(), 0)
-    path = _private(now.home / "answers.sqlite")
-    return _opened(str(path), os.getpid(), path.stat().st_ino)
-
-
-@cache
-def _opened(where: str, _process: int, _file: int) -> BaseCache:
-    if where.startswith("memory "):
-        backend = BaseCache()
-    elif "://" not in where:
-        backend = SQLiteCache(where, serializer="json", busy_timeout=60_000)  # never pickle: a row would be code
-    elif where.startswith(("redis://", "rediss://")):
-        backend = _redis(where)
-    else:
-        raise BadInput("setting MLTRAINER_CACHE_URL is no redis:// address; leave it out for a file in MLTRAINER_HOME")
-    ignored = (*DEFAULT_IGNORED_PARAMS, "apiKey", "X-API-KEY")  # a list of one's own would replace the defaults
-    return CachedSession(backend=backend, ignored_parameters=ignored).cache
-
-
-def _redis(url: str) -> BaseCache:
-    try:
-        from redis import Redis
-        from requests_cache.backends.redis import RedisCache
-    except ImportError:
-        raise Unavailable("MLTRAINER_CACHE_URL needs redis; pip install 'mltrainer[server]'") from None
-    return RedisCache("mltrainer", connection=Redis.from_url(url), serializer="json", ttl=False)
-
-
 def turns() -> Path:
     """The file in which all processes of this home take their turns."""
     return settings().home / "turns.sqlite"
-
-
-def _held(kept: BaseCache, key: str, provider: str, endpoint: str) -> tuple[bytes, str] | None:
-    """Body and time of a kept answer, its hash shown again; one that was changed is a violation, not a miss."""
-    try:
-        response = kept.get_response(key)
-        if response is None and not kept.contains(key):
-            return None
-        body = (response.content if response is not None else b"") or b""
-    except sqlite3.OperationalError as error:
-        raise StorageError(f"kept answers cannot be read ({error}); see mltrainer doctor") from None
-    except Exception:  # whatever a changed row makes the reader say
-        body = b""
-    noted, digest = store.noted_answers(key), sha256(body).hexdigest()
-    if digest not in noted:
-        why = f"is not what {PROVIDERS[provider].name} sent (sha256 {digest[:12]} was never received)"
-        gate.refuse(f"the kept answer of {endpoint}", why, f"see who changed it, then remove {_where(provider)}")
-    return body, noted[digest]
-
-
-def _keep(kept: BaseCache, key: str, request: PreparedRequest, reply: Reply) -> None:
-    store.note_answer(key, reply.sha256, reply.retrieved_at)  # first: nobody must find an answer without its hash
-    headers = CaseInsensitiveDict({"Content-Type": "application/json"})
-    asked = CachedRequest.from_request(request)
-    response = CachedResponse(
-        content=reply.body,
-        status_code=reply.status,
-        headers=headers,
-        request=asked,
-        url=request.url or "",
-        encoding="utf-8",
-    )
-    kept.save_response(response, key)
-
-
-def _where(provider: str) -> str:
-    if provider == "fred" and not settings().fred_on_disk:
-        return "it by starting again"
-    return "it from redis" if settings().cache_url else str(settings().home / "answers.sqlite")

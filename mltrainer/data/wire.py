@@ -61,6 +61,11 @@ class _Key(AuthBase):
         return request
 
 
+def question(endpoint: str, asked: dict[str, str]) -> requests.PreparedRequest:
+    """The request without a key: it names what is asked, not who asks."""
+    return requests.Request("GET", endpoint, params=asked).prepare()
+
+
 def exchange(endpoint: str, asked: dict[str, str], key: str, *, by_header: bool, until: float) -> Answer:
     """Ask once and read the whole answer before `until` (monotonic seconds); raises nothing that could hold the key."""
     left = max(0.05, until - time.monotonic())
