@@ -16,7 +16,7 @@ from functools import cached_property
 from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from mltrainer.data import kept, wire
@@ -30,7 +30,9 @@ from mltrainer.errors import (
 from mltrainer.settings import settings
 from mltrainer.trust import audit, gate
 
-Check = Callable[[Any], None]
+Params = Mapping[str, object] | None
+Check = Callable[[Any], None] | None
+Keep = timedelta | None
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Provider:
     by_header: bool
     per_minute: Callable[[], int]
     keep: timedelta
+    probe: tuple[str, dict[str, str]]
 
 
 _T = r"[A-Za-z0-9][A-Za-z0-9.:-]*"
@@ -67,6 +70,7 @@ PROVIDERS: dict[str, Provider] = {
         by_header=True,
         per_minute=lambda: settings().polygon_per_minute,
         keep=timedelta(minutes=15),
+        probe=("/v1/marketstatus/now", {}),
     ),
     "fred": Provider(
         name="FRED",
@@ -78,6 +82,7 @@ PROVIDERS: dict[str, Provider] = {
         by_header=False,
         per_minute=lambda: 120,
         keep=timedelta(hours=1),
+        probe=("/fred/series", {"series_id": "CPIAUCSL", "file_type": "json"}),
     ),
 }
 TRIES, PAGES = 5, 10_000
@@ -109,7 +114,7 @@ class Reply:
 
     @cached_property
     def _document(self) -> Any:
-        return parsed(self.body)
+        return wire.parsed(self.body)
 
     def json(self) -> Any:
         """The parsed body; the same object at every call."""
@@ -124,14 +129,7 @@ def source(provider: str) -> str:
     return "replay" if settings().data_mode == "replay" else provider
 
 
-def get(
-    provider: str,
-    path: str,
-    params: Mapping[str, object] | None = None,
-    *,
-    check: Check | None = None,
-    keep: timedelta | None = None,
-) -> Reply:
+def get(provider: str, path: str, params: Params = None, *, check: Check = None, keep: Keep = None) -> Reply:
     """Ask a provider, or return what it said before if that is still fresh.
 
     Parameters
@@ -153,28 +151,22 @@ def get(
     return _reply(provider, _base(provider) + path, asked, check, keep)
 
 
-def follow(provider: str, next_url: str, *, check: Check | None = None, keep: timedelta | None = None) -> Reply:
+def follow(provider: str, next_url: str, *, check: Check = None, keep: Keep = None) -> Reply:
     """Ask for the next page where a provider says it is: on its own host and an allowed path, else a violation."""
     row, base = _provider(provider), _base(provider)
-    here, there = urlsplit(base), urlsplit(str(next_url))
-    own = {urlsplit(host).netloc for host in row.hosts} if settings().data_mode == "live" else {here.netloc}
-    at_home = there.scheme == here.scheme and there.netloc in own
-    if not at_home or not re.fullmatch(row.paths, there.path):
-        found = f"{there.scheme}://{there.hostname}{there.path}"[:120]
-        remedy = "nothing was sent there; tell the provider, or try again later"
-        gate.refuse(f"the next page {found!r}", f"is not {row.name}'s own", remedy)
+    own = row.hosts if settings().data_mode == "live" else (base,)
+    address, _, query = str(next_url).partition("?")
+    home = next((host for host in own if re.fullmatch(re.escape(host) + f"({row.paths})", address)), None)
+    if home is None:
+        shown, remedy = masked(address[:120]), "nothing was sent there; tell the provider, or try again later"
+        gate.refuse(f"the next page {shown!r}", f"is not {row.name}'s own", remedy)
     # As the official client does: only path and query are taken, and a key that came along is dropped.
-    asked = {name: value for name, value in parse_qsl(there.query, True) if not _KEY_NAME.search(name)}
-    return _reply(provider, base + there.path, asked, check, keep)
+    asked = {name: value for name, value in parse_qsl(query, True) if not _KEY_NAME.search(name)}
+    return _reply(provider, base + address.removeprefix(home), asked, check, keep)
 
 
 def pages(
-    provider: str,
-    path: str,
-    params: Mapping[str, object] | None = None,
-    *,
-    check: Check | None = None,
-    keep: timedelta | None = None,
+    provider: str, path: str, params: Params = None, *, check: Check = None, keep: Keep = None
 ) -> Iterator[Reply]:
     """Every page of an answer, in order; a page that leads back to an earlier one is a `ProviderError`."""
     reply, seen = get(provider, path, params, check=check, keep=keep), set[str]()
@@ -188,31 +180,7 @@ def pages(
             break
         seen.add(onward)
         reply = follow(provider, onward, check=check, keep=keep)
-    _failed(provider, f"sends pages that do not end ({len(seen)} so far); narrow the span")
-
-
-def parsed(body: bytes) -> Any:
-    """Read JSON as its standard has it; raise `ProviderError` for anything else, NaN and repeated names included."""
-    if body.startswith(b"\xef\xbb\xbf"):
-        raise ProviderError("the answer begins with a byte order mark, which JSON must not; it was not kept")
-    try:
-        return json.loads(body.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_once)
-    except UnicodeDecodeError:
-        raise ProviderError("the answer is not in UTF-8; it was not kept") from None
-    except (ValueError, RecursionError) as error:
-        said = "empty" if not body.strip() else f"no JSON ({str(error)[:80]})"
-        raise ProviderError(f"the answer is {said}; it was not kept") from None
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return found
+    raise _failure(provider, f"sends pages that do not end ({len(seen)} so far); narrow the span")
 
 
 def _text(value: object) -> str:
@@ -252,7 +220,7 @@ def _host(url: str) -> str:
     return (urlsplit(url).hostname or url.partition("?")[0])[:80]
 
 
-def _reply(provider: str, endpoint: str, asked: dict[str, str], check: Check | None, keep: timedelta | None) -> Reply:
+def _reply(provider: str, endpoint: str, asked: dict[str, str], check: Check, keep: Keep) -> Reply:
     row, offline = PROVIDERS[provider], settings().offline
     question = wire.question(endpoint, asked)
     held = kept.recall(provider, question)
@@ -273,7 +241,7 @@ def _reply(provider: str, endpoint: str, asked: dict[str, str], check: Check | N
     return reply
 
 
-def _checked(reply: Reply, provider: str, check: Check | None) -> None:
+def _checked(reply: Reply, provider: str, check: Check) -> None:
     try:
         document = reply.json()
     except ProviderError as error:
@@ -282,39 +250,51 @@ def _checked(reply: Reply, provider: str, check: Check | None) -> None:
         if check is not None:
             check(document)
         return
-    _failed(provider, f"failed at {urlsplit(reply.endpoint).path}: {said}", reply.status)
+    raise _failure(provider, f"failed at {urlsplit(reply.endpoint).path}: {said}", reply.status)
 
 
 # --- the wire -------------------------------------------------------------------------------------------------
 
 
-def _asked(provider: str, endpoint: str, asked: dict[str, str], *, turn: float = TURN) -> bytes:  # noqa: RET503 - it raises
+def reach(provider: str, *, seconds: float = 5.0) -> str:
+    """One small question and how it went, in a line and within `seconds`; for `mltrainer doctor`."""
+    path, params = _provider(provider).probe
+    try:
+        _asked(provider, _base(provider) + path, params, turn=seconds / 5, budget=seconds * 4 / 5)
+    except ProviderError as error:
+        return str(error)
+    return "answers, and takes the key"
+
+
+def _asked(
+    provider: str, endpoint: str, asked: dict[str, str], *, turn: float = TURN, budget: float | None = None
+) -> bytes:
     """The body of a 200 answer in JSON; tried again where that can help, in all no longer than MLTRAINER_WIRE_SECONDS.
 
     The clock starts with the first request that is let go, and each further one takes a turn of its own.
     """
-    row, key, until, wait = PROVIDERS[provider], _key(provider), math.inf, 0.0
-    path, allowed, budget = urlsplit(endpoint).path, row.per_minute(), settings().wire_seconds
-    for tries in range(TRIES):
+    row, key, until, wait, tries = PROVIDERS[provider], _key(provider), math.inf, 0.0, 0
+    path, allowed, budget = urlsplit(endpoint).path, row.per_minute(), budget or settings().wire_seconds
+    while True:
         time.sleep(wait)
         if not wire.take_turn(kept.private(turns()), provider, allowed, min(turn, until - time.monotonic())):
             if not tries:
                 used = f"the {allowed} requests a minute are used up by this and other processes"
-                _failed(provider, f"was not asked: {used}; try again later, or set what the plan allows")
+                raise _failure(provider, f"was not asked: {used}; try again later, or set what the plan allows")
             break
         until = min(until, time.monotonic() + budget)
         answer = wire.exchange(endpoint, asked, key, by_header=row.by_header, until=until)
         if not answer.failure and answer.status not in AGAIN:
             return _body(provider, endpoint, answer)
-        wait = answer.retry_after if answer.retry_after is not None else random.uniform(0.25, 0.5) * 2**tries  # noqa: S311 - jitter
-        if answer.final or time.monotonic() + wait > until:
+        tries, jitter = tries + 1, random.uniform(0.2, 0.4)  # noqa: S311 - so that not all come back at once
+        wait = jitter * 2 ** (tries - 1) if answer.retry_after is None else answer.retry_after + jitter
+        if answer.final or tries == TRIES or time.monotonic() + wait > until:
             break
-    again = f"tried {tries + 1} times; " if tries else ""
+    again = f"tried {tries} times; " if tries > 1 else ""
     asks = f" and asks to wait {answer.retry_after:.0f} s" if answer.retry_after else ""
     said = answer.failure or f"answered {answer.status}{_words(answer.body)}{asks}"
-    _failed(
-        provider, f"failed at {path}: {said}; {again}nothing stands in for it, try again later", answer.status or None
-    )
+    said = f"failed at {path}: {said}; {again}nothing stands in for it, try again later"
+    raise _failure(provider, said, answer.status or None)
 
 
 def _body(provider: str, endpoint: str, answer: wire.Answer) -> bytes:
@@ -326,17 +306,19 @@ def _body(provider: str, endpoint: str, answer: wire.Answer) -> bytes:
         remedy = f"check {row.variable}" if answer.status != 403 else f"the plan of {row.variable} does not hold it"
         raise NotEntitled(f"{row.name} refused {path} ({answer.status}){words}; {remedy}", provider, answer.status)
     if 300 <= answer.status < 400:
-        _failed(provider, f"sent {path} elsewhere ({answer.status}); redirects are never followed", answer.status)
+        raise _failure(
+            provider, f"sent {path} elsewhere ({answer.status}); redirects are never followed", answer.status
+        )
     if answer.status != HTTPStatus.OK:
-        _failed(provider, f"answered {answer.status} at {path}{words}; correct what was asked", answer.status)
+        raise _failure(provider, f"answered {answer.status} at {path}{words}; correct what was asked", answer.status)
     if answer.kind != "application/json":
         found = re.sub(r"[^\w./+-]", "?", answer.kind)[:40] or "no type"
-        _failed(provider, f"sent {found} instead of JSON at {path}; it was not kept", answer.status)
+        raise _failure(provider, f"sent {found} instead of JSON at {path}; it was not kept", answer.status)
     return answer.body
 
 
-def _failed(provider: str, what: str, status: int | None = None) -> NoReturn:
-    raise ProviderError(f"{PROVIDERS[provider].name} {what}", provider, status)
+def _failure(provider: str, what: str, status: int | None = None) -> ProviderError:
+    return ProviderError(f"{PROVIDERS[provider].name} {what}", provider, status)
 
 
 def _words(body: bytes) -> str:
@@ -367,7 +349,7 @@ def masked(text: str) -> str:
         secret = getattr(settings(), row.key)
         for form in {s for s in ((secret.get_secret_value() if secret else "").strip(),) for s in (s, quote(s))}:
             text = text.replace(form, "***") if form else text
-    return re.sub(r"(?i)((?:api_?key|token)=)[^&\s\"']+", r"\1***", text)
+    return re.sub(r"(?i)((?:api_?key|token)=)[^&\s\"')]+", r"\1***", text)
 
 
 wire.mask_logs(masked)
