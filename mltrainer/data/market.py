@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import date
+from typing import Literal
 
 import pandas as pd
 
-from mltrainer.data import sample
+from mltrainer.data import economy, fred, sample
+from mltrainer.data.series import CONTEXT, SERIES
 from mltrainer.errors import BadInput, NotEnoughHistory, Unavailable, UnknownName
 from mltrainer.settings import settings
 from mltrainer.trust.provenance import Dataset
@@ -107,19 +110,62 @@ def _cut(dataset: Dataset, first: pd.Timestamp | None, last: pd.Timestamp | None
     return dataset.window(first, last)
 
 
-def macro(series: str, *, start: Day = None, end: Day = None) -> Dataset:
+def macro(
+    series: str,
+    *,
+    start: Day = None,
+    end: Day = None,
+    vintages: bool = True,
+    units: str = "lin",
+    provider: Literal["fred", "polygon"] = "fred",
+) -> Dataset:
     """Observations of one macroeconomic series, each with the day from which it may be used.
+
+    Parameters
+    ----------
+    series : "GDP", "UNRATE", "DGS10" ...; in modes live and replay any id of FRED.
+    start, end : first and last period, inclusive; default all there are.
+    vintages : every value a period ever had, from the day it was published (ALFRED); False takes the values of today,
+        usable after a documented lag. Series that are never revised, or have no vintages, take the lag in any case.
+    units : FRED's code, computed within each vintage: lin, chg, ch1, pch, pc1, pca, cch, cca or log.
+    provider : "fred", or "polygon" for the economy tables of Massive, which have no vintages.
 
     Returns
     -------
     Dataset
         `.frame` is indexed by period (the first day an observation describes) with columns value (the unit is
-        in the provenance note) and available (the first day on which a forecast may use it).
+        in the provenance note) and available (the first day on which a forecast may use it). A period that was
+        revised has one row for each vintage.
     """
     first, last = span(start, end)
-    if settings().data_mode != "sample":
-        raise Unavailable(LIVE.format(mode=settings().data_mode))
-    return _cut(_packaged(series, sample.MACRO, "macro series")[0].load(), first, last)
+    if provider not in ("fred", "polygon"):
+        raise UnknownName.of("provider of macro series", str(provider), ["fred", "polygon"])
+    if settings().data_mode == "sample":
+        if units != "lin" or provider != "fred":
+            raise Unavailable("mode sample holds its series as packaged; units and provider are for mode live")
+        return _cut(_packaged(series, sample.MACRO, "macro series")[0].load(), first, last)
+    if provider == "fred":
+        return fred.observations(series, start=first, end=last, units=units, vintages=vintages)
+    if units != "lin":
+        raise Unavailable("the economy tables of Massive are as published; take units from provider fred")
+    return economy.observations(series, start=first, end=last)
+
+
+def economy_now() -> list[Dataset]:
+    """Every macro series the matrix asks for, as far as the mode in force can give it.
+
+    Without a FRED key the series that are never revised come from Massive, whose tables have no vintages.
+    """
+    if settings().data_mode == "sample":
+        return [entry.load() for entry in sample.MACRO]
+    found = []
+    for name in CONTEXT:
+        with suppress(UnknownName):  # the features say which series they miss
+            if settings().fred_api_key:
+                found.append(fred.observations(name))
+            elif not SERIES[name].revised:
+                found.append(economy.observations(name))
+    return found
 
 
 def tickers() -> list[str]:
@@ -130,4 +176,4 @@ def tickers() -> list[str]:
 def context(dataset: Dataset) -> list[Dataset]:
     """What else was known while `dataset` traded: the S&P 500 (not for itself) and every macro series."""
     names = [] if dataset.name == "SPX" else ["SPX"]
-    return [*(bars(name) for name in names), *(entry.load() for entry in sample.MACRO)]
+    return [*(bars(name) for name in names), *economy_now()]
