@@ -43,7 +43,7 @@ SERIES: dict[str, Series] = {
         Series("GDPC1", "real GDP", "billions of chained 2017 dollars, annual rate", "q", "pca", 150, True),
         Series("UNRATE", "unemployment rate", "percent", "m", "ch1", 45, True),
         Series("PAYEMS", "nonfarm payrolls", "thousands of persons", "m", "pc1", 45, True),
-        Series("ICSA", "initial claims, week to Saturday", "claims a week", "w", "log", 6, True),
+        Series("ICSA", "initial claims, week to Saturday", "claims a week", "w", "log", 7, True),
         Series("CPIAUCSL", "consumer prices", "index, 1982-84 = 100", "m", "pc1", 60, True),
         Series("CPILFESL", "consumer prices without food and energy", "index, 1982-84 = 100", "m", "pc1", 60, True),
         Series("PCEPILFE", "core PCE prices", "index, 2017 = 100", "m", "pc1", 75, True),
