@@ -68,16 +68,21 @@ def observations(name: str, *, start: date | None = None, end: date | None = Non
     if wanted not in ECONOMY:
         raise UnknownName.of("macro series at Polygon (Massive)", wanted, ECONOMY)
     table, columns = ECONOMY[wanted]
-    row = SERIES.get(wanted) or OTHERS[wanted]
+    row = OTHERS.get(wanted) or SERIES[wanted]
     asked: dict[str, object] = {"limit": 50_000, "sort": "date.asc"}
     asked |= {key: str(day)[:10] for key, day in (("date.gte", start), ("date.lte", end)) if day}
-    read = partial(_rows, columns=columns)
-    replies = list(http.pages("polygon", f"/fed/v1/{table}", asked, check=read))
-    counted = published.counted([each for reply in replies for each in read(reply.json())])
+    check = partial(_checked, columns=columns)
+    replies = list(http.pages("polygon", f"/fed/v1/{table}", asked, check=check))
+    counted = published.counted([row for reply in replies for row in _rows(reply.json(), columns=columns)])
     known = published.TODAY if row.revised else "never revised"
     usable = f"usable from day {row.lag_days} after the period's first"
     reader = partial(parse, columns=columns, lag_days=row.lag_days)
-    return published.admitted("polygon", wanted, replies, reader, [row.text, row.unit, known, usable, counted])
+    about = [row.text, row.unit, known, usable, counted]
+    return published.admitted("polygon", wanted, replies, reader, about)
+
+
+def _checked(answer: Any, *, columns: str) -> None:
+    published.table(_rows(answer, columns=columns), "polygon")
 
 
 def _rows(answer: Any, *, columns: str) -> list[dict[str, Any]]:
@@ -92,7 +97,6 @@ def _rows(answer: Any, *, columns: str) -> list[dict[str, Any]]:
             raise published.fault(f"sent a {columns} of {short(values)}", "polygon")
         value = "." if None in values else repr(round(values[0] - sum(values[1:]), 8))
         rows.append({"date": row.get("date"), "realtime_start": row.get("date"), "value": value})
-    published.table(rows, "polygon")
     return rows
 
 

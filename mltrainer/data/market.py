@@ -8,9 +8,9 @@ from typing import Literal
 
 import pandas as pd
 
-from mltrainer.data import economy, fred, sample
+from mltrainer.data import sample
 from mltrainer.data.series import CONTEXT, SERIES
-from mltrainer.errors import BadInput, NotEnoughHistory, Unavailable, UnknownName
+from mltrainer.errors import BadInput, NotEnoughHistory, NotEntitled, Unavailable, UnknownName
 from mltrainer.settings import settings
 from mltrainer.trust.provenance import Dataset
 
@@ -144,28 +144,13 @@ def macro(
         if units != "lin" or provider != "fred":
             raise Unavailable("mode sample holds its series as packaged; units and provider are for mode live")
         return _cut(_packaged(series, sample.MACRO, "macro series")[0].load(), first, last)
+    from mltrainer.data import economy, fred  # what they import for the network costs time a sample need not pay
+
     if provider == "fred":
         return fred.observations(series, start=first, end=last, units=units, vintages=vintages)
     if units != "lin":
         raise Unavailable("the economy tables of Massive are as published; take units from provider fred")
     return economy.observations(series, start=first, end=last)
-
-
-def economy_now() -> list[Dataset]:
-    """Every macro series the matrix asks for, as far as the mode in force can give it.
-
-    Without a FRED key the series that are never revised come from Massive, whose tables have no vintages.
-    """
-    if settings().data_mode == "sample":
-        return [entry.load() for entry in sample.MACRO]
-    found = []
-    for name in CONTEXT:
-        with suppress(UnknownName):  # the features say which series they miss
-            if settings().fred_api_key:
-                found.append(fred.observations(name))
-            elif not SERIES[name].revised:
-                found.append(economy.observations(name))
-    return found
 
 
 def tickers() -> list[str]:
@@ -175,5 +160,26 @@ def tickers() -> list[str]:
 
 def context(dataset: Dataset) -> list[Dataset]:
     """What else was known while `dataset` traded: the S&P 500 (not for itself) and every macro series."""
+    if settings().data_mode != "sample":
+        return _economy(dataset)
     names = [] if dataset.name == "SPX" else ["SPX"]
-    return [*(bars(name) for name in names), *economy_now()]
+    return [*(bars(name) for name in names), *(entry.load() for entry in sample.MACRO)]
+
+
+def _economy(_dataset: Dataset) -> list[Dataset]:
+    """Every macro series the matrix asks for, as it was known.
+
+    Without a FRED key those that are never revised come from Massive, whose tables have no vintages. What a provider
+    does not hold, the plan does not include or nobody fetched before MLTRAINER_OFFLINE is left out, and the features
+    that need it say so; any other failure is one.
+    """
+    from mltrainer.data import economy, fred
+
+    own = settings().fred_api_key is not None
+    absent = (UnknownName, NotEnoughHistory, Unavailable, *(() if own else (NotEntitled,)))
+    found = []
+    for name in CONTEXT:
+        with suppress(*absent):
+            if own or not SERIES[name].revised:
+                found.append((fred if own else economy).observations(name))
+    return found

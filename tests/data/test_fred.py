@@ -18,13 +18,14 @@ from replay import fred as published
 from replay.server import FRED_KEY, Replay
 
 import mltrainer as mt
-from mltrainer.data import economy, fred, http, vintages
+from mltrainer.data import economy, fred, http, market, vintages
 from mltrainer.data.series import CONTEXT, LENGTH, SERIES, UNITS
 from mltrainer.errors import BadInput, MltrainerError, NotEnoughHistory, NotEntitled, ProviderError, UnknownName
 from mltrainer.features.indicators import differing, rewrites
 from mltrainer.features.macro import MACRO, asof, growth, log_growth
+from mltrainer.reports import run
 from mltrainer.trust import gate
-from mltrainer.trust.provenance import FRED_NOTICE
+from mltrainer.trust.provenance import FRED_NOTICE, Dataset
 
 FIXTURES = Path(__file__).resolve().parents[3] / "shared" / "fixtures"
 RECORDED = FIXTURES / "fred_api"
@@ -435,6 +436,27 @@ def test_recorded_gross_domestic_product_comes_through_whole(gdp):
     assert "245 of 3199 rows without a value" in dataset.provenance.note
 
 
+def test_the_matrix_is_told_what_the_provider_holds(server, monkeypatch):
+    days = pd.bdate_range("2008-01-01", "2008-12-31", name="session")
+    bars = Dataset(pd.DataFrame({"close": 1.0}, days), "MSFT", "bars")
+    given = [d for d in market.context(bars) if d.kind == "macro"]
+    assert {d.name for d in given} == set(published.FRED) & set(CONTEXT)
+    assert all(gate.verify(d, "test") for d in given)
+    # without a key of FRED, Massive's yields; what the plan does not include is left out
+    monkeypatch.delenv("FRED_API_KEY")
+    server.canned[YIELDS] = massive({"date": "2008-01-02", "yield_10_year": 3.9, "yield_2_year": 2.9})
+    server.fault("403", path="/fed/v1/inflation-expectations", times=None)
+    given = [d for d in market.context(bars) if d.kind == "macro"]
+    assert [d.name for d in given] == ["DGS10", "T10Y2Y"]
+
+
+def test_a_failure_of_fred_is_no_missing_series(server):
+    server.fault("html", path=OBSERVATIONS)
+    bars = Dataset(pd.DataFrame({"close": 1.0}, pd.bdate_range("2008-01-01", "2008-12-31")), "MSFT", "bars")
+    with pytest.raises(ProviderError):
+        market.context(bars)
+
+
 # --- faults ---------------------------------------------------------------------------------------------------
 
 WRONG: dict[str, tuple[type[MltrainerError], str]] = {
@@ -604,6 +626,12 @@ def test_no_observation_is_written_to_disk_unless_asked_for(server, home, monkey
     monkeypatch.setenv("MLTRAINER_FRED_ON_DISK", "true")
     mt.macro("GDPC1")
     assert holding(home, values) == ["answers.sqlite"]
+
+
+def test_a_report_shows_the_notice_beside_the_data(server):
+    html = run._data([mt.macro("GDPC1"), mt.macro("VIXCLS")], [])  # type: ignore[list-item]
+    assert html.count(FRED_NOTICE) == 2
+    assert "Cboe, copyright" in html
 
 
 def test_what_is_printed_carries_the_notice_and_no_key(server, home, capsys):
