@@ -73,12 +73,12 @@ def observations(name: str, *, start: date | None = None, end: date | None = Non
     asked |= {key: str(day)[:10] for key, day in (("date.gte", start), ("date.lte", end)) if day}
     check = partial(_checked, columns=columns)
     replies = list(http.pages("polygon", f"/fed/v1/{table}", asked, check=check))
-    counted = published.counted([row for reply in replies for row in _rows(reply.json(), columns=columns)])
+    sent = [each for reply in replies for each in _rows(reply.json(), columns=columns)]
     known = published.TODAY if row.revised else "never revised"
     usable = f"usable from day {row.lag_days} after the period's first"
     reader = partial(parse, columns=columns, lag_days=row.lag_days)
-    about = [row.text, row.unit, known, usable, counted]
-    return published.admitted("polygon", wanted, replies, reader, about)
+    about = [row.text, row.unit, known, usable]
+    return published.admitted("polygon", wanted, replies, sent, reader, about)
 
 
 def _checked(answer: Any, *, columns: str) -> None:

@@ -163,10 +163,10 @@ def observations(
     pages = [page for window in windows or [{}] for page in read(**window)]
     unit = row.unit if units == "lin" else f"{UNITS[units]} of {row.unit}"
     usable = "" if lag is None else f"usable from day {lag} after the period's first"
-    counted = published.counted([row for _, answer in pages for row in answer["observations"]])
-    about = [row.text, unit, said, usable, counted, row.rights, FRED_NOTICE]
+    about = [row.text, unit, said, usable, row.rights, FRED_NOTICE]
     reader = partial(parse, lag_days=lag, delay=row.delay, first_only=output_type == 4)
-    return published.admitted("fred", row.id, [reply for reply, _ in pages], reader, about)
+    sent = [each for _, answer in pages for each in answer["observations"]]
+    return published.admitted("fred", row.id, [reply for reply, _ in pages], sent, reader, about)
 
 
 def parse(body: bytes, *, lag_days: int | None = None, delay: int = 0, first_only: bool = False) -> pd.DataFrame:

@@ -1,9 +1,11 @@
 """What researchers call: prices and macro series by name, sealed with their provenance."""
 
 import re
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import date
+from functools import lru_cache
 from typing import Literal
 
 import pandas as pd
@@ -11,10 +13,11 @@ import pandas as pd
 from mltrainer.data import sample
 from mltrainer.data.series import CONTEXT, SERIES
 from mltrainer.errors import BadInput, NotEnoughHistory, NotEntitled, Unavailable, UnknownName
-from mltrainer.settings import settings
+from mltrainer.settings import Settings, settings
 from mltrainer.trust.provenance import Dataset
 
 Day = str | date | pd.Timestamp | None
+FRESH = 3600  # seconds for which macro series that were read stand for those of the provider
 LIVE = "mode {mode} is not part of this release; set MLTRAINER_MODE=sample (a Polygon key alone selects live)"
 
 
@@ -53,7 +56,7 @@ def _packaged(name: str, table: Iterable[sample.Packaged], kind: str) -> list[sa
     found = [entry for entry in table if entry.name == name]
     if not found:
         raise UnknownName.of(f"{kind} in mode sample", name, dict.fromkeys(entry.name for entry in table))
-    return found
+    return tuple(found)
 
 
 def bars(ticker: str, *, start: Day = None, end: Day = None) -> Dataset:
@@ -167,15 +170,20 @@ def context(dataset: Dataset) -> list[Dataset]:
 
 
 def _economy(_dataset: Dataset) -> list[Dataset]:
-    """Every macro series the matrix asks for, as it was known.
+    """Every macro series the matrix asks for, as it was known."""
+    return list(_read_economy(settings(), time.time() // FRESH))
 
-    Without a FRED key those that are never revised come from Massive, whose tables have no vintages. What a provider
-    does not hold, the plan does not include or nobody fetched before MLTRAINER_OFFLINE is left out, and the features
-    that need it say so; any other failure is one.
+
+@lru_cache(maxsize=1)  # every ticker of a run asks for the same
+def _read_economy(now: Settings, _hour: float) -> tuple[Dataset, ...]:
+    """What FRED has of them; without its key those that are never revised, from Massive, which has no vintages.
+
+    What a provider does not hold, the plan does not include or nobody fetched before MLTRAINER_OFFLINE is left out,
+    and the features that need it say so; any other failure is one.
     """
     from mltrainer.data import economy, fred
 
-    own = settings().fred_api_key is not None
+    own = now.fred_api_key is not None
     absent = (UnknownName, NotEnoughHistory, Unavailable, *(() if own else (NotEntitled,)))
     found = []
     for name in CONTEXT:

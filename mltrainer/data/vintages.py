@@ -108,12 +108,16 @@ def counted(rows: list[dict[str, Any]]) -> str:
 
 
 def admitted(
-    provider: str, name: str, replies: list[http.Reply], reader: Callable[[bytes], pd.DataFrame], about: list[str]
+    provider: str,
+    name: str,
+    replies: list[http.Reply],
+    rows: list[dict[str, Any]],
+    reader: Callable[[bytes], pd.DataFrame],
+    about: list[str],
 ) -> Dataset:
-    """Have the gate admit all answers as one body; one without a single value is `NotEnoughHistory`."""
+    """Have the gate admit all answers, which hold `rows`, as one body; no value at all is `NotEnoughHistory`."""
     first = replies[0]
-    body = first.body if len(replies) == 1 else b"".join(SEPARATOR + reply.body for reply in replies)
-    if reader(body).empty:
+    if all(row.get("value", "") == "." for row in rows):
         raise NotEnoughHistory(f"{name} has no value in the span asked for; widen start and end")
     return gate.admit(
         http.source(provider),
@@ -121,9 +125,9 @@ def admitted(
         kind="macro",
         endpoint=first.endpoint,
         parameters=first.parameters | ({"answers": len(replies)} if len(replies) > 1 else {}),
-        body=body,
+        body=first.body if len(replies) == 1 else b"".join(SEPARATOR + reply.body for reply in replies),
         parse=reader,
         retrieved_at=min(reply.retrieved_at for reply in replies),
         http_status=first.status,
-        note="; ".join(part for part in about if part),
+        note="; ".join(part for part in (*about, counted(rows)) if part),
     )
