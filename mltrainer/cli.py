@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer._click.exceptions import ClickException
@@ -299,11 +299,20 @@ def fetch_bars(tickers: list[str], start: Start = None, end: End = None, json_: 
 
 
 @fetch_app.command("macro")
-def fetch_macro(series: list[str], start: Start = None, json_: Json = False) -> None:
+def fetch_macro(
+    series: list[str],
+    start: Annotated[str | None, typer.Option(help="first period, YYYY-MM-DD")] = None,
+    end: Annotated[str | None, typer.Option(help="last period, YYYY-MM-DD")] = None,
+    units: Annotated[str, typer.Option(help="FRED's code: lin, chg, ch1, pch, pc1, pca, cch, cca or log")] = "lin",
+    today: Annotated[bool, typer.Option("--today", help="the values of today, not every vintage")] = False,
+    provider: Annotated[Literal["fred", "polygon"], typer.Option(help="whom to ask")] = "fred",
+    json_: Json = False,
+) -> None:
     """Show macroeconomic observations with the day each may be used."""
-    from mltrainer.data import market
+    from mltrainer.data.market import macro
 
-    _datasets([market.macro(s, start=start) for s in series], json_)
+    asked: dict[str, Any] = {"start": start, "end": end, "units": units, "vintages": not today, "provider": provider}
+    _datasets([macro(s, **asked) for s in series], json_)
 
 
 def _datasets(datasets: list[Any], json_: bool) -> None:
