@@ -255,7 +255,7 @@ def ask(path: str, asked: Mapping[str, Any], check: Callable[[Any], Any], *, kee
 
 
 def bars(
-    symbol: str, start: str, end: str, *, timespan: str = "day", adjusted: bool, kind: str, keep: timedelta = DAY
+    symbol: str, start: str, end: str, *, timespan: str = "day", adjusted: bool, kind: str, note: str = ""
 ) -> Dataset:
     """Aggregates from `start` to `end` (YYYY-MM-DD, inclusive), all pages, as the provider has them.
 
@@ -264,6 +264,7 @@ def bars(
     timespan : "minute", "15 minute", "hour", "day" ...
     adjusted : for splits, by the provider, never for dividends; else as traded.
     kind : of the `Dataset`; only "bars" are daily bars to learn from.
+    note : what the provenance says besides the span asked for and the span returned.
 
     Raises
     ------
@@ -279,6 +280,8 @@ def bars(
     path = f"/v2/aggs/ticker/{name}/range/{found[1] or 1}/{found[2]}/{start}/{end}"
     asked = {"adjusted": adjusted, "sort": "asc", "limit": PAGE}
     check = partial(check_bars, ticker=name, adjusted=adjusted)
+    # what a day said does not change once it is over; splits and corrections come overnight
+    keep = DAY if pd.Timestamp(end) < pd.Timestamp.now(tz=NEW_YORK).tz_localize(None).normalize() else MINUTE
     answer = ask(path, asked, check, keep=keep, what=f"{name} {timespan} bars")
     frame, done = assembled(answer.parts, ticker=name, timespan=timespan)
     if frame.empty:
@@ -292,6 +295,6 @@ def bars(
     _checked.update((sha, part) for (_, sha, _), part in zip(answer.replies, answer.parts, strict=True))
     try:
         given = {"ticker": name, "timespan": timespan, "from": start, "to": end, **asked}
-        return answer.admit(name, kind, given, parse, f"{timespan} bars {how}; {span}", done)
+        return answer.admit(name, kind, given, parse, f"{timespan} bars {how}; {span}", note, done)
     finally:
         _checked.clear()
