@@ -192,7 +192,8 @@ def table(kind: str, symbol: str | None = None, **asked: Any) -> Dataset:
 
     Where the present address does not know a ticker or is not in the plan, the superseded one is asked.
     """
-    name, row = ticker(symbol) if symbol else None, TABLES[kind]
+    row = TABLES[kind]
+    name = ticker(symbol) if row.own or "{ticker}" in row.paths[0][0] else None
     check, first = partial(check_table, kind=kind, ticker=name), None
     for path, how in row.paths:
         question = {**how, **asked} if "{ticker}" in path else {"ticker": name, **how, **asked}
@@ -206,12 +207,13 @@ def table(kind: str, symbol: str | None = None, **asked: Any) -> Dataset:
     frame, done = tabled(answer.parts, kind)
     old = f"from the superseded {path}" if path != row.paths[0][0] else ""
     parse = partial(parse_table, kind=kind, ticker=name)
-    return answer.admit(name or kind, kind, question, parse, f"{len(frame)} {kind}", old, done)
+    return answer.admit(name or kind, kind, question, parse, f"{kind}: {len(frame)}", old, done)
 
 
 def thing(kind: str, symbol: str | None = None, **asked: Any) -> Dataset:
     """One object of `OBJECTS`: "details" (date=), "snapshot" of a ticker, or "status" of the market."""
-    name, (path, _, keep) = ticker(symbol) if symbol else None, OBJECTS[kind]
+    path, _, keep = OBJECTS[kind]
+    name = ticker(symbol) if "{ticker}" in path else None
     check = partial(check_object, kind=kind, ticker=name)
     answer = ask(path.format(ticker=name), asked, check, keep=keep, what=kind)
     return answer.admit(
