@@ -1,11 +1,16 @@
 """Every test has a home of its own and a machine without keys."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from replay.server import FRED_KEY, POLYGON_KEY, Replay
 
-KEYS = ("POLYGON_API_KEY", "MASSIVE_API_KEY", "FRED_API_KEY", "MLTRAINER_MODE", "MLTRAINER_DATABASE_URL")
+KEYS = (
+    *("POLYGON_API_KEY", "MASSIVE_API_KEY", "FRED_API_KEY", "MLTRAINER_MODE", "MLTRAINER_DATABASE_URL"),
+    *("MLTRAINER_POLYGON_URL", "MLTRAINER_FRED_URL", "MLTRAINER_CACHE_URL", "MLTRAINER_OFFLINE"),
+)
 
 # A busy machine is no reason to fail, and a failure must come back on the next run.
 settings.register_profile("mltrainer", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -20,3 +25,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     monkeypatch.setenv("MLTRAINER_HOME", str(folder))
     return folder
+
+
+@pytest.fixture
+def replay(monkeypatch: pytest.MonkeyPatch) -> Iterator[Replay]:
+    """Both providers on this machine, mode replay, keys that fit, a plan without a narrow limit, little patience."""
+    with Replay() as server:
+        monkeypatch.setenv("MLTRAINER_MODE", "replay")
+        monkeypatch.setenv("MLTRAINER_POLYGON_URL", server.url)
+        monkeypatch.setenv("MLTRAINER_FRED_URL", server.url)
+        monkeypatch.setenv("POLYGON_API_KEY", POLYGON_KEY)
+        monkeypatch.setenv("FRED_API_KEY", FRED_KEY)
+        monkeypatch.setenv("MLTRAINER_POLYGON_PER_MINUTE", "6000")
+        monkeypatch.setenv("MLTRAINER_WIRE_SECONDS", "1.5")
+        yield server
