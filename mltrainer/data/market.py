@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterable
 from datetime import date
+from types import ModuleType
 
 import pandas as pd
 
-from mltrainer.data import live, polygon_tables, sample
+from mltrainer.data import sample
 from mltrainer.errors import BadInput, NotEnoughHistory, NotEntitled, Unavailable, UnknownName
 from mltrainer.settings import settings
 from mltrainer.trust.provenance import Dataset
@@ -94,6 +95,8 @@ def bars(ticker: str, *, start: Day = None, end: Day = None, timespan: str = "da
     """
     first, last = span(start, end)
     if settings().data_mode != "sample":
+        from mltrainer.data import live  # what it imports for the network costs time that a sample need not pay
+
         return live.bars(ticker, first, last, timespan=timespan, adjusted=adjusted)
     if timespan != "day" or not adjusted:
         raise Unavailable("mode sample holds adjusted daily bars and no others; set a key for live data")
@@ -151,7 +154,7 @@ def tickers(*, day: Day = None, inactive: bool = False) -> list[str]:
 
 def _listed(on: Day, inactive: bool) -> list[Dataset]:
     states = (True, False) if inactive else (True,)
-    return [polygon_tables.table("tickers", date=_text(on), active=active) for active in states]
+    return [_provider().table("tickers", date=_text(on), active=active) for active in states]
 
 
 def _text(on: Day) -> str | None:
@@ -191,9 +194,12 @@ def _economy(_dataset: Dataset) -> list[Dataset]:
     return []
 
 
-def _provider() -> None:
+def _provider() -> ModuleType:
     if settings().data_mode == "sample":
         raise Unavailable("mode sample holds bars and macro series only; set POLYGON_API_KEY for live data")
+    from mltrainer.data import polygon_tables
+
+    return polygon_tables
 
 
 def actions(ticker: str) -> tuple[Dataset, Dataset]:
@@ -204,35 +210,30 @@ def actions(ticker: str) -> tuple[Dataset, Dataset]:
     (splits, dividends) : by execution_date with split_from and split_to (shares), and by ex_dividend_date with
         cash_amount (per share of that date, in `currency`).
     """
-    _provider()
-    return polygon_tables.table("splits", ticker), polygon_tables.table("dividends", ticker)
+    provider = _provider()
+    return provider.table("splits", ticker), provider.table("dividends", ticker)
 
 
 def details(ticker: str, *, day: Day = None) -> Dataset:
     """What the provider knows of one ticker as of a day: name, exchange, type, listing date, shares outstanding."""
-    _provider()
-    return polygon_tables.thing("details", ticker, date=_text(day))
+    return _provider().thing("details", ticker, date=_text(day))
 
 
 def snapshot(ticker: str) -> Dataset:
     """Day, previous day, last minute, and last trade and quote where the plan has them, as one row."""
-    _provider()
-    return polygon_tables.thing("snapshot", ticker)
+    return _provider().thing("snapshot", ticker)
 
 
 def market_status() -> Dataset:
     """Whether the exchanges are open now, as one row."""
-    _provider()
-    return polygon_tables.thing("status")
+    return _provider().thing("status")
 
 
 def trades(ticker: str, day: Day) -> Dataset:
     """Every trade of one day, by time (UTC, nanoseconds), where the plan has them."""
-    _provider()
-    return polygon_tables.table("trades", ticker, timestamp=_text(day))
+    return _provider().table("trades", ticker, timestamp=_text(day))
 
 
 def quotes(ticker: str, day: Day) -> Dataset:
     """Every best bid and offer of one day, by time (UTC, nanoseconds), where the plan has them."""
-    _provider()
-    return polygon_tables.table("quotes", ticker, timestamp=_text(day))
+    return _provider().table("quotes", ticker, timestamp=_text(day))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from massive import RESTClient
 from replay.server import POLYGON_KEY, Replay
@@ -23,6 +23,13 @@ FIXTURES = Path(__file__).resolve().parents[3] / "shared" / "fixtures" / "polygo
 NOW = "2026-11-24T00:00:00+00:00"
 AGGS = "/v2/aggs/ticker"
 PRICES = ["open", "high", "low", "close"]
+
+
+@pytest.fixture
+def replay(replay: Replay, monkeypatch: pytest.MonkeyPatch) -> Replay:
+    """With patience: nothing here is about time, and the machine may be busy."""
+    monkeypatch.setenv("MLTRAINER_WIRE_SECONDS", "30")
+    return replay
 
 
 def fixture(name: str) -> bytes:
@@ -205,6 +212,7 @@ def test_no_results_are_an_answer_only_under_a_count_of_zero():
         parsed(page(results=None, resultsCount=3))
 
 
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 400), min_size=1, max_size=30), st.randoms(use_true_random=False))
 def test_order_pages_and_repetition_do_not_matter(days, random):
     """However the same bars are dealt over pages, doubled or shuffled, the frame is the same."""
