@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mltrainer import errors as errors
     from mltrainer.checks.attest import attest as attest
     from mltrainer.checks.leakcheck import leakcheck as leakcheck
+    from mltrainer.data.market import actions as actions
     from mltrainer.data.market import bars as bars
     from mltrainer.data.market import macro as macro
     from mltrainer.data.market import tickers as tickers
@@ -32,6 +33,7 @@ __version__ = version("mltrainer")
 
 # Public name -> where it lives (a room alone stands for itself). A test holds these rows to the docs.
 PUBLIC = {
+    "actions": "mltrainer.data.market:actions",
     "attest": "mltrainer.checks.attest:attest",
     "audit": "mltrainer.trust.audit",
     "bars": "mltrainer.data.market:bars",

@@ -291,11 +291,28 @@ def leakcheck(
 
 
 @fetch_app.command("bars")
-def fetch_bars(tickers: list[str], start: Start = None, end: End = None, json_: Json = False) -> None:
-    """Show daily bars with their provenance."""
+def fetch_bars(
+    tickers: list[str],
+    start: Start = None,
+    end: End = None,
+    timespan: Annotated[str, typer.Option(help="day, minute, '15 minute', hour, week ...; a sample is daily")] = "day",
+    adjusted: Annotated[
+        bool, typer.Option("--adjusted/--raw", help="days for splits and dividends, others for splits; or as traded")
+    ] = True,
+    json_: Json = False,
+) -> None:
+    """Show bars with their provenance; a download that was stopped goes on where it was."""
     from mltrainer.data import market
 
-    _datasets([market.bars(t, start=start, end=end) for t in tickers], json_)
+    _datasets([market.bars(t, start=start, end=end, timespan=timespan, adjusted=adjusted) for t in tickers], json_)
+
+
+@fetch_app.command("actions")
+def fetch_actions(tickers: list[str], json_: Json = False) -> None:
+    """Show splits and dividends with their provenance."""
+    from mltrainer.data import market
+
+    _datasets([dataset for t in tickers for dataset in market.actions(t)], json_)
 
 
 @fetch_app.command("macro")
