@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from mltrainer.data import market
+from mltrainer.data import market, quality
 from mltrainer.data.market import Day
 from mltrainer.errors import BadInput
 from mltrainer.evaluation import engine
@@ -37,6 +37,9 @@ def matrix(data: "str | Dataset | Matrix", *, horizon: int | None = None, start:
     ------
     Refused
         Data whose origin cannot be shown: a hand-made frame, a CSV, an edited copy, numpy noise.
+    BadInput
+        Bars that break a rule of quality which is an error, such as a split that is not in the prices; the message
+        names it. Rules that need the exchange's calendar are asked by `mt.quality` only.
     """
     if isinstance(data, str) and not data.lower().endswith((".csv", ".parquet", ".json")):
         data = market.bars(data, start=start, end=end)
@@ -49,7 +52,10 @@ def matrix(data: "str | Dataset | Matrix", *, horizon: int | None = None, start:
         return data
     gate.verify(data, "features")
     assert isinstance(data, Dataset)
-    return features.matrix(data, *market.context(data), horizon=5 if horizon is None else horizon)
+    parts = (data, *market.context(data))
+    for part in parts:
+        quality.gatekeep(part)
+    return features.matrix(*parts, horizon=5 if horizon is None else horizon)
 
 
 def select(families: Iterable[str] | None = None, models: Iterable[str] | None = None) -> list[ModelSpec]:
