@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from mltrainer.data.case import EXCHANGE, MONTH, PRICES, ZONE, Case, Hit, Rule
+from mltrainer.data.case import EXCHANGE, MONTH, PRICES, ZONE, Case, Hit, Rule, logs
 
 # The data standard: what a series must hold to be judged on.
 LEAST_SESSIONS, LEAST_COMPLETE, LEAST_VOLUME, JUMP = 252, 0.95, 0.90, 0.20
@@ -51,7 +51,7 @@ def _epoch(case: Case) -> Hit | None:
     """Seconds read as milliseconds lie in the first weeks of 1970, a session every 86 seconds."""
     index = pd.DatetimeIndex(case.raw.index).tz_localize(None)
     born = (index >= pd.Timestamp("1970-01-01")) & (index < pd.Timestamp("1970-02-20"))
-    crowded = born & ((index != index.normalize()) | index.duplicated(keep=False))
+    crowded = born & ((index != index.normalize()) | index.normalize().duplicated(keep=False))
     return _hit(case.raw.index[crowded | (index.year >= 2200)], "stamps were read in a wrong unit")
 
 
@@ -182,9 +182,9 @@ def _copied(case: Case) -> Hit | None:
 
 
 def _jump(case: Case) -> Hit | None:
-    change: pd.Series[float] = case.news.map(np.expm1)
-    big = change[change.abs() > JUMP]
-    notes = [f"{c:+.0%}" for c in big]
+    news = case.news
+    big = news[(news > np.log(1 + JUMP)) | (news < np.log(1 - JUMP))]
+    notes = [f"{np.expm1(min(r, 99)):+.0%}" for r in big]
     return Hit(pd.DatetimeIndex(big.index), f"closes moved by more than {JUMP:.0%}", notes=notes) if len(big) else None
 
 
@@ -239,7 +239,7 @@ def agreement(case: Case) -> Hit | None:
         return Hit(case.index[:0], f"days in common with {name} are too few to compare", "info", rows=len(both))
     a, b = both.iloc[:, 0], both.iloc[:, 1]
     if "bars" in (case.kind, kind):
-        a, b = (np.log(x.where(x > 0)).diff().dropna() for x in (a, b))
+        a, b = (logs(x).diff().dropna() for x in (a, b))
         apart, moves, unit = (a - b).abs() > 0.01, (a, b), "1 % of return"
     else:
         apart = (a - b).abs() > np.maximum(0.05, 1e-3 * b.abs())

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,18 @@ class Hit:
 
 def stamp(t: pd.Timestamp) -> str:
     """The day, and the time where there is one."""
-    return str(t.date()) if t == t.normalize() else str(t)
+    day, _, time = str(t.asm8.astype("datetime64[s]")).partition("T")  # Python's own dates end in the year 9999
+    return day if time == "00:00:00" and t.tz is None else f"{day} {time}{'' if t.tz is None else 'Z'}"
+
+
+@cache
+def exchange_sessions(first: int, last: int) -> pd.DatetimeIndex:
+    """Sessions of the exchange from the decade of one year to the end of the decade of another."""
+    # exchange_calendars takes up to a second to import, and a calendar as long to make, be it short or long
+    import exchange_calendars
+
+    start, end = f"{first // 10 * 10}-01-01", f"{last // 10 * 10 + 9}-12-31"
+    return exchange_calendars.get_calendar(EXCHANGE, start=start, end=end).sessions
 
 
 @dataclass(frozen=True)
@@ -120,15 +131,11 @@ class Case:
 
     @cached_property
     def calendar(self) -> pd.DatetimeIndex:
-        """Sessions of the exchange from a week before the first day to a week after the last, or after `asof`."""
-        # exchange_calendars takes up to a second to import, and only these rules need it
-        import exchange_calendars
-
+        """Sessions of the exchange from before the first day to after the last, and after `asof`."""
         if self.span.empty:
             return pd.DatetimeIndex([])
-        week = pd.Timedelta(days=7)  # a calendar ends after it starts; bars may hold a Saturday alone
-        start, end = self.span[0] - week, max(self.span[-1], self.asof) + week
-        return exchange_calendars.get_calendar(EXCHANGE, start=start, end=end).sessions
+        week = pd.Timedelta(days=7)  # dates may stand a day off at both ends
+        return exchange_sessions((self.span[0] - week).year, (max(self.span[-1], self.asof) + week).year)
 
     @cached_property
     def sessions(self) -> pd.DatetimeIndex:
@@ -144,7 +151,7 @@ class Case:
     @cached_property
     def leaps(self) -> "pd.Series[float]":
         """Log return close to close; NaN in the first row and beside what is no price."""
-        return np.log(self.frame["close"].where(self.frame["close"] > 0)).diff()
+        return logs(self.frame["close"]).diff()
 
     @cached_property
     def split_days(self) -> "pd.Series[float]":
@@ -165,10 +172,15 @@ class Case:
 # --- corporate actions ----------------------------------------------------------------------------------------
 
 
+def logs(price: "pd.Series[float]") -> "pd.Series[float]":
+    """Natural logarithm; NaN for what is no price."""
+    known: pd.Series[float] = price.where((price > 0) & (price < np.inf))
+    return known.transform(np.log)
+
+
 def _night(frame: pd.DataFrame) -> "pd.Series[float]":
     """Log of the first price of each session over the close before."""
-    first = frame["open"] if "open" in frame else frame["close"]
-    return np.log(first.where(first > 0)) - np.log(frame["close"].where(frame["close"] > 0)).shift()
+    return logs(frame["open"] if "open" in frame else frame["close"]) - logs(frame["close"]).shift()
 
 
 def _apparent(case: Case) -> "pd.Series[float]":

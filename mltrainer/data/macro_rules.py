@@ -35,6 +35,11 @@ class Observations(Case):
         return self.frame["value"].groupby(self.index).tail(1)
 
     @cached_property
+    def exchange(self) -> bool:
+        """Every rule is asked; a daily series has a number when the exchange is open, give or take a holiday."""
+        return True
+
+    @cached_property
     def frequency(self) -> tuple[int, str, str, int]:
         """The row of `FREQUENCIES` that the usual step between two periods falls in."""
         periods = self.told.index.to_series()
