@@ -191,8 +191,7 @@ def test_a_single_session_can_be_checked(day: str):
 
 
 def test_the_table_has_the_worst_first(frame: pd.DataFrame):
-    table = judge(Dataset(scaled_from(frame[["close", "volume"]].assign(open=0.0, high=1.0, low=1.0), "2005-03-01", 0.75),
-                          "MSFT", "bars")).table  # fmt: skip
+    table = judge(Dataset(scaled_from(frame, DAY, 0.75).assign(open=0.0), "MSFT", "bars")).table
     ranks = [SEVERITIES.index(s) for s in table["severity"]]
     assert ranks == sorted(ranks)
     assert set(ranks) >= {0, 2}
@@ -320,8 +319,9 @@ def test_stamps_of_a_finer_unit_read_as_milliseconds_lie_in_no_year_of_ours(fram
 
 
 @pytest.mark.parametrize(
-    ("column", "of", "factor"), [("high", "close", 0.9), ("high", "open", 0.9), ("low", "open", 1.1), ("high", "low", 0.9)]
-)  # fmt: skip
+    ("column", "of", "factor"),
+    [("high", "close", 0.9), ("high", "open", 0.9), ("low", "open", 1.1), ("high", "low", 0.9)],
+)
 def test_a_range_that_leaves_out_its_own_prices_is_an_error(frame: pd.DataFrame, column: str, of: str, factor: float):
     found = asked(put(frame, [3, 9], column, frame[of].iloc[[3, 9]] * factor))
     assert (found["ohlc"].severity, found["ohlc"].rows) == ("error", 2)
@@ -662,8 +662,12 @@ def test_two_splits_are_missing_from_another_adjusted_history():
 
 @pytest.mark.parametrize(
     ("ticker", "splits"),
-    [("aapl", {"2000-06-21", "2005-02-28", "2014-06-09", "2020-08-31"}), ("bac", {"2004-08-30"}), ("ibm", {"1999-05-27"})],
-)  # fmt: skip
+    [
+        ("aapl", {"2000-06-21", "2005-02-28", "2014-06-09", "2020-08-31"}),
+        ("bac", {"2004-08-30"}),
+        ("ibm", {"1999-05-27"}),
+    ],
+)
 def test_another_vendors_raw_prices_show_the_same_splits(ticker: str, splits: set[str]):
     assert days_of(asked(lean(ticker)), "split") == splits
 
