@@ -191,7 +191,10 @@ def _apparent(case: Case) -> "pd.Series[float]":
     off = np.abs(night.to_numpy()[:, None] + np.log(ratios))
     ratio = pd.Series(ratios[np.argmin(np.nan_to_num(off, nan=np.inf), axis=1)], night.index)
     lasts = np.abs(day + np.log(ratio)) < 0.5 * np.abs(np.log(ratio))
-    found = (off.min(axis=1) < NIGHT) & (night.abs() > 0.3) & lasts
+    near = np.diff(case.days, prepend=case.days[:1]) <= np.timedelta64(
+        7, "D"
+    )  # behind a gap anything may have happened
+    found = (off.min(axis=1) < NIGHT) & (night.abs() > 0.3) & lasts & near
     if "volume" in case.frame:
         money = case.frame["close"] * case.frame["volume"]
         usual = money.shift().rolling(MONTH, min_periods=1).median()

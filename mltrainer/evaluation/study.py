@@ -18,7 +18,14 @@ from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset
 
 
-def matrix(data: "str | Dataset | Matrix", *, horizon: int | None = None, start: Day = None, end: Day = None) -> Matrix:
+def matrix(
+    data: "str | Dataset | Matrix",
+    *,
+    horizon: int | None = None,
+    start: Day = None,
+    end: Day = None,
+    quotes: Dataset | None = None,
+) -> Matrix:
     """Features X, labels y and prices of one ticker, sealed.
 
     Parameters
@@ -27,6 +34,8 @@ def matrix(data: "str | Dataset | Matrix", *, horizon: int | None = None, start:
     horizon : sessions a position is held, default 5 (a matrix has its own); y is the simple return from the next
         entry over that many sessions.
     start, end : sessions to use, for a ticker only.
+    quotes : admitted quotes of the ticker for all of these sessions; the spread and order flow that are estimated
+        from bars otherwise are then measured as well.
 
     Returns
     -------
@@ -47,12 +56,14 @@ def matrix(data: "str | Dataset | Matrix", *, horizon: int | None = None, start:
         raise BadInput("start and end choose the sessions of a ticker; this data is already cut")
     if isinstance(data, Matrix):
         gate.verify(data, "evaluation")
+        if quotes is not None:
+            raise BadInput("this matrix is already built; give quotes together with its bars")
         if horizon not in (None, data.horizon):
             raise BadInput(f"this matrix has horizon {data.horizon}, not {horizon}; build another from its bars")
         return data
     gate.verify(data, "features")
     assert isinstance(data, Dataset)
-    parts = (data, *market.context(data))
+    parts = (data, *market.context(data), *([] if quotes is None else [quotes]))
     for part in parts:
         quality.gatekeep(part)
     return features.matrix(*parts, horizon=5 if horizon is None else horizon)

@@ -39,7 +39,7 @@ from mltrainer.settings import settings
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import fingerprint
 
-FORMAT = 3  # raise it when pages of the same results would look different
+FORMAT = 4  # raise it when pages of the same results would look different
 NOTEBOOK = "reports/model-family.ipynb"
 AT_ONCE = 2
 PAGE_BYTES = 6 * 2**20  # most of a page is plotly.js, so that it opens offline

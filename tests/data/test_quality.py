@@ -666,6 +666,7 @@ def test_two_splits_are_missing_from_another_adjusted_history():
         ("aapl", {"2000-06-21", "2005-02-28", "2014-06-09", "2020-08-31"}),
         ("bac", {"2004-08-30"}),
         ("ibm", {"1999-05-27"}),
+        ("qqq", {"2000-03-20"}),  # and six years are missing before a price that is half as high again
     ],
 )
 def test_another_vendors_raw_prices_show_the_same_splits(ticker: str, splits: set[str]):
