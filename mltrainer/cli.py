@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer._click.exceptions import ClickException
 
-from mltrainer.errors import MltrainerError, Tampered
+from mltrainer.errors import BadInput, MltrainerError, Tampered
 
 app = typer.Typer(
     help="Which of the catalog's models say anything true about tomorrow's price? Real data, honest comparison.",
@@ -351,16 +351,32 @@ def _datasets(datasets: list[Any], json_: bool) -> None:
 
 
 @app.command()
-def quality(ticker: str, start: Start = None, end: End = None, json_: Json = False) -> int:
-    """Check bars against the exchange calendar and against themselves; exit 1 if a rule finds an error."""
+def quality(
+    name: str,
+    macro: Annotated[bool, typer.Option("--macro", help="the name is a macro series, not a ticker")] = False,
+    against: Annotated[str | None, typer.Option(help="a ticker that should say the same")] = None,
+    against_macro: Annotated[str | None, typer.Option(help="a macro series that should say the same")] = None,
+    asof: Annotated[str | None, typer.Option(help="judge age and future on this day, YYYY-MM-DD")] = None,
+    start: Start = None,
+    end: End = None,
+    json_: Json = False,
+) -> int:
+    """Ask every rule of a ticker's bars or of a macro series; exit 1 if one finds an error."""
+    from mltrainer.data import market
     from mltrainer.data.quality import quality as check
 
-    found = check(ticker, start=start, end=end)
+    if against and against_macro:
+        raise BadInput("there is one other source to compare with; give --against or --against-macro, not both")
+    data = (market.macro if macro else market.bars)(name, start=start, end=end)
+    other = market.macro(against_macro) if against_macro else market.bars(against) if against else None
+    found = check(data, against=other, asof=asof)
     if json_:
         _say(_document(asdict(found) | {"ok": found.ok}))
-    else:
-        _say(f"{found.name}: {found.sessions:,} sessions, {found.completeness:.2%} of the exchange calendar")
-        _say("\n".join(f"{f.severity}: {f.message}" for f in found.findings) or "no finding")
+        return 0 if found.ok else 1
+    what = "rows, {:.2%} of its periods" if macro else "sessions, {:.2%} of the exchange calendar"
+    _say(f"{found.name}: {found.sessions:,} {what.format(found.completeness)}")
+    rows = [[*row[:3], f"{row[3]}; {row[4]}"] for row in found.table.itertuples(index=False, name=None)]
+    _say(_table(["severity", "rule", "rows", "what was found, and what to do"], rows) if rows else "no finding")
     return 0 if found.ok else 1
 
 

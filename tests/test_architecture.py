@@ -88,7 +88,7 @@ ONE_ROOM = {
     ),
     "other figures": (("matplotlib", "seaborn", "bokeh", "altair"), set()),
     "notebooks": (("papermill", "nbconvert", "nbformat", "nbclient"), {"reports/execution.py", "reports/pages.py"}),
-    "the exchange calendar": (("exchange_calendars",), {"data/quality.py"}),
+    "the exchange calendar": (("exchange_calendars",), {"data/case.py"}),
     "indicators": (("talib",), {"features/indicators.py"}),
     "settings": (("pydantic_settings", "platformdirs"), {"settings.py"}),
     "the command line": (("typer",), {"cli.py"}),

@@ -90,6 +90,10 @@ MISTAKES = {
     "bars": (["fetch", "bars", "MSFT", "XYZZY"], "no ticker in mode sample is called 'XYZZY'"),
     "no bars": (["fetch", "bars"], "Missing argument"),
     "quality": (["quality", "XYZZY"], "no ticker in mode sample is called 'XYZZY'"),
+    "quality of a series": (["quality", "GPD", "--macro"], "no macro series in mode sample is called 'GPD'"),
+    "another source": (["quality", "MSFT", "--against", "XYZZY"], "no ticker in mode sample is called 'XYZZY'"),
+    "two others": (["quality", "MSFT", "--against", "IBM", "--against-macro", "unemp"], "not both"),
+    "a day of judgment": (["quality", "MSFT", "--asof", "soon"], "asof 'soon' is not a day"),
     "a family to list": (["models", "--family", "forest"], "no family is called 'forest'"),
     "a head": (["audit", "verify", "--against", "5"], "'5' is no audit head; it reads size:hash"),
     "a limit": (["audit", "show", "--limit", "0"], "'--limit'"),
@@ -123,6 +127,8 @@ PLACES = [
     ["fetch", "bars"],
     ["fetch", "macro"],
     ["quality"],
+    ["quality", "--macro"],
+    ["quality", "MSFT", "--asof"],
     ["audit", "verify", "--against"],
     ["verify"],
     [],
@@ -263,7 +269,23 @@ def test_quality_as_json_and_in_words(run: Run):
     found = document(run("quality", "MSFT", "--json"))
     assert isinstance(found, dict)
     assert (found["name"], found["completeness"], found["ok"]) == ("MSFT", 1.0, True)
-    assert run("quality", "MSFT").out.startswith("MSFT: 3,270 sessions, 100.00% of the exchange calendar\n")
+    said = run("quality", "MSFT").out.splitlines()
+    assert said[0] == "MSFT: 3,270 sessions, 100.00% of the exchange calendar"
+    assert said[1].split()[:3] == ["severity", "rule", "rows"]
+    assert {f["severity"] for f in found["findings"]} == {"info"}
+    assert found["findings"][0].keys() == {"rule", "severity", "rows", "message", "remedy", "when"}
+    assert run("quality", "VIXCLS", "--macro").out == "VIXCLS: 1,259 rows, 100.00% of its periods\nno finding\n"
+
+
+def test_quality_exits_1_where_a_rule_finds_an_error_and_names_what_to_do(run: Run):
+    answer = run("quality", "MSFT", "--against", "IBM", *SPAN, "--asof", "2010-01-04")
+    assert answer.code == 1
+    (error,) = [line for line in answer.out.splitlines() if line.startswith("error")]
+    assert "differ from IBM by more than 1 % of return" in error
+    assert error.endswith("find out which of the two is right")
+    found = document(run("quality", "MSFT", "--against", "IBM", *SPAN, "--json"), code=1)
+    assert isinstance(found, dict)
+    assert found["ok"] is False
 
 
 def test_the_trail_as_json_and_in_words(run: Run):
