@@ -4,6 +4,7 @@ Nothing here is learned from rows that the model was fitted on. The model is wal
 purged, embargoed blocks, and what it said of them, after the fact, calibrates what it will say of the next sessions.
 """
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,6 +41,7 @@ class Calibration:
     brier : mean squared error of that probability on the second block, learned on the first; `brier_base` that of
         the first block's share of rising rows, which a model without skill does not beat.
     pinball : pinball loss of the quantile forecasts, in units of return; quantile models.
+    warned : what the fits on a third and two thirds of the rows warned of; the fit on all of them warns aloud.
     """
 
     interval: float
@@ -51,6 +53,7 @@ class Calibration:
     brier: float = NAN
     brier_base: float = NAN
     pinball: float = NAN
+    warned: tuple[str, ...] = ()
 
     def bounds(self, mean: "pd.Series[float]", scale: "pd.Series[float]") -> "tuple[pd.Series[float], ...]":
         """Lower and upper bound of the return, (k,) each."""
@@ -65,10 +68,12 @@ def calibrate(spec: ModelSpec, matrix: Matrix, protocol: Protocol | None = None)
     """Walk a model forward over its own train rows and measure how wrong it was; costs about one more fit."""
     protocol = protocol or Protocol()
     nothing = Calibration(protocol.interval)
-    try:
-        said, meta = out_of_sample(spec, matrix, replace(protocol, split=WalkForward(folds=BLOCKS)))
-    except NotEnoughHistory:
-        return nothing
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            said, meta = out_of_sample(spec, matrix, replace(protocol, split=WalkForward(folds=BLOCKS)))
+        except NotEnoughHistory:
+            return nothing
     y, score = said["y"].to_numpy(), (said["forecast"] / said["scale"]).to_numpy()
     errors = np.abs(y / said["scale"].to_numpy() - score)[-LATEST:]
     lower, upper = conformal_interval(said, matrix.horizon, protocol.interval)
@@ -76,6 +81,7 @@ def calibrate(spec: ModelSpec, matrix: Matrix, protocol: Protocol | None = None)
         "radius": metrics.conformal_radius(errors, protocol.interval),
         "rows": len(said),
         "coverage": metrics.coverage(y, lower, upper),
+        "warned": tuple(sorted({str(w.message).splitlines()[0][:200] for w in caught})),
     }
     if spec.task == "classifier":
         found |= _directions(score, y > 0, said["fold"].to_numpy() == 0)

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
+from threadpoolctl import threadpool_limits
 
 from mltrainer import metrics
 from mltrainer.errors import BadInput, NotEnoughHistory
@@ -85,12 +86,15 @@ class Model(RegressorMixin, BaseEstimator):
         unit = 1.0 if self.spec.columns else data.scale.loc[y.index].to_numpy(float)
         z = y.to_numpy(float) / unit
         mean, spread = (0.0, 1.0) if self.spec.columns else (float(z.mean()), float(z.std()))
-        X = self._columns(data).loc[y.index].to_numpy(float)
+        X = data.X.loc[y.index, list(self.spec.columns or data.X.columns)].to_numpy(float)
         low, high = feature_bounds(X, 0.0 if self.spec.columns else Protocol().tail)
         X, z = np.clip(X, low, high), (z - mean) / spread
-        self.estimator_ = configured(self.spec, data).fit(X, z)
-        self.n_features_in_ = X.shape[1]
         series = self.spec.columns is not None  # it carries its state forward and cannot go back to its own past
+        with threadpool_limits(1):  # as in an evaluation, so that the same rows give the same model
+            self.estimator_ = configured(self.spec, data).fit(X, z)
+            recalled = None if series else metrics.r2(z, np.asarray(self.estimator_.predict(X)).reshape(len(z)))
+            calibration = calibrate(self.spec, data)
+        self.n_features_in_ = X.shape[1]
         self.state_ = {
             "mean": mean,
             "deviation": spread,
@@ -106,8 +110,8 @@ class Model(RegressorMixin, BaseEstimator):
             "rows": len(y),
             "matrix": origin.content_sha256,
             "libraries": artifacts.libraries(self.spec),
-            "r2": None if series else metrics.r2(z, np.asarray(self.estimator_.predict(X), dtype=float).reshape(len(z))),
-            "calibration": _plain(asdict(calibrate(self.spec, data))),
+            "r2": recalled,
+            "calibration": _plain(asdict(calibration)),
         }
         return self.result
 
@@ -119,15 +123,16 @@ class Model(RegressorMixin, BaseEstimator):
             raise BadInput(f"{self.name} was fitted on plain arrays; train it on mt.matrix(...) to have a result")
         return ModelResult.of(self, self.state_)
 
-    def _columns(self, data: Matrix) -> pd.DataFrame:
-        return data.X[list(self.spec.columns)] if self.spec.columns else data.X
 
     def _forecast(self, data: Matrix) -> Forecast:
         origin = gate.verify(data, "prediction")
-        state, asked = self.state_, (data.horizon, list(data.X.columns), data.name)
-        if state is None or (state["horizon"], state["features"], state["ticker"]) != asked:
-            alike = f"of horizon {data.horizon} on {data.name} with these {data.X.shape[1]} features"
+        state = self.state_
+        if state is None or (state["horizon"], state["ticker"]) != (data.horizon, data.name):
+            alike = f"of horizon {data.horizon} on {data.name}"
             raise BadInput(f"{self.name} was not trained on a matrix {alike}; train it on one that is built alike")
+        if lost := [name for name in state["features"] if name not in data.X]:
+            why = data.unavailable.get(lost[0], "it is not in this matrix")
+            raise BadInput(f"{self.name} was trained on {lost[0]} too ({why}); train it on features that last")
         after = data.X.index[data.X.index > pd.Timestamp(state["trained_to"])]
         if after.empty:
             raise NotEnoughHistory(f"{data.name} has no session after {state['trained_to']}, where the training ended")
@@ -143,7 +148,7 @@ class Model(RegressorMixin, BaseEstimator):
         """What the estimator says of the sessions `after`, in returns: mean, and deviation or quantile if it does."""
         state, estimator = self.state_, self.estimator_
         assert state is not None
-        X = self._columns(data).loc[after].to_numpy(float)
+        X = data.X.loc[after, list(self.spec.columns or state["features"])].to_numpy(float)
         if self.spec.columns:
             # labels have not matured yet; only the returns carry a series model forward
             found = {"mean": estimator.filter(X, np.full(len(X), np.nan), lag=len(data.X) + 1)}
@@ -243,12 +248,15 @@ class ModelResult:
         return {k: asdict(v) if k == "calibration" else v for k, v in vars(self).items() if k != "model"}
 
 
-def _plain(figures: dict[str, float]) -> dict[str, float | None]:
-    return {k: v if np.isfinite(v) else None for k, v in figures.items()}  # an artifact is strict JSON
+def _plain(figures: dict[str, Any]) -> dict[str, Any]:
+    # an artifact is strict JSON, which knows no NaN
+    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in figures.items()}
 
 
 def _number(value: Any) -> Any:
-    return float("nan") if value is None else value
+    if value is None:
+        return float("nan")
+    return tuple(value) if isinstance(value, list) else value
 
 
 def model(name: str) -> Model:
