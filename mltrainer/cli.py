@@ -138,26 +138,26 @@ def _findings(found: list[str], json_: bool, holds: str) -> int:
 
 
 @app.command()
-def models(family: Annotated[str | None, typer.Option(help="one family only")] = None, json_: Json = False) -> None:
-    """List the catalog."""
+def models(
+    name: Annotated[str | None, typer.Argument(help="show the whole card of this one")] = None,
+    family: Annotated[str | None, typer.Option(help="one family only")] = None,
+    json_: Json = False,
+) -> None:
+    """List the catalog, one line a model; or show the card of one."""
     from mltrainer.models import catalog
 
-    specs = catalog.specs(family)
+    specs = catalog.specs(family) if name is None else [catalog.spec(name)]
     if json_:
+        _say(_document([s.card.to_dict() for s in specs]))
+    elif name is not None:
+        _say(specs[0].card.text())
+    else:
         rows = [
-            {
-                "name": s.name, "family": s.family, "task": s.task, "available": s.available,
-                "why_unavailable": s.why_unavailable, "engine": s.engine, "parameters": s.identity(),
-                "reading": s.reading, "warns": s.warns, "cost_seconds": s.cost, "method": asdict(s.method),
-            }
-            for s in specs
-        ]  # fmt: skip
-        _say(_document(rows))
-        return
-    rows_ = [
-        (s.name, s.family, s.task, s.engine, f"{s.cost:g}", "" if s.available else s.why_unavailable) for s in specs
-    ]
-    _say(_table(["model", "family", "task", "engine", "CPU s", ""], rows_))
+            (s.name, s.family, s.task, c.tool, " ".join(c.gives[1:]), f"{s.cost:g}") for s in specs if (c := s.card)
+        ]
+        _say(_table(["model", "family", "task", "runs", "also gives", "CPU s"], rows))
+        _say("\n".join(f"unavailable: {s.why_unavailable}" for s in specs if not s.available) or "all are available")
+        _say("each gives a forecast with an interval; `mltrainer models NAME` shows its card")
 
 
 @app.command()
@@ -185,10 +185,9 @@ def train(
     """Train one model on all that is known of a ticker, keep it, and print its address."""
     from mltrainer.evaluation import lifecycle, study
 
-    trained = lifecycle.model(model).train(study.matrix(ticker, start=start, end=end, horizon=horizon))
-    artifact = trained.save()
-    state = {k: v for k, v in (trained.state_ or {}).items() if k not in ("low", "high", "features")}
-    _say(_document({"artifact": artifact, "model": model, **state}) if json_ else artifact)
+    result = lifecycle.model(model).train(study.matrix(ticker, start=start, end=end, horizon=horizon))
+    artifact = result.save()
+    _say(_document({"artifact": artifact} | result.to_dict()) if json_ else artifact)
 
 
 @app.command()
@@ -198,18 +197,14 @@ def predict(artifact: str, json_: Json = False) -> None:
 
     trained = lifecycle.Model.load(artifact)
     state = trained.state_ or {}
-    said = trained.forecast(study.matrix(state["ticker"], start=state["from"], horizon=state["horizon"]))
-    rows = [(str(t)[:10], float(v)) for t, v in said.items()]
+    said = trained.predict(study.matrix(state["ticker"], start=state["from"], horizon=state["horizon"]))
     if json_:
-        _say(
-            _document(
-                {"model": trained.name, "ticker": state["ticker"], "horizon": state["horizon"]}
-                | {"rows": [{"session": day, "forecast": value} for day, value in rows]}
-            )
-        )
+        _say(said.to_json())
         return
-    _say(f"{trained.name} on {state['ticker']}: return over {state['horizon']} sessions from the next entry")
-    _say(_table(["said on", "forecast, %"], [(day, f"{value * 100:.3f}") for day, value in rows]))
+    _say(f"{said.model} on {said.ticker} ({said.mode}): return in % over {said.horizon} sessions from the next entry,")
+    _say(f"lower to upper holds {said.interval:.0%} of outcomes; trained to {state['trained_to']}")
+    rows = [(str(t)[:10], *(f"{v * 100:.2f}" for v in row)) for t, row in zip(said.frame.index, said.frame.to_numpy())]
+    _say(_table(["said on", *(c.replace("_", " ") for c in said.frame)], rows))
 
 
 @app.command()

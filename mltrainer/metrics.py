@@ -7,6 +7,7 @@ Returns are simple returns per session (fractions), losses are positive fraction
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -161,6 +162,28 @@ def pinball(y: ArrayLike, quantile_forecast: ArrayLike, *, q: float) -> float:
     """Mean pinball (quantile) loss at level `q` in (0, 1), in units of `y`; Koenker and Bassett (1978)."""
     error = np.asarray(y, dtype=float) - np.asarray(quantile_forecast, dtype=float)
     return float(np.mean(np.maximum(q * error, (q - 1) * error)))
+
+
+def conformal_rank(count: Any, nominal: float) -> Any:
+    r"""Which of `count` ascending absolute errors is the half-width of an interval that holds with chance `nominal`.
+
+    .. math:: k = \min(n, \lceil (n + 1)\, c \rceil) - 1, \text{ counted from 0}
+
+    References
+    ----------
+    Vovk, Gammerman and Shafer (2005), *Algorithmic Learning in a Random World*; exact for exchangeable errors.
+
+    >>> int(conformal_rank(9, 0.9)), int(conformal_rank(99, 0.9))
+    (8, 89)
+    """
+    rank = np.minimum(np.ceil(nominal * (np.asarray(count) + 1)).astype(int), count) - 1
+    return np.maximum(rank, 0)[()]
+
+
+def conformal_radius(errors: ArrayLike, nominal: float, *, least: int = 100) -> float:
+    """Half-width of an interval that holds with chance `nominal`, in units of the errors; NaN below `least` errors."""
+    found = np.sort(np.abs(_clean(errors)))
+    return float(found[conformal_rank(len(found), nominal)]) if len(found) >= least else float("nan")
 
 
 def coverage(y: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> float:

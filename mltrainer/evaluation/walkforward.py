@@ -17,9 +17,11 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from mltrainer import metrics
+from mltrainer.evaluation.results import Metrics
 from mltrainer.evaluation.splits import WalkForward
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec
+from mltrainer.models.forecasters import quantile_level
 
 VERSION = 1  # raise it when the protocol changes what a stored result would be
 SUSPECT_IC, SUSPECT_HIT, SUSPECT_ROWS = 0.15, 0.60, 250
@@ -54,7 +56,7 @@ class Evaluation:
     forecasts : one row per out-of-sample session: y (return earned from the next entry), forecast, lower, upper
         (returns), position (held over the session, -1..1), gross, net, benchmark (simple returns of the session),
         fold, close (price), scale; `quantile` where the model forecasts one.
-    metrics : figures of design section 5, NaN where undefined.
+    metrics : figures of design section 5, by name or as attributes, NaN where undefined.
     meta : fit and predict seconds, peak memory, warnings, library versions, content hash of the matrix.
     """
 
@@ -67,8 +69,11 @@ class Evaluation:
     status: str = "ok"
     reason: str = ""
     forecasts: pd.DataFrame = field(default_factory=pd.DataFrame)
-    metrics: dict[str, float] = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=Metrics)
     meta: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "metrics", Metrics(self.metrics))
 
     @property
     def ok(self) -> bool:
@@ -173,13 +178,7 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
         columns["quantile"] = quantile
     frame = pd.DataFrame(columns, index=y.index)[tested]
     meta = {"fit_seconds": fit_seconds, "predict_seconds": predict_seconds, "rows": n, "features": X.shape[1]}
-    return frame, meta | {"quantile": _level(estimator)}
-
-
-def _level(estimator: Any) -> float | None:
-    """Level of the quantile an estimator forecasts, wherever inside it that is set; None where it forecasts none."""
-    params = estimator.get_params() if hasattr(estimator, "predict_quantile") else {}
-    return next((float(v) for k, v in params.items() if k.rpartition("__")[2] == "quantile"), None)
+    return frame, meta | {"quantile": quantile_level(estimator)}
 
 
 def configured(spec: ModelSpec, matrix: Matrix) -> Any:
@@ -215,7 +214,7 @@ def trade(forecasts: pd.DataFrame, matrix: Matrix, protocol: Protocol) -> pd.Dat
     """
     h = matrix.horizon
     out = forecasts.copy()
-    out["lower"], out["upper"] = _interval(out, h, protocol.interval)
+    out["lower"], out["upper"] = conformal_interval(out, h, protocol.interval)
     decided = np.sign(out["forecast"]).to_numpy()
     known = np.concatenate([np.zeros(h), decided])  # a session trades on forecasts of the sessions before it
     position = np.lib.stride_tricks.sliding_window_view(known, h)[: len(decided)].mean(axis=1)
@@ -230,7 +229,7 @@ def trade(forecasts: pd.DataFrame, matrix: Matrix, protocol: Protocol) -> pd.Dat
     return out
 
 
-def _interval(
+def conformal_interval(
     forecasts: pd.DataFrame, horizon: int, nominal: float, window: int = 500, least: int = 100
 ) -> tuple[Any, Any]:
     """Time-ordered conformal interval: the nominal quantile of the last matured absolute errors, per volatility.
@@ -245,12 +244,12 @@ def _interval(
     windows = np.lib.stride_tricks.sliding_window_view(padded, window)[:n]
     windows = np.sort(windows, axis=1)  # NaN sort last
     count = np.isfinite(windows).sum(axis=1)
-    rank = np.minimum(np.ceil(nominal * (count + 1)).astype(int), count) - 1
-    width = np.where(count >= least, windows[np.arange(n), np.maximum(rank, 0)], np.nan) * scale
+    rank = metrics.conformal_rank(count, nominal)
+    width = np.where(count >= least, windows[np.arange(n), rank], np.nan) * scale
     return said - width, said + width
 
 
-def judge(forecasts: pd.DataFrame, horizon: int, level: float | None = None) -> dict[str, float]:
+def judge(forecasts: pd.DataFrame, horizon: int, level: float | None = None) -> Metrics:
     """Every figure of the protocol for one model, NaN where undefined (`metrics.UNDEFINED` says why).
 
     `level` is the quantile forecast in the column `quantile`, where the model forecasts one.
@@ -290,7 +289,7 @@ def judge(forecasts: pd.DataFrame, horizon: int, level: float | None = None) -> 
     if "quantile" in forecasts and level is not None:
         figures["pinball"] = metrics.pinball(y, forecasts["quantile"], q=level)
         figures["quantile_coverage"] = float(np.mean(y <= forecasts["quantile"].to_numpy()))
-    return {name: float(value) for name, value in figures.items()}
+    return Metrics({name: float(value) for name, value in figures.items()})
 
 
 def constant_forecast(forecasts: pd.DataFrame) -> bool:

@@ -177,7 +177,7 @@ class FamilyPage:
             warned = sorted({w for e in self.results if e.model == spec.name for w in e.meta.get("warnings", [])})
             said = f'<p class="quiet">Warned: {escape("; ".join(warned))}</p>' if warned else ""
             name = escape(spec.name)
-            parts.append(f'<details id="{name}"><summary>{name}</summary>{views.card(spec)}{said}</details>')
+            parts.append(f'<details id="{name}"><summary>{name}</summary>{views.card(spec.card)}{said}</details>')
         return Html("".join(parts))
 
     def provenance(self) -> Html:

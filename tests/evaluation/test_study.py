@@ -14,7 +14,7 @@ from sklearn.model_selection import KFold, cross_val_score
 import mltrainer as mt
 from mltrainer.data import sample
 from mltrainer.errors import BadInput, Refused, UnknownName
-from mltrainer.evaluation import lifecycle, study, trials
+from mltrainer.evaluation import study, trials
 from mltrainer.evaluation.lifecycle import Model
 from mltrainer.evaluation.walkforward import Evaluation
 from mltrainer.trust import audit, gate
@@ -180,61 +180,3 @@ def test_an_unfitted_model_says_so(msft, arrays):
     for X in (arrays[0], msft):
         with pytest.raises(NotFittedError):
             mt.model("RidgeRegression").predict(X)
-
-
-# --- Model: real data -----------------------------------------------------------------------------------------
-
-
-def test_a_trained_model_forecasts_in_units_of_return(msft):
-    model = mt.model("LinearRegression").train(msft)
-    said = pd.Series(model.predict(msft), msft.X.index)
-    known = msft.y.notna()
-    # on its own train rows a line explains something, and its forecasts are of the size of five-day returns
-    assert np.corrcoef(said[known], msft.y[known])[0, 1] > 0.2
-    assert 0.1 < said.std() / msft.y.std() < 1.0
-    assert said.notna().all()
-
-
-def test_a_forecast_is_only_what_is_said_of_sessions_after_the_training(msft):
-    said = mt.model("LinearRegression").train(msft).forecast(msft)
-    assert said.index.equals(msft.X.index[msft.y.isna()])  # the last rows have no label yet
-    assert len(said) == msft.horizon + 1
-    assert said.notna().all()
-
-
-def test_training_is_the_protocol_on_all_labelled_rows(msft):
-    model = mt.model("RidgeRegression").train(msft)
-    known = msft.y.notna()
-    z = (msft.y / msft.scale)[known].to_numpy()
-    X = msft.X[known].to_numpy()
-    low, high = np.quantile(X, [0.01, 0.99], axis=0)
-    ridge = model.spec.build().fit(np.clip(X, low, high), (z - z.mean()) / z.std())
-    expected = (ridge.predict(np.clip(msft.X.to_numpy(), low, high)) * z.std() + z.mean()) * msft.scale
-    np.testing.assert_allclose(model.predict(msft), expected, rtol=1e-12)
-
-
-def test_training_gives_a_model_no_more_rows_than_it_bears(msft, monkeypatch):
-    few = dataclasses.replace(mt.model("RidgeRegression").spec, max_train_rows=200)
-    monkeypatch.setattr(lifecycle.catalog, "spec", lambda name: few)
-    model = Model("RidgeRegression").train(msft)
-    assert model.estimator_[0].n_samples_seen_ == 200
-
-
-def test_bars_are_no_matrix_to_train_on(msft):
-    with pytest.raises(BadInput, match="without labels"):
-        mt.model("RidgeRegression").train(mt.bars("MSFT"))
-
-
-def test_a_matrix_built_otherwise_is_not_forecast(msft, arrays):
-    model = mt.model("RidgeRegression").train(msft)
-    other = mt.matrix("MSFT", start="2004-01-02", end="2008-12-31", horizon=10)
-    with pytest.raises(BadInput, match="not trained on a matrix of horizon 10"):
-        model.forecast(other)
-    with pytest.raises(BadInput, match="train it"):
-        model.fit(*arrays).forecast(msft)  # fitted on arrays since
-
-
-def test_an_edited_matrix_is_not_forecast(msft):
-    model = mt.model("RidgeRegression").train(msft)
-    with pytest.raises(Refused):
-        model.forecast(copied(msft))
