@@ -74,7 +74,7 @@ def leakage_gap(
     for way, split in cuts.items():
         (found[way],) = engine.run([spec], [matrix], protocol=replace(protocol, split=split), jobs=1, progress=False)
         if found[way].forecasts.empty:
-            raise Unavailable(f"{name} gives no leakage gap: {found[way].reason}")
+            raise Unavailable(f"{name} has no leakage gap to show: {found[way].reason}")
     rows = found["walk_forward"].forecasts.index
     figures = {way: judge(e.forecasts.loc[rows], matrix.horizon) for way, e in found.items()}
     scores = pd.DataFrame({way: [f[figure] for figure in FIGURES] for way, f in figures.items()}, index=list(FIGURES))

@@ -116,7 +116,7 @@ class Part(WalkForward):
 
 @dataclass(frozen=True)
 class CombinatorialPurged(Split):
-    """Combinatorial purged cross-validation: every `test_blocks` of `blocks` are tested by what is learned from the rest.
+    """Combinatorial purged cross-validation: any `test_blocks` of `blocks` are tested by what the rest teaches.
 
     Each block is tested several times, so that there are several paths through all of time, and a spread of results
     instead of one. Purge and embargo are left out on both sides of every test block, as train rows lie on both.
@@ -182,7 +182,7 @@ class CombinatorialPurged(Split):
 
 @dataclass(frozen=True)
 class KFoldDiagnostic(Split):
-    """Shuffled K-fold, as it is often done: the neighbors of a test row, whose labels overlap with its own, are learned.
+    """Shuffled K-fold, as it is often done: it learns the neighbors of a test row, whose labels overlap with its own.
 
     It is here to show by how much that flatters a model (`mltrainer.leakage_gap`), and for nothing else.
     """

@@ -122,9 +122,9 @@ def luck() -> dict[str, float]:
     Returns
     -------
     dict with `trials` (rows that ran to the end), `effective` (clusters of trials whose returns move together,
-    summed over the matrices and numbers of sessions they were judged on), `spread` (annual Sharpe ratios: the larger of the trials' standard
-    deviation and the sampling error of a skill-less one) and `threshold` (the best annual Sharpe ratio to expect
-    from luck alone).
+    summed over the matrices and spans they were judged on), `spread` (annual Sharpe ratios: the larger of the trials'
+    standard deviation and the sampling error of a skill-less one) and `threshold` (the best annual Sharpe ratio to
+    expect from luck alone).
 
     Notes
     -----
@@ -149,7 +149,7 @@ def luck() -> dict[str, float]:
 
 
 def _net_returns(rows: pd.DataFrame) -> np.ndarray:
-    """(n_sessions, k) net returns of trials over the same number of sessions; those whose result is lost are left out."""
+    """(n_sessions, k) net returns of trials over equally many sessions; those whose result is lost are left out."""
     found = []
     for blob in rows["blob"]:
         with suppress(Unavailable):

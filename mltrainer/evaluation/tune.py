@@ -112,7 +112,7 @@ class Tuned:
         luck = f" with a Sharpe ratio of {had:.2f}, where luck alone would reach {lucky:.2f}" if known else ""
         new, old = self.evaluation.metrics["r2_oos"], self.baseline.metrics["r2_oos"]
         much = "no difference beyond noise" if not abs(t) > 2 else "better" if t > 0 else "worse"
-        mean = "" if new > 0 else ", and no better than the mean of the past"
+        mean = "" if new > 0 else "; forecasting the mean of the past would have been better"
         since = self.evaluation.forecasts.index[0].date()
         return (
             f"{chosen}{luck}; from {since} on, which the search has not seen, its out-of-sample R² is {new:.4f} "
@@ -255,7 +255,7 @@ def _judged(
         "t": _saved(evaluation, baseline) if parameters else float("nan"),
     }
     rows = [
-        {spaces.label(p): v for p, v in settings.items()}
+        {spaces.label(p): v for p, v in (settings or spaces.own(spec)).items()}
         | {"score": s if np.isfinite(s) else np.nan, "sharpe": e.metrics.get("sharpe", np.nan)}
         | {"status": e.status, "key": e.key}
         for (_, settings, e), s in zip(tried, scores, strict=True)

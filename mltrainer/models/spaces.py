@@ -47,7 +47,7 @@ real = Knob
 scale = partial(Knob, log=True)
 whole = partial(Knob, whole=True)
 RATE = scale("learning_rate", 0.01, 0.3)
-LEAF = scale("min_samples_leaf", 5, 200, whole=True)
+LEAF = scale("min_samples_leaf", 1, 200, whole=True)
 THIRD = real("max_features", 0.1, 1.0)
 RIDGE = scale("ridge__alpha", 1.0, 1e5)
 PRIOR = scale("prior", 25.0, 2_500.0)
@@ -83,7 +83,7 @@ SPACES: Mapping[str, tuple[Knob, ...] | str] = {
     "extra-trees": (LEAF, THIRD),
     "gradient-boosting": (RATE, whole("max_depth", 1, 6), LEAF, real("subsample", 0.2, 1.0)),
     "adaboost": (scale("learning_rate", 0.01, 2.0), Knob("loss", choices=("linear", "square", "exponential"))),
-    "histogram-boosting": (RATE, whole("max_leaf_nodes", 3, 31), LEAF, scale("l2_regularization", 0.01, 100.0)),
+    "histogram-boosting": (RATE, whole("max_leaf_nodes", 3, 31), LEAF, real("l2_regularization", 0.0, 50.0)),
     "catboost": (RATE, whole("depth", 2, 6)),
     "lightgbm": (RATE, whole("num_leaves", 3, 31), scale("min_child_samples", 5, 200, whole=True)),
     "xgboost": (RATE, whole("max_depth", 1, 6), scale("min_child_weight", 5, 200, whole=True)),
@@ -164,6 +164,16 @@ def space(spec: ModelSpec) -> dict[str, Knob]:
     return found
 
 
+def own(spec: ModelSpec) -> dict[str, Any]:
+    """What the catalog sets these parameters to.
+
+    >>> own(catalog.spec("KernelRidge_cosine"))
+    {'kernelridge__alpha': 10.0}
+    """
+    params = _params(spec)
+    return {path: params[path] for path in space(spec)}
+
+
 def candidate(spec: ModelSpec, settings: Mapping[str, Any]) -> ModelSpec:
     """The entry with other settings, under a name that says which; `settings` maps parameters of `space` to values."""
     if isinstance(spec.estimator, Lazy):
@@ -184,7 +194,13 @@ def label(path: str) -> str:
     return before[-1] if last == "n" else last
 
 
+def _params(spec: ModelSpec) -> Mapping[str, Any]:
+    params: Mapping[str, Any] = (
+        spec.estimator.params if isinstance(spec.estimator, Lazy) else spec.estimator.get_params(deep=True)
+    )
+    return params
+
+
 def _paths(spec: ModelSpec, knob: Knob) -> list[str]:
-    params = spec.estimator.params if isinstance(spec.estimator, Lazy) else spec.estimator.get_params(deep=True)
     # a list is a grid that the entry searches itself
-    return [p for p, v in params.items() if f"__{p}".endswith(f"__{knob.name}") and not isinstance(v, list)]
+    return [p for p, v in _params(spec).items() if f"__{p}".endswith(f"__{knob.name}") and not isinstance(v, list)]
