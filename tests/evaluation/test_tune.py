@@ -12,7 +12,7 @@ from mltrainer.evaluation import engine, study, trials, walkforward
 from mltrainer.evaluation import tune as room
 from mltrainer.evaluation.lifecycle import Model
 from mltrainer.evaluation.splits import KFoldDiagnostic, Part
-from mltrainer.evaluation.tune import METHODS, TunedModel, tune
+from mltrainer.evaluation.tune import METHODS, SCORES, TunedModel, tune
 from mltrainer.evaluation.walkforward import Evaluation, Protocol
 from mltrainer.models import catalog, spaces
 from mltrainer.models.base import Lazy
@@ -52,11 +52,12 @@ def test_the_choice_is_the_best_of_all_inside_and_is_judged_beside_the_catalogs_
     assert found.evaluation.forecasts.index.equals(found.baseline.forecasts.index)
 
 
-def test_the_score_decides_which(msft):
-    chosen = {score: search(msft, score=score).candidates for score in ("r2_oos", "sharpe")}
-    for score, table in chosen.items():
-        assert table["score"].max() == table["score"].iloc[int(np.nanargmax(table["score"]))]
-    pd.testing.assert_series_equal(chosen["sharpe"]["score"], chosen["sharpe"]["sharpe"], check_names=False)
+@pytest.mark.parametrize("score", SCORES)
+def test_the_score_asked_for_decides(msft, score):
+    found = search(msft, score=score)
+    inside = {key: trials.load(key).metrics[score] for key in found.candidates["key"]}
+    assert list(found.candidates["score"]) == list(inside.values())
+    assert found.spec.name == trials.load(max(inside, key=inside.get)).model
 
 
 def test_what_happened_after_the_search_cannot_move_the_choice(msft):
