@@ -179,6 +179,38 @@ def evaluate(
 
 
 @app.command()
+def tune(
+    model: str,
+    ticker: Ticker = "MSFT",
+    method: Annotated[str, typer.Option(help="random, tpe, genetic, pso or de")] = "tpe",
+    trials: Annotated[int, typer.Option(help="settings to try")] = 30,
+    score: Annotated[str, typer.Option(help="what decides: r2_oos, ic or sharpe")] = "r2_oos",
+    seed: Annotated[int, typer.Option(help="the same seed gives the same search")] = 0,
+    start: Start = None,
+    end: End = None,
+    horizon: Horizon = 5,
+    jobs: Annotated[int, typer.Option(help="worker processes")] = 1,
+    json_: Json = False,
+) -> int:
+    """Search a model's settings in the past and judge the choice on what came after; each is a trial."""
+    from mltrainer.evaluation.tune import tune as search
+
+    found = search(
+        model, ticker, method=method, trials=trials, score=score, random_state=seed, start=start, end=end,
+        horizon=horizon, jobs=jobs,
+    )  # fmt: skip
+    if json_:
+        said = {name: getattr(found, name) for name in ("model", "ticker", "method", "score", "parameters", "luck")}
+        said |= {"sentence": found.sentence(), "candidates": found.candidates.to_dict("records")}
+        said |= {name: getattr(found, name).metrics for name in ("evaluation", "baseline")}
+        _say(_document(said))
+    else:
+        _say(found.candidates.drop(columns="key").to_string(float_format="{:.4g}".format, na_rep=""))
+        _say(found.sentence())
+    return 0 if found.evaluation.ok else 1
+
+
+@app.command()
 def train(
     model: str, ticker: Ticker = "MSFT", start: Start = None, end: End = None, horizon: Horizon = 5, json_: Json = False
 ) -> None:

@@ -85,6 +85,8 @@ MISTAKES = {
         "has 39 since 2010-01-04; widen",
     ),
     "no session": ([*REPORT, "--start", "2031-01-01"], "MSFT has no row from 2031-01-01"),
+    "a search": (["tune", "RidgeRegression", "--method", "anneal"], "no search method is called 'anneal'"),
+    "a model that has nothing to tune": (["tune", "Theta"], "Theta has nothing to tune: its parameters are estimated"),
     "a model": (["evaluate", "RidgeRegresion"], "no model is called 'RidgeRegresion'; close: RidgeRegression"),
     "a series": (["fetch", "macro", "GPD"], "no macro series in mode sample is called 'GPD'"),
     "bars": (["fetch", "bars", "MSFT", "XYZZY"], "no ticker in mode sample is called 'XYZZY'"),
@@ -246,6 +248,18 @@ def test_evaluate_and_leaderboard_as_json_are_one_document_each(run: Run):
     assert ranked["sentence"] in text.out
 
 
+def test_tune_as_json_and_in_words(run: Run):
+    call = ["tune", "KNeighborsRegressor_5", "--trials", "2", *SPAN]
+    done = document(run(*call, "--json"))
+    assert done["model"] == "KNeighborsRegressor_5"
+    assert [row["status"] for row in done["candidates"]] == ["ok", "ok", "ok"]
+    assert done["luck"]["cost"] >= 4
+    said = run(*call)
+    assert said.code == 0
+    assert said.out.endswith(f"{done['sentence']}\n")
+    assert "n_neighbors" in said.out
+
+
 def test_an_empty_ledger_is_an_empty_leaderboard(run: Run):
     empty = document(run("leaderboard", "--json"))
     assert isinstance(empty, dict)
@@ -326,7 +340,7 @@ def test_every_option_json_is_tested_here():
     """A command that learns --json has to be added to this file."""
     having = {" ".join(path) for path in COMMANDS if any("--json" in p.opts for p in command_of(path).params)}
     assert having <= {
-        "verify", "models", "evaluate", "leaderboard", "fetch bars", "fetch macro", "quality",
+        "verify", "models", "evaluate", "tune", "leaderboard", "fetch bars", "fetch macro", "quality",
         "audit show", "audit head", "audit verify", "doctor",
         *TESTED_ELSEWHERE,
     }  # fmt: skip

@@ -17,8 +17,9 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from mltrainer import metrics
+from mltrainer.errors import BadInput
 from mltrainer.evaluation.results import Metrics
-from mltrainer.evaluation.splits import WalkForward
+from mltrainer.evaluation.splits import Split, WalkForward
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec
 from mltrainer.models.forecasters import quantile_level
@@ -40,7 +41,7 @@ class Protocol:
         crash day twenty deviations out would otherwise decide every linear fit, and every forecast after it.
     """
 
-    split: WalkForward = field(default_factory=WalkForward)
+    split: Split = field(default_factory=WalkForward)
     cost_bps: float = 5.0
     interval: float = 0.90
     tail: float = 0.01
@@ -52,7 +53,8 @@ class Evaluation:
 
     Attributes
     ----------
-    status : "ok", "failed", "timeout", "memory" or "unavailable"; `reason` says why it is not ok.
+    status : "ok", "failed", "timeout", "memory", "unavailable", or "diagnostic" for a split that trains on the
+        future, which is shown and never ranked; `reason` says why it is not ok.
     forecasts : one row per out-of-sample session: y (return earned from the next entry), forecast, lower, upper
         (returns), position (held over the session, -1..1), gross, net, benchmark (simple returns of the session),
         fold, close (price), scale; `quantile` where the model forecasts one.
@@ -106,6 +108,12 @@ class Evaluation:
             index = pd.DatetimeIndex(packed["index"].astype("datetime64[s]"), name="session")
             return cls(forecasts=pd.DataFrame(columns, index=index), **json.loads(str(packed["head"])))
 
+    @staticmethod
+    def column(body: bytes, name: str) -> np.ndarray:
+        """One column of the forecasts in what `to_bytes` wrote, without unpacking the rest."""
+        with np.load(io.BytesIO(body), allow_pickle=False) as packed:
+            return np.asarray(packed[f"f_{name}"])
+
 
 def evaluate(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str = "") -> Evaluation:
     """Walk one model forward over one matrix with one BLAS thread; a model's exception becomes status "failed"."""
@@ -127,6 +135,7 @@ def evaluate(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str = "")
     forecasts = trade(forecasts, matrix, protocol)
     meta |= {"warnings": sorted({f"{w.category.__name__}: {w.message}".splitlines()[0][:200] for w in caught})}
     meta |= {"peak_mb": peak[0], "reading": spec.reading}
+    base |= {"status": "diagnostic", "reason": protocol.split.diagnostic} if protocol.split.diagnostic else {}
     return Evaluation(
         **base, forecasts=forecasts, metrics=judge(forecasts, matrix.horizon, meta["quantile"]), meta=meta
     )
@@ -154,6 +163,8 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
         mean, deviation = (0.0, 1.0) if spec.columns else (z[train].mean(), z[train].std())
         low, high = (-np.inf, np.inf) if spec.columns else feature_bounds(X[train], protocol.tail)
         estimator = configured(spec, matrix)
+        if protocol.split.diagnostic and _in_order(spec, estimator):
+            raise BadInput(f"{spec.name} follows one session after the other, and this split takes them apart")
         begin = time.process_time()
         estimator.fit(np.clip(X[train], low, high), (z[train] - mean) / deviation)
         middle = time.process_time()
@@ -190,6 +201,11 @@ def configured(spec: ModelSpec, matrix: Matrix) -> Any:
     if "return_1" in names:
         told["return_column"] = names.index("return_1")
     return estimator.set_params(**{k: v for k, v in told.items() if k in wanted})
+
+
+def _in_order(spec: ModelSpec, estimator: Any) -> bool:
+    """Whether a model makes sense only of rows that follow each other without a gap."""
+    return bool(spec.columns) or hasattr(estimator, "filter") or "return_column" in estimator.get_params(deep=False)
 
 
 def feature_bounds(X: np.ndarray, tail: float) -> tuple[np.ndarray, np.ndarray]:

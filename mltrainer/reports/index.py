@@ -79,6 +79,7 @@ def index_html(work: Work, head: str) -> str:
         picture=figure_html(views.sharpes(rows, luck, held=alone, corner=f"{names}, sessions to {work.as_of}")),
         board=views.board(rows, links=links),
         poor=int((ran["r2_oos"] < 0).sum()),
+        tests=work.board.tests(),
         families=[_family_card(f, rows, s["status"]) for f, s in work.status.items()],
         refused=views.table(lost, ["What", "Ticker", "Status", "Why"])
         if lost
