@@ -14,12 +14,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.model_selection import TimeSeriesSplit
 from threadpoolctl import threadpool_limits
 
 from mltrainer import metrics
-from mltrainer.evaluation.splits import WalkForward
+from mltrainer.evaluation.splits import MINIMUM_TRAIN, Rows, WalkForward
 from mltrainer.features.matrix import Matrix
+from mltrainer.models import sharing
 from mltrainer.models.base import ModelSpec
+from mltrainer.trust.provenance import fingerprint
 
 VERSION = 1  # raise it when the protocol changes what a stored result would be
 SUSPECT_IC, SUSPECT_HIT, SUSPECT_ROWS = 0.15, 0.60, 250
@@ -55,7 +58,8 @@ class Evaluation:
         (returns), position (held over the session, -1..1), gross, net, benchmark (simple returns of the session),
         fold, close (price), scale; `quantile` where the model forecasts one.
     metrics : figures of design section 5, NaN where undefined.
-    meta : fit and predict seconds, peak memory, warnings, library versions, content hash of the matrix.
+    meta : fit and predict seconds and how many of them were shared, seconds of the slowest fold, peak memory, warnings,
+        `policy` where a model bore only some of the rows, `panel` where it was trained on several tickers.
     """
 
     key: str
@@ -103,28 +107,53 @@ class Evaluation:
 
 
 def evaluate(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str = "") -> Evaluation:
-    """Walk one model forward over one matrix with one BLAS thread; a model's exception becomes status "failed"."""
+    """Walk one model forward over one ticker with one BLAS thread; a model's exception becomes status "failed"."""
+    (result,) = evaluate_each(spec, matrix, protocol, key)
+    return result
+
+
+def keys(matrix: Matrix, key: str) -> dict[str, str]:
+    """Address of each ticker's result, of the address of the whole."""
+    if matrix.tickers == [matrix.name]:
+        return {matrix.name: key}
+    return {ticker: fingerprint(key, ticker) for ticker in matrix.tickers}
+
+
+def evaluate_each(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str = "") -> list[Evaluation]:
+    """`evaluate` for a panel: one result per ticker, from one model of all of them where the model can be pooled."""
     base: dict[str, Any] = {
-        "key": key, "model": spec.name, "family": spec.family, "task": spec.task,
-        "ticker": matrix.name, "horizon": matrix.horizon,
+        "model": spec.name, "family": spec.family, "task": spec.task, "horizon": matrix.horizon,
     }  # fmt: skip
+
+    def each(status: str, reason: str) -> list[Evaluation]:
+        return [Evaluation(k, ticker=t, status=status, reason=reason, **base) for t, k in keys(matrix, key).items()]
+
     if not spec.available:
-        return Evaluation(**base, status="unavailable", reason=spec.why_unavailable)
+        return each("unavailable", spec.why_unavailable)
     with warnings.catch_warnings(record=True) as caught, threadpool_limits(1), _peak_memory() as peak:
         warnings.simplefilter("always")
         try:
             forecasts, meta = out_of_sample(spec, matrix, protocol)
         except MemoryError:
-            return Evaluation(**base, status="memory", reason="the model asked for more memory than there is")
+            return each("memory", "the model asked for more memory than there is")
         except Exception as error:  # any model's failure is a result to show, not an end of the batch
             said = (str(error).strip().splitlines() or [""])[0]
-            return Evaluation(**base, status="failed", reason=f"{type(error).__name__}: {said}"[:300])
-    forecasts = trade(forecasts, matrix, protocol)
+            return each("failed", f"{type(error).__name__}: {said}"[:300])
     meta |= {"warnings": sorted({f"{w.category.__name__}: {w.message}".splitlines()[0][:200] for w in caught})}
     meta |= {"peak_mb": peak[0], "reading": spec.reading}
-    return Evaluation(
-        **base, forecasts=forecasts, metrics=judge(forecasts, matrix.horizon, meta["quantile"]), meta=meta
-    )
+    results = []
+    for ticker, k in keys(matrix, key).items():
+        own = forecasts
+        if forecasts.index.nlevels > 1:
+            own = forecasts[forecasts.index.get_level_values("ticker") == ticker].droplevel("ticker")
+        if own.empty:
+            reason = f"no test block reaches the sessions of {ticker}"
+            results.append(Evaluation(k, ticker=ticker, status="failed", reason=reason, **base))
+            continue
+        own = trade(own, matrix.of(ticker), protocol)
+        figures = judge(own, matrix.horizon, meta["quantile"])
+        results.append(Evaluation(k, ticker=ticker, forecasts=own, metrics=figures, meta=dict(meta), **base))
+    return results
 
 
 def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -135,45 +164,112 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
     forecasts are turned back into returns. A series model (`spec.columns`) sees its columns as they are and the label
     in return units. A model with a `filter` method is carried forward through the block: it may use every feature row
     up to the one it forecasts, and labels that have matured (that of row t is known at the close of t + 1 + horizon).
+
+    A panel is cut by sessions, the same for all tickers. One model learns from the rows of all, unless it lives in the
+    history of one share (`alone`): then each ticker has its own.
     """
     y = matrix.y.dropna()
     n, scale = len(y), matrix.scale.loc[y.index].to_numpy(float)
     X = matrix.X.loc[y.index, list(spec.columns or matrix.X.columns)].to_numpy(float)
     unit = np.ones(n) if spec.columns else scale
     z = y.to_numpy(float) / unit
+    session, ticker, known_at = _places(matrix, y.index)
+    pooled = not alone(spec)
+    members = [np.arange(n)] if pooled else [np.flatnonzero(ticker == t) for t in np.unique(ticker)]
     said, quantile, fold = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
-    fit_seconds = predict_seconds = 0.0
-    for number, cut in enumerate(protocol.split.split(n, matrix.horizon)):
-        train = cut.train[-spec.max_train_rows :] if spec.max_train_rows else cut.train
-        since = np.arange(cut.train[-1] + 1, cut.test[-1] + 1)
-        mean, deviation = (0.0, 1.0) if spec.columns else (z[train].mean(), z[train].std())
-        low, high = (-np.inf, np.inf) if spec.columns else feature_bounds(X[train], protocol.tail)
-        estimator = configured(spec, matrix)
-        begin = time.process_time()
-        estimator.fit(np.clip(X[train], low, high), (z[train] - mean) / deviation)
-        middle = time.process_time()
-        if hasattr(estimator, "filter"):
-            seen = (z[since] - mean) / deviation
-            answer = estimator.filter(np.clip(X[since], low, high), seen, lag=matrix.horizon + 1)[-len(cut.test) :]
-        else:
-            answer = estimator.predict(np.clip(X[cut.test], low, high))
-        predict_seconds += time.process_time() - middle
-        fit_seconds += middle - begin
-        said[cut.test] = (np.asarray(answer, dtype=float).reshape(len(cut.test)) * deviation + mean) * unit[cut.test]
-        fold[cut.test] = number
-        if hasattr(estimator, "predict_quantile"):
-            level = estimator.predict_quantile(np.clip(X[cut.test], low, high))
-            quantile[cut.test] = (level * deviation + mean) * unit[cut.test]
+    fit_seconds, predict_seconds, policy, shared = [], [], "", sharing.seconds()
+    for number, cut in enumerate(protocol.split.split(session[-1] + 1, matrix.horizon)):
+        fit_seconds.append(0.0)
+        predict_seconds.append(0.0)
+        for rows in members:
+            when, first = session[rows], cut.test[0]
+            # a ticker may pause: its label can end later than horizon + 1 sessions of the panel
+            train = rows[(when >= cut.train[0]) & (when <= cut.train[-1]) & (known_at[rows] < first)]
+            since = rows[(when > cut.train[-1]) & (when <= cut.test[-1])]
+            test = since[session[since] >= first]
+            if len(train) < MINIMUM_TRAIN or not len(test):
+                continue
+            train, policy = bounded(train, session, spec.max_train_rows)
+            mean, deviation = (0.0, 1.0) if spec.columns else (z[train].mean(), z[train].std())
+            low, high = (-np.inf, np.inf) if spec.columns else feature_bounds(X[train], protocol.tail)
+            estimator = configured(spec, matrix)
+            begin = time.process_time()
+            estimator = sharing.fit(estimator, np.clip(X[train], low, high), (z[train] - mean) / deviation)
+            middle = time.process_time()
+            if hasattr(estimator, "filter"):
+                seen = (z[since] - mean) / deviation
+                answer = estimator.filter(np.clip(X[since], low, high), seen, lag=matrix.horizon + 1)[-len(test) :]
+            else:
+                answer = estimator.predict(np.clip(X[test], low, high))
+            predict_seconds[-1] += time.process_time() - middle
+            fit_seconds[-1] += middle - begin
+            said[test] = (np.asarray(answer, dtype=float).reshape(len(test)) * deviation + mean) * unit[test]
+            fold[test] = number
+            if hasattr(estimator, "predict_quantile"):
+                level = estimator.predict_quantile(np.clip(X[test], low, high))
+                quantile[test] = (level * deviation + mean) * unit[test]
     tested = np.isfinite(fold)
     if not np.isfinite(said[tested]).all():
         raise ValueError(f"{int((~np.isfinite(said[tested])).sum())} of {int(tested.sum())} forecasts are not finite")
-    known = _known_mean(y.to_numpy(float), matrix.horizon)
+    known = np.empty(n)
+    for t in np.unique(ticker):
+        known[ticker == t] = _known_mean(y.to_numpy(float)[ticker == t], matrix.horizon)
     columns = {"y": y.to_numpy(float), "forecast": said, "expanding_mean": known, "fold": fold, "scale": scale}
     if np.isfinite(quantile).any():
         columns["quantile"] = quantile
     frame = pd.DataFrame(columns, index=y.index)[tested]
-    meta = {"fit_seconds": fit_seconds, "predict_seconds": predict_seconds, "rows": n, "features": X.shape[1]}
-    return frame, meta | {"quantile": _level(estimator)}
+    shared = sharing.seconds() - shared
+    meta = {
+        "fit_seconds": sum(fit_seconds) + shared,  # what it costs on its own
+        "shared_seconds": shared,  # of which so many were spent by a model that ran before
+        "predict_seconds": sum(predict_seconds),
+        "slowest_fold": max(a + b for a, b in zip(fit_seconds, predict_seconds, strict=True)),
+        "rows": n,
+        "features": X.shape[1],
+        "policy": policy,
+        "panel": _said_of_panel(matrix, pooled),
+        "quantile": _level(estimator),
+    }
+    return frame, meta
+
+
+def alone(spec: ModelSpec) -> bool:
+    """Whether a model lives in the history of one share: a series, a state that is carried on, sums of next rows."""
+    estimator = None if spec.columns else spec.build()
+    return estimator is None or hasattr(estimator, "filter") or "return_column" in _params(estimator)
+
+
+def bounded(train: Rows, session: Rows, limit: int | None) -> tuple[Rows, str]:
+    """Rows a model can bear, and in words what was left out; "" where nothing was.
+
+    Of one ticker the latest; of a panel whole sessions, evenly spread to the last: labels of days that adjoin are near
+    copies, and a window of so few rows would be a few months.
+    """
+    if not limit or len(train) <= limit:
+        return train, ""
+    if len(np.unique(session[train])) == len(train):
+        return train[-limit:], f"the latest {limit:,} of {len(train):,} rows"
+    every = -(-len(train) // limit)
+    kept = train[(session[train[-1]] - session[train]) % every == 0][-limit:]
+    return kept, f"one session in {every}: {len(kept):,} of {len(train):,} rows"
+
+
+def _places(matrix: Matrix, labelled: pd.Index) -> tuple[Rows, Rows, Rows]:
+    """Of each labelled row: number of its session, number of its ticker, and of the session its label is known in."""
+    if matrix.tickers == [matrix.name]:
+        row = np.arange(len(labelled))
+        return row, np.zeros_like(row), row + matrix.horizon + 1
+    session = matrix.X.index.get_level_values("session").to_series(matrix.X.index)
+    known = session.groupby(level="ticker").shift(-(matrix.horizon + 1)).loc[labelled]
+    days, tickers = (labelled.get_level_values(level) for level in ("session", "ticker"))
+    calendar = days.unique().sort_values()
+    return calendar.searchsorted(days), tickers.factorize(sort=True)[0], calendar.searchsorted(known)
+
+
+def _said_of_panel(matrix: Matrix, pooled: bool) -> str:
+    if matrix.tickers == [matrix.name]:
+        return ""
+    return f"one model {'of' if pooled else 'for each of'} {len(matrix.tickers)} tickers"
 
 
 def _level(estimator: Any) -> float | None:
@@ -183,14 +279,27 @@ def _level(estimator: Any) -> float | None:
 
 
 def configured(spec: ModelSpec, matrix: Matrix) -> Any:
-    """Build the estimator and tell it what only the matrix knows: the horizon, and which column is the return."""
+    """Build the estimator and tell it what only the matrix knows: the horizon, and which column is the return.
+
+    A panel has many rows a session, so the gaps inside a model, which count rows, are widened by as much.
+    """
     estimator = spec.build()
-    wanted = estimator.get_params(deep=False) if hasattr(estimator, "get_params") else {}
+    width = 1 if len(matrix.tickers) == 1 or alone(spec) else len(matrix.tickers)
     names = list(spec.columns or matrix.X.columns)
-    told = {"horizon": matrix.horizon}
+    told: dict[str, Any] = {"horizon": (matrix.horizon + 1) * width - 1}
     if "return_1" in names:
         told["return_column"] = names.index("return_1")
-    return estimator.set_params(**{k: v for k, v in told.items() if k in wanted})
+    wanted = _params(estimator)
+    told = {name: value for name, value in told.items() if name in wanted}
+    if width > 1:
+        for name, value in estimator.get_params().items():
+            if isinstance(value, TimeSeriesSplit):
+                told[name] = TimeSeriesSplit(value.n_splits, gap=value.gap * width)
+    return estimator.set_params(**told) if told else estimator
+
+
+def _params(estimator: Any) -> dict[str, Any]:
+    return estimator.get_params(deep=False) if hasattr(estimator, "get_params") else {}
 
 
 def feature_bounds(X: np.ndarray, tail: float) -> tuple[np.ndarray, np.ndarray]:
