@@ -19,7 +19,7 @@ from mltrainer.errors import BadInput
 from mltrainer.evaluation import trials
 from mltrainer.evaluation.walkforward import Evaluation, Protocol, evaluate, evaluate_each, keys
 from mltrainer.features.matrix import Matrix
-from mltrainer.models import catalog, sharing
+from mltrainer.models import sharing
 from mltrainer.models.base import ModelSpec
 from mltrainer.settings import Settings, settings
 from mltrainer.trust import gate
@@ -189,7 +189,7 @@ class Pool:
 def _start(bundle: list[Task]) -> Worker:
     context: Any = mp.get_context(START)
     if START == "forkserver":  # its server imports once for all workers, and a worker that was ended is back at once
-        context.set_forkserver_preload([__name__])
+        context.set_forkserver_preload([__name__, "mltrainer.models.catalog"])
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs,), daemon=True)
     with _one_thread(), _no_script():
@@ -227,7 +227,7 @@ def _give(worker: Worker, task: Task) -> None:
     matrix = None if content in worker.holds else task.matrix
     worker.holds.add(content)
     with suppress(OSError):  # a worker that died is found by `_receive`
-        worker.pipe.send((task.spec.name, content, matrix, task.protocol, task.key, task.shares))
+        worker.pipe.send((task.spec, content, matrix, task.protocol, task.key, task.shares))
 
 
 def _content(matrix: Matrix) -> str:
@@ -290,6 +290,6 @@ def _work(pipe: Any) -> None:
     with suppress(EOFError, KeyboardInterrupt):
         pipe.send(None)
         while True:
-            name, content, matrix, protocol, key, shares = pipe.recv()
+            spec, content, matrix, protocol, key, shares = pipe.recv()
             held[content] = held.get(content, matrix)
-            pipe.send(_answer(catalog.spec(name), held[content], protocol, key, shares))
+            pipe.send(_answer(spec, held[content], protocol, key, shares))

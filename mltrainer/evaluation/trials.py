@@ -133,7 +133,7 @@ def luck() -> dict[str, float]:
     rows = ledger()
     rows = rows[rows["status"] == "ok"]
     effective = 0
-    for _, same in rows.groupby(["matrix", "ticker"]):
+    for _, same in rows.groupby("matrix"):
         returns = _net_returns(same)
         effective += metrics.effective_trials(returns) if returns.shape[1] else len(same)
     sharpes = rows["sharpe"].dropna().to_numpy(float)

@@ -174,7 +174,7 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
     unit = np.ones(n) if spec.columns else scale
     z = y.to_numpy(float) / unit
     session, ticker, known_at = _places(matrix, y.index)
-    pooled = not alone(spec)
+    pooled = not in_order(spec)
     members = [np.arange(n)] if pooled else [np.flatnonzero(ticker == t) for t in np.unique(ticker)]
     said, quantile, fold = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
     fit_seconds, predict_seconds, policy, shared = [], [], "", sharing.seconds()
@@ -182,11 +182,11 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
         fit_seconds.append(0.0)
         predict_seconds.append(0.0)
         for rows in members:
-            when, first = session[rows], cut.test[0]
+            when, first, last = session[rows], cut.test[0], cut.test[-1]
             # a ticker may pause: its label can end later than horizon + 1 sessions of the panel
-            train = rows[(when >= cut.train[0]) & (when <= cut.train[-1]) & (known_at[rows] < first)]
-            since = rows[(when > cut.train[-1]) & (when <= cut.test[-1])]
-            test = since[session[since] >= first]
+            train = rows[np.isin(when, cut.train) & ((known_at[rows] < first) | (when > last))]
+            since = rows[(when > cut.train[-1]) & (when <= last)]
+            test = rows[(when >= first) & (when <= last)]
             if len(train) < MINIMUM_TRAIN or not len(test):
                 continue
             train, policy = bounded(train, session, spec.max_train_rows)
@@ -233,8 +233,8 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
     return frame, meta
 
 
-def alone(spec: ModelSpec) -> bool:
-    """Whether a model lives in the history of one share: a series, a state that is carried on, sums of next rows."""
+def in_order(spec: ModelSpec) -> bool:
+    """Whether a model makes sense only of rows that follow each other: a series, a state, sums over the next rows."""
     estimator = None if spec.columns else spec.build()
     return estimator is None or hasattr(estimator, "filter") or "return_column" in _params(estimator)
 
@@ -284,7 +284,7 @@ def configured(spec: ModelSpec, matrix: Matrix) -> Any:
     A panel has many rows a session, so the gaps inside a model, which count rows, are widened by as much.
     """
     estimator = spec.build()
-    width = 1 if len(matrix.tickers) == 1 or alone(spec) else len(matrix.tickers)
+    width = 1 if len(matrix.tickers) == 1 or in_order(spec) else len(matrix.tickers)
     names = list(spec.columns or matrix.X.columns)
     told: dict[str, Any] = {"horizon": (matrix.horizon + 1) * width - 1}
     if "return_1" in names:

@@ -50,7 +50,8 @@ def main() -> None:
             continue
         slow, peak = meta["slowest_fold"], meta["peak_mb"]
         total = meta["fit_seconds"] + meta["predict_seconds"]
-        print(f"{row}  {total:7.1f} s  fold {slow:6.1f} s  {peak:5.0f} MB  {meta['policy'] or 'all rows'}; {meta['panel']}")  # noqa: T201
+        rows = f"{meta['policy'] or 'all rows'}; {meta['panel']}"
+        print(f"{row}  {total:7.1f} s  fold {slow:6.1f} s  {peak:5.0f} MB  {rows}")  # noqa: T201
         if slow > SECONDS or peak > MEGABYTES or meta["warnings"]:
             broken.append(f"{row}: {slow:.0f} s, {peak:.0f} MB, {meta['warnings']}")
     print(f"wall {time.perf_counter() - begin:.0f} s; {len(broken)} models broke a goal", *broken, sep="\n")  # noqa: T201
