@@ -229,6 +229,7 @@ def card(spec: Any) -> str:
         ("Assumes", escape(method.assumes)),
         ("Use", escape(method.use)),
         ("Our reading", escape(spec.reading)),
+        ("Rows", escape(spec.policy)),
         ("Runs", f"<code>{escape(spec.engine)}</code>"),
         ("Settings", f"<code>{escape(spec.identity())}</code>"),
         ("Cost", escape(f"{method.complexity}; about {number(spec.cost)} CPU s for one ticker")),

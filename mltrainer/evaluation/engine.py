@@ -17,7 +17,8 @@ from tqdm.auto import tqdm
 
 from mltrainer.errors import BadInput
 from mltrainer.evaluation import trials
-from mltrainer.evaluation.walkforward import Evaluation, Protocol, evaluate, evaluate_each, keys
+from mltrainer.evaluation.panels import keys
+from mltrainer.evaluation.walkforward import Evaluation, Protocol, evaluate, evaluate_each
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import sharing
 from mltrainer.models.base import ModelSpec

@@ -18,11 +18,11 @@ from sklearn.model_selection import TimeSeriesSplit
 from threadpoolctl import threadpool_limits
 
 from mltrainer import metrics
-from mltrainer.evaluation.splits import MINIMUM_TRAIN, Rows, WalkForward
+from mltrainer.evaluation.panels import bounded, in_order, in_words, keys, places, pooled_figures
+from mltrainer.evaluation.splits import MINIMUM_TRAIN, WalkForward
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import sharing
 from mltrainer.models.base import ModelSpec
-from mltrainer.trust.provenance import fingerprint
 
 VERSION = 1  # raise it when the protocol changes what a stored result would be
 SUSPECT_IC, SUSPECT_HIT, SUSPECT_ROWS = 0.15, 0.60, 250
@@ -59,7 +59,8 @@ class Evaluation:
         fold, close (price), scale; `quantile` where the model forecasts one.
     metrics : figures of design section 5, NaN where undefined.
     meta : fit and predict seconds and how many of them were shared, seconds of the slowest fold, peak memory, warnings,
-        `policy` where a model bore only some of the rows, `panel` where it was trained on several tickers.
+        `policy` where a model bore only some of the rows, `panel` where it was trained on several tickers, and then
+        `pooled` with figures of all of them together.
     """
 
     key: str
@@ -112,13 +113,6 @@ def evaluate(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str = "")
     return result
 
 
-def keys(matrix: Matrix, key: str) -> dict[str, str]:
-    """Address of each ticker's result, of the address of the whole."""
-    if matrix.tickers == [matrix.name]:
-        return {matrix.name: key}
-    return {ticker: fingerprint(key, ticker) for ticker in matrix.tickers}
-
-
 def evaluate_each(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str = "") -> list[Evaluation]:
     """`evaluate` for a panel: one result per ticker, from one model of all of them where the model can be pooled."""
     base: dict[str, Any] = {
@@ -153,6 +147,10 @@ def evaluate_each(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str 
         own = trade(own, matrix.of(ticker), protocol)
         figures = judge(own, matrix.horizon, meta["quantile"])
         results.append(Evaluation(k, ticker=ticker, forecasts=own, metrics=figures, meta=dict(meta), **base))
+    if len(results) > 1:
+        together = pooled_figures([e.forecasts for e in results if e.ok], matrix.horizon)
+        for result in results:
+            result.meta["pooled"] = together
     return results
 
 
@@ -166,14 +164,14 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
     up to the one it forecasts, and labels that have matured (that of row t is known at the close of t + 1 + horizon).
 
     A panel is cut by sessions, the same for all tickers. One model learns from the rows of all, unless it lives in the
-    history of one share (`alone`): then each ticker has its own.
+    history of one share (`in_order`): then each ticker has its own.
     """
     y = matrix.y.dropna()
     n, scale = len(y), matrix.scale.loc[y.index].to_numpy(float)
     X = matrix.X.loc[y.index, list(spec.columns or matrix.X.columns)].to_numpy(float)
     unit = np.ones(n) if spec.columns else scale
     z = y.to_numpy(float) / unit
-    session, ticker, known_at = _places(matrix, y.index)
+    session, ticker, late = places(matrix, y.index)
     pooled = not in_order(spec)
     members = [np.arange(n)] if pooled else [np.flatnonzero(ticker == t) for t in np.unique(ticker)]
     said, quantile, fold = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
@@ -183,8 +181,7 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
         predict_seconds.append(0.0)
         for rows in members:
             when, first, last = session[rows], cut.test[0], cut.test[-1]
-            # a ticker may pause: its label can end later than horizon + 1 sessions of the panel
-            train = rows[np.isin(when, cut.train) & ((known_at[rows] < first) | (when > last))]
+            train = rows[np.isin(when, cut.train) & ((late[rows] < first) | (when > last))]
             since = rows[(when > cut.train[-1]) & (when <= last)]
             test = rows[(when >= first) & (when <= last)]
             if len(train) < MINIMUM_TRAIN or not len(test):
@@ -227,49 +224,10 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
         "rows": n,
         "features": X.shape[1],
         "policy": policy,
-        "panel": _said_of_panel(matrix, pooled),
+        "panel": in_words(matrix, pooled),
         "quantile": _level(estimator),
     }
     return frame, meta
-
-
-def in_order(spec: ModelSpec) -> bool:
-    """Whether a model makes sense only of rows that follow each other: a series, a state, sums over the next rows."""
-    estimator = None if spec.columns else spec.build()
-    return estimator is None or hasattr(estimator, "filter") or "return_column" in _params(estimator)
-
-
-def bounded(train: Rows, session: Rows, limit: int | None) -> tuple[Rows, str]:
-    """Rows a model can bear, and in words what was left out; "" where nothing was.
-
-    Of one ticker the latest; of a panel whole sessions, evenly spread to the last: labels of days that adjoin are near
-    copies, and a window of so few rows would be a few months.
-    """
-    if not limit or len(train) <= limit:
-        return train, ""
-    if len(np.unique(session[train])) == len(train):
-        return train[-limit:], f"the latest {limit:,} of {len(train):,} rows"
-    every = -(-len(train) // limit)
-    kept = train[(session[train[-1]] - session[train]) % every == 0][-limit:]
-    return kept, f"one session in {every}: {len(kept):,} of {len(train):,} rows"
-
-
-def _places(matrix: Matrix, labelled: pd.Index) -> tuple[Rows, Rows, Rows]:
-    """Of each labelled row: number of its session, number of its ticker, and of the session its label is known in."""
-    if matrix.tickers == [matrix.name]:
-        row = np.arange(len(labelled))
-        return row, np.zeros_like(row), row + matrix.horizon + 1
-    session = matrix.X.index.get_level_values("session").to_series(matrix.X.index)
-    known = session.groupby(level="ticker").shift(-(matrix.horizon + 1)).loc[labelled]
-    days, tickers = (labelled.get_level_values(level) for level in ("session", "ticker"))
-    calendar = days.unique().sort_values()
-    return calendar.searchsorted(days), tickers.factorize(sort=True)[0], calendar.searchsorted(known)
-
-
-def _said_of_panel(matrix: Matrix, pooled: bool) -> str:
-    if matrix.tickers == [matrix.name]:
-        return ""
-    return f"one model {'of' if pooled else 'for each of'} {len(matrix.tickers)} tickers"
 
 
 def _level(estimator: Any) -> float | None:
@@ -289,17 +247,13 @@ def configured(spec: ModelSpec, matrix: Matrix) -> Any:
     told: dict[str, Any] = {"horizon": (matrix.horizon + 1) * width - 1}
     if "return_1" in names:
         told["return_column"] = names.index("return_1")
-    wanted = _params(estimator)
+    wanted = estimator.get_params(deep=False) if hasattr(estimator, "get_params") else {}
     told = {name: value for name, value in told.items() if name in wanted}
     if width > 1:
         for name, value in estimator.get_params().items():
             if isinstance(value, TimeSeriesSplit):
                 told[name] = TimeSeriesSplit(value.n_splits, gap=value.gap * width)
     return estimator.set_params(**told) if told else estimator
-
-
-def _params(estimator: Any) -> dict[str, Any]:
-    return estimator.get_params(deep=False) if hasattr(estimator, "get_params") else {}
 
 
 def feature_bounds(X: np.ndarray, tail: float) -> tuple[np.ndarray, np.ndarray]:
