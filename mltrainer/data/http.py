@@ -16,12 +16,16 @@ from functools import cached_property
 from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
+
+from pydantic import SecretStr
 
 from mltrainer.data import kept, wire
 from mltrainer.errors import (
     BadInput,
+    MltrainerError,
     NotEntitled,
     ProviderError,
     Unavailable,
@@ -256,18 +260,34 @@ def _checked(reply: Reply, provider: str, check: Check) -> None:
 # --- the wire -------------------------------------------------------------------------------------------------
 
 
-def reach(provider: str, *, seconds: float = 5.0) -> str:
-    """One small question and how it went, in a line and within `seconds`; for `mltrainer doctor`."""
-    path, params = _provider(provider).probe
-    try:
-        _asked(provider, _base(provider) + path, params, turn=seconds / 5, budget=seconds * 4 / 5)
-    except ProviderError as error:
-        return str(error)
-    return "answers, and takes the key"
+def standing(provider: str, *, seconds: float = 5.0) -> str:
+    """Address, whether it answers, turns used and what the plan refused; a line for `mltrainer doctor`."""
+    row, now = _provider(provider), settings()
+    if now.data_mode == "sample":
+        return "not asked in mode sample"
+    url, said = _base(provider), ["gives no answer in time"]
+
+    def ask() -> None:
+        try:
+            _asked(provider, url + row.probe[0], row.probe[1], turn=seconds / 5, budget=seconds * 4 / 5)
+            said.append("answers, and takes the key")
+        except MltrainerError as error:
+            said.append(str(error))
+
+    if not getattr(now, row.key) or now.offline:
+        said.append("not asked: MLTRAINER_OFFLINE is set" if now.offline else f"not asked: {row.variable} is not set")
+    else:
+        asking = Thread(target=ask, daemon=True)  # to look a name up can take longer than any timeout
+        asking.start()
+        asking.join(seconds)
+    used = f"{wire.turns_taken(turns(), provider)} of {row.per_minute()} requests used in the last minute"
+    refused = [e for e in audit.entries(limit=20, kind="not_entitled") if e.payload.get("provider") == provider]
+    plan = f"; last refused: {refused[-1].payload['path']} {refused[-1].payload['said']}" if refused else ""
+    return f"{url}: {said[-1]}; {used}{plan}"
 
 
 def _asked(
-    provider: str, endpoint: str, asked: dict[str, str], *, turn: float = TURN, budget: float | None = None
+    provider: str, endpoint: str, asked: dict[str, str], *, turn: float | None = None, budget: float | None = None
 ) -> bytes:
     """The body of a 200 answer in JSON; tried again where that can help, in all no longer than MLTRAINER_WIRE_SECONDS.
 
@@ -277,7 +297,7 @@ def _asked(
     path, allowed, budget = urlsplit(endpoint).path, row.per_minute(), budget or settings().wire_seconds
     while True:
         time.sleep(wait)
-        if not wire.take_turn(kept.private(turns()), provider, allowed, min(turn, until - time.monotonic())):
+        if not wire.take_turn(kept.private(turns()), provider, allowed, min(turn or TURN, until - time.monotonic())):
             if not tries:
                 used = f"the {allowed} requests a minute are used up by this and other processes"
                 raise _failure(provider, f"was not asked: {used}; try again later, or set what the plan allows")
@@ -333,14 +353,14 @@ def _words(body: bytes) -> str:
     return f": {line[:240]}" if line else ""
 
 
-def _key(provider: str) -> str:
+def _key(provider: str) -> SecretStr:
     row, secret = PROVIDERS[provider], getattr(settings(), PROVIDERS[provider].key)
     key = secret.get_secret_value().strip() if secret else ""
     if not key:
         raise Unavailable(f"{row.name} answers nobody without a key; set {row.variable}")
     if not re.fullmatch(r"[\x21-\x7e]+", key):
         raise BadInput(f"{row.variable} holds a character that no key has; set it anew")
-    return key
+    return SecretStr(key)  # a traceback that shows local names shows no key
 
 
 def masked(text: str) -> str:

@@ -13,7 +13,7 @@ import ssl
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from http.client import HTTPException
 from pathlib import Path
@@ -21,10 +21,10 @@ from threading import Event, Timer
 from typing import Any, NoReturn
 
 import requests
-from pyrate_limiter import Limiter, Rate, SQLiteBucket
+from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from requests_ratelimiter import HostBucketFactory
+from requests_ratelimiter import Rate, RateItem, SQLiteBucket
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
@@ -44,7 +44,7 @@ class Answer:
 
     status: int = 0
     kind: str = ""
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)  # an error may repeat the key
     retry_after: float | None = None
     failure: str = ""
     final: bool = False
@@ -53,14 +53,14 @@ class Answer:
 class _Key(AuthBase):
     """Puts the key in last: into a header where the provider takes one, else at the end of the query."""
 
-    def __init__(self, key: str, by_header: bool) -> None:
+    def __init__(self, key: SecretStr, by_header: bool) -> None:
         self._key, self._by_header = key, by_header
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if self._by_header:
-            request.headers["Authorization"] = f"Bearer {self._key}"
+            request.headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
         else:
-            request.prepare_url(request.url or "", {"api_key": self._key})
+            request.prepare_url(request.url or "", {"api_key": self._key.get_secret_value()})
         return request
 
 
@@ -69,7 +69,7 @@ def question(endpoint: str, asked: dict[str, str]) -> requests.PreparedRequest:
     return requests.Request("GET", endpoint, params=asked).prepare()
 
 
-def exchange(endpoint: str, asked: dict[str, str], key: str, *, by_header: bool, until: float) -> Answer:
+def exchange(endpoint: str, asked: dict[str, str], key: SecretStr, *, by_header: bool, until: float) -> Answer:
     """Ask once and read the whole answer before `until` (monotonic seconds); raises nothing that could hold the key."""
     left = max(0.05, until - time.monotonic())
     with requests.Session() as session:
@@ -114,11 +114,12 @@ def _said(error: BaseException, until: float) -> str:
     chain: list[BaseException] = [error]
     while len(chain) < 20 and (inner := _inner(chain[-1])) is not None:
         chain.append(inner)
-    if any(isinstance(e, requests.Timeout | TooSlow | TimeoutError) for e in chain) or time.monotonic() >= until:
-        return "gave no answer in time"
     if any(isinstance(e, ssl.SSLError) for e in chain):
         return "showed no certificate that can be trusted"
     system = next((e.strerror for e in chain if isinstance(e, OSError) and e.errno and e.strerror), None)
+    slow = any(isinstance(e, requests.Timeout | TooSlow | TimeoutError) for e in chain)
+    if not system and (slow or time.monotonic() >= until):  # the clock may have hung up
+        return "gave no answer in time"
     return f"broke off or could not be reached ({system or type(chain[-1]).__name__})"
 
 
@@ -217,21 +218,27 @@ def rates(per_minute: int) -> list[Rate]:
     if per_minute <= second:
         return [Rate(per_minute, 60_500)]
     short = Rate(second // 10, 125) if second >= 20 else Rate(second, 1_250)  # fast ones go evenly, not in a burst
-    full = per_minute / 60_500 < short.limit / short.interval
-    return [short, Rate(per_minute, 60_500)] if full else [short]
+    return [short, Rate(min(per_minute, 60_500 * short.limit // short.interval - 1), 60_500)]
 
 
 def take_turn(path: Path, name: str, per_minute: int, patience: float) -> bool:
     """Wait for a turn under the rate that all processes of this home share; say whether it came in time."""
-    limiter = _limiter(path, per_minute, os.getpid(), path.stat().st_ino)
-    return bool(limiter.try_acquire(name, timeout=max(0.0, patience)))
+    bucket, until = _bucket(path, name, per_minute, os.getpid(), path.stat().st_ino), time.monotonic() + patience
+    pause = min(0.25, max(0.01, 6 / per_minute))
+    while True:
+        with bucket.lock:  # the turn bears the time at which it was given, not the one at which it was asked for
+            if bucket.put(RateItem(name, bucket.now())):
+                bucket.leak(bucket.now())
+                return True
+        if time.monotonic() + pause > until:
+            return False
+        time.sleep(pause)
 
 
 @cache
-def _limiter(path: Path, per_minute: int, _process: int, _file: int) -> Limiter:
-    """One bucket a name, in a file; waiting ones look again every few milliseconds."""
-    buckets = {"path": path, "use_file_lock": True}
-    return Limiter(HostBucketFactory(rates(per_minute), SQLiteBucket, buckets), buffer_ms=20)
+def _bucket(path: Path, name: str, per_minute: int, _process: int, _file: int) -> SQLiteBucket:
+    """The turns given, in a file that one process at a time looks at."""
+    return SQLiteBucket.init_from_file(rates(per_minute), f"bucket_{name}", str(path), use_file_lock=True)
 
 
 def turns_taken(path: Path, name: str) -> int:
