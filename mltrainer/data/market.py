@@ -1,18 +1,24 @@
 """What researchers call: prices and macro series by name, sealed with their provenance."""
 
 import re
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import date
+from functools import lru_cache
 from types import ModuleType
+from typing import Literal
 
 import pandas as pd
 
 from mltrainer.data import sample
+from mltrainer.data.series import CONTEXT, SERIES
 from mltrainer.errors import BadInput, NotEnoughHistory, NotEntitled, Unavailable, UnknownName
-from mltrainer.settings import settings
+from mltrainer.settings import Settings, settings
 from mltrainer.trust.provenance import Dataset
 
 Day = str | date | pd.Timestamp | None
+FRESH = 3600  # seconds for which macro series that were read stand for those of the provider
 LIVE = "mode {mode} is not part of this release; set MLTRAINER_MODE=sample (a Polygon key alone selects live)"
 
 
@@ -124,19 +130,47 @@ def _cut(dataset: Dataset, first: pd.Timestamp | None, last: pd.Timestamp | None
     return dataset.window(first, last)
 
 
-def macro(series: str, *, start: Day = None, end: Day = None) -> Dataset:
+def macro(
+    series: str,
+    *,
+    start: Day = None,
+    end: Day = None,
+    vintages: bool = True,
+    units: str = "lin",
+    provider: Literal["fred", "polygon"] = "fred",
+) -> Dataset:
     """Observations of one macroeconomic series, each with the day from which it may be used.
+
+    Parameters
+    ----------
+    series : "GDP", "UNRATE", "DGS10" ...; in modes live and replay any id of FRED.
+    start, end : first and last period, inclusive; default all there are.
+    vintages : every value a period ever had, from the day it was published (ALFRED); False takes the values of today,
+        usable after a documented lag. Series that are never revised, or have no vintages, take the lag in any case.
+    units : FRED's code, computed within each vintage: lin, chg, ch1, pch, pc1, pca, cch, cca or log.
+    provider : "fred", or "polygon" for the economy tables of Massive, which have no vintages.
 
     Returns
     -------
     Dataset
         `.frame` is indexed by period (the first day an observation describes) with columns value (the unit is
-        in the provenance note) and available (the first day on which a forecast may use it).
+        in the provenance note) and available (the first day on which a forecast may use it). A period that was
+        revised has one row for each vintage.
     """
     first, last = span(start, end)
-    if settings().data_mode != "sample":
-        raise Unavailable(LIVE.format(mode=settings().data_mode))
-    return _cut(_packaged(series, sample.MACRO, "macro series")[0].load(), first, last)
+    if provider not in ("fred", "polygon"):
+        raise UnknownName.of("provider of macro series", str(provider), ["fred", "polygon"])
+    if settings().data_mode == "sample":
+        if units != "lin" or provider != "fred":
+            raise Unavailable("mode sample holds its series as packaged; units and provider are for mode live")
+        return _cut(_packaged(series, sample.MACRO, "macro series")[0].load(), first, last)
+    from mltrainer.data import economy, fred  # what they import for the network costs time a sample need not pay
+
+    if provider == "fred":
+        return fred.observations(series, start=first, end=last, units=units, vintages=vintages)
+    if units != "lin":
+        raise Unavailable("the economy tables of Massive are as published; take units from provider fred")
+    return economy.observations(series, start=first, end=last)
 
 
 def tickers(*, day: Day = None, inactive: bool = False) -> list[str]:
@@ -168,7 +202,7 @@ def context(dataset: Dataset) -> list[Dataset]:
     The market is the S&P 500: the index in mode sample, the fund SPY live, where the plan holds it.
     """
     if settings().data_mode != "sample":
-        return [*_fund(dataset), *_economy(dataset)]
+        return [*_fund(dataset), *_economy()]
     names = [] if dataset.name == "SPX" else ["SPX"]
     return [*(bars(name) for name in names), *(entry.load() for entry in sample.MACRO)]
 
@@ -189,9 +223,28 @@ def _fund(dataset: Dataset) -> list[Dataset]:
         return []
 
 
-def _economy(_dataset: Dataset) -> list[Dataset]:
-    """Macro series as they were known; filled by data.fred."""
-    return []
+def _economy() -> list[Dataset]:
+    """Every macro series the matrix asks for, as it was known."""
+    return list(_read_economy(settings(), time.time() // FRESH))
+
+
+@lru_cache(maxsize=1)  # every ticker of a run asks for the same
+def _read_economy(now: Settings, _hour: float) -> tuple[Dataset, ...]:
+    """What FRED has of them; without its key those that are never revised, from Massive, which has no vintages.
+
+    What a provider does not hold, the plan does not include or nobody fetched before MLTRAINER_OFFLINE is left out,
+    and the features that need it say so; any other failure is one.
+    """
+    from mltrainer.data import economy, fred
+
+    own = now.fred_api_key is not None
+    absent = (UnknownName, NotEnoughHistory, Unavailable, *(() if own else (NotEntitled,)))
+    found = []
+    for name in CONTEXT:
+        with suppress(*absent):
+            if own or not SERIES[name].revised:
+                found.append((fred if own else economy).observations(name))
+    return tuple(found)
 
 
 def _provider() -> ModuleType:

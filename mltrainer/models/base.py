@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -17,6 +17,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mltrainer.errors import Unavailable
+
+if TYPE_CHECKING:
+    from mltrainer.models.card import ModelCard
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class ModelSpec:
     cost : CPU seconds of a five-fold walk-forward on one ticker (3,000 rows, 60 features), to start the longest first.
     warns : the warning that can come, why, and what is done about it; empty when none can.
     extra : the optional part of mltrainer that installs the library; None when it is always there.
-    max_train_rows : the latest rows the method can bear; None where any number will do.
+    max_train_rows : how many rows the method can bear, see `policy`; None where any number will do.
     columns : features of a series model, given as they are and in the order of time, with y in return units; None for
         all of them, clipped, with y z-scored.
     """
@@ -95,6 +98,13 @@ class ModelSpec:
         return f"{library} is not installed, and nothing else runs under the name {self.name}: pip install '{wanted}'"
 
     @property
+    def policy(self) -> str:
+        """Which rows it learns from where there are more than it can bear; empty where it bears any number."""
+        if self.max_train_rows is None:
+            return ""
+        return f"the latest {self.max_train_rows:,} rows (of a panel, whole sessions evenly spread)"
+
+    @property
     def engine(self) -> str:
         """The library class that does the work, as 'sklearn.svm.SVR', found out without importing it."""
         return engine(self.estimator)
@@ -104,6 +114,16 @@ class ModelSpec:
         if not self.available:
             raise Unavailable(self.why_unavailable)
         return self.estimator.build() if isinstance(self.estimator, Lazy) else clone(self.estimator)
+
+    @property
+    def card(self) -> "ModelCard":
+        """Everything that is said of the model, as a record that shows itself."""
+        from mltrainer.models.card import ModelCard  # it reads rows of this table
+
+        return ModelCard.of(self)
+
+    def _repr_html_(self) -> str:
+        return self.card._repr_html_()
 
     def identity(self) -> str:
         """The estimator's class path and every parameter, canonical: equal text means an equal estimator."""
