@@ -280,7 +280,18 @@ def bars(
         raise BadInput(f"timespan {timespan!r:.60} is none of {known}, nor a multiple like '15 minute'")
     path = f"/v2/aggs/ticker/{name}/range/{found[1] or 1}/{found[2]}/{start}/{end}"
     asked = {"adjusted": adjusted, "sort": "asc", "limit": PAGE}
-    check = partial(check_bars, ticker=name, adjusted=adjusted)
+    low, high = (pd.Timestamp(day, tz=NEW_YORK).timestamp() * 1000 for day in (start, end))
+    if found[2] not in ("day", *INTRADAY):
+        low = -math.inf  # a week begins before the day that was asked for
+
+    def check(document: Any) -> pd.DataFrame:
+        page = check_bars(document, ticker=name, adjusted=adjusted)
+        day = DAY / timedelta(milliseconds=1)
+        if not page["time"].between(low - day, high + 2 * day).all():
+            wrong("span", f"bars of {name} outside {start} to {end}")
+        assembled([page], ticker=name, timespan=timespan)  # what contradicts itself is not kept either
+        return page
+
     # what a day said does not change once it is over; splits and corrections come overnight
     keep = DAY if pd.Timestamp(end) < pd.Timestamp.now(tz=NEW_YORK).tz_localize(None).normalize() else MINUTE
     answer = ask(path, asked, check, keep=keep, what=f"{name} {timespan} bars")

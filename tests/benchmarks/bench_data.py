@@ -29,7 +29,7 @@ from replay.server import POLYGON_KEY, Replay
 from mltrainer.data import market
 
 ROWS, PAGES, MINUTE, START = 50_000, 10, 60_000, 1262356200000
-STEM, END = "/v2/aggs/ticker/AAPL/range/1/minute", "2012-12-31"
+STEM, FIRST = "/v2/aggs/ticker/AAPL/range/1/minute", "2010-01-01"
 GOAL = 3.0
 SPAWN = get_context("spawn")
 
@@ -47,12 +47,12 @@ def page(k: int, pages: int, url: str) -> dict[str, object]:
 
 
 def path(k: int, pages: int) -> str:
-    """Where page k of a backfill of so many pages is asked for; the day on which it begins tells them apart."""
-    return f"{STEM}/{START + k * ROWS * MINUTE if k else first(pages)}/{END}"
+    """Where page k of a backfill of so many pages is asked for; the day on which it ends tells them apart."""
+    return f"{STEM}/{START + k * ROWS * MINUTE if k else FIRST}/{last(pages)}"
 
 
-def first(pages: int) -> str:
-    return f"2010-01-{pages:02d}"
+def last(pages: int) -> str:
+    return f"2012-12-{pages:02d}"
 
 
 def served(pipe: Connection) -> None:
@@ -68,13 +68,13 @@ def ours(pages: int) -> int:
     """Rows admitted of a backfill, with nothing kept from before."""
     with tempfile.TemporaryDirectory() as home:
         os.environ["MLTRAINER_HOME"] = home
-        return len(market.bars("AAPL", start=first(pages), end=END, timespan="minute").frame)
+        return len(market.bars("AAPL", start=FIRST, end=last(pages), timespan="minute").frame)
 
 
 def client(pages: int) -> list[object]:
     """The same backfill by the official client, unchecked and not kept."""
     asked = RESTClient(POLYGON_KEY, base=os.environ["MLTRAINER_POLYGON_URL"])
-    return list(asked.list_aggs("AAPL", 1, "minute", first(pages), END, adjusted=True, sort="asc", limit=ROWS))
+    return list(asked.list_aggs("AAPL", 1, "minute", FIRST, last(pages), adjusted=True, sort="asc", limit=ROWS))
 
 
 def rows(pages: int) -> int:

@@ -259,9 +259,16 @@ def test_a_fault_in_the_answer_is_one_line_with_its_rule_and_is_not_kept(replay:
     assert [e.payload["rule"] for e in audit.entries(kind="violation")] == [words]
     assert audit.entries(kind="admit") == []
     asked = len(replay.log)
-    if fault != "conflict":
-        assert len(daily().frame) == 250  # asked again and well: nothing wrong was kept
-        assert len(replay.log) == asked + 1
+    assert len(daily().frame) == 250  # asked again and well: nothing wrong was kept
+    assert len(replay.log) == asked + 1
+
+
+def test_bars_of_another_span_than_was_asked_for_are_refused(replay: Replay):
+    path = f"{AGGS}/AAPL/range/1/{{}}/2012-01-03/2012-12-31"
+    for timespan in ("day", "minute"):
+        replay.canned[path.format(timespan)] = json.loads(page(bar(WINTER))[1:]) | {"ticker": "AAPL"}
+        with pytest.raises(ProviderError, match=r"outside 2012-01-03 to 2012-12-31 \(rule span\)"):
+            daily(timespan=timespan, adjusted=True)
 
 
 def test_an_error_that_comes_with_status_200_is_an_error(replay: Replay):
