@@ -158,7 +158,8 @@ def _names(found: Any, body: bytes) -> int:
     """How many names stand in all objects of a document; its brackets say when there are none further down."""
     level, names, left = [found], 0, body.count(b"{") + body.count(b"[")
     while level and left > 0:
-        objects, lists = ([value for value in level if type(value) is kind] for kind in (dict, list))
+        objects = [value for value in level if type(value) is dict]
+        lists = [value for value in level if type(value) is list]
         names, left = names + sum(map(len, objects)), left - len(objects) - len(lists)
         level = [*chain.from_iterable(map(dict.values, objects)), *chain.from_iterable(lists)] if left > 0 else []
     return names
