@@ -244,10 +244,12 @@ def predict(artifact: str, json_: Json = False) -> None:
 
 @app.command()
 def leaderboard(json_: Json = False) -> None:
-    """Rank every trial of the ledger that ran, deflated by all of them."""
+    """Rank every trial of the mode in force that ran, deflated by all of the ledger."""
     from mltrainer.evaluation import study, trials
+    from mltrainer.settings import settings
 
     rows = trials.ledger()
+    rows = rows[rows["mode"] == settings().data_mode]
     found = [e for key in rows[rows["status"] == "ok"]["key"] if (e := trials.load(key)) is not None]
     _board(study.leaderboard(found), json_)
 

@@ -319,7 +319,8 @@ def _asked(
 
 def _body(provider: str, endpoint: str, answer: wire.Answer) -> bytes:
     """What a 200 answer in JSON holds; for any other the error that says what to do."""
-    row, path, words = PROVIDERS[provider], urlsplit(endpoint).path, _words(answer.body)
+    row, path = PROVIDERS[provider], urlsplit(endpoint).path
+    words = "" if answer.status == HTTPStatus.OK else _words(answer.body)
     refused = answer.status in (401, 403) or (answer.status == 400 and "api_key" in words)
     if refused:
         audit.append("not_entitled", provider=provider, path=path, status=answer.status, said=words[2:])

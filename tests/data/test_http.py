@@ -98,6 +98,18 @@ def test_every_document_of_json_is_read_as_it_was_written(document: object):
     assert wire.parsed(json.dumps(document).encode()) == document
 
 
+TWICE = (
+    *('{"a":1,"a":1}', '{"a":1,"a" :2}', '{"a"\n:1,"b":{},"a":2}', '{"a":":","a":":\\":"}', '[{"b":{"a":1,"a":1}}]'),
+    *('{"a":"[{","b":[[{"a":1,"a":2}]]}', '{"a":{"b":1},"a":3}', '{"a":1,"\\u0061":2}', '{"":0,"":0}'),
+)
+
+
+@pytest.mark.parametrize("text", TWICE)
+def test_a_name_that_stands_twice_is_found_however_it_is_written(text: str):
+    with pytest.raises(ProviderError, match="stands twice"):
+        wire.parsed(text.encode())
+
+
 # --- faults ---------------------------------------------------------------------------------------------------
 
 P, N = ProviderError, NotEntitled
