@@ -269,7 +269,7 @@ def standing(provider: str, *, seconds: float = 5.0) -> str:
 
     def ask() -> None:
         try:
-            _asked(provider, url + row.probe[0], row.probe[1], turn=seconds / 5, budget=seconds * 4 / 5)
+            _asked(provider, url + row.probe[0], row.probe[1], once=seconds)
             said.append("answers, and takes the key")
         except MltrainerError as error:
             said.append(str(error))
@@ -286,29 +286,32 @@ def standing(provider: str, *, seconds: float = 5.0) -> str:
     return f"{url}: {said[-1]}; {used}{plan}"
 
 
-def _asked(
-    provider: str, endpoint: str, asked: dict[str, str], *, turn: float | None = None, budget: float | None = None
-) -> bytes:
+def _asked(provider: str, endpoint: str, asked: dict[str, str], *, once: float | None = None) -> bytes:
     """The body of a 200 answer in JSON; tried again where that can help, in all no longer than MLTRAINER_WIRE_SECONDS.
 
-    The clock starts with the first request that is let go, and each further one takes a turn of its own.
+    The clock starts with the first request that is let go, and each further one takes a turn of its own. With `once`
+    it is asked but once, in so many seconds, which includes the wait for a turn.
     """
     row, key, until, wait, tries = PROVIDERS[provider], _key(provider), math.inf, 0.0, 0
-    path, allowed, budget = urlsplit(endpoint).path, row.per_minute(), budget or settings().wire_seconds
+    path, allowed, answer = urlsplit(endpoint).path, row.per_minute(), wire.Answer()
+    turn, budget, most = (once / 5, once * 4 / 5, 1) if once else (TURN, settings().wire_seconds, TRIES)
     while True:
         time.sleep(wait)
-        if not wire.take_turn(kept.private(turns()), provider, allowed, min(turn or TURN, until - time.monotonic())):
+        if not wire.take_turn(kept.private(turns()), provider, allowed, min(turn, until - time.monotonic())):
             if not tries:
                 used = f"the {allowed} requests a minute are used up by this and other processes"
                 raise _failure(provider, f"was not asked: {used}; try again later, or set what the plan allows")
             break
         until = min(until, time.monotonic() + budget)
-        answer = wire.exchange(endpoint, asked, key, by_header=row.by_header, until=until)
+        came = wire.exchange(endpoint, asked, key, by_header=row.by_header, until=until)
+        if came.failure and answer.status and time.monotonic() >= until:
+            break  # what the provider said before says more than that the time is up
+        answer = came
         if not answer.failure and answer.status not in AGAIN:
             return _body(provider, endpoint, answer)
         tries, jitter = tries + 1, random.uniform(0.2, 0.4)  # noqa: S311 - so that not all come back at once
         wait = jitter * 2 ** (tries - 1) if answer.retry_after is None else answer.retry_after + jitter
-        if answer.final or tries == TRIES or time.monotonic() + wait > until:
+        if answer.final or tries == most or time.monotonic() + wait > until:
             break
     again = f"tried {tries} times; " if tries > 1 else ""
     asks = f" and asks to wait {answer.retry_after:.0f} s" if answer.retry_after else ""
