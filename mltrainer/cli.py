@@ -244,10 +244,12 @@ def predict(artifact: str, json_: Json = False) -> None:
 
 @app.command()
 def leaderboard(json_: Json = False) -> None:
-    """Rank every trial of the ledger that ran, deflated by all of them."""
+    """Rank every trial of the mode in force that ran, deflated by all of the ledger."""
     from mltrainer.evaluation import study, trials
+    from mltrainer.settings import settings
 
     rows = trials.ledger()
+    rows = rows[rows["mode"] == settings().data_mode]
     found = [e for key in rows[rows["status"] == "ok"]["key"] if (e := trials.load(key)) is not None]
     _board(study.leaderboard(found), json_)
 
@@ -452,20 +454,28 @@ def audit_verify(
 
 @app.command()
 def doctor(json_: Json = False) -> int:
-    """Say what this installation has: mode, keys, state, extras."""
+    """Say what this installation has: mode, keys, providers, what is kept, state, extras."""
+    import shutil
     from importlib.metadata import version
 
     from mltrainer import store
+    from mltrainer.data import http, kept
     from mltrainer.models import catalog
     from mltrainer.settings import settings
     from mltrainer.trust import audit
 
     here = settings()
+    folder = next(path for path in (here.home, *here.home.absolute().parents) if path.exists())
     checks: dict[str, Callable[[], object]] = {
         "mltrainer": lambda: version("mltrainer"),
         "mode": lambda: here.data_mode,
         "Polygon key": lambda: "present" if here.polygon_api_key else "absent",
         "FRED key": lambda: "present" if here.fred_api_key else "absent",
+        "Polygon": lambda: http.standing("polygon"),
+        "FRED": lambda: http.standing("fred"),
+        "kept answers": lambda: kept.summary()["kept answers"],
+        "newest data": lambda: kept.summary()["newest data"],
+        "free disk": lambda: f"{shutil.disk_usage(folder).free / 2**30:.1f} GB",
         "state folder": lambda: here.home,
         "state": lambda: "can be written" if store.put_blob(b"doctor") else "",
         "audit trail": lambda: f"{audit.head().size} entries, {len(audit.verify())} findings",

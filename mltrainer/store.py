@@ -195,10 +195,11 @@ def noted_answers(key: str) -> dict[str, str]:
         return {row.sha256: row.at for row in rows}
 
 
-def oldest_answer() -> str | None:
-    """When the oldest hash was written down."""
+def answered() -> tuple[str, str] | None:
+    """When the oldest and the newest hash were written down; None where there is none."""
     with reading() as connection:
-        return connection.execute(select(func.min(answers.c.at))).scalar()
+        oldest, newest = connection.execute(select(func.min(answers.c.at), func.max(answers.c.at))).one()
+    return (oldest, newest) if oldest else None
 
 
 # --- blobs ----------------------------------------------------------------------------------------------------

@@ -211,6 +211,7 @@ COMES_WITH = {
     "traitlets": "jupyter-server",
     "jupyterlab-server": "jupyterlab",
     "pydantic": "pydantic-settings",
+    "pydantic-core": "pydantic-settings",
     "ipython": "ipykernel",
     "websockets": "voila",
     "urllib3": "requests",

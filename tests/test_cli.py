@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -324,6 +325,9 @@ def test_doctor_says_what_there_is_and_no_key(run: Run, monkeypatch: pytest.Monk
     assert isinstance(rows, dict)
     assert (rows["mode"], rows["Polygon key"], rows["FRED key"]) == ("sample", "absent", "present")
     assert rows["models"] == f"{sum(s.available for s in catalog.specs())} of {len(catalog.specs())} available"
+    assert rows["Polygon"] == rows["FRED"] == "not asked in mode sample"
+    assert (rows["kept answers"], rows["newest data"]) == ("none", "nothing was fetched")
+    assert re.fullmatch(r"[\d.]+ GB", str(rows["free disk"]))
     assert "canary" not in answer.out
 
 

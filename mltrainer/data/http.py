@@ -16,12 +16,16 @@ from functools import cached_property
 from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
+
+from pydantic import SecretStr
 
 from mltrainer.data import kept, wire
 from mltrainer.errors import (
     BadInput,
+    MltrainerError,
     NotEntitled,
     ProviderError,
     Unavailable,
@@ -256,25 +260,41 @@ def _checked(reply: Reply, provider: str, check: Check) -> None:
 # --- the wire -------------------------------------------------------------------------------------------------
 
 
-def reach(provider: str, *, seconds: float = 5.0) -> str:
-    """One small question and how it went, in a line and within `seconds`; for `mltrainer doctor`."""
-    path, params = _provider(provider).probe
-    try:
-        _asked(provider, _base(provider) + path, params, turn=seconds / 5, budget=seconds * 4 / 5)
-    except ProviderError as error:
-        return str(error)
-    return "answers, and takes the key"
+def standing(provider: str, *, seconds: float = 5.0) -> str:
+    """Address, whether it answers, turns used and what the plan refused; a line for `mltrainer doctor`."""
+    row, now = _provider(provider), settings()
+    if now.data_mode == "sample":
+        return "not asked in mode sample"
+    url, said = _base(provider), ["gives no answer in time"]
+
+    def ask() -> None:
+        try:
+            _asked(provider, url + row.probe[0], row.probe[1], once=seconds)
+            said.append("answers, and takes the key")
+        except MltrainerError as error:
+            said.append(str(error))
+
+    if not getattr(now, row.key) or now.offline:
+        said.append("not asked: MLTRAINER_OFFLINE is set" if now.offline else f"not asked: {row.variable} is not set")
+    else:
+        asking = Thread(target=ask, daemon=True)  # to look a name up can take longer than any timeout
+        asking.start()
+        asking.join(seconds)
+    used = f"{wire.turns_taken(turns(), provider)} of {row.per_minute()} requests used in the last minute"
+    refused = [e for e in audit.entries(limit=20, kind="not_entitled") if e.payload.get("provider") == provider]
+    plan = f"; last refused: {refused[-1].payload['path']} {refused[-1].payload['said']}" if refused else ""
+    return f"{url}: {said[-1]}; {used}{plan}"
 
 
-def _asked(
-    provider: str, endpoint: str, asked: dict[str, str], *, turn: float = TURN, budget: float | None = None
-) -> bytes:
+def _asked(provider: str, endpoint: str, asked: dict[str, str], *, once: float | None = None) -> bytes:
     """The body of a 200 answer in JSON; tried again where that can help, in all no longer than MLTRAINER_WIRE_SECONDS.
 
-    The clock starts with the first request that is let go, and each further one takes a turn of its own.
+    The clock starts with the first request that is let go, and each further one takes a turn of its own. With `once`
+    it is asked but once, in so many seconds, which includes the wait for a turn.
     """
     row, key, until, wait, tries = PROVIDERS[provider], _key(provider), math.inf, 0.0, 0
-    path, allowed, budget = urlsplit(endpoint).path, row.per_minute(), budget or settings().wire_seconds
+    path, allowed, answer = urlsplit(endpoint).path, row.per_minute(), wire.Answer()
+    turn, budget, most = (once / 5, once * 4 / 5, 1) if once else (TURN, settings().wire_seconds, TRIES)
     while True:
         time.sleep(wait)
         if not wire.take_turn(kept.private(turns()), provider, allowed, min(turn, until - time.monotonic())):
@@ -283,12 +303,15 @@ def _asked(
                 raise _failure(provider, f"was not asked: {used}; try again later, or set what the plan allows")
             break
         until = min(until, time.monotonic() + budget)
-        answer = wire.exchange(endpoint, asked, key, by_header=row.by_header, until=until)
+        came = wire.exchange(endpoint, asked, key, by_header=row.by_header, until=until)
+        if came.failure and answer.status and time.monotonic() >= until:
+            break  # what the provider said before says more than that the time is up
+        answer = came
         if not answer.failure and answer.status not in AGAIN:
             return _body(provider, endpoint, answer)
         tries, jitter = tries + 1, random.uniform(0.2, 0.4)  # noqa: S311 - so that not all come back at once
         wait = jitter * 2 ** (tries - 1) if answer.retry_after is None else answer.retry_after + jitter
-        if answer.final or tries == TRIES or time.monotonic() + wait > until:
+        if answer.final or tries == most or time.monotonic() + wait > until:
             break
     again = f"tried {tries} times; " if tries > 1 else ""
     asks = f" and asks to wait {answer.retry_after:.0f} s" if answer.retry_after else ""
@@ -299,7 +322,8 @@ def _asked(
 
 def _body(provider: str, endpoint: str, answer: wire.Answer) -> bytes:
     """What a 200 answer in JSON holds; for any other the error that says what to do."""
-    row, path, words = PROVIDERS[provider], urlsplit(endpoint).path, _words(answer.body)
+    row, path = PROVIDERS[provider], urlsplit(endpoint).path
+    words = "" if answer.status == HTTPStatus.OK else _words(answer.body)
     refused = answer.status in (401, 403) or (answer.status == 400 and "api_key" in words)
     if refused:
         audit.append("not_entitled", provider=provider, path=path, status=answer.status, said=words[2:])
@@ -333,14 +357,14 @@ def _words(body: bytes) -> str:
     return f": {line[:240]}" if line else ""
 
 
-def _key(provider: str) -> str:
+def _key(provider: str) -> SecretStr:
     row, secret = PROVIDERS[provider], getattr(settings(), PROVIDERS[provider].key)
     key = secret.get_secret_value().strip() if secret else ""
     if not key:
         raise Unavailable(f"{row.name} answers nobody without a key; set {row.variable}")
     if not re.fullmatch(r"[\x21-\x7e]+", key):
         raise BadInput(f"{row.variable} holds a character that no key has; set it anew")
-    return key
+    return SecretStr(key)  # a traceback that shows local names shows no key
 
 
 def masked(text: str) -> str:

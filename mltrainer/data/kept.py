@@ -8,6 +8,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -39,12 +40,12 @@ def recall(provider: str, question: PreparedRequest) -> tuple[bytes, str] | None
         key = answers.create_key(question)
         try:
             response = answers.get_response(key)
+            if response is None and not answers.contains(key):
+                return None
         except (sqlite3.Error, OSError):
             raise
         except Exception:  # whatever a changed row makes its reader say
             response = None
-        if response is None and not answers.contains(key):
-            return None
     body = (response.content if response is not None else b"") or b""
     noted, digest = store.noted_answers(key), sha256(body).hexdigest()
     if digest not in noted:
@@ -82,13 +83,19 @@ def private(path: Path) -> Path:
     return path
 
 
-def summary() -> str:
-    """How many answers are kept, how large they are, and how old the oldest is; one line for `mltrainer doctor`."""
-    answers, path = _answers("polygon"), _file()
+def summary() -> dict[str, str]:
+    """What is kept on disk or in redis and how old it is; two lines for `mltrainer doctor`."""
+    path, span = _file(), store.answered()
+    if span is None or not (settings().cache_url or path.exists()):
+        return {"kept answers": "none", "newest data": "nothing was fetched"}
     with _explained():
-        size = 0 if settings().cache_url else path.stat().st_size
-        count, oldest = len(answers.responses), store.oldest_answer()
-    return f"{count} answers, {size / 2**20:.1f} MB{f', the oldest of {oldest[:16]} UTC' if count and oldest else ''}"
+        size = "in redis" if settings().cache_url else f"{path.stat().st_size / 2**20:.1f} MB"
+        count = len(_answers("polygon").responses)
+    hours = (datetime.now(UTC) - datetime.fromisoformat(span[1])).total_seconds() / 3600
+    return {
+        "kept answers": f"{count}, {size}, the oldest of {span[0][:16]} UTC",
+        "newest data": f"fetched {span[1][:16]} UTC, {hours:.1f} hours ago",
+    }
 
 
 def _answers(provider: str) -> BaseCache:

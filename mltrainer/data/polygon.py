@@ -73,7 +73,7 @@ def results(document: Any) -> list[dict[str, Any]]:
     rows, count = envelope(document).get("results"), document.get("resultsCount", document.get("count"))
     if rows is None and count == 0:
         return []
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+    if not isinstance(rows, list) or not set(map(type, rows)) <= {dict}:
         wrong("results", f"no list of results, and a count of {str(count)[:40]}")
     return rows
 
@@ -106,8 +106,9 @@ def check_bars(document: Any, *, ticker: str, adjusted: bool | None = None, befo
     page = pd.DataFrame({name: _numbers(rows, key, name, ticker) for key, name in {**BAR, **EXTRA}.items()})
     time, newest = page["time"], _milliseconds(before)
     for good, rule, column in (
-        *((~(page[c] <= 0), "price", c) for c in ("open", "high", "low", "close", "vwap")),
-        *((~(page[c] < 0), c, c) for c in ("volume", "trades")),
+        # what is missing is NaN here; 1e999 is a number in JSON, and infinite in ours
+        *((~((page[c] <= 0) | (page[c] == np.inf)), "price", c) for c in ("open", "high", "low", "close", "vwap")),
+        *((~((page[c] < 0) | (page[c] == np.inf)), c, c) for c in ("volume", "trades")),
         # seconds end at 4e9 and microseconds begin at 1e14; the milliseconds of 1973..2096 lie between
         (time.between(1e11, 4e12) & (time % 1 == 0), "milliseconds", "time"),
         (time <= newest, "future", "time"),
@@ -279,7 +280,18 @@ def bars(
         raise BadInput(f"timespan {timespan!r:.60} is none of {known}, nor a multiple like '15 minute'")
     path = f"/v2/aggs/ticker/{name}/range/{found[1] or 1}/{found[2]}/{start}/{end}"
     asked = {"adjusted": adjusted, "sort": "asc", "limit": PAGE}
-    check = partial(check_bars, ticker=name, adjusted=adjusted)
+    low, high = (pd.Timestamp(day, tz=NEW_YORK).timestamp() * 1000 for day in (start, end))
+    if found[2] not in ("day", *INTRADAY):
+        low = -math.inf  # a week begins before the day that was asked for
+
+    def check(document: Any) -> pd.DataFrame:
+        page = check_bars(document, ticker=name, adjusted=adjusted)
+        day = DAY / timedelta(milliseconds=1)
+        if not page["time"].between(low - day, high + 2 * day).all():
+            wrong("span", f"bars of {name} outside {start} to {end}")
+        assembled([page], ticker=name, timespan=timespan)  # what contradicts itself is not kept either
+        return page
+
     # what a day said does not change once it is over; splits and corrections come overnight
     keep = DAY if pd.Timestamp(end) < pd.Timestamp.now(tz=NEW_YORK).tz_localize(None).normalize() else MINUTE
     answer = ask(path, asked, check, keep=keep, what=f"{name} {timespan} bars")

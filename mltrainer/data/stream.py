@@ -15,7 +15,7 @@ import pandas as pd
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from mltrainer.data import http, polygon
+from mltrainer.data import http, polygon, wire
 from mltrainer.errors import BadInput, NotEntitled, ProviderError, Unavailable
 from mltrainer.settings import settings
 from mltrainer.trust import audit, gate
@@ -130,7 +130,7 @@ async def _say(socket: ClientConnection, action: str, words: str, *, until: str)
 
 
 def _events(message: str | bytes) -> list[dict[str, Any]]:
-    found = http.parsed(message if isinstance(message, bytes) else message.encode())
+    found = wire.parsed(message if isinstance(message, bytes) else message.encode())
     if not isinstance(found, list) or not all(isinstance(event, dict) for event in found):
         polygon.wrong("envelope", "a message of the stream that is no list of events")
     return found

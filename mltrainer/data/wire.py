@@ -13,18 +13,20 @@ import ssl
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from http.client import HTTPException
+from itertools import chain
 from pathlib import Path
 from threading import Event, Timer
 from typing import Any, NoReturn
 
 import requests
-from pyrate_limiter import Limiter, Rate, SQLiteBucket
+from pydantic import SecretStr
+from pydantic_core import from_json
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from requests_ratelimiter import HostBucketFactory
+from requests_ratelimiter import Rate, RateItem, SQLiteBucket
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
@@ -44,7 +46,7 @@ class Answer:
 
     status: int = 0
     kind: str = ""
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)  # an error may repeat the key
     retry_after: float | None = None
     failure: str = ""
     final: bool = False
@@ -53,14 +55,14 @@ class Answer:
 class _Key(AuthBase):
     """Puts the key in last: into a header where the provider takes one, else at the end of the query."""
 
-    def __init__(self, key: str, by_header: bool) -> None:
+    def __init__(self, key: SecretStr, by_header: bool) -> None:
         self._key, self._by_header = key, by_header
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if self._by_header:
-            request.headers["Authorization"] = f"Bearer {self._key}"
+            request.headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
         else:
-            request.prepare_url(request.url or "", {"api_key": self._key})
+            request.prepare_url(request.url or "", {"api_key": self._key.get_secret_value()})
         return request
 
 
@@ -69,7 +71,7 @@ def question(endpoint: str, asked: dict[str, str]) -> requests.PreparedRequest:
     return requests.Request("GET", endpoint, params=asked).prepare()
 
 
-def exchange(endpoint: str, asked: dict[str, str], key: str, *, by_header: bool, until: float) -> Answer:
+def exchange(endpoint: str, asked: dict[str, str], key: SecretStr, *, by_header: bool, until: float) -> Answer:
     """Ask once and read the whole answer before `until` (monotonic seconds); raises nothing that could hold the key."""
     left = max(0.05, until - time.monotonic())
     with requests.Session() as session:
@@ -114,11 +116,12 @@ def _said(error: BaseException, until: float) -> str:
     chain: list[BaseException] = [error]
     while len(chain) < 20 and (inner := _inner(chain[-1])) is not None:
         chain.append(inner)
-    if any(isinstance(e, requests.Timeout | TooSlow | TimeoutError) for e in chain) or time.monotonic() >= until:
-        return "gave no answer in time"
     if any(isinstance(e, ssl.SSLError) for e in chain):
         return "showed no certificate that can be trusted"
     system = next((e.strerror for e in chain if isinstance(e, OSError) and e.errno and e.strerror), None)
+    slow = any(isinstance(e, requests.Timeout | TooSlow | TimeoutError) for e in chain)
+    if not system and (slow or time.monotonic() >= until):  # the clock may have hung up
+        return "gave no answer in time"
     return f"broke off or could not be reached ({system or type(chain[-1]).__name__})"
 
 
@@ -134,6 +137,12 @@ def parsed(body: bytes) -> Any:
     """The document in a body; `ProviderError` for all that is no JSON, NaN and repeated names included."""
     if body.startswith(b"\xef\xbb\xbf"):
         raise ProviderError("the answer begins with a byte order mark, which JSON must not; it was not kept")
+    with suppress(ValueError):
+        found = from_json(body, allow_inf_nan=False)
+        # Each name is followed by '":', or by space. Where as many of these stand in the body as there are names in
+        # what was read, none stood twice in one object; else the slow way below finds out.
+        if body.count(b'":') == _names(found, body) and not any(c in body and c + b":" in body for c in SPACE):
+            return found
     try:
         return json.loads(body.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_once)
     except UnicodeDecodeError:
@@ -141,6 +150,20 @@ def parsed(body: bytes) -> Any:
     except (ValueError, RecursionError) as error:
         said = "empty" if not body.strip() else f"no JSON ({str(error)[:80]})"
         raise ProviderError(f"the answer is {said}; it was not kept") from None
+
+
+SPACE = (b" ", b"\t", b"\r", b"\n")
+
+
+def _names(found: Any, body: bytes) -> int:
+    """How many names stand in all objects of a document; its brackets say when there are none further down."""
+    level, names, left = [found], 0, body.count(b"{") + body.count(b"[")
+    while level and left > 0:
+        objects = [value for value in level if type(value) is dict]
+        lists = [value for value in level if type(value) is list]
+        names, left = names + sum(map(len, objects)), left - len(objects) - len(lists)
+        level = [*chain.from_iterable(map(dict.values, objects)), *chain.from_iterable(lists)] if left > 0 else []
+    return names
 
 
 def _no_number(name: str) -> NoReturn:
@@ -217,21 +240,27 @@ def rates(per_minute: int) -> list[Rate]:
     if per_minute <= second:
         return [Rate(per_minute, 60_500)]
     short = Rate(second // 10, 125) if second >= 20 else Rate(second, 1_250)  # fast ones go evenly, not in a burst
-    full = per_minute / 60_500 < short.limit / short.interval
-    return [short, Rate(per_minute, 60_500)] if full else [short]
+    return [short, Rate(min(per_minute, 60_500 * short.limit // short.interval - 1), 60_500)]
 
 
 def take_turn(path: Path, name: str, per_minute: int, patience: float) -> bool:
     """Wait for a turn under the rate that all processes of this home share; say whether it came in time."""
-    limiter = _limiter(path, per_minute, os.getpid(), path.stat().st_ino)
-    return bool(limiter.try_acquire(name, timeout=max(0.0, patience)))
+    bucket, until = _bucket(path, name, per_minute, os.getpid(), path.stat().st_ino), time.monotonic() + patience
+    pause = min(0.25, max(0.01, 6 / per_minute))
+    while True:
+        with bucket.lock:  # the turn bears the time at which it was given, not the one at which it was asked for
+            if bucket.put(RateItem(name, bucket.now())):
+                bucket.leak(bucket.now())
+                return True
+        if time.monotonic() + pause > until:
+            return False
+        time.sleep(pause)
 
 
 @cache
-def _limiter(path: Path, per_minute: int, _process: int, _file: int) -> Limiter:
-    """One bucket a name, in a file; waiting ones look again every few milliseconds."""
-    buckets = {"path": path, "use_file_lock": True}
-    return Limiter(HostBucketFactory(rates(per_minute), SQLiteBucket, buckets), buffer_ms=20)
+def _bucket(path: Path, name: str, per_minute: int, _process: int, _file: int) -> SQLiteBucket:
+    """The turns given, in a file that one process at a time looks at."""
+    return SQLiteBucket.init_from_file(rates(per_minute), f"bucket_{name}", str(path), use_file_lock=True)
 
 
 def turns_taken(path: Path, name: str) -> int:

@@ -54,7 +54,8 @@ def record(evaluation: Evaluation, matrix: Matrix) -> None:
     """
     assert matrix.provenance is not None
     blob = store.put_blob(evaluation.to_bytes())
-    payload = {"blob": blob, "matrix": matrix.provenance.content_sha256, "reason": evaluation.reason}
+    origin = {"matrix": matrix.provenance.content_sha256, "mode": matrix.provenance.mode}
+    payload = {"blob": blob, **origin, "reason": evaluation.reason}
     trials = store.trials
     with store.writing() as connection:
         row_key = evaluation.key
@@ -94,7 +95,7 @@ def load(result_key: str) -> Evaluation | None:
 
 
 def ledger() -> pd.DataFrame:
-    """Every trial ever made: seq, at, model, family, ticker, horizon, status, sharpe, n, matrix, blob."""
+    """Every trial ever made: seq, at, model, family, ticker, horizon, status, sharpe, n, reason, mode, matrix, blob."""
     with store.reading() as connection:
         rows = connection.execute(select(store.trials).order_by(store.trials.c.seq)).mappings().all()
     names = [
@@ -109,10 +110,12 @@ def ledger() -> pd.DataFrame:
         "sharpe",
         "n",
         "reason",
+        "mode",
         "matrix",
         "blob",
     ]
-    flat: list[dict[str, Any]] = [{**dict(r), **json.loads(r["payload"])} for r in rows]
+    # the first release noted no mode, and knew the sample only
+    flat: list[dict[str, Any]] = [{"mode": "sample", **r, **json.loads(r["payload"])} for r in rows]
     return pd.DataFrame(flat, columns=names)
 
 

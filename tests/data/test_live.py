@@ -21,6 +21,7 @@ import mltrainer as mt
 from mltrainer import cli
 from mltrainer.data import actions, http, live, market, polygon
 from mltrainer.errors import NotEnoughHistory, NotEntitled, ProviderError, Refused, Unavailable
+from mltrainer.evaluation import trials
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import Dataset
 
@@ -298,6 +299,7 @@ def test_a_model_is_evaluated_on_replayed_bars_and_everything_says_replay(replay
     assert result.ok
     assert data.provenance.mode == "replay"
     assert {root.source for root in gate.roots(data)} == {"replay"}
+    assert trials.ledger()["mode"].tolist() == ["replay"]
     assert "market_return_1" in data.unavailable
 
 

@@ -92,6 +92,12 @@ def test_a_session_is_the_new_york_date_on_both_sides_of_a_clock_change():
     assert [str(day.date()) for day in frame.index] == ["2005-04-01", "2005-04-04"]
 
 
+def test_the_last_bar_alone_is_a_page_of_bars():
+    assert len(recorded_bars("v2__aggs__ticker__AAPL__prev.json", "AAPL")) == 1
+    with pytest.raises(ProviderError, match="rule ticker"):
+        recorded_bars("v2__aggs__grouped*.json", "AAPL")  # bars of every share say no ticker
+
+
 def test_recorded_quotes_keep_every_nanosecond_and_join_over_pages():
     body = b"".join(polygon.RECORD + fixture(n) for n in ("v3__quotes__AAPL.json", "v3__quotes__AAPL--cursor*.json"))
     frame = polygon_tables.parse_table(body, kind="quotes", ticker="AAPL")
@@ -129,6 +135,10 @@ NO_ANSWER = {
     "v3__reference__exchanges.json": ("tickers", None, "rule ticker"),
     "v2__last__trade__AAPL.json": ("trades", "AAPL", "rule results"),
     "v1__indicators__ema*.json": ("trades", "AAPL", "rule results"),
+    "v1__indicators__sma*.json": ("trades", "AAPL", "rule results"),
+    "v2__snapshot*tickers__index.json": ("tickers", None, "rule results"),  # a count of one, and no results
+    "v2__aggs__grouped*.json": ("trades", "AAPL", "rule sip_timestamp"),
+    "v3__reference__conditions*.json": ("tickers", None, "rule ticker"),
     "v2__reference__news*.json": ("quotes", "AAPL", "rule sip_timestamp"),
     "vX__reference__financials.json": ("dividends", "AAPL", "rule ex_dividend_date"),
 }
@@ -165,6 +175,7 @@ def test_what_the_provider_left_out_is_missing_and_never_invented():
         ({"h": [1]}, "number"),
         ({"t": 10**30}, "number"),
         ({"l": 0}, "price"),
+        ({"c": 1e999}, "price"),
         ({"o": -1.5}, "price"),
         ({"vw": -1.5}, "price"),
         ({"v": -1}, "volume"),
@@ -248,9 +259,16 @@ def test_a_fault_in_the_answer_is_one_line_with_its_rule_and_is_not_kept(replay:
     assert [e.payload["rule"] for e in audit.entries(kind="violation")] == [words]
     assert audit.entries(kind="admit") == []
     asked = len(replay.log)
-    if fault != "conflict":
-        assert len(daily().frame) == 250  # asked again and well: nothing wrong was kept
-        assert len(replay.log) == asked + 1
+    assert len(daily().frame) == 250  # asked again and well: nothing wrong was kept
+    assert len(replay.log) == asked + 1
+
+
+def test_bars_of_another_span_than_was_asked_for_are_refused(replay: Replay):
+    path = f"{AGGS}/AAPL/range/1/{{}}/2012-01-03/2012-12-31"
+    for timespan in ("day", "minute"):
+        replay.canned[path.format(timespan)] = json.loads(page(bar(WINTER))[1:]) | {"ticker": "AAPL"}
+        with pytest.raises(ProviderError, match=r"outside 2012-01-03 to 2012-12-31 \(rule span\)"):
+            daily(timespan=timespan, adjusted=True)
 
 
 def test_an_error_that_comes_with_status_200_is_an_error(replay: Replay):
@@ -273,7 +291,7 @@ def test_what_can_be_lived_with_gives_the_same_bars_and_a_note(replay: Replay, f
 
 @pytest.mark.parametrize(
     ("fault", "rule"),
-    [("weekend", "calendar"), ("gap", "calendar"), ("high_below_low", "ohlc"), ("spike", "jump"), ("split", "jump")],
+    [("weekend", "weekend"), ("gap", "gap"), ("high_below_low", "ohlc"), ("spike", "spike"), ("split", "split")],
 )
 def test_what_only_the_neighbors_can_tell_is_left_to_quality(replay: Replay, fault, rule):
     replay.fault(fault, path=AGGS)

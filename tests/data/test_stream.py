@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from replay.server import POLYGON_KEY
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
 from websockets.http11 import Response
 
 from mltrainer.data import stream
@@ -145,10 +146,7 @@ def test_the_key_is_never_carried_along_a_redirect(monkeypatch):
     server = Server([[AM]])
 
     def elsewhere(_socket: ServerConnection, _request: Any) -> Response:
-        headers = {"Location": "ws://127.0.0.1:9/stocks"}
-        from websockets.datastructures import Headers
-
-        return Response(302, "Found", Headers(headers))
+        return Response(302, "Found", Headers({"Location": "ws://127.0.0.1:9/stocks"}))
 
     with pytest.raises(ProviderError, match="HTTP 302"):
         received(monkeypatch, server, "GTE", process_request=elsewhere)
