@@ -35,8 +35,7 @@ class Settings(BaseSettings):
     database_url: str | None = Field(None, description="SQLAlchemy URL; default SQLite in MLTRAINER_HOME")
     polygon_url: str | None = Field(
         None,
-        description="Polygon's address: https://api.massive.com (default) or https://api.polygon.io; "
-        "in mode replay one on this machine",
+        description="Polygon's address: api.massive.com (default), api.polygon.io; in mode replay one on this machine",
     )
     fred_url: str | None = Field(None, description="FRED's address; another than its own only in mode replay")
     polygon_per_minute: int = Field(

@@ -28,6 +28,7 @@ from sqlalchemy import (
     create_engine,
     delete,
     event,
+    func,
     insert,
     make_url,
     select,
@@ -192,6 +193,12 @@ def noted_answers(key: str) -> dict[str, str]:
     with reading() as connection:
         rows = connection.execute(select(answers.c.sha256, answers.c.at).where(answers.c.key == key))
         return {row.sha256: row.at for row in rows}
+
+
+def oldest_answer() -> str | None:
+    """When the oldest hash was written down."""
+    with reading() as connection:
+        return connection.execute(select(func.min(answers.c.at))).scalar()
 
 
 # --- blobs ----------------------------------------------------------------------------------------------------

@@ -6,42 +6,33 @@ provider could not have sent is an error, never an empty table. A kept answer th
 
 import json
 import math
-import os
 import random
 import re
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache, cached_property
+from functools import cached_property
 from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from requests import PreparedRequest, Request
-from requests.structures import CaseInsensitiveDict
-from requests_cache import CachedSession, SQLiteCache
-from requests_cache.backends import BaseCache
-from requests_cache.models import CachedRequest, CachedResponse
-from requests_cache.policy.settings import DEFAULT_IGNORED_PARAMS
-
-from mltrainer import store
-from mltrainer.data import wire
+from mltrainer.data import kept, wire
 from mltrainer.errors import (
     BadInput,
     NotEntitled,
     ProviderError,
-    StorageError,
     Unavailable,
     UnknownName,
 )
 from mltrainer.settings import settings
 from mltrainer.trust import audit, gate
 
-Check = Callable[[Any], None]
+Params = Mapping[str, object] | None
+Check = Callable[[Any], None] | None
+Keep = timedelta | None
 
 
 @dataclass(frozen=True)
@@ -56,6 +47,7 @@ class Provider:
     by_header: bool
     per_minute: Callable[[], int]
     keep: timedelta
+    probe: tuple[str, dict[str, str]]
 
 
 _T = r"[A-Za-z0-9][A-Za-z0-9.:-]*"
@@ -78,6 +70,7 @@ PROVIDERS: dict[str, Provider] = {
         by_header=True,
         per_minute=lambda: settings().polygon_per_minute,
         keep=timedelta(minutes=15),
+        probe=("/v1/marketstatus/now", {}),
     ),
     "fred": Provider(
         name="FRED",
@@ -89,6 +82,7 @@ PROVIDERS: dict[str, Provider] = {
         by_header=False,
         per_minute=lambda: 120,
         keep=timedelta(hours=1),
+        probe=("/fred/series", {"series_id": "CPIAUCSL", "file_type": "json"}),
     ),
 }
 TRIES, PAGES = 5, 10_000
@@ -120,7 +114,7 @@ class Reply:
 
     @cached_property
     def _document(self) -> Any:
-        return parsed(self.body)
+        return wire.parsed(self.body)
 
     def json(self) -> Any:
         """The parsed body; the same object at every call."""
@@ -135,14 +129,7 @@ def source(provider: str) -> str:
     return "replay" if settings().data_mode == "replay" else provider
 
 
-def get(
-    provider: str,
-    path: str,
-    params: Mapping[str, object] | None = None,
-    *,
-    check: Check | None = None,
-    keep: timedelta | None = None,
-) -> Reply:
+def get(provider: str, path: str, params: Params = None, *, check: Check = None, keep: Keep = None) -> Reply:
     """Ask a provider, or return what it said before if that is still fresh.
 
     Parameters
@@ -164,28 +151,22 @@ def get(
     return _reply(provider, _base(provider) + path, asked, check, keep)
 
 
-def follow(provider: str, next_url: str, *, check: Check | None = None, keep: timedelta | None = None) -> Reply:
+def follow(provider: str, next_url: str, *, check: Check = None, keep: Keep = None) -> Reply:
     """Ask for the next page where a provider says it is: on its own host and an allowed path, else a violation."""
     row, base = _provider(provider), _base(provider)
-    here, there = urlsplit(base), urlsplit(str(next_url))
-    own = {urlsplit(host).netloc for host in row.hosts} if settings().data_mode == "live" else {here.netloc}
-    at_home = there.scheme == here.scheme and there.netloc in own
-    if not at_home or not re.fullmatch(row.paths, there.path):
-        found = f"{there.scheme}://{there.hostname}{there.path}"[:120]
-        remedy = "nothing was sent there; tell the provider, or try again later"
-        gate.refuse(f"the next page {found!r}", f"is not {row.name}'s own", remedy)
+    own = row.hosts if settings().data_mode == "live" else (base,)
+    address, _, query = str(next_url).partition("?")
+    home = next((host for host in own if re.fullmatch(re.escape(host) + f"({row.paths})", address)), None)
+    if home is None:
+        shown, remedy = masked(address[:120]), "nothing was sent there; tell the provider, or try again later"
+        gate.refuse(f"the next page {shown!r}", f"is not {row.name}'s own", remedy)
     # As the official client does: only path and query are taken, and a key that came along is dropped.
-    asked = {name: value for name, value in parse_qsl(there.query, True) if not _KEY_NAME.search(name)}
-    return _reply(provider, base + there.path, asked, check, keep)
+    asked = {name: value for name, value in parse_qsl(query, True) if not _KEY_NAME.search(name)}
+    return _reply(provider, base + address.removeprefix(home), asked, check, keep)
 
 
 def pages(
-    provider: str,
-    path: str,
-    params: Mapping[str, object] | None = None,
-    *,
-    check: Check | None = None,
-    keep: timedelta | None = None,
+    provider: str, path: str, params: Params = None, *, check: Check = None, keep: Keep = None
 ) -> Iterator[Reply]:
     """Every page of an answer, in order; a page that leads back to an earlier one is a `ProviderError`."""
     reply, seen = get(provider, path, params, check=check, keep=keep), set[str]()
@@ -199,31 +180,7 @@ def pages(
             break
         seen.add(onward)
         reply = follow(provider, onward, check=check, keep=keep)
-    _failed(provider, f"sends pages that do not end ({len(seen)} so far); narrow the span")
-
-
-def parsed(body: bytes) -> Any:
-    """Read JSON as its standard has it; raise `ProviderError` for anything else, NaN and repeated names included."""
-    if body.startswith(b"\xef\xbb\xbf"):
-        raise ProviderError("the answer begins with a byte order mark, which JSON must not; it was not kept")
-    try:
-        return json.loads(body.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_once)
-    except UnicodeDecodeError:
-        raise ProviderError("the answer is not in UTF-8; it was not kept") from None
-    except (ValueError, RecursionError) as error:
-        said = "empty" if not body.strip() else f"no JSON ({str(error)[:80]})"
-        raise ProviderError(f"the answer is {said}; it was not kept") from None
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return found
+    raise _failure(provider, f"sends pages that do not end ({len(seen)} so far); narrow the span")
 
 
 def _text(value: object) -> str:
@@ -243,6 +200,7 @@ def _base(provider: str) -> str:
     row, now, variable = PROVIDERS[provider], settings(), f"MLTRAINER_{provider.upper()}_URL"
     url = str(getattr(now, f"{provider}_url") or "").rstrip("/").removesuffix("/fred")
     if now.data_mode == "live":
+        url = f"https://{url}" if url and "://" not in url else url
         if not url or url in row.hosts:
             return url or row.hosts[0]
         remedy = f"unset {variable}, or set MLTRAINER_MODE=replay for answers served on this machine"
@@ -262,11 +220,10 @@ def _host(url: str) -> str:
     return (urlsplit(url).hostname or url.partition("?")[0])[:80]
 
 
-def _reply(provider: str, endpoint: str, asked: dict[str, str], check: Check | None, keep: timedelta | None) -> Reply:
-    row, kept, offline = PROVIDERS[provider], _cache(provider), settings().offline
-    request = Request("GET", endpoint, params=asked).prepare()  # without key: it names the question, not who asks
-    key = kept.create_key(request)
-    held = _held(kept, key, provider, endpoint)
+def _reply(provider: str, endpoint: str, asked: dict[str, str], check: Check, keep: Keep) -> Reply:
+    row, offline = PROVIDERS[provider], settings().offline
+    question = wire.question(endpoint, asked)
+    held = kept.recall(provider, question)
     if held is not None:
         body, at = held
         age = datetime.now(UTC) - datetime.fromisoformat(at)
@@ -280,11 +237,11 @@ def _reply(provider: str, endpoint: str, asked: dict[str, str], check: Check | N
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
     reply = Reply(endpoint, asked, HTTPStatus.OK, body, sha256(body).hexdigest(), at, False)
     _checked(reply, provider, check)
-    _keep(kept, key, request, reply)
+    kept.keep(provider, question, body, at)
     return reply
 
 
-def _checked(reply: Reply, provider: str, check: Check | None) -> None:
+def _checked(reply: Reply, provider: str, check: Check) -> None:
     try:
         document = reply.json()
     except ProviderError as error:
@@ -293,39 +250,51 @@ def _checked(reply: Reply, provider: str, check: Check | None) -> None:
         if check is not None:
             check(document)
         return
-    _failed(provider, f"failed at {urlsplit(reply.endpoint).path}: {said}", reply.status)
+    raise _failure(provider, f"failed at {urlsplit(reply.endpoint).path}: {said}", reply.status)
 
 
 # --- the wire -------------------------------------------------------------------------------------------------
 
 
-def _asked(provider: str, endpoint: str, asked: dict[str, str], *, turn: float = TURN) -> bytes:  # noqa: RET503 - it raises
+def reach(provider: str, *, seconds: float = 5.0) -> str:
+    """One small question and how it went, in a line and within `seconds`; for `mltrainer doctor`."""
+    path, params = _provider(provider).probe
+    try:
+        _asked(provider, _base(provider) + path, params, turn=seconds / 5, budget=seconds * 4 / 5)
+    except ProviderError as error:
+        return str(error)
+    return "answers, and takes the key"
+
+
+def _asked(
+    provider: str, endpoint: str, asked: dict[str, str], *, turn: float = TURN, budget: float | None = None
+) -> bytes:
     """The body of a 200 answer in JSON; tried again where that can help, in all no longer than MLTRAINER_WIRE_SECONDS.
 
     The clock starts with the first request that is let go, and each further one takes a turn of its own.
     """
-    row, key, until, wait = PROVIDERS[provider], _key(provider), math.inf, 0.0
-    path, allowed, budget = urlsplit(endpoint).path, row.per_minute(), settings().wire_seconds
-    for tries in range(TRIES):
+    row, key, until, wait, tries = PROVIDERS[provider], _key(provider), math.inf, 0.0, 0
+    path, allowed, budget = urlsplit(endpoint).path, row.per_minute(), budget or settings().wire_seconds
+    while True:
         time.sleep(wait)
-        if not wire.take_turn(_private(turns()), provider, allowed, min(turn, until - time.monotonic())):
+        if not wire.take_turn(kept.private(turns()), provider, allowed, min(turn, until - time.monotonic())):
             if not tries:
                 used = f"the {allowed} requests a minute are used up by this and other processes"
-                _failed(provider, f"was not asked: {used}; try again later, or set what the plan allows")
+                raise _failure(provider, f"was not asked: {used}; try again later, or set what the plan allows")
             break
         until = min(until, time.monotonic() + budget)
         answer = wire.exchange(endpoint, asked, key, by_header=row.by_header, until=until)
         if not answer.failure and answer.status not in AGAIN:
             return _body(provider, endpoint, answer)
-        wait = answer.retry_after if answer.retry_after is not None else random.uniform(0.25, 0.5) * 2**tries  # noqa: S311 - jitter
-        if answer.final or time.monotonic() + wait > until:
+        tries, jitter = tries + 1, random.uniform(0.2, 0.4)  # noqa: S311 - so that not all come back at once
+        wait = jitter * 2 ** (tries - 1) if answer.retry_after is None else answer.retry_after + jitter
+        if answer.final or tries == TRIES or time.monotonic() + wait > until:
             break
-    again = f"tried {tries + 1} times; " if tries else ""
+    again = f"tried {tries} times; " if tries > 1 else ""
     asks = f" and asks to wait {answer.retry_after:.0f} s" if answer.retry_after else ""
     said = answer.failure or f"answered {answer.status}{_words(answer.body)}{asks}"
-    _failed(
-        provider, f"failed at {path}: {said}; {again}nothing stands in for it, try again later", answer.status or None
-    )
+    said = f"failed at {path}: {said}; {again}nothing stands in for it, try again later"
+    raise _failure(provider, said, answer.status or None)
 
 
 def _body(provider: str, endpoint: str, answer: wire.Answer) -> bytes:
@@ -337,17 +306,19 @@ def _body(provider: str, endpoint: str, answer: wire.Answer) -> bytes:
         remedy = f"check {row.variable}" if answer.status != 403 else f"the plan of {row.variable} does not hold it"
         raise NotEntitled(f"{row.name} refused {path} ({answer.status}){words}; {remedy}", provider, answer.status)
     if 300 <= answer.status < 400:
-        _failed(provider, f"sent {path} elsewhere ({answer.status}); redirects are never followed", answer.status)
+        raise _failure(
+            provider, f"sent {path} elsewhere ({answer.status}); redirects are never followed", answer.status
+        )
     if answer.status != HTTPStatus.OK:
-        _failed(provider, f"answered {answer.status} at {path}{words}; correct what was asked", answer.status)
+        raise _failure(provider, f"answered {answer.status} at {path}{words}; correct what was asked", answer.status)
     if answer.kind != "application/json":
         found = re.sub(r"[^\w./+-]", "?", answer.kind)[:40] or "no type"
-        _failed(provider, f"sent {found} instead of JSON at {path}; it was not kept", answer.status)
+        raise _failure(provider, f"sent {found} instead of JSON at {path}; it was not kept", answer.status)
     return answer.body
 
 
-def _failed(provider: str, what: str, status: int | None = None) -> NoReturn:
-    raise ProviderError(f"{PROVIDERS[provider].name} {what}", provider, status)
+def _failure(provider: str, what: str, status: int | None = None) -> ProviderError:
+    return ProviderError(f"{PROVIDERS[provider].name} {what}", provider, status)
 
 
 def _words(body: bytes) -> str:
@@ -378,100 +349,12 @@ def masked(text: str) -> str:
         secret = getattr(settings(), row.key)
         for form in {s for s in ((secret.get_secret_value() if secret else "").strip(),) for s in (s, quote(s))}:
             text = text.replace(form, "***") if form else text
-    return re.sub(r"(?i)((?:api_?key|token)=)[^&\s\"']+", r"\1***", text)
+    return re.sub(r"(?i)((?:api_?key|token)=)[^&\s\"')]+", r"\1***", text)
 
 
 wire.mask_logs(masked)
 
 
-# --- what is kept ---------------------------------------------------------------------------------------------
-
-
-def _private(path: Path) -> Path:
-    """Make sure the file is there and readable by its owner only."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o600)
-    except OSError as error:
-        remedy = "give this user the permission, or set MLTRAINER_HOME to a folder you own"
-        raise StorageError(f"{path}: it cannot be written ({error.strerror}); {remedy}") from None
-    return path
-
-
-def _cache(provider: str) -> BaseCache:
-    now = settings()
-    if provider == "fred" and not now.fred_on_disk:
-        return _opened(f"memory {now.home}", os.getpid(), 0)
-    if now.cache_url:
-        return _opened(now.cache_url, os.getpid(), 0)
-    path = _private(now.home / "answers.sqlite")
-    return _opened(str(path), os.getpid(), path.stat().st_ino)
-
-
-@cache
-def _opened(where: str, _process: int, _file: int) -> BaseCache:
-    if where.startswith("memory "):
-        backend = BaseCache()
-    elif "://" not in where:
-        backend = SQLiteCache(where, serializer="json", busy_timeout=60_000)  # never pickle: a row would be code
-    elif where.startswith(("redis://", "rediss://")):
-        backend = _redis(where)
-    else:
-        raise BadInput("setting MLTRAINER_CACHE_URL is no redis:// address; leave it out for a file in MLTRAINER_HOME")
-    ignored = (*DEFAULT_IGNORED_PARAMS, "apiKey", "X-API-KEY")  # a list of one's own would replace the defaults
-    return CachedSession(backend=backend, ignored_parameters=ignored).cache
-
-
-def _redis(url: str) -> BaseCache:
-    try:
-        from redis import Redis
-        from requests_cache.backends.redis import RedisCache
-    except ImportError:
-        raise Unavailable("MLTRAINER_CACHE_URL needs redis; pip install 'mltrainer[server]'") from None
-    return RedisCache("mltrainer", connection=Redis.from_url(url), serializer="json", ttl=False)
-
-
 def turns() -> Path:
     """The file in which all processes of this home take their turns."""
     return settings().home / "turns.sqlite"
-
-
-def _held(kept: BaseCache, key: str, provider: str, endpoint: str) -> tuple[bytes, str] | None:
-    """Body and time of a kept answer, its hash shown again; one that was changed is a violation, not a miss."""
-    try:
-        response = kept.get_response(key)
-        if response is None and not kept.contains(key):
-            return None
-        body = (response.content if response is not None else b"") or b""
-    except sqlite3.OperationalError as error:
-        raise StorageError(f"kept answers cannot be read ({error}); see mltrainer doctor") from None
-    except Exception:  # whatever a changed row makes the reader say
-        body = b""
-    noted, digest = store.noted_answers(key), sha256(body).hexdigest()
-    if digest not in noted:
-        why = f"is not what {PROVIDERS[provider].name} sent (sha256 {digest[:12]} was never received)"
-        gate.refuse(f"the kept answer of {endpoint}", why, f"see who changed it, then remove {_where(provider)}")
-    return body, noted[digest]
-
-
-def _keep(kept: BaseCache, key: str, request: PreparedRequest, reply: Reply) -> None:
-    store.note_answer(key, reply.sha256, reply.retrieved_at)  # first: nobody must find an answer without its hash
-    headers = CaseInsensitiveDict({"Content-Type": "application/json"})
-    asked = CachedRequest.from_request(request)
-    response = CachedResponse(
-        content=reply.body,
-        status_code=reply.status,
-        headers=headers,
-        request=asked,
-        url=request.url or "",
-        encoding="utf-8",
-    )
-    kept.save_response(response, key)
-
-
-def _where(provider: str) -> str:
-    if provider == "fred" and not settings().fred_on_disk:
-        return "it by starting again"
-    return "it from redis" if settings().cache_url else str(settings().home / "answers.sqlite")

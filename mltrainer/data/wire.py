@@ -3,6 +3,7 @@
 Nothing here knows who may be asked or what an answer means: that is `http`, which alone calls it.
 """
 
+import json
 import logging
 import math
 import os
@@ -17,7 +18,7 @@ from functools import cache
 from http.client import HTTPException
 from pathlib import Path
 from threading import Event, Timer
-from typing import Any
+from typing import Any, NoReturn
 
 import requests
 from pyrate_limiter import Limiter, Rate, SQLiteBucket
@@ -29,6 +30,8 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as TooSlow
 from urllib3.util import Retry
+
+from mltrainer.errors import MltrainerError, ProviderError
 
 CEILING = 50  # requests a second, whatever the plan and the settings say
 IDLE = 10.0  # seconds without a byte after which a connection counts as dead
@@ -59,6 +62,11 @@ class _Key(AuthBase):
         else:
             request.prepare_url(request.url or "", {"api_key": self._key})
         return request
+
+
+def question(endpoint: str, asked: dict[str, str]) -> requests.PreparedRequest:
+    """The request without a key: it names what is asked, not who asks."""
+    return requests.Request("GET", endpoint, params=asked).prepare()
 
 
 def exchange(endpoint: str, asked: dict[str, str], key: str, *, by_header: bool, until: float) -> Answer:
@@ -117,6 +125,33 @@ def _said(error: BaseException, until: float) -> str:
 def _inner(error: BaseException) -> BaseException | None:
     held = [*error.args, getattr(error, "reason", None), error.__cause__, error.__context__]
     return next((e for e in held if isinstance(e, BaseException)), None)
+
+
+# --- JSON, as its standard has it -----------------------------------------------------------------------------
+
+
+def parsed(body: bytes) -> Any:
+    """The document in a body; `ProviderError` for all that is no JSON, NaN and repeated names included."""
+    if body.startswith(b"\xef\xbb\xbf"):
+        raise ProviderError("the answer begins with a byte order mark, which JSON must not; it was not kept")
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_once)
+    except UnicodeDecodeError:
+        raise ProviderError("the answer is not in UTF-8; it was not kept") from None
+    except (ValueError, RecursionError) as error:
+        said = "empty" if not body.strip() else f"no JSON ({str(error)[:80]})"
+        raise ProviderError(f"the answer is {said}; it was not kept") from None
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found
 
 
 # --- a connection that hangs up -------------------------------------------------------------------------------
@@ -217,7 +252,10 @@ def mask_logs(masked: Callable[[str], str]) -> None:
     """Have what urllib3 writes at DEBUG, whole addresses, pass through `masked`."""
 
     def mask(record: logging.LogRecord) -> bool:
-        record.msg, record.args = masked(record.getMessage()), ()
+        try:
+            record.msg, record.args = masked(record.getMessage()), ()
+        except MltrainerError:  # the settings cannot be read, so what to mask is not known
+            record.msg, record.args = "(not shown: the settings cannot be read)", ()
         return True
 
     for name in ("urllib3.connectionpool", "urllib3.connection"):

@@ -1,6 +1,7 @@
 """What a provider can do wrong, one row each: a function from the right answer to the wrong one."""
 
 import copy
+import gzip
 import json
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ class Sent:
     headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
     how: str = "whole"
     url: str = ""
+    key: str = ""
     elsewhere: str = "http://elsewhere.invalid"
 
     def bytes(self) -> bytes:
@@ -118,9 +120,12 @@ VINTAGES = {"error_code": 400, "error_message": "Bad Request.  This exceeds the 
 
 def redirect(status: int) -> Fault:
     """Elsewhere, with what was asked: a client that follows gives its key away."""
-    return lambda s: replace(
-        s, status=status, document={}, headers={"Location": f"{s.elsewhere}/taken?{s.url.partition('?')[2]}"}
-    )
+    return lambda s: replace(s, status=status, document={}, headers={"Location": f"{s.elsewhere}/taken?apiKey={s.key}"})
+
+
+def packed(s: Sent) -> Sent:
+    """The same in gzip, as most answers come."""
+    return replace(s, document=None, body=gzip.compress(s.bytes()), headers=s.headers | {"Content-Encoding": "gzip"})
 
 
 def onward(make: Callable[[Sent], str]) -> Fault:
@@ -137,6 +142,8 @@ FAULTS: dict[str, Fault] = {
     "short": how("short"),
     "huge": how("huge"),
     "closed": how("closed"),
+    "bomb": lambda s: packed(replace(s, body=b" " * 3 * 2**20, document=None)),
+    "gzip": lambda s: packed(s),
     # bytes
     "truncated": raw(lambda body: body[: len(body) * 2 // 3]),
     "html": raw(lambda _: HTML, "text/html"),
@@ -156,6 +163,7 @@ FAULTS: dict[str, Fault] = {
     "307": redirect(307),
     "400": answer(400, POLYGON | {"error": "bad request"}),
     "401": answer(401, POLYGON | {"error": "Unknown API Key"}),
+    "401_echo": lambda s: answer(401, POLYGON | {"error": f"Unknown API Key {s.key} (api_key={s.key})"})(s),
     "403": answer(403, PLAN),
     "403_timeframe": answer(403, TIMEFRAME),
     "404": answer(404, {"status": "NOT_FOUND", "request_id": "0" * 32, "message": "Ticker not found."}),
@@ -163,7 +171,7 @@ FAULTS: dict[str, Fault] = {
     "429_wait_1": answer(429, SLOW_DOWN, Retry_After="1"),
     "429_wait_long": answer(429, SLOW_DOWN, Retry_After="3600"),
     "500": answer(500, POLYGON | {"error": "internal"}),
-    "502": raw(lambda _: HTML, "text/html"),
+    "502": lambda s: replace(raw(lambda _: HTML, "text/html")(s), status=502),
     "503": answer(503, POLYGON | {"error": "unavailable"}),
     # envelope
     "status_error": answer(200, POLYGON | {"error": "something failed"}),
@@ -206,4 +214,3 @@ FAULTS: dict[str, Fault] = {
     "fred_vintages": answer(400, VINTAGES),
     "fred_429": answer(429, {"error_code": 429, "error_message": "Too Many Requests.  Exceeded Rate Limit"}),
 }
-FAULTS["502"] = lambda s: replace(raw(lambda _: HTML, "text/html")(s), status=502)

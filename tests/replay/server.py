@@ -89,7 +89,7 @@ class Replay:
             return self._admin(parts.path, params)
         with self._lock:
             self.log.append(Asked(at, parts.path, params, key))
-        sent = Sent(url=self.url + address, elsewhere=self.elsewhere)
+        sent = Sent(url=self.url + address, key=key, elsewhere=self.elsewhere)
         try:
             sent.document = self._document(parts.path, params, key)
         except Http as other:
