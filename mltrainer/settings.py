@@ -37,6 +37,11 @@ class Settings(BaseSettings):
         None,
         description="Polygon's address: api.massive.com (default), api.polygon.io; in mode replay one on this machine",
     )
+    polygon_stream_url: str | None = Field(
+        None,
+        description="Polygon's stream: wss://socket.massive.com/stocks (default) or, for delayed plans, "
+        "wss://delayed.massive.com/stocks",
+    )
     fred_url: str | None = Field(None, description="FRED's address; another than its own only in mode replay")
     polygon_per_minute: int = Field(
         5, ge=1, description="requests a minute that the Polygon plan allows; never more than 50 a second are sent"

@@ -19,7 +19,6 @@ from mltrainer.errors import BadInput
 from mltrainer.evaluation import trials
 from mltrainer.evaluation.walkforward import Evaluation, Protocol, evaluate
 from mltrainer.features.matrix import Matrix
-from mltrainer.models import catalog
 from mltrainer.models.base import ModelSpec
 from mltrainer.settings import Settings, settings
 from mltrainer.trust import gate
@@ -155,7 +154,7 @@ class Pool:
 def _start(task: Task) -> Worker:
     context: Any = mp.get_context(START)
     if START == "forkserver":  # its server imports once for all workers, and a worker that was ended is back at once
-        context.set_forkserver_preload([__name__])
+        context.set_forkserver_preload([__name__, "mltrainer.models.catalog"])
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs,), daemon=True)
     with _one_thread(), _no_script():
@@ -193,7 +192,7 @@ def _give(worker: Worker, task: Task) -> None:
     matrix = None if content in worker.holds else task.matrix
     worker.holds.add(content)
     with suppress(OSError):  # a worker that died is found by `_receive`
-        worker.pipe.send((task.spec.name, content, matrix, task.protocol, task.key))
+        worker.pipe.send((task.spec, content, matrix, task.protocol, task.key))
 
 
 def _content(matrix: Matrix) -> str:
@@ -257,6 +256,6 @@ def _work(pipe: Any) -> None:
     with suppress(EOFError, KeyboardInterrupt):
         pipe.send(None)
         while True:
-            name, content, matrix, protocol, key = pipe.recv()
+            spec, content, matrix, protocol, key = pipe.recv()
             held[content] = held.get(content, matrix)
-            pipe.send(evaluate(catalog.spec(name), held[content], protocol, key))
+            pipe.send(evaluate(spec, held[content], protocol, key))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from mltrainer.data import market
+from mltrainer.data import market, quality
 from mltrainer.data.market import Day
 from mltrainer.errors import BadInput
 from mltrainer.evaluation import engine
@@ -18,7 +18,14 @@ from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset
 
 
-def matrix(data: "str | Dataset | Matrix", *, horizon: int | None = None, start: Day = None, end: Day = None) -> Matrix:
+def matrix(
+    data: "str | Dataset | Matrix",
+    *,
+    horizon: int | None = None,
+    start: Day = None,
+    end: Day = None,
+    quotes: Dataset | None = None,
+) -> Matrix:
     """Features X, labels y and prices of one ticker, sealed.
 
     Parameters
@@ -27,6 +34,8 @@ def matrix(data: "str | Dataset | Matrix", *, horizon: int | None = None, start:
     horizon : sessions a position is held, default 5 (a matrix has its own); y is the simple return from the next
         entry over that many sessions.
     start, end : sessions to use, for a ticker only.
+    quotes : admitted quotes of the ticker for all of these sessions; the spread and order flow that are estimated
+        from bars otherwise are then measured as well.
 
     Returns
     -------
@@ -37,6 +46,9 @@ def matrix(data: "str | Dataset | Matrix", *, horizon: int | None = None, start:
     ------
     Refused
         Data whose origin cannot be shown: a hand-made frame, a CSV, an edited copy, numpy noise.
+    BadInput
+        Bars that break a rule of quality which is an error, such as a split that is not in the prices; the message
+        names it. Rules that need the exchange's calendar are asked by `mt.quality` only.
     """
     if isinstance(data, str) and not data.lower().endswith((".csv", ".parquet", ".json")):
         data = market.bars(data, start=start, end=end)
@@ -44,12 +56,17 @@ def matrix(data: "str | Dataset | Matrix", *, horizon: int | None = None, start:
         raise BadInput("start and end choose the sessions of a ticker; this data is already cut")
     if isinstance(data, Matrix):
         gate.verify(data, "evaluation")
+        if quotes is not None:
+            raise BadInput("this matrix is already built; give quotes together with its bars")
         if horizon not in (None, data.horizon):
             raise BadInput(f"this matrix has horizon {data.horizon}, not {horizon}; build another from its bars")
         return data
     gate.verify(data, "features")
     assert isinstance(data, Dataset)
-    return features.matrix(data, *market.context(data), horizon=5 if horizon is None else horizon)
+    parts = (data, *market.context(data), *([] if quotes is None else [quotes]))
+    for part in parts:
+        quality.gatekeep(part)
+    return features.matrix(*parts, horizon=5 if horizon is None else horizon)
 
 
 def select(families: Iterable[str] | None = None, models: Iterable[str] | None = None) -> list[ModelSpec]:

@@ -17,9 +17,12 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from mltrainer import metrics
-from mltrainer.evaluation.splits import WalkForward
+from mltrainer.errors import BadInput
+from mltrainer.evaluation.results import Metrics
+from mltrainer.evaluation.splits import Split, WalkForward
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec
+from mltrainer.models.forecasters import quantile_level
 
 VERSION = 1  # raise it when the protocol changes what a stored result would be
 SUSPECT_IC, SUSPECT_HIT, SUSPECT_ROWS = 0.15, 0.60, 250
@@ -38,7 +41,7 @@ class Protocol:
         crash day twenty deviations out would otherwise decide every linear fit, and every forecast after it.
     """
 
-    split: WalkForward = field(default_factory=WalkForward)
+    split: Split = field(default_factory=WalkForward)
     cost_bps: float = 5.0
     interval: float = 0.90
     tail: float = 0.01
@@ -50,11 +53,12 @@ class Evaluation:
 
     Attributes
     ----------
-    status : "ok", "failed", "timeout", "memory" or "unavailable"; `reason` says why it is not ok.
+    status : "ok", "failed", "timeout", "memory", "unavailable", or "diagnostic" for a split that trains on the
+        future, which is shown and never ranked; `reason` says why it is not ok.
     forecasts : one row per out-of-sample session: y (return earned from the next entry), forecast, lower, upper
         (returns), position (held over the session, -1..1), gross, net, benchmark (simple returns of the session),
         fold, close (price), scale; `quantile` where the model forecasts one.
-    metrics : figures of design section 5, NaN where undefined.
+    metrics : figures of design section 5, by name or as attributes, NaN where undefined.
     meta : fit and predict seconds, peak memory, warnings, library versions, content hash of the matrix.
     """
 
@@ -67,8 +71,11 @@ class Evaluation:
     status: str = "ok"
     reason: str = ""
     forecasts: pd.DataFrame = field(default_factory=pd.DataFrame)
-    metrics: dict[str, float] = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=Metrics)
     meta: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "metrics", Metrics(self.metrics))
 
     @property
     def ok(self) -> bool:
@@ -101,6 +108,12 @@ class Evaluation:
             index = pd.DatetimeIndex(packed["index"].astype("datetime64[s]"), name="session")
             return cls(forecasts=pd.DataFrame(columns, index=index), **json.loads(str(packed["head"])))
 
+    @staticmethod
+    def column(body: bytes, name: str) -> np.ndarray:
+        """One column of the forecasts in what `to_bytes` wrote, without unpacking the rest."""
+        with np.load(io.BytesIO(body), allow_pickle=False) as packed:
+            return np.asarray(packed[f"f_{name}"])
+
 
 def evaluate(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str = "") -> Evaluation:
     """Walk one model forward over one matrix with one BLAS thread; a model's exception becomes status "failed"."""
@@ -122,6 +135,7 @@ def evaluate(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str = "")
     forecasts = trade(forecasts, matrix, protocol)
     meta |= {"warnings": sorted({f"{w.category.__name__}: {w.message}".splitlines()[0][:200] for w in caught})}
     meta |= {"peak_mb": peak[0], "reading": spec.reading}
+    base |= {"status": "diagnostic", "reason": protocol.split.diagnostic} if protocol.split.diagnostic else {}
     return Evaluation(
         **base, forecasts=forecasts, metrics=judge(forecasts, matrix.horizon, meta["quantile"]), meta=meta
     )
@@ -149,6 +163,8 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
         mean, deviation = (0.0, 1.0) if spec.columns else (z[train].mean(), z[train].std())
         low, high = (-np.inf, np.inf) if spec.columns else feature_bounds(X[train], protocol.tail)
         estimator = configured(spec, matrix)
+        if protocol.split.diagnostic and _in_order(spec, estimator):
+            raise BadInput(f"{spec.name} follows one session after the other, and this split takes them apart")
         begin = time.process_time()
         estimator.fit(np.clip(X[train], low, high), (z[train] - mean) / deviation)
         middle = time.process_time()
@@ -173,13 +189,7 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
         columns["quantile"] = quantile
     frame = pd.DataFrame(columns, index=y.index)[tested]
     meta = {"fit_seconds": fit_seconds, "predict_seconds": predict_seconds, "rows": n, "features": X.shape[1]}
-    return frame, meta | {"quantile": _level(estimator)}
-
-
-def _level(estimator: Any) -> float | None:
-    """Level of the quantile an estimator forecasts, wherever inside it that is set; None where it forecasts none."""
-    params = estimator.get_params() if hasattr(estimator, "predict_quantile") else {}
-    return next((float(v) for k, v in params.items() if k.rpartition("__")[2] == "quantile"), None)
+    return frame, meta | {"quantile": quantile_level(estimator)}
 
 
 def configured(spec: ModelSpec, matrix: Matrix) -> Any:
@@ -191,6 +201,11 @@ def configured(spec: ModelSpec, matrix: Matrix) -> Any:
     if "return_1" in names:
         told["return_column"] = names.index("return_1")
     return estimator.set_params(**{k: v for k, v in told.items() if k in wanted})
+
+
+def _in_order(spec: ModelSpec, estimator: Any) -> bool:
+    """Whether a model makes sense only of rows that follow each other without a gap."""
+    return bool(spec.columns) or hasattr(estimator, "filter") or "return_column" in estimator.get_params(deep=False)
 
 
 def feature_bounds(X: np.ndarray, tail: float) -> tuple[np.ndarray, np.ndarray]:
@@ -215,7 +230,7 @@ def trade(forecasts: pd.DataFrame, matrix: Matrix, protocol: Protocol) -> pd.Dat
     """
     h = matrix.horizon
     out = forecasts.copy()
-    out["lower"], out["upper"] = _interval(out, h, protocol.interval)
+    out["lower"], out["upper"] = conformal_interval(out, h, protocol.interval)
     decided = np.sign(out["forecast"]).to_numpy()
     known = np.concatenate([np.zeros(h), decided])  # a session trades on forecasts of the sessions before it
     position = np.lib.stride_tricks.sliding_window_view(known, h)[: len(decided)].mean(axis=1)
@@ -230,7 +245,7 @@ def trade(forecasts: pd.DataFrame, matrix: Matrix, protocol: Protocol) -> pd.Dat
     return out
 
 
-def _interval(
+def conformal_interval(
     forecasts: pd.DataFrame, horizon: int, nominal: float, window: int = 500, least: int = 100
 ) -> tuple[Any, Any]:
     """Time-ordered conformal interval: the nominal quantile of the last matured absolute errors, per volatility.
@@ -245,12 +260,12 @@ def _interval(
     windows = np.lib.stride_tricks.sliding_window_view(padded, window)[:n]
     windows = np.sort(windows, axis=1)  # NaN sort last
     count = np.isfinite(windows).sum(axis=1)
-    rank = np.minimum(np.ceil(nominal * (count + 1)).astype(int), count) - 1
-    width = np.where(count >= least, windows[np.arange(n), np.maximum(rank, 0)], np.nan) * scale
+    rank = metrics.conformal_rank(count, nominal)
+    width = np.where(count >= least, windows[np.arange(n), rank], np.nan) * scale
     return said - width, said + width
 
 
-def judge(forecasts: pd.DataFrame, horizon: int, level: float | None = None) -> dict[str, float]:
+def judge(forecasts: pd.DataFrame, horizon: int, level: float | None = None) -> Metrics:
     """Every figure of the protocol for one model, NaN where undefined (`metrics.UNDEFINED` says why).
 
     `level` is the quantile forecast in the column `quantile`, where the model forecasts one.
@@ -290,7 +305,7 @@ def judge(forecasts: pd.DataFrame, horizon: int, level: float | None = None) -> 
     if "quantile" in forecasts and level is not None:
         figures["pinball"] = metrics.pinball(y, forecasts["quantile"], q=level)
         figures["quantile_coverage"] = float(np.mean(y <= forecasts["quantile"].to_numpy()))
-    return {name: float(value) for name, value in figures.items()}
+    return Metrics({name: float(value) for name, value in figures.items()})
 
 
 def constant_forecast(forecasts: pd.DataFrame) -> bool:

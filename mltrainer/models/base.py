@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -17,6 +17,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mltrainer.errors import Unavailable
+
+if TYPE_CHECKING:
+    from mltrainer.models.card import ModelCard
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,16 @@ class ModelSpec:
         if not self.available:
             raise Unavailable(self.why_unavailable)
         return self.estimator.build() if isinstance(self.estimator, Lazy) else clone(self.estimator)
+
+    @property
+    def card(self) -> "ModelCard":
+        """Everything that is said of the model, as a record that shows itself."""
+        from mltrainer.models.card import ModelCard  # it reads rows of this table
+
+        return ModelCard.of(self)
+
+    def _repr_html_(self) -> str:
+        return self.card._repr_html_()
 
     def identity(self) -> str:
         """The estimator's class path and every parameter, canonical: equal text means an equal estimator."""

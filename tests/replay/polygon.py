@@ -32,8 +32,8 @@ def history(ticker: str) -> pd.DataFrame:
     step = np.r_[1.0, (adjusted / frame["c"])[1:].to_numpy() / (adjusted / frame["c"])[:-1].to_numpy()]
     split = np.where(np.abs(np.log(step)) > np.log(1.2), np.round(step * 4) / 4, 1.0)
     rounding = 0.005 / adjusted + 0.005 / np.r_[adjusted[0], adjusted[:-1]]  # the file has two decimals
-    cash = np.where((split == 1) & (step - 1 > 8e-4 + 2 * rounding), 1 - 1 / step, 0.0)
-    frame["split"], frame["cash"] = split, np.round(cash * np.r_[0.0, frame["c"][:-1].to_numpy()], 4)
+    cash = np.where((split == 1) & (step - 1 > 8e-4 + 2 * rounding), step - 1, 0.0)
+    frame["split"], frame["cash"] = split, np.round(cash * frame["c"].to_numpy(), 4)
     return frame
 
 
@@ -97,7 +97,7 @@ def listed(url: str, path: str, rows: list[Row], params: Params, size: int, defa
     """One page of a list: fields filtered by name, name.gte ..., sorted, cut at `limit`, with a cursor to the next."""
     params = params | dict(parse_qsl(decoded(params.get("cursor", ""))))
     compare: dict[str, Callable[[Any, str], bool]] = {
-        "": lambda a, b: str(a) == b,
+        "": lambda a, b: str(a).lower() == b.lower(),  # active=true is True
         "gte": lambda a, b: str(a) >= b,
         "gt": lambda a, b: str(a) > b,
         "lte": lambda a, b: str(a) <= b,
@@ -106,7 +106,7 @@ def listed(url: str, path: str, rows: list[Row], params: Params, size: int, defa
     for name, value in params.items():
         field, _, how = name.partition(".")
         if rows and field in rows[0] and how in compare:
-            rows = [row for row in rows if compare[how](row[field], value.lower() if field == "active" else value)]
+            rows = [row for row in rows if compare[how](row[field], value)]
     field, _, way = params.get("sort", default).partition(".")
     way = way or params.get("order", "desc" if "date" in field else "asc")
     rows = sorted(rows, key=lambda row: str(row.get(field)), reverse=way == "desc")
