@@ -391,19 +391,23 @@ def quality(
     """Ask every rule of a ticker's bars or of a macro series; exit 1 if one finds an error."""
     from mltrainer.data import market
     from mltrainer.data.quality import quality as check
+    from mltrainer.trust.provenance import notices
 
     if against and against_macro:
         raise BadInput("there is one other source to compare with; give --against or --against-macro, not both")
     data = (market.macro if macro else market.bars)(name, start=start, end=end)
     other = market.macro(against_macro) if against_macro else market.bars(against) if against else None
     found = check(data, against=other, asof=asof)
+    told = notices(d.provenance.note for d in (data, other) if d is not None and d.provenance is not None)
     if json_:
-        _say(_document(asdict(found) | {"ok": found.ok}))
+        _say(_document(asdict(found) | {"ok": found.ok, "notices": told}))
         return 0 if found.ok else 1
     what = "rows, {:.2%} of its periods" if macro else "sessions, {:.2%} of the exchange calendar"
     _say(f"{found.name}: {found.sessions:,} {what.format(found.completeness)}")
     rows = [[*row[:3], f"{row[3]}; {row[4]}"] for row in found.table.itertuples(index=False, name=None)]
     _say(_table(["severity", "rule", "rows", "what was found, and what to do"], rows) if rows else "no finding")
+    for said in told:
+        _say(said)
     return 0 if found.ok else 1
 
 

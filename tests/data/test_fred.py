@@ -4,6 +4,7 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ from replay import fred as published
 from replay.server import FRED_KEY, Replay
 
 import mltrainer as mt
+from mltrainer import dashboards
+from mltrainer.cli import app
 from mltrainer.data import economy, fred, http, market, vintages
 from mltrainer.data.series import CONTEXT, LENGTH, SERIES, UNITS
 from mltrainer.errors import BadInput, MltrainerError, NotEnoughHistory, NotEntitled, ProviderError, UnknownName
 from mltrainer.features.indicators import differing, rewrites
 from mltrainer.features.macro import MACRO, asof, growth, log_growth
-from mltrainer.reports import run
+from mltrainer.reports import index, run
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import FRED_NOTICE, Dataset
 
@@ -628,19 +631,27 @@ def test_no_observation_is_written_to_disk_unless_asked_for(server, home, monkey
     assert holding(home, values) == ["answers.sqlite"]
 
 
-def test_a_report_shows_the_notice_beside_the_data(server):
-    html = run._data([mt.macro("GDPC1"), mt.macro("VIXCLS")], [])  # type: ignore[list-item]
-    assert html.count(FRED_NOTICE) == 2
+def test_reports_show_the_notice_beside_the_data(server, monkeypatch):
+    html = index.origins([mt.macro("GDPC1"), mt.macro("VIXCLS")])
+    assert f'<p class="quiet">{FRED_NOTICE}</p>' in html  # in sight, and once more in the note of each series
+    assert html.count(FRED_NOTICE) == 3
     assert "Cboe, copyright" in html
+    monkeypatch.setenv("MLTRAINER_MODE", "sample")
+    assert FRED_NOTICE not in index.origins([mt.macro("CPILFESL")])  # which did not come by FRED's API
 
 
-def test_what_is_printed_carries_the_notice_and_no_key(server, home, capsys):
-    from mltrainer.cli import app
+def test_dashboards_show_it_without_a_click(server, tmp_path):
+    sources = [asdict(origin) for origin in gate.roots(mt.macro("GDPC1"))]
+    (tmp_path / "leaderboard.csv").write_text("status\nok\n")
+    foot = dashboards._foot(run.Run(tmp_path, {"run": "r", "sources": sources}), {})
+    assert FRED_NOTICE in foot.partition("</details>")[2]
 
-    app(["fetch", "macro", "GDPC1", "--start", "2008-01-01"], standalone_mode=False)
+
+@pytest.mark.parametrize("asked", ["fetch macro GDPC1", "fetch macro GDPC1 --json", "quality GDPC1 --macro"])
+def test_what_is_printed_carries_the_notice_and_no_key(asked, server, home, capsys):
+    app([*asked.split(), "--start", "2008-01-01"], standalone_mode=False)
     said = capsys.readouterr().out
-    assert FRED_NOTICE in said
-    assert re.search(r"2009-0\d-01 +\d+\.\d+ +2009-", said)
+    assert FRED_NOTICE.replace("®", "") in said.replace("®", "").replace("\\u00ae", "")
     assert FRED_KEY not in said
     assert holding(home, [FRED_KEY]) == []
 
