@@ -351,6 +351,8 @@ def fetch_macro(
     start: Annotated[str | None, typer.Option(help="first period, YYYY-MM-DD")] = None,
     end: Annotated[str | None, typer.Option(help="last period, YYYY-MM-DD")] = None,
     units: Annotated[str, typer.Option(help="FRED's code: lin, chg, ch1, pch, pc1, pca, cch, cca or log")] = "lin",
+    frequency: Annotated[str | None, typer.Option(help="a lower one: d, w, bw, m, q, sa or a")] = None,
+    aggregation: Annotated[str | None, typer.Option(help="how it is made: avg, sum or eop")] = None,
     today: Annotated[bool, typer.Option("--today", help="the values of today, not every vintage")] = False,
     provider: Annotated[Literal["fred", "polygon"], typer.Option(help="whom to ask")] = "fred",
     json_: Json = False,
@@ -358,8 +360,8 @@ def fetch_macro(
     """Show macroeconomic observations with the day each may be used."""
     from mltrainer.data.market import macro
 
-    asked: dict[str, Any] = {"start": start, "end": end, "units": units, "vintages": not today, "provider": provider}
-    _datasets([macro(s, **asked) for s in series], json_)
+    made: dict[str, Any] = {"units": units, "frequency": frequency, "aggregation": aggregation, "provider": provider}
+    _datasets([macro(s, start=start, end=end, vintages=not today, **made) for s in series], json_)
 
 
 def _datasets(datasets: list[Any], json_: bool) -> None:
