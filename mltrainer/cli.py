@@ -353,6 +353,8 @@ def fetch_macro(
     start: Annotated[str | None, typer.Option(help="first period, YYYY-MM-DD")] = None,
     end: Annotated[str | None, typer.Option(help="last period, YYYY-MM-DD")] = None,
     units: Annotated[str, typer.Option(help="FRED's code: lin, chg, ch1, pch, pc1, pca, cch, cca or log")] = "lin",
+    frequency: Annotated[str | None, typer.Option(help="a lower one: d, w, bw, m, q, sa or a")] = None,
+    aggregation: Annotated[str | None, typer.Option(help="how it is made: avg, sum or eop")] = None,
     today: Annotated[bool, typer.Option("--today", help="the values of today, not every vintage")] = False,
     provider: Annotated[Literal["fred", "polygon"], typer.Option(help="whom to ask")] = "fred",
     json_: Json = False,
@@ -360,8 +362,8 @@ def fetch_macro(
     """Show macroeconomic observations with the day each may be used."""
     from mltrainer.data.market import macro
 
-    asked: dict[str, Any] = {"start": start, "end": end, "units": units, "vintages": not today, "provider": provider}
-    _datasets([macro(s, **asked) for s in series], json_)
+    made: dict[str, Any] = {"units": units, "frequency": frequency, "aggregation": aggregation, "provider": provider}
+    _datasets([macro(s, start=start, end=end, vintages=not today, **made) for s in series], json_)
 
 
 def _datasets(datasets: list[Any], json_: bool) -> None:
@@ -396,19 +398,23 @@ def quality(
     """Ask every rule of a ticker's bars or of a macro series; exit 1 if one finds an error."""
     from mltrainer.data import market
     from mltrainer.data.quality import quality as check
+    from mltrainer.trust.provenance import notices
 
     if against and against_macro:
         raise BadInput("there is one other source to compare with; give --against or --against-macro, not both")
     data = (market.macro if macro else market.bars)(name, start=start, end=end)
     other = market.macro(against_macro) if against_macro else market.bars(against) if against else None
     found = check(data, against=other, asof=asof)
+    told = notices(d.provenance.note for d in (data, other) if d is not None and d.provenance is not None)
     if json_:
-        _say(_document(asdict(found) | {"ok": found.ok}))
+        _say(_document(asdict(found) | {"ok": found.ok, "notices": told}))
         return 0 if found.ok else 1
     what = "rows, {:.2%} of its periods" if macro else "sessions, {:.2%} of the exchange calendar"
     _say(f"{found.name}: {found.sessions:,} {what.format(found.completeness)}")
     rows = [[*row[:3], f"{row[3]}; {row[4]}"] for row in found.table.itertuples(index=False, name=None)]
     _say(_table(["severity", "rule", "rows", "what was found, and what to do"], rows) if rows else "no finding")
+    for said in told:
+        _say(said)
     return 0 if found.ok else 1
 
 

@@ -25,6 +25,7 @@ from mltrainer.errors import UnknownName
 from mltrainer.evaluation.leaderboard import EVIDENCE
 from mltrainer.models import catalog
 from mltrainer.settings import settings
+from mltrainer.trust.provenance import notices
 
 P = ParamSpec("P")
 ALL = "all"
@@ -267,11 +268,12 @@ def _foot(run: reports.Run, state: Mapping[str, str]) -> str:
     """Run, sources with their terms, audit head, and what has no result; and where the page stands, for its address."""
     sources = [[s["name"], s["endpoint"], f"{s['note']}; {s['terms']}"] for s in run.manifest["sources"]]
     told = views.table(sources, ["Series", "From", "Notes and terms"])
+    wanted = notices(s["note"] for s in run.manifest["sources"])
     missing = int((run.rows["status"] != "ok").sum())
     lacking = f"{missing} of its {len(run.rows)} results are missing; choose one to see why." if missing else ""
     head = escape(str(run.manifest.get("audit_head", "not recorded")))
     return (
-        f"<details><summary>Where these numbers come from</summary>{told}</details>"
+        f"<details><summary>Where these numbers come from</summary>{told}</details>{views.asides(wanted)}"
         f'<p class="quiet">Run <code>{escape(run.id)}</code>, audit head <code>{head}</code>. {lacking}</p>'
         f'<span hidden data-address="{escape(urlencode(state))}"></span>'
     )

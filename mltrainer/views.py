@@ -216,6 +216,11 @@ def figures(items: Iterable[tuple[str, str, str]]) -> str:
 # --- cards and banners ----------------------------------------------------------------------------------------
 
 
+def asides(lines: Iterable[str]) -> str:
+    """Quiet lines below what they belong to."""
+    return "".join(f'<p class="quiet">{escape(line)}</p>' for line in lines)
+
+
 def banner(mode: str, as_of: str) -> str:
     """Say on every page what kind of data it shows."""
     said = {

@@ -28,6 +28,8 @@ import mltrainer
 from mltrainer import metrics
 from mltrainer.cli import app
 from mltrainer.data import quality, sample
+from mltrainer.data.economy import ECONOMY
+from mltrainer.data.series import SERIES, Series
 from mltrainer.evaluation import leaderboard, walkforward
 from mltrainer.evaluation.splits import WalkForward
 from mltrainer.evaluation.walkforward import Protocol
@@ -134,6 +136,18 @@ def sample_table() -> str:
     return table(["Series", "Span", "Package", "What its keepers say"], rows)
 
 
+def macro_table() -> str:
+    def usable(row: Series) -> str:
+        late = "the day after its vintage" if row.delay else "the day of its vintage"
+        return f"{late}, else day {row.lag_days}" if row.revised else f"day {row.lag_days}"
+
+    rows = [
+        [row.id, f"{row.text}; {row.unit}", usable(row), "yes" if row.id in ECONOMY else "", row.rights]
+        for row in SERIES.values()
+    ]
+    return table(["Series", "What it is", "Usable from", "At Massive", "Whose"], rows)
+
+
 def rules_table() -> str:
     rows = [
         [kind if n == 0 else "", f"`{r.name}`", r.severity, r.asks, r.remedy]
@@ -149,6 +163,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "settings": settings_table,
     "commands": commands_table,
     "sample": sample_table,
+    "macro": macro_table,
     "rules": rules_table,
 }
 

@@ -137,6 +137,8 @@ def macro(
     end: Day = None,
     vintages: bool = True,
     units: str = "lin",
+    frequency: str | None = None,
+    aggregation: str | None = None,
     provider: Literal["fred", "polygon"] = "fred",
 ) -> Dataset:
     """Observations of one macroeconomic series, each with the day from which it may be used.
@@ -148,6 +150,7 @@ def macro(
     vintages : every value a period ever had, from the day it was published (ALFRED); False takes the values of today,
         usable after a documented lag. Series that are never revised, or have no vintages, take the lag in any case.
     units : FRED's code, computed within each vintage: lin, chg, ch1, pch, pc1, pca, cch, cca or log.
+    frequency, aggregation : a lower frequency, as FRED makes it: d, w, bw, m, q, sa or a, by avg, sum or eop.
     provider : "fred", or "polygon" for the economy tables of Massive, which have no vintages.
 
     Returns
@@ -161,15 +164,23 @@ def macro(
     if provider not in ("fred", "polygon"):
         raise UnknownName.of("provider of macro series", str(provider), ["fred", "polygon"])
     if settings().data_mode == "sample":
-        if units != "lin" or provider != "fred":
-            raise Unavailable("mode sample holds its series as packaged; units and provider are for mode live")
+        if units != "lin" or frequency or provider != "fred":
+            raise Unavailable("mode sample holds its series as packaged; units, frequency, provider are for mode live")
         return _cut(_packaged(series, sample.MACRO, "macro series")[0].load(), first, last)
     from mltrainer.data import economy, fred  # what they import for the network costs time a sample need not pay
 
     if provider == "fred":
-        return fred.observations(series, start=first, end=last, units=units, vintages=vintages)
-    if units != "lin":
-        raise Unavailable("the economy tables of Massive are as published; take units from provider fred")
+        return fred.observations(
+            series,
+            start=first,
+            end=last,
+            units=units,
+            frequency=frequency,
+            aggregation=aggregation,
+            vintages=vintages,
+        )
+    if units != "lin" or frequency:
+        raise Unavailable("the economy tables of Massive are as published; take units or frequency from provider fred")
     return economy.observations(series, start=first, end=last)
 
 

@@ -55,6 +55,7 @@ def table(rows: list[Any], provider: str = "fred") -> pd.DataFrame:
     period, since = days(long["date"], provider), days(long.get("realtime_start", [None]), provider)
     missing = (long["value"] == ".").to_numpy(dtype=bool)
     try:
+        # An underscore is no part of a number, though Python reads it; nor is a dash in its place.
         value = np.array([float(text.replace("_", "-")) for text in long["value"].where(~missing, "nan")], dtype=float)
     except (AttributeError, ValueError):
         raise fault("sent a value that is no number", provider) from None

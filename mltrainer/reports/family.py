@@ -14,9 +14,10 @@ from mltrainer.evaluation.leaderboard import leaderboard
 from mltrainer.evaluation.residuals import residual_tests
 from mltrainer.evaluation.walkforward import Evaluation, Protocol
 from mltrainer.models import catalog
+from mltrainer.reports.index import origins
 from mltrainer.settings import settings
 from mltrainer.trading import regimes
-from mltrainer.trust import audit, gate
+from mltrainer.trust import audit
 
 
 class Html:
@@ -186,16 +187,13 @@ class FamilyPage:
 
     def provenance(self) -> Html:
         """Where every number came from, under which terms, and the end of the audit trail."""
-        rows = [
-            [p.name, p.endpoint, (p.body_sha256 or "")[:16], f"{p.note}; {p.terms}"] for p in gate.roots(*self.matrices)
-        ]
         missing = pd.DataFrame(
             [(m.name, f, why) for m in self.matrices for f, why in m.unavailable.items()], columns=["t", "f", "w"]
         )
         absent = views.table(missing.to_numpy().tolist(), ["Ticker", "Feature", "Why it is not used"])
         run = f"Run <code>{escape(self.run_id)}</code> · " if self.run_id else ""
         return Html(
-            views.table(rows, ["Series", "From", "sha256 of its bytes", "Terms and notes"])
+            origins(self.matrices)
             + f"<details><summary>{len(missing)} features that this data cannot give</summary>{absent}</details>"
             + f'<p class="quiet">{run}Audit head <code>{escape(str(audit.head()))}</code></p>'
         )

@@ -16,6 +16,7 @@ from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
 from mltrainer.settings import settings
 from mltrainer.trust import gate
+from mltrainer.trust.provenance import Sealed, notices
 
 LIBRARIES = (
     "mltrainer numpy pandas scipy scikit-learn statsmodels lightgbm catboost xgboost-cpu TA-Lib plotly papermill "
@@ -144,5 +145,12 @@ def _data(matrices: Sequence[Matrix], checks: Sequence[Quality]) -> str:
     said = (
         views.table(found, ["Ticker", "Rule", "Severity", "Finding"]) if found else "<p>The bars raise no finding.</p>"
     )
-    rows = [[p.name, p.endpoint, (p.body_sha256 or "")[:16], f"{p.note}; {p.terms}"] for p in gate.roots(*matrices)]
-    return said + views.table(rows, ["Series", "From", "sha256 of its bytes", "Terms and notes"])
+    return said + origins(matrices)
+
+
+def origins(matrices: Sequence[Sealed]) -> str:
+    """What providers sent that these were made of, and the notices that their terms ask for."""
+    sent = gate.roots(*matrices)
+    rows = [[p.name, p.endpoint, (p.body_sha256 or "")[:16], f"{p.note}; {p.terms}"] for p in sent]
+    table = views.table(rows, ["Series", "From", "sha256 of its bytes", "Terms and notes"])
+    return table + views.asides(notices(p.note for p in sent))

@@ -70,6 +70,11 @@ SOURCES: dict[str, Source] = {
 }
 
 
+def notices(notes: Iterable[str]) -> list[str]:
+    """What providers want said wherever data with these notes shows."""
+    return [FRED_NOTICE] if any(FRED_NOTICE in note for note in notes) else []
+
+
 # --- text that means one thing --------------------------------------------------------------------------------
 
 _SECRET = re.compile(r"api[-_ ]?key|token|authorization|secret|password", re.IGNORECASE)

