@@ -450,7 +450,7 @@ def test_yields_are_compared_by_level():
     theirs.iloc[7, 0] += 0.02
     found = asked(ours, "macro", against=Dataset(theirs, "DGS10", "macro"))["agreement"]
     assert (found.rows, found.severity) == (1, "warning")
-    assert "1 of 40 common days differ from DGS10 by more than 0.05, or 0.1 %" in found.message
+    assert "1 of 40 common days differ from DGS10 by more than 0.05, or 0.1%" in found.message
 
 
 def test_bars_can_be_held_against_an_index_of_the_macro_kind(frame: pd.DataFrame):
@@ -591,7 +591,7 @@ def test_whatever_numbers_and_days_come_the_answer_is_findings(drawn: list[tuple
     found = judge(Dataset(data if whole else data[["close"]], "X", "bars"), asof="2020-01-02")
     assert 0 <= found.completeness <= 1
     assert all(f.rows >= 0 and f.message and f.remedy for f in found.findings)
-    assert readable(data, "bars")
+    assert readable(Dataset(data, "X", "bars"))
 
 
 # --- other people's data --------------------------------------------------------------------------------------

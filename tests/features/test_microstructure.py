@@ -106,7 +106,9 @@ MORNING = [
 
 def quotes_of(rows: list[tuple[str, float, float, float, float]] = MORNING, zone: str | None = "UTC") -> pd.DataFrame:
     index = pd.DatetimeIndex([pd.Timestamp(row[0]) for row in rows], tz=zone, name="time").as_unit("ns")
-    return pd.DataFrame([row[1:] for row in rows], index, ["bid_price", "ask_price", "bid_size", "ask_size"], dtype=float)
+    return pd.DataFrame(
+        [row[1:] for row in rows], index, ["bid_price", "ask_price", "bid_size", "ask_size"], dtype=float
+    )
 
 
 def test_spread_and_depth_are_weighted_by_how_long_a_quote_stood():
