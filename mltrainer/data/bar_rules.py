@@ -4,6 +4,8 @@ A rule looks and reports; it repairs nothing and drops nothing. Rules of value l
 once (the first), so that one disorder is not reported by every rule.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -112,9 +114,7 @@ def _price(case: Case) -> Hit:
     return Hit(case.index[~fine.all(axis=1)], "bars have a price that is missing or not above zero")
 
 
-def _ohlc(case: Case) -> Hit | None:
-    if not {"high", "low"} <= set(case.frame):
-        return None
+def _ohlc(case: Case) -> Hit:
     high, low = case.frame["high"], case.frame["low"]
     inner = case.frame[[c for c in ("open", "close") if c in case.frame]]
     slack = 1e-9 * case.frame["close"].abs()  # scaling by an adjustment factor leaves rounding of the last digit
@@ -128,15 +128,11 @@ def _columns(case: Case) -> Hit | None:
     return Hit(case.index[:0], f"rows give {given}", rows=len(case.frame)) if lacking else None
 
 
-def _negative(case: Case) -> Hit | None:
-    return (
-        Hit(case.index[case.frame["volume"] < 0], "bars have a volume below zero") if "volume" in case.frame else None
-    )
+def _negative(case: Case) -> Hit:
+    return Hit(case.index[case.frame["volume"] < 0], "bars have a volume below zero")
 
 
-def _volume(case: Case) -> Hit | None:
-    if "volume" not in case.frame:
-        return None
+def _volume(case: Case) -> Hit:
     silent = ~(case.frame["volume"] > 0)
     share = 1 - silent.mean()
     says = f"bars have no volume, which leaves {share:.1%}"
@@ -150,9 +146,7 @@ def _stale(case: Case, run: int = 5) -> Hit | None:
     return None if case.intraday else Hit(case.index[still], says)  # a quiet quarter of an hour is no fault
 
 
-def _copy(case: Case) -> Hit | None:
-    if not {*PRICES, "volume"} <= set(case.frame):
-        return None
+def _copy(case: Case) -> Hit:
     full = case.frame[[*PRICES, "volume"]]
     same = full.eq(full.shift()).all(axis=1) & (full["volume"] > 0) & (full["high"] > full["low"])
     return Hit(case.index[same], "bars are copies of the one before")
@@ -225,19 +219,17 @@ def _agreement(case: Case) -> Hit | None:
 
 def _correlation(a: "pd.Series[float]", b: "pd.Series[float]") -> float:
     fine = a.notna() & b.notna()
-    if fine.sum() < 3 or np.ptp(a[fine]) == 0 or np.ptp(b[fine]) == 0:
-        return 1.0 if np.allclose(a[fine], b[fine]) else 0.0
-    return float(np.corrcoef(a[fine], b[fine])[0, 1])
+    flat = fine.sum() < 3 or np.ptp(a[fine]) == 0 or np.ptp(b[fine]) == 0
+    return float(np.allclose(a[fine], b[fine]) if flat else np.corrcoef(a[fine], b[fine])[0, 1])
 
 
 # --- the table ------------------------------------------------------------------------------------------------
 
-SLOW = {"quick": False}
+SLOW: dict[str, Any] = {"quick": False}
+VOLUME, ALL = {"needs": "volume"}, {"needs": "open high low close volume"}
 REPORT, LOOK = "ask the source again, or cut the span to leave them out", "look at these days before you trust them"
 NEITHER = "neither can be believed; ask the source"
-AGREEMENT = Rule(
-    "agreement", "warning", "another source says the same", "find out which of the two is right", _agreement
-)
+AGREEMENT = Rule("agreement", "warning", "another source says the same", "find out which one is right", _agreement)
 
 BARS: tuple[Rule, ...] = (
     Rule("order", "error", "rows stand in order of time", "ask the source again: part of it was lost or mixed", _order),
@@ -254,12 +246,12 @@ BARS: tuple[Rule, ...] = (
     Rule("history", "info", f"there are at least {LEAST_SESSIONS} sessions", "widen start and end", _history),
     Rule("fresh", "warning", "at most one whole session has passed since the last bar", "fetch again", _fresh, **SLOW),
     Rule("price", "error", "every price is a number above zero", REPORT, _price),
-    Rule("ohlc", "error", "high and low hold open and close", REPORT, _ohlc),
+    Rule("ohlc", "error", "high and low hold open and close", REPORT, _ohlc, needs="high low"),
     Rule("columns", "info", "there are all four prices and volume", "features of the rest are unavailable", _columns),
-    Rule("negative", "error", "no volume is below zero", REPORT, _negative),
-    Rule("volume", "warning", f"at least {LEAST_VOLUME:.0%} of bars have volume", "do not trust their volume", _volume),
+    Rule("negative", "error", "no volume is below zero", REPORT, _negative, **VOLUME),
+    Rule("volume", "warning", f"at least {LEAST_VOLUME:.0%} of bars have volume", "do not trust it", _volume, **VOLUME),
     Rule("stale", "warning", "no close stands still for five sessions", LOOK, _stale),
-    Rule("copy", "warning", "no bar is a copy of the one before", "the source may have filled a gap", _copy),
+    Rule("copy", "warning", "no bar is a copy of the one before", "the source may have filled a gap", _copy, **ALL),
     Rule("jump", "info", f"no close moves by more than {JUMP:.0%}", LOOK, _jump),
     Rule("outlier", "info", f"no return lies {OUTLIER:g} robust deviations out, but for splits", LOOK, _outlier),
     Rule("spike", "error", "no close leaps by a factor and is back the session after", REPORT, _spike),

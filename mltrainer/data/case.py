@@ -63,10 +63,11 @@ class Rule:
     remedy: str
     check: Callable[[Any], Hit | None]  # of a Case
     quick: bool = True
+    needs: str = ""  # columns without which it is not asked
 
     def finding(self, case: "Case") -> Finding | None:
         """Ask it of a series; neither a stamp nor a number of rows is no finding."""
-        hit = self.check(case)
+        hit = self.check(case) if set(self.needs.split()) <= set(case.frame) else None
         if hit is None or (hit.rows is None and hit.when.empty):
             return None
         when, n = tuple(stamp(t) for t in hit.when), len(hit.when) if hit.rows is None else hit.rows
@@ -142,13 +143,8 @@ class Case:
 
     @cached_property
     def asof(self) -> pd.Timestamp:
-        """The day on which it is judged."""
-        return self.judged or self.latest
-
-    @property
-    def latest(self) -> pd.Timestamp:
-        """Its last day; a stamp in a wrong unit is none."""
-        return max(self.days[self.days.year < 2200], default=pd.Timestamp(0))
+        """The day on which it is judged, else its last; a stamp in a wrong unit is none."""
+        return self.judged or max(self.days[self.days.year < 2200], default=pd.Timestamp(0))
 
     # --- beside the calendar ----------------------------------------------------------------------------------
 
@@ -205,12 +201,12 @@ class Case:
         night = logs(self.frame["open" if "open" in self.frame else "close"]) - logs(self.frame["close"]).shift()
         return _apparent(self, night) if self.splits is None else _announced(self, night, self.splits)
 
-    @property
+    @cached_property
     def sure(self) -> bool:
         """Whether a split can be told from a crash: by the record, or by the money that changed hands."""
         return self.splits is not None or "volume" in self.frame
 
-    @property
+    @cached_property
     def news(self) -> "pd.Series[float]":
         """Log returns without the days that are splits for sure."""
         return self.leaps.drop(self.split_days.index) if self.sure else self.leaps

@@ -35,10 +35,10 @@ class Observations(Case):
         """The newest value of each period; NaN where it was published as missing."""
         return self.frame["value"].groupby(self.index).tail(1)
 
-    @property
-    def latest(self) -> pd.Timestamp:
-        """The last day it tells of, be it of a period or of a release."""
-        return max(self.index[-1], self.frame["available"].max())  # in this order, for a day that is not known
+    @cached_property
+    def asof(self) -> pd.Timestamp:
+        """The day on which it is judged, else the last it tells of, be it of a period or of a release."""
+        return self.judged or max(self.index[-1], self.frame["available"].max())  # in this order, for NaT
 
     @cached_property
     def frequency(self) -> tuple[int, str, str, int]:

@@ -97,26 +97,16 @@ def quality(
     return judge(data, against=against, splits=splits, asof=day)
 
 
-def judge(
-    data: Dataset,
-    *,
-    against: Dataset | None = None,
-    splits: "pd.Series[float] | None" = None,
-    asof: Day = None,
-) -> Quality:
+def judge(data: Dataset, *, against: Dataset | None = None, splits: Any = None, asof: Day = None) -> Quality:
     """Ask the rules of a frame, whatever its origin; `quality` asks for the origin first."""
-    kind, day, other = _kind(data), market.day(asof, "asof"), None
+    kind, day = _kind(data), market.day(asof, "asof")
     found = list(_form(data.frame, kind))
     if not readable(data):
         found = found or [Finding("form", "error", 0, "there are no rows, or they cannot be read", FORM)]
         return Quality(data.name, len(data.frame), 0.0, found, data.kind, str(day.date()) if day else "")
-    if against is not None:
-        if not readable(against):
-            raise BadInput(
-                f"{against.name} is a {against.kind} frame that cannot be compared; give bars or macro series"
-            )
-        other = _case(against)
-    case = _case(data, day, splits, other)
+    if against is not None and not readable(against):
+        raise BadInput(f"{against.name} is a {against.kind} frame that cannot be compared; give bars or macro")
+    case = _case(data, day, splits, None if against is None else _case(against))
     asked = [rule.finding(case) for rule in RULES[kind] if rule.quick or case.exchange]
     found += [finding for finding in asked if finding]
     return Quality(data.name, len(data.frame), case.completeness, found, data.kind, str(case.asof.date()), case.age)

@@ -103,9 +103,8 @@ def _quoted(bars: Dataset, context: tuple[Dataset, ...]) -> tuple[pd.DataFrame, 
     quotes = [d.frame for d in context if d.kind == "quotes" and d.name == bars.name]
     names = [row.name for row in microstructure.QUOTES]
     if not quotes:
-        return pd.DataFrame(index=bars.frame.index), dict.fromkeys(
-            names, f"needs quotes of {bars.name}; none were given"
-        )
+        why = f"needs quotes of {bars.name}; none were given"
+        return pd.DataFrame(index=bars.frame.index), dict.fromkeys(names, why)
     sessions = pd.concat([microstructure.by_session(q)[names] for q in quotes])
     if not sessions.index.is_unique:
         raise BadInput(f"quotes of {bars.name} give a session twice; give each day once")

@@ -206,8 +206,8 @@ def by_session(quotes: pd.DataFrame) -> pd.DataFrame:
 
     Parameters
     ----------
-    quotes : (n, ...) columns bid_price and ask_price (dollars), bid_size and ask_size; index of times in ascending order, UTC
-        where it has no zone.
+    quotes : (n, ...) columns bid_price and ask_price (dollars), bid_size and ask_size; index of times in ascending
+        order, UTC where it has no zone.
 
     Returns
     -------

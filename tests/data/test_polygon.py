@@ -273,7 +273,7 @@ def test_what_can_be_lived_with_gives_the_same_bars_and_a_note(replay: Replay, f
 
 @pytest.mark.parametrize(
     ("fault", "rule"),
-    [("weekend", "calendar"), ("gap", "calendar"), ("high_below_low", "ohlc"), ("spike", "jump"), ("split", "jump")],
+    [("weekend", "weekend"), ("gap", "gap"), ("high_below_low", "ohlc"), ("spike", "spike"), ("split", "split")],
 )
 def test_what_only_the_neighbors_can_tell_is_left_to_quality(replay: Replay, fault, rule):
     replay.fault(fault, path=AGGS)
