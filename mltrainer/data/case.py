@@ -163,7 +163,7 @@ class Case:
     @cached_property
     def calendar(self) -> pd.DatetimeIndex:
         """Sessions of the exchange from before the first day to after the last, and after `asof`."""
-        return exchange_sessions(self.asof.year // 50 * 50 + 50)
+        return exchange_sessions(min(self.asof.year // 50 * 50 + 50, 2200))
 
     @cached_property
     def sessions(self) -> pd.DatetimeIndex:

@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -270,6 +271,18 @@ def test_age_is_counted_in_whole_sessions(frame: pd.DataFrame):
         assert any(f.rule == "fresh" for f in found.findings) == (age > 1)
 
 
+def test_live_data_is_judged_today_and_a_span_that_was_asked_for_on_its_last_day(monkeypatch: pytest.MonkeyPatch):
+    bars = mt.bars("MSFT", end="2005-12-30")
+    assert bars.provenance is not None
+    live = Dataset(bars.frame, "MSFT", "bars", replace(bars.provenance, mode="live"))  # as no key is here
+    monkeypatch.setattr("mltrainer.data.quality.gate.verify", lambda item, purpose: None)
+    monkeypatch.setattr("mltrainer.data.quality.market.bars", lambda ticker, start, end: live)
+    today = str(pd.Timestamp.now("America/New_York").date())
+    assert (mt.quality(live).asof, mt.quality("MSFT", end="9999-12-31").asof) == (today, today)
+    assert mt.quality(live).age > 5000
+    assert mt.quality("MSFT", end="2005-12-31").age == 0
+
+
 def test_weeks_and_currencies_are_not_held_to_the_exchange(frame: pd.DataFrame):
     weekly = frame.resample("W").agg({"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"})
     assert asked(weekly).keys() == {"history"}
@@ -283,10 +296,11 @@ def test_minutes_belong_to_the_new_york_day_they_fall_in(frame: pd.DataFrame):
     """20:30Z of a summer Friday is the afternoon; 00:30Z of Saturday is still Friday evening."""
     stamps = pd.DatetimeIndex(["2004-06-07 13:30", "2004-06-08 20:30", "2004-06-10 00:30"], tz="UTC", name="time")
     minutes = frame.iloc[:3].set_axis(stamps)
-    case = Case("MSFT", "bars", minutes, pd.Timestamp("2004-06-10"))
+    case = Case("MSFT", "minute bars", minutes)
     assert [str(d.date()) for d in case.days] == ["2004-06-07", "2004-06-08", "2004-06-09"]
-    found = asked(minutes, asof="2004-06-10")
-    assert found.keys() & {"weekend", "holiday", "gap", "future", "stale"} == set()
+    found = asked(minutes, "minute bars", asof="2004-06-10")
+    assert found.keys() & {"form", "weekend", "holiday", "gap", "future", "stale"} == set()
+    assert asked(minutes.iloc[[0, 2]], "minute bars")["gap"].when == ("2004-06-08",)
 
 
 @pytest.mark.parametrize(("half", "days", "side"), [("summer", -1, "before"), ("winter", 1, "after")])
@@ -570,6 +584,12 @@ def test_what_is_no_error_passes(frame: pd.DataFrame, name: str):
 
 def test_a_split_that_only_closes_suggest_passes(frame: pd.DataFrame):
     gatekeep(Dataset(scaled_from(frame, DAY, 0.5)[["close"]], "MSFT", "bars"))
+
+
+def test_observations_that_never_became_available_are_an_error_and_have_no_age():
+    found = judge(Dataset(monthly().iloc[:-1].assign(available=pd.NaT), "CPI", "macro"))
+    assert [(f.rule, f.severity) for f in found.findings if f.severity == "error"] == [("published", "error")]
+    assert (found.asof, found.age) == ("2022-12-01", 0)
 
 
 def test_macro_series_are_not_kept_out_here():
