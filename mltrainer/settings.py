@@ -58,6 +58,9 @@ class Settings(BaseSettings):
         300.0, gt=0, description="wall-clock budget of one model on one ticker; the worker is ended"
     )
     task_megabytes: float = Field(2000.0, gt=0, description="memory budget of one worker; the worker is ended")
+    share: bool = Field(
+        True, description="what several models of a batch have in common is fitted once, to the same bits"
+    )
 
     @property
     def data_mode(self) -> Mode:

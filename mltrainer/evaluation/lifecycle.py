@@ -82,6 +82,10 @@ class Model(RegressorMixin, BaseEstimator):
         origin = gate.verify(data, "training")
         if not isinstance(data, Matrix):
             raise BadInput(f"{data.name} is a {type(data).__name__} without labels; train on mt.matrix(...) of it")
+        if data.tickers != [data.name]:
+            raise BadInput(
+                f"{data.name} holds several tickers; a model is kept for one: evaluate panels, train on each"
+            )
         y = data.y.dropna().iloc[-(self.spec.max_train_rows or 0) :]
         unit = 1.0 if self.spec.columns else data.scale.loc[y.index].to_numpy(float)
         z = y.to_numpy(float) / unit
@@ -122,7 +126,6 @@ class Model(RegressorMixin, BaseEstimator):
         if self.state_ is None:
             raise BadInput(f"{self.name} was fitted on plain arrays; train it on mt.matrix(...) to have a result")
         return ModelResult.of(self, self.state_)
-
 
     def _forecast(self, data: Matrix) -> Forecast:
         origin = gate.verify(data, "prediction")

@@ -1,6 +1,7 @@
 """Dataset -> X, y: what was known at each close, and the return that was earned from the next entry on."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,9 @@ MINIMUM_ROWS = 250
 
 @dataclass(frozen=True)
 class Matrix:
-    """Features, labels and prices of one ticker, sealed like the data it came from.
+    """Features, labels and prices of one ticker, or of a panel of several, sealed like the data it came from.
+
+    The rows of a panel are ordered by session, then ticker, and its index has these two levels.
 
     Attributes
     ----------
@@ -43,15 +46,29 @@ class Matrix:
     kind: str = "matrix"
     provenance: Provenance | None = None
 
+    @property
+    def tickers(self) -> list[str]:
+        """The tickers in it; one, unless it is a panel."""
+        panel = isinstance(self.X.index, pd.MultiIndex)
+        return sorted(self.X.index.unique("ticker")) if panel else [self.name]
+
+    def of(self, ticker: str) -> "Matrix":
+        """The rows of one ticker of a panel, by session; not sealed on its own."""
+        if not isinstance(self.X.index, pd.MultiIndex):
+            return self
+        own = {part: getattr(self, part).xs(ticker, level="ticker") for part in ("X", "y", "scale", "prices")}
+        return replace(self, **own, name=ticker, provenance=None)
+
     def fingerprint(self) -> str:
         """Hash of everything a model can see or be judged by."""
         return fingerprint(self.kind, self.name, self.horizon, self.X, self.y, self.scale, self.prices)
 
     def __repr__(self) -> str:
         """Say what it is in one line."""
-        n, p = self.X.shape
-        span = f"{self.X.index[0].date()}..{self.X.index[-1].date()}"
-        return f"Matrix({self.name}, {n} sessions {span}, {p} features, horizon {self.horizon})"
+        p, sessions = self.X.shape[1], self.X.index.unique(0)
+        span = f"{len(sessions)} sessions {sessions[0].date()}..{sessions[-1].date()}"
+        rows = "" if len(sessions) == len(self.X) else f"{len(self.X):,} rows of "
+        return f"Matrix({self.name}, {rows}{span}, {p} features, horizon {self.horizon})"
 
 
 def forward_return(entry: "pd.Series[float]", horizon: int) -> "pd.Series[float]":
@@ -141,3 +158,36 @@ def matrix(bars: Dataset, *context: Dataset, horizon: int = 5) -> Matrix:
     if isinstance(horizon, bool) or not isinstance(horizon, int) or not 1 <= horizon <= 63:
         raise BadInput(f"horizon {horizon!r} is not a whole number of sessions from 1 to 63")
     return gate.derive(build, bars, *context, horizon=horizon)
+
+
+def panel(*matrices: Matrix) -> Matrix:
+    """Seal several tickers' matrices as one panel: the features that all have, rows by session, then ticker.
+
+    Parameters
+    ----------
+    matrices : sealed matrices of different tickers and of one horizon; sessions may differ.
+    """
+    if len({m.name for m in matrices}) < len(matrices) or len({m.horizon for m in matrices}) > 1:
+        raise BadInput("a panel takes each ticker once, and all with one horizon; build its matrices alike")
+    return gate.derive(stack, *matrices)
+
+
+def stack(*matrices: Matrix) -> Matrix:
+    """Compute the unsealed panel; call `panel` instead, which has the gate seal it."""
+    first = matrices[0]
+    common = [c for c in first.X if all(c in m.X for m in matrices)]
+    lacking = {
+        str(c): f"{m.name} does not have it: {m.unavailable.get(str(c), 'no such data')}"
+        for m in matrices
+        for c in dict.fromkeys(c for other in matrices for c in other.X)
+        if c not in m.X
+    }
+
+    def together(part: str) -> Any:
+        parts = {m.name: getattr(m, part) if part != "X" else m.X[common] for m in matrices}
+        return pd.concat(parts, names=["ticker", "session"]).swaplevel().sort_index()
+
+    X, y, scale, prices = map(together, ("X", "y", "scale", "prices"))
+    name = f"panel of {len(matrices)}: {', '.join(m.name for m in matrices)}"
+    since = min(m.since for m in matrices)
+    return Matrix(X, y, scale, prices, first.horizon, name, first.unavailable | lacking, since)

@@ -171,11 +171,15 @@ class FamilyPage:
         return Html("".join(parts))
 
     def cards(self) -> Html:
-        """Show the card of every model of the family, folded, with what its fits warned of."""
+        """Show the card of every model of the family, folded, with what its fits left out and warned of."""
         parts = []
         for spec in self.family.specs:
             warned = sorted({w for e in self.results if e.model == spec.name for w in e.meta.get("warnings", [])})
             said = f'<p class="quiet">Warned: {escape("; ".join(warned))}</p>' if warned else ""
+            bore = sorted(
+                {f"{p} of {e.ticker}" for e in self.results if e.model == spec.name and (p := e.meta.get("policy"))}
+            )
+            said += f'<p class="quiet">Learned in the last fold from {escape("; ".join(bore))}</p>' if bore else ""
             name = escape(spec.name)
             parts.append(f'<details id="{name}"><summary>{name}</summary>{views.card(spec.card)}{said}</details>')
         return Html("".join(parts))

@@ -246,15 +246,18 @@ def test_quotes_of_a_part_of_the_sessions_make_no_column(bars):
     assert build(bars, quotes, horizon=5).unavailable["quoted_spread"].startswith("missing on ")
 
 
-def test_the_sample_has_the_columns_it_always_had():
-    """A new column of the sample would change every stored result."""
+def test_the_sample_has_the_columns_and_the_numbers_it_always_had():
+    """Anything else would change every stored result; the sum was written down before quotes were known."""
     X = mt.matrix("MSFT", start="2005-01-03", end="2007-12-31").X
-    assert X.shape[1] == 75
+    assert X.shape == (502, 75)
     assert set(X) <= {i.name for i in INDICATORS} | {m.name for m in MARKET} | {m.name for m in MACRO}
+    assert np.abs(X.to_numpy()).sum() == pytest.approx(9962.702947059157, rel=1e-9)
 
 
 def test_quotes_belong_beside_bars_and_not_beside_a_finished_matrix(bars):
     done = mt.matrix("MSFT", start="2005-01-03", end="2007-12-31")
+    with pytest.raises(BadInput, match="quotes are of one ticker"):
+        mt.matrix(["MSFT", "IBM"], quotes=[Dataset(quotes_of(), "MSFT", "quotes")])
     with pytest.raises(BadInput, match="already built; give quotes together with its bars"):
         mt.matrix(done, quotes=[Dataset(quotes_of(), "MSFT", "quotes")])
     with pytest.raises(Refused, match="carries no provenance"):
