@@ -93,7 +93,7 @@ PLANTED: dict[str, tuple[Spoil, int, str]] = {
     "instant": (lambda f: f.set_axis(f.index + pd.Timedelta(hours=21)), 504, "error"),
     "weekend": (lambda f: moved(f, np.arange(504) == 110, 2), 1, "error"),
     "shift": (lambda f: moved(f, summer(f), -1), 292, "error"),
-    "holiday": (lambda f: moved(f, np.arange(504) == 110, 1), 1, "error"),  # mourning for President Reagan
+    "holiday": (lambda f: moved(f, np.arange(504) == 110, 1), 1, "warning"),  # mourning for President Reagan
     "gap": (lambda f: f.drop(f.index[[108]]), 1, "warning"),
     "complete": (lambda f: f.drop(f.index[100:130]), 30, "error"),
     "history": (lambda f: f.iloc[:251], 251, "info"),
@@ -700,6 +700,12 @@ def test_the_days_the_exchange_was_closed_are_no_gaps():
         found = asked(frame)
         assert not days_of(found, "gap") & closed
         assert "shift" not in found
+
+
+def test_a_day_on_which_only_another_exchange_was_open_is_no_error():
+    """27 September 1985: a hurricane closed New York, and Apple traded on Nasdaq."""
+    found = asked(wiki("AAPL", adjusted=True)[0])["holiday"]
+    assert (found.when, found.severity) == (("1985-09-27",), "warning")
 
 
 def test_the_blank_day_of_another_vendor_is_found():
