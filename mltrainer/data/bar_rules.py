@@ -241,7 +241,7 @@ BARS: tuple[Rule, ...] = (
     Rule("instant", "error", "daily bars carry the date of their session", "cut the New York date", _instant),
     Rule("weekend", "error", "no bar stands on a weekend", "see rule shift; else leave them out", _weekend),
     Rule("shift", "error", "dates are New York's, in summer and in winter", "cut the New York date", _shift, **SLOW),
-    Rule("holiday", "warning", f"no bar stands on a weekday without a session of {EXCHANGE}", ELSEWHERE, _holiday, **SLOW),
+    Rule("holiday", "warning", f"every bar of a weekday has a session of {EXCHANGE}", ELSEWHERE, _holiday, **SLOW),
     Rule("gap", "warning", "every session has a bar; holidays are no gaps", "ask the source again", _gap, **SLOW),
     Rule("complete", "error", f"at least {LEAST_COMPLETE:.0%} of sessions have a bar", REPORT, _complete, **SLOW),
     Rule("history", "info", f"there are at least {LEAST_SESSIONS} sessions", "widen start and end", _history),
