@@ -256,6 +256,6 @@ BARS: tuple[Rule, ...] = (
     Rule("jump", "info", f"no close moves by more than {JUMP:.0%}", LOOK, _jump),
     Rule("outlier", "info", f"no return lies {OUTLIER:g} robust deviations out, but for splits", LOOK, _outlier),
     Rule("spike", "error", "no close leaps by a factor and is back the session after", REPORT, _spike),
-    Rule("split", "error", "splits are in the prices", "fetch adjusted bars, or adjust by the split", _split),
+    Rule("split", "error", "splits are in the prices", "fetch adjusted bars, or start after it", _split),
     AGREEMENT,
 )
