@@ -400,10 +400,11 @@ def quality(
     from mltrainer.data.quality import quality as check
     from mltrainer.trust.provenance import notices
 
-    if against and against_macro:
+    if against is not None and against_macro is not None:
         raise BadInput("there is one other source to compare with; give --against or --against-macro, not both")
     data = (market.macro if macro else market.bars)(name, start=start, end=end)
-    other = market.macro(against_macro) if against_macro else market.bars(against) if against else None
+    other = None if against is None else market.bars(against)
+    other = other if against_macro is None else market.macro(against_macro)
     found = check(data, against=other, asof=asof)
     told = notices(d.provenance.note for d in (data, other) if d is not None and d.provenance is not None)
     if json_:

@@ -296,8 +296,8 @@ def test_quality_exits_1_where_a_rule_finds_an_error_and_names_what_to_do(run: R
     answer = run("quality", "MSFT", "--against", "IBM", *SPAN, "--asof", "2010-01-04")
     assert answer.code == 1
     (error,) = [line for line in answer.out.splitlines() if line.startswith("error")]
-    assert "differ from IBM by more than 1 % of return" in error
-    assert error.endswith("find out which of the two is right")
+    assert "differ from IBM by more than 1% of return" in error
+    assert error.endswith("find out which one is right")
     found = document(run("quality", "MSFT", "--against", "IBM", *SPAN, "--json"), code=1)
     assert isinstance(found, dict)
     assert found["ok"] is False

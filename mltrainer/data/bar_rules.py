@@ -4,7 +4,7 @@ A rule looks and reports; it repairs nothing and drops nothing. Rules of value l
 once (the first), so that one disorder is not reported by every rule.
 """
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,60 +19,51 @@ OUTLIER = 10.0
 # --- stamps ---------------------------------------------------------------------------------------------------
 
 
-def _order(case: Case) -> Hit | None:
-    back = case.raw.index[1:] < case.raw.index[:-1]
-    return Hit(pd.DatetimeIndex(case.raw.index[1:][back]), "rows stand behind a later one") if back.any() else None
+def _order(case: Case) -> Hit:
+    later = case.raw.index[1:]
+    return Hit(later[later < case.raw.index[:-1]], "rows stand behind a later one")
 
 
-def repeats(raw: pd.DataFrame, keys: Sequence[str] = ()) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows whose stamp (and `keys`) came before: those that say the same as the first, and those that do not."""
-    flat = raw.reset_index(names="stamp").set_axis(raw.index)
-    known = ["stamp", *keys]
-    again = flat.duplicated(known)
-    first = flat.groupby(known, dropna=False)[[c for c in flat if c not in known]].transform("first")
-    cells = flat[first.columns]
-    same = ((cells == first) | (cells.isna() & first.isna())).all(axis=1)
-    return raw[again & same], raw[again & ~same]
+def duplicate(case: Case) -> Hit:
+    """Rows that are there twice."""
+    return Hit(case.raw.index[_repeats(case)], "rows repeat another to the last digit")
 
 
-def _duplicate(case: Case) -> Hit | None:
-    return _hit(repeats(case.raw)[0].index, "rows repeat another to the last digit")
+def conflict(case: Case) -> Hit:
+    """Rows of one stamp (and vintage) that differ."""
+    again = case.raw.reset_index(names="stamp").duplicated(["stamp", *case.keys]).to_numpy()
+    return Hit(case.raw.index[again & ~_repeats(case)], "rows contradict another of the same stamp")
 
 
-def _conflict(case: Case) -> Hit | None:
-    return _hit(repeats(case.raw)[1].index, "rows contradict another of the same stamp")
+def _repeats(case: Case) -> np.ndarray:
+    return case.raw.reset_index(names="stamp").duplicated().to_numpy()
 
 
-def _hit(index: pd.Index, says: str) -> Hit | None:
-    return Hit(pd.DatetimeIndex(index), says) if len(index) else None
-
-
-def _epoch(case: Case) -> Hit | None:
+def _epoch(case: Case) -> Hit:
     """Seconds read as milliseconds lie in the first weeks of 1970, a session every 86 seconds."""
     index = pd.DatetimeIndex(case.raw.index).tz_localize(None)
     born = (index >= pd.Timestamp("1970-01-01")) & (index < pd.Timestamp("1970-02-20"))
     crowded = born & ((index != index.normalize()) | index.normalize().duplicated(keep=False))
-    return _hit(case.raw.index[crowded | (index.year >= 2200)], "stamps were read in a wrong unit")
+    return Hit(case.raw.index[crowded | (index.year >= 2200)], "stamps were read in a wrong unit")
 
 
-def _future(case: Case) -> Hit | None:
-    return _hit(case.index[case.days > case.asof], f"bars are stamped after {case.asof.date()}")
+def future(case: Case) -> Hit:
+    """Rows that nobody can know yet."""
+    return Hit(case.index[case.days > case.asof], f"rows are stamped after {case.asof.date()}")
 
 
 def _weekend(case: Case) -> Hit | None:
-    if not case.exchange:
-        return None
     # the exchange traded on Saturdays until 1952
     found = case.days[(case.days.day_of_week >= 5) & (case.days >= pd.Timestamp("1953-01-01"))].unique()
-    return _hit(found, "bars stand on a weekend")
+    return Hit(found, "bars stand on a weekend") if case.exchange else None
 
 
-def _stranger(case: Case) -> Hit | None:
+def _holiday(case: Case) -> Hit:
     found = case.span.difference(case.sessions)
-    return _hit(found[found.day_of_week < 5], f"bars stand on weekdays without a session of {EXCHANGE}")
+    return Hit(found[found.day_of_week < 5], f"bars stand on weekdays without a session of {EXCHANGE}")
 
 
-def _shifted(case: Case) -> Hit | None:
+def _shift(case: Case) -> Hit:
     """Dates cut from New York midnight with the wrong offset stand a day off, in summer, in winter or all year."""
     noon = (case.span + pd.Timedelta(hours=12)).tz_localize(ZONE)
     summer = np.asarray(noon.tz_localize(None) - noon.tz_convert("UTC").tz_localize(None) == pd.Timedelta(hours=-4))
@@ -84,64 +75,51 @@ def _shifted(case: Case) -> Hit | None:
         if best and fit[0] < 0.9 and fit[best] > 0.97:
             off, notes[half] = off | rows, "before" if best > 0 else "after"
     where = " and ".join(f"a day {side} their session in {half}" for half, side in notes.items())
-    return _hit(case.span[off], f"bars stand {where}")
+    return Hit(case.span[off], f"bars stand {where}")
 
 
-def _instants(case: Case) -> Hit | None:
-    daily = case.intraday and len(case.days.unique()) == len(case.days) > 1
-    return _hit(case.index, "daily bars carry a time of day instead of a session date") if daily else None
+def _instant(case: Case) -> Hit | None:
+    daily = case.intraday and case.days.is_unique and len(case.days) > 1
+    return Hit(case.index, "daily bars carry a time of day instead of a session date") if daily else None
 
 
 # --- completeness ---------------------------------------------------------------------------------------------
 
 
-def _gap(case: Case) -> Hit | None:
-    return _hit(case.missing, f"sessions of {EXCHANGE} have no bar")
+def _gap(case: Case) -> Hit:
+    return Hit(case.missing, f"sessions of {EXCHANGE} have no bar")
 
 
-def completeness(case: Case) -> float:
-    """Share of the exchange's sessions, first day to last, that have a bar."""
-    return 1 - len(case.missing) / max(len(case.sessions), 1)
-
-
-def _incomplete(case: Case) -> Hit | None:
-    share = completeness(case)
+def _complete(case: Case) -> Hit | None:
+    share = case.completeness
     return Hit(case.missing, f"sessions are missing, which leaves {share:.1%}") if share < LEAST_COMPLETE else None
 
 
-def _short(case: Case) -> Hit | None:
+def _history(case: Case) -> Hit | None:
     n = len(case.span)
     return Hit(case.span[:0], "sessions are all there is", rows=n) if n < LEAST_SESSIONS else None
 
 
-def age(case: Case) -> int:
-    """Whole sessions of the exchange between the last bar and `asof`."""
-    return int(((case.calendar > case.span[-1]) & (case.calendar < case.asof)).sum()) if len(case.span) else 0
-
-
-def _aged(case: Case) -> Hit | None:
-    late = age(case)
+def _fresh(case: Case) -> Hit | None:
     says = f"sessions have passed since the last bar, seen from {case.asof.date()}"
-    return Hit(case.span[-1:], says, rows=late) if late > 1 else None
+    return Hit(case.span[-1:], says, rows=case.age) if case.age > 1 else None
 
 
 # --- values ---------------------------------------------------------------------------------------------------
 
 
-def _price(case: Case) -> Hit | None:
+def _price(case: Case) -> Hit:
     prices = case.frame[[c for c in PRICES if c in case.frame]]
     fine = (prices > 0) & np.isfinite(prices)  # NaN is no price either
-    return _hit(case.index[~fine.all(axis=1)], "bars have a price that is missing or not above zero")
+    return Hit(case.index[~fine.all(axis=1)], "bars have a price that is missing or not above zero")
 
 
-def _ohlc(case: Case) -> Hit | None:
-    if not {"high", "low"} <= set(case.frame):
-        return None
+def _ohlc(case: Case) -> Hit:
+    high, low = case.frame["high"], case.frame["low"]
     inner = case.frame[[c for c in ("open", "close") if c in case.frame]]
     slack = 1e-9 * case.frame["close"].abs()  # scaling by an adjustment factor leaves rounding of the last digit
-    wrong = (case.frame["high"] < inner.max(axis=1) - slack) | (case.frame["low"] > inner.min(axis=1) + slack)
-    wrong |= case.frame["high"] < case.frame["low"] - slack
-    return _hit(case.index[wrong], "bars have a high below or a low above open or close")
+    wrong = (high < inner.max(axis=1) - slack) | (low > inner.min(axis=1) + slack) | (high < low - slack)
+    return Hit(case.index[wrong], "bars have a high below or a low above open or close")
 
 
 def _columns(case: Case) -> Hit | None:
@@ -150,42 +128,33 @@ def _columns(case: Case) -> Hit | None:
     return Hit(case.index[:0], f"rows give {given}", rows=len(case.frame)) if lacking else None
 
 
-def _negative(case: Case) -> Hit | None:
-    volume = case.frame.get("volume", pd.Series(dtype=float))
-    return _hit(volume.index[volume < 0], "sessions have a volume below zero")
+def _negative(case: Case) -> Hit:
+    return Hit(case.index[case.frame["volume"] < 0], "bars have a volume below zero")
 
 
-def _volume(case: Case) -> Hit | None:
-    if "volume" not in case.frame:
-        return None
-    silent = case.index[~(case.frame["volume"] > 0)]
-    share = 1 - len(silent) / max(len(case.frame), 1)
-    below = f", which leaves {share:.1%}" if share < LEAST_VOLUME else ""
-    return Hit(silent, f"bars have no volume{below}", severity="" if below else "info") if len(silent) else None
+def _volume(case: Case) -> Hit:
+    silent = ~(case.frame["volume"] > 0)
+    share = 1 - silent.mean()
+    says = f"bars have no volume, which leaves {share:.1%}"
+    return Hit(case.index[silent], says, severity="" if share < LEAST_VOLUME else "info")
 
 
 def _stale(case: Case, run: int = 5) -> Hit | None:
-    if case.intraday:  # a quiet quarter of an hour is no fault
-        return None
     same = case.frame["close"].diff().eq(0)
-    length = same.groupby((~same).cumsum()).transform("sum")
-    still = same & (length >= run)
-    return _hit(case.index[still], f"closes repeat the one before, in runs of {run} or more")
+    still = same & (same.groupby((~same).cumsum()).transform("sum") >= run)
+    says = f"closes repeat the one before, in runs of {run} or more"
+    return None if case.intraday else Hit(case.index[still], says)  # a quiet quarter of an hour is no fault
 
 
-def _copied(case: Case) -> Hit | None:
-    if not {*PRICES, "volume"} <= set(case.frame):
-        return None
+def _copy(case: Case) -> Hit:
     full = case.frame[[*PRICES, "volume"]]
     same = full.eq(full.shift()).all(axis=1) & (full["volume"] > 0) & (full["high"] > full["low"])
-    return _hit(case.index[same], "bars are copies of the one before")
+    return Hit(case.index[same], "bars are copies of the one before")
 
 
-def _jump(case: Case) -> Hit | None:
-    news = case.news
-    big = news[(news > np.log(1 + JUMP)) | (news < np.log(1 - JUMP))]
-    notes = [f"{np.expm1(min(r, 99)):+.0%}" for r in big]
-    return Hit(pd.DatetimeIndex(big.index), f"closes moved by more than {JUMP:.0%}", notes=notes) if len(big) else None
+def _jump(case: Case) -> Hit:
+    big = case.news[(case.news > np.log(1 + JUMP)) | (case.news < np.log(1 - JUMP))]
+    return Hit(big.index, f"closes moved by more than {JUMP:.0%}", notes=[f"{np.expm1(min(r, 99)):+.0%}" for r in big])
 
 
 def robust_z(x: "pd.Series[float]") -> "pd.Series[float]":
@@ -202,92 +171,91 @@ def robust_z(x: "pd.Series[float]") -> "pd.Series[float]":
     return away / spread if spread > 0 else away * np.nan
 
 
-def _outlier(case: Case) -> Hit | None:
+def _outlier(case: Case) -> Hit:
     z = robust_z(case.news)
     far = z[z.abs() > OUTLIER]
-    notes = [f"{v:+.0f}" for v in far]
     says = f"returns lie more than {OUTLIER:g} robust deviations out and are no split"
-    return Hit(pd.DatetimeIndex(far.index), says, notes=notes) if len(far) else None
+    return Hit(far.index, says, notes=[f"{v:+.0f}" for v in far])
 
 
-def _spike(case: Case, factor: float = 4.0) -> Hit | None:
+def _spike(case: Case, factor: float = 4.0) -> Hit:
     """A price that leaps by a factor and is back the next session: a unit or a digit, not a market."""
     there, back = case.leaps, case.leaps.shift(-1)
     found = (there.abs() > np.log(factor)) & ((there + back).abs() < 0.2 * there.abs())
-    return _hit(case.index[found], f"closes leap by a factor above {factor:g} and are back the session after")
+    return Hit(case.index[found], f"closes leap by a factor above {factor:g} and are back the session after")
 
 
-def _split(case: Case) -> Hit | None:
-    found = case.split_days
-    if found.empty:
-        return None
-    notes = [f"{k:g}:1" if k > 1 else f"1:{1 / k:g}" for k in found]
-    says = "splits are not in the prices" if case.splits is not None else "prices leap by the size of a split"
-    return Hit(pd.DatetimeIndex(found.index), says, severity="" if case.sure else "warning", notes=notes)
+def _split(case: Case) -> Hit:
+    notes = [f"{k:g}:1" if k > 1 else f"1:{1 / k:g}" for k in case.split_days]
+    says = "prices leap by the size of a split" if case.splits is None else "splits are not in the prices"
+    return Hit(case.split_days.index, says, severity="" if case.sure else "warning", notes=notes)
 
 
 # --- two sources ----------------------------------------------------------------------------------------------
 
 
-def agreement(case: Case) -> Hit | None:
+def _agreement(case: Case) -> Hit | None:
     """Whether another source says the same: log returns where one of the two is a price, else levels."""
     if case.other is None:
         return None
-    name, kind, values = case.other
-    both = pd.concat([case.told, values], axis=1, join="inner").dropna()
+    name = case.other.name
+    both = pd.concat([case.told, case.other.told], axis=1, join="inner").dropna()
     if len(both) < MONTH:
-        return Hit(case.index[:0], f"days in common with {name} are too few to compare", "info", rows=len(both))
+        return Hit(both.index[:0], f"days in common with {name} are too few to compare", "info", rows=len(both))
     a, b = both.iloc[:, 0], both.iloc[:, 1]
-    if "bars" in (case.kind, kind):
-        a, b = (logs(x).diff().dropna() for x in (a, b))
-        apart, moves, unit = (a - b).abs() > 0.01, (a, b), "1 % of return"
+    if case.keys and case.other.keys:
+        apart, unit = (a - b).abs() > np.maximum(0.05, 1e-3 * b.abs()), "0.05, or 0.1%"
+        a, b = a.diff(), b.diff()
     else:
-        apart = (a - b).abs() > np.maximum(0.05, 1e-3 * b.abs())
-        moves, unit = (a.diff().dropna(), b.diff().dropna()), "0.05, or 0.1 %"
-    r, share = _correlation(*moves), float(apart.mean())
+        a, b = (logs(x).diff().dropna() for x in (a, b))
+        apart, unit = (a - b).abs() > 0.01, "1% of return"
+    r, share = _correlation(a, b), float(apart.mean())
     said = f"of {len(apart):,} common days differ from {name} by more than {unit}; correlation of changes {r:.3f}"
-    late = next((k for k in (1, -1) if r < 0.9 and _correlation(moves[0].shift(k), moves[1]) > max(0.95, r)), 0)
+    late = next((k for k in (1, -1) if r < 0.9 and _correlation(a.shift(k), b) > max(0.95, r)), 0)
     said += f"; moved by one day they agree, so {case.name if late < 0 else name} is a day late" if late else ""
     severity = "error" if r < 0.9 else "warning" if r < 0.98 or share > 0.02 else "info"
-    return Hit(pd.DatetimeIndex(apart.index[apart]), said, severity)
+    return Hit(apart.index[apart], said, severity, rows=int(apart.sum()))
 
 
 def _correlation(a: "pd.Series[float]", b: "pd.Series[float]") -> float:
     fine = a.notna() & b.notna()
-    if fine.sum() < 3 or np.ptp(a[fine]) == 0 or np.ptp(b[fine]) == 0:
-        return 1.0 if np.allclose(a[fine], b[fine]) else 0.0
-    return float(np.corrcoef(a[fine], b[fine])[0, 1])
+    flat = fine.sum() < 3 or np.ptp(a[fine]) == 0 or np.ptp(b[fine]) == 0
+    return float(np.allclose(a[fine], b[fine]) if flat else np.corrcoef(a[fine], b[fine])[0, 1])
 
 
-# --- the table ---------------------------------------------------------------------------------------------------
+# --- the table ------------------------------------------------------------------------------------------------
 
-SLOW = {"quick": False}
+ELSEWHERE = "leave them out, unless another exchange was open"  # as Nasdaq in the hurricane of 27 September 1985
+SLOW: dict[str, Any] = {"quick": False}
+VOLUME, ALL = {"needs": "volume"}, {"needs": "open high low close volume"}
 REPORT, LOOK = "ask the source again, or cut the span to leave them out", "look at these days before you trust them"
+NEITHER = "neither can be believed; ask the source"
+AGREEMENT = Rule("agreement", "warning", "another source says the same", "find out which one is right", _agreement)
 
 BARS: tuple[Rule, ...] = (
     Rule("order", "error", "rows stand in order of time", "ask the source again: part of it was lost or mixed", _order),
-    Rule("duplicate", "warning", "no row is there twice", "nothing is lost by dropping them", _duplicate),
-    Rule("conflict", "error", "no two rows of one stamp differ", "neither can be believed; ask the source", _conflict),
+    Rule("duplicate", "warning", "no row is there twice", "nothing is lost by dropping them", duplicate),
+    Rule("conflict", "error", "no two rows of one stamp differ", NEITHER, conflict),
     Rule("epoch", "error", "stamps are read in their own unit", "divide or multiply them by 1,000", _epoch),
-    Rule("future", "error", "nothing is stamped after the day of judgment", "check clock, zone and unit", _future),
-    Rule("instant", "error", "daily bars carry the date of their session", "cut the New York date", _instants),
+    Rule("future", "error", "nothing is stamped after the day of judgment", "check clock, zone and unit", future),
+    Rule("instant", "error", "daily bars carry the date of their session", "cut the New York date", _instant),
     Rule("weekend", "error", "no bar stands on a weekend", "see rule shift; else leave them out", _weekend),
-    Rule("shift", "error", "dates are New York's, in summer and in winter", "cut the New York date", _shifted, **SLOW),
-    Rule("holiday", "error", f"no bar stands on a weekday without a session of {EXCHANGE}", REPORT, _stranger, **SLOW),
+    Rule("shift", "error", "dates are New York's, in summer and in winter", "cut the New York date", _shift, **SLOW),
+    Rule("holiday", "warning", f"every bar of a weekday has a session of {EXCHANGE}", ELSEWHERE, _holiday, **SLOW),
     Rule("gap", "warning", "every session has a bar; holidays are no gaps", "ask the source again", _gap, **SLOW),
-    Rule("complete", "error", f"at least {LEAST_COMPLETE:.0%} of sessions have a bar", REPORT, _incomplete, **SLOW),
-    Rule("history", "info", f"there are at least {LEAST_SESSIONS} sessions", "widen start and end", _short),
-    Rule("fresh", "warning", "at most one whole session has passed since the last bar", "fetch again", _aged, **SLOW),
+    Rule("complete", "error", f"at least {LEAST_COMPLETE:.0%} of sessions have a bar", REPORT, _complete, **SLOW),
+    Rule("history", "info", f"there are at least {LEAST_SESSIONS} sessions", "widen start and end", _history),
+    Rule("fresh", "warning", "at most one whole session has passed since the last bar", "fetch again", _fresh, **SLOW),
     Rule("price", "error", "every price is a number above zero", REPORT, _price),
-    Rule("ohlc", "error", "high and low hold open and close", REPORT, _ohlc),
+    Rule("ohlc", "error", "high and low hold open and close", REPORT, _ohlc, needs="high low"),
     Rule("columns", "info", "there are all four prices and volume", "features of the rest are unavailable", _columns),
-    Rule("negative", "error", "no volume is below zero", REPORT, _negative),
-    Rule("volume", "warning", f"at least {LEAST_VOLUME:.0%} of bars have volume", "do not trust their volume", _volume),
+    Rule("negative", "error", "no volume is below zero", REPORT, _negative, **VOLUME),
+    Rule("volume", "warning", f"at least {LEAST_VOLUME:.0%} of bars have volume", "do not trust it", _volume, **VOLUME),
     Rule("stale", "warning", "no close stands still for five sessions", LOOK, _stale),
-    Rule("copy", "warning", "no bar is a copy of the one before", "the source may have filled a gap", _copied),
+    Rule("copy", "warning", "no bar is a copy of the one before", "the source may have filled a gap", _copy, **ALL),
     Rule("jump", "info", f"no close moves by more than {JUMP:.0%}", LOOK, _jump),
     Rule("outlier", "info", f"no return lies {OUTLIER:g} robust deviations out, but for splits", LOOK, _outlier),
     Rule("spike", "error", "no close leaps by a factor and is back the session after", REPORT, _spike),
-    Rule("split", "error", "splits are in the prices", "fetch adjusted bars, or adjust by the split", _split),
-    Rule("agreement", "warning", "another source says the same", "find out which of the two is right", agreement),
+    Rule("split", "error", "splits are in the prices", "fetch adjusted bars, or start after it", _split),
+    AGREEMENT,
 )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -17,43 +17,40 @@ MONTH = 21  # sessions
 
 # Splits that companies make, and their reverses; 5:4 and 4:3 are left out, for crashes have that size.
 SPLITS = np.array([1.5, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50, 100])
-# Between the last close before a split and the open after it lies a night's news: 8 % covers every split in the
+# Between the last close before a split and the open after it lies a night's news: 8% covers every split in the
 # histories we tested. A crash of the same size trades many times the money of the days before; a split does not.
 NIGHT, CROWD = 0.08, 3.0
 
 
 @dataclass(frozen=True)
-class Hit:
-    """What a rule found: the stamps concerned, and the rest of the sentence that begins with their number."""
+class Finding:
+    """What one rule found.
 
-    when: pd.DatetimeIndex
+    Attributes
+    ----------
+    rule, severity : the row of `RULES`; info is worth knowing, a warning worth a look, an error is refused.
+    rows : how many sessions, bars or periods it concerns.
+    message, remedy : the sentence, and the next step.
+    when : every day or stamp concerned, ISO 8601; the message shows the first five.
+    """
+
+    rule: str
+    severity: str
+    rows: int
+    message: str
+    remedy: str = ""
+    when: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Hit:
+    """What a check saw: the stamps concerned, and the rest of the sentence that begins with their number."""
+
+    when: pd.Index
     says: str
     severity: str = ""  # where the evidence makes it other than the rule's own
     notes: Sequence[str] = ()  # one a stamp, shown behind it
     rows: int | None = None  # where it concerns more or other rows than have a stamp to show
-
-    def message(self) -> str:
-        """The sentence, with the first few stamps."""
-        n = len(self.when) if self.rows is None else self.rows
-        days = [stamp(t) for t in self.when[:SHOWN]]
-        shown = [f"{day} ({note})" for day, note in zip(days, self.notes, strict=False)] if self.notes else days
-        return f"{n:,} {self.says}" + (f": {', '.join(shown)}" if shown else "") + " ..." * (len(self.when) > SHOWN)
-
-
-def stamp(t: pd.Timestamp) -> str:
-    """The day, and the time where there is one."""
-    day, _, time = str(t.asm8.astype("datetime64[s]")).partition("T")  # Python's own dates end in the year 9999
-    return day if time == "00:00:00" and t.tz is None else f"{day} {time}{'' if t.tz is None else 'Z'}"
-
-
-@cache
-def exchange_sessions(first: int, last: int) -> pd.DatetimeIndex:
-    """Sessions of the exchange from the decade of one year to the end of the decade of another."""
-    # exchange_calendars takes up to a second to import, and a calendar as long to make, be it short or long
-    import exchange_calendars
-
-    start, end = f"{first // 10 * 10}-01-01", f"{last // 10 * 10 + 9}-12-31"
-    return exchange_calendars.get_calendar(EXCHANGE, start=start, end=end).sessions
 
 
 @dataclass(frozen=True)
@@ -66,6 +63,31 @@ class Rule:
     remedy: str
     check: Callable[[Any], Hit | None]  # of a Case
     quick: bool = True
+    needs: str = ""  # columns without which it is not asked
+
+    def finding(self, case: "Case") -> Finding | None:
+        """Ask it of a series; neither a stamp nor a number of rows is no finding."""
+        hit = self.check(case) if set(self.needs.split()) <= set(case.frame) else None
+        if hit is None or (hit.rows is None and hit.when.empty):
+            return None
+        when, n = tuple(stamp(t) for t in hit.when), len(hit.when) if hit.rows is None else hit.rows
+        shown = [f"{day} ({note})" for day, note in zip(when, hit.notes, strict=True)] if hit.notes else when
+        days = f": {', '.join(shown[:SHOWN])}{' ...' * (len(when) > SHOWN)}" if when else ""
+        return Finding(self.name, hit.severity or self.severity, n, f"{n:,} {hit.says}{days}", self.remedy, when)
+
+
+def stamp(t: pd.Timestamp) -> str:
+    """The day, and the time where there is one."""
+    day, _, time = str(t.asm8.astype("datetime64[s]")).partition("T")  # Python's own dates end in the year 9999
+    return day if time == "00:00:00" and t.tz is None else f"{day} {time}{'' if t.tz is None else 'Z'}"
+
+
+@cache
+def exchange_sessions(last: int) -> pd.DatetimeIndex:
+    """Sessions of the exchange from 1900 to the end of a year."""
+    import exchange_calendars  # takes a second to import, and a calendar a quarter of one to make, be it short or long
+
+    return exchange_calendars.get_calendar(EXCHANGE, start="1900-01-01", end=f"{last}-12-31").sessions
 
 
 @dataclass(frozen=True)
@@ -76,17 +98,19 @@ class Case:
     ----------
     name, kind : "MSFT", "bars".
     raw : the frame as admitted.
-    asof : the day on which it is judged; nothing may be stamped later.
+    judged : the day on which it is judged; nothing may be stamped later. Default its last.
     splits : ex-date -> new shares for one old, where corporate actions are known.
-    other : the same thing from another source: its name, kind and values.
+    other : the same thing from another source.
     """
+
+    keys: ClassVar[list[str]] = []  # columns that, with its stamp, name a row
 
     name: str
     kind: str
     raw: pd.DataFrame
-    asof: pd.Timestamp
+    judged: pd.Timestamp | None = None
     splits: "pd.Series[float] | None" = None
-    other: "tuple[str, str, pd.Series[float]] | None" = None
+    other: "Case | None" = None
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -105,12 +129,6 @@ class Case:
         return self.frame["close"].groupby(self.days).last()
 
     @cached_property
-    def exchange(self) -> bool:
-        """Whether the exchange's days say when a bar is due: weeks and months have none, currencies never close."""
-        step = self.days.unique().to_series().diff().median()
-        return not (step > pd.Timedelta(days=4) or self.name.startswith(("X:", "C:")))
-
-    @cached_property
     def intraday(self) -> bool:
         """Whether stamps carry a time of day; without a zone they are UTC."""
         return bool((self.index != self.index.normalize()).any())
@@ -124,6 +142,19 @@ class Case:
         return index.normalize()
 
     @cached_property
+    def asof(self) -> pd.Timestamp:
+        """The day on which it is judged, else its last; a stamp in a wrong unit is none."""
+        return self.judged or max(self.days[self.days.year < 2200], default=pd.Timestamp(0))
+
+    # --- beside the calendar ----------------------------------------------------------------------------------
+
+    @cached_property
+    def exchange(self) -> bool:
+        """Whether the exchange's days say when a bar is due: weeks and months have none, currencies never close."""
+        step = self.days.unique().to_series().diff().median()
+        return not (step > pd.Timedelta(days=4) or self.name.startswith(("X:", "C:")))
+
+    @cached_property
     def span(self) -> pd.DatetimeIndex:
         """Days that can be in a calendar; the others are another rule's finding."""
         days = self.days.unique()
@@ -132,21 +163,31 @@ class Case:
     @cached_property
     def calendar(self) -> pd.DatetimeIndex:
         """Sessions of the exchange from before the first day to after the last, and after `asof`."""
-        if self.span.empty:
-            return pd.DatetimeIndex([])
-        week = pd.Timedelta(days=7)  # dates may stand a day off at both ends
-        return exchange_sessions((self.span[0] - week).year, (max(self.span[-1], self.asof) + week).year)
+        return exchange_sessions(min(self.asof.year // 50 * 50 + 50, 2200))
 
     @cached_property
     def sessions(self) -> pd.DatetimeIndex:
         """Sessions of the exchange from the first day to the last."""
-        first, last = (self.span[0], self.span[-1]) if len(self.span) else (self.asof, self.asof)
-        return self.calendar[(self.calendar >= first) & (self.calendar <= last)]
+        return self.calendar[self.calendar.slice_indexer(*self.span[[0, -1]])] if len(self.span) else self.span
 
     @cached_property
     def missing(self) -> pd.DatetimeIndex:
         """Sessions without a bar."""
         return self.sessions.difference(self.span)
+
+    @property
+    def completeness(self) -> float:
+        """Share of the exchange's sessions, first day to last, that have a bar."""
+        return 1 - len(self.missing) / max(len(self.sessions), 1) if self.exchange else 1.0
+
+    @property
+    def age(self) -> int:
+        """Whole sessions of the exchange between the last bar and `asof`."""
+        if self.span.empty or not self.exchange:
+            return 0
+        return int(((self.calendar > self.span[-1]) & (self.calendar < self.asof)).sum())
+
+    # --- beside corporate actions -----------------------------------------------------------------------------
 
     @cached_property
     def leaps(self) -> "pd.Series[float]":
@@ -156,20 +197,19 @@ class Case:
     @cached_property
     def split_days(self) -> "pd.Series[float]":
         """Stamp -> new shares for one old, where the price leapt as an unadjusted split makes it leap."""
-        return _announced(self) if self.splits is not None else _apparent(self)
+        # the first price of a session over the close before
+        night = logs(self.frame["open" if "open" in self.frame else "close"]) - logs(self.frame["close"]).shift()
+        return _apparent(self, night) if self.splits is None else _announced(self, night, self.splits)
 
-    @property
+    @cached_property
     def sure(self) -> bool:
         """Whether a split can be told from a crash: by the record, or by the money that changed hands."""
         return self.splits is not None or "volume" in self.frame
 
-    @property
+    @cached_property
     def news(self) -> "pd.Series[float]":
         """Log returns without the days that are splits for sure."""
         return self.leaps.drop(self.split_days.index) if self.sure else self.leaps
-
-
-# --- corporate actions ----------------------------------------------------------------------------------------
 
 
 def logs(price: "pd.Series[float]") -> "pd.Series[float]":
@@ -178,35 +218,25 @@ def logs(price: "pd.Series[float]") -> "pd.Series[float]":
     return known.transform(np.log)
 
 
-def _night(frame: pd.DataFrame) -> "pd.Series[float]":
-    """Log of the first price of each session over the close before."""
-    return logs(frame["open"] if "open" in frame else frame["close"]) - logs(frame["close"]).shift()
-
-
-def _apparent(case: Case) -> "pd.Series[float]":
+def _apparent(case: Case, night: "pd.Series[float]") -> "pd.Series[float]":
     """Leaps overnight of the size of a split that last, on a day that is not crowded."""
-    night, day = _night(case.frame), case.leaps
     made = SPLITS if "volume" in case.frame else SPLITS[SPLITS >= 2]  # a close alone falls by a third too easily
     ratios = np.concatenate([made, 1 / made])
     off = np.abs(night.to_numpy()[:, None] + np.log(ratios))
     ratio = pd.Series(ratios[np.argmin(np.nan_to_num(off, nan=np.inf), axis=1)], night.index)
-    lasts = np.abs(day + np.log(ratio)) < 0.5 * np.abs(np.log(ratio))
-    near = np.diff(case.days, prepend=case.days[:1]) <= np.timedelta64(
-        7, "D"
-    )  # behind a gap anything may have happened
+    lasts = np.abs(case.leaps + np.log(ratio)) < 0.5 * np.abs(np.log(ratio))
+    near = np.diff(case.days, prepend=case.days[:1]) <= np.timedelta64(7, "D")  # in a gap anything may have happened
     found = (off.min(axis=1) < NIGHT) & (night.abs() > 0.3) & lasts & near
     if "volume" in case.frame:
         money = case.frame["close"] * case.frame["volume"]
-        usual = money.shift().rolling(MONTH, min_periods=1).median()
-        found &= ~(money > CROWD * usual)
+        found &= ~(money > CROWD * money.shift().rolling(MONTH, min_periods=1).median())
     return ratio[found]
 
 
-def _announced(case: Case) -> "pd.Series[float]":
+def _announced(case: Case, night: "pd.Series[float]", splits: "pd.Series[float]") -> "pd.Series[float]":
     """Splits of the record after which the price is nearer to the unadjusted than to the adjusted one."""
-    assert case.splits is not None
-    night, found = _night(case.frame), {}
-    for ex, ratio in case.splits[case.splits > 0].items():
+    found = {}
+    for ex, ratio in splits[splits > 0].items():
         at, size = int(case.days.searchsorted(pd.Timestamp(str(ex)))), float(np.log(ratio))
         # a stock dividend of a tenth cannot be told from a day's move
         if 0 < at < len(night) and abs(size) > np.log(1.2) and abs(night.iloc[at] + size) < 0.5 * abs(size):

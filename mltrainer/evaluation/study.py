@@ -26,7 +26,7 @@ def matrix(
     horizon: int | None = None,
     start: Day = None,
     end: Day = None,
-    quotes: Dataset | None = None,
+    quotes: Sequence[Dataset] = (),
 ) -> Matrix:
     """Features X, labels y and prices of one ticker, or of several as a panel, sealed.
 
@@ -36,8 +36,8 @@ def matrix(
     horizon : sessions a position is held, default 5 (a matrix has its own); y is the simple return from the next
         entry over that many sessions.
     start, end : sessions to use, for tickers only.
-    quotes : admitted quotes of the ticker for all of these sessions; the spread and order flow that are estimated
-        from bars otherwise are then measured as well.
+    quotes : admitted quotes of the ticker, day by day, for all of these sessions; the spread and order flow that are
+        estimated from bars otherwise are then measured as well.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def matrix(
         names it. Rules that need the exchange's calendar are asked by `mt.quality` only.
     """
     if isinstance(data, list | tuple):
-        if quotes is not None:
+        if quotes:
             raise BadInput("quotes are of one ticker; give them with that ticker, and the matrices in a list")
         parts = {m.name: m for m in (matrix(d, horizon=horizon, start=start, end=end) for d in data)}
         if not parts:
@@ -66,17 +66,18 @@ def matrix(
         raise BadInput("start and end choose the sessions of a ticker; this data is already cut")
     if isinstance(data, Matrix):
         gate.verify(data, "evaluation")
-        if quotes is not None:
+        if quotes:
             raise BadInput("this matrix is already built; give quotes together with its bars")
         if horizon not in (None, data.horizon):
             raise BadInput(f"this matrix has horizon {data.horizon}, not {horizon}; build another from its bars")
         return data
     gate.verify(data, "features")
     assert isinstance(data, Dataset)
-    parts = (data, *market.context(data), *([] if quotes is None else [quotes]))
-    for part in parts:
+    quality.gatekeep(data)  # before anything else is fetched for it
+    context = market.context(data)
+    for part in context:
         quality.gatekeep(part)
-    return features.matrix(*parts, horizon=5 if horizon is None else horizon)
+    return features.matrix(data, *context, *quotes, horizon=5 if horizon is None else horizon)
 
 
 def select(families: Iterable[str] | None = None, models: Iterable[str] | None = None) -> list[ModelSpec]:

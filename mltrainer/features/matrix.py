@@ -117,12 +117,15 @@ def build(bars: Dataset, *context: Dataset, horizon: int) -> Matrix:
 
 def _quoted(bars: Dataset, context: tuple[Dataset, ...]) -> tuple[pd.DataFrame, dict[str, str]]:
     """Features from quotes of the ticker where they are given, and why not where they are not."""
-    quotes = next((d.frame for d in context if d.kind == "quotes" and d.name == bars.name), None)
-    if quotes is None:
-        why = f"needs quotes of {bars.name}; none were given"
-        return pd.DataFrame(index=bars.frame.index), {row.name: why for row in microstructure.QUOTES}
+    quotes = [d.frame for d in context if d.kind == "quotes" and d.name == bars.name]
     names = [row.name for row in microstructure.QUOTES]
-    return microstructure.by_session(quotes)[names].reindex(bars.frame.index), {}
+    if not quotes:
+        why = f"needs quotes of {bars.name}; none were given"
+        return pd.DataFrame(index=bars.frame.index), dict.fromkeys(names, why)
+    sessions = pd.concat([microstructure.by_session(q)[names] for q in quotes])
+    if not sessions.index.is_unique:
+        raise BadInput(f"quotes of {bars.name} give a session twice; give each day once")
+    return sessions.reindex(bars.frame.index), {}
 
 
 def _complete(features: pd.DataFrame, unavailable: dict[str, str]) -> tuple[pd.DataFrame, dict[str, str]]:

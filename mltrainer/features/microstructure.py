@@ -117,7 +117,7 @@ ESTIMATES: tuple[Indicator, ...] = (
 
 # --- quotes ---------------------------------------------------------------------------------------------------
 
-SIDES = ["bid", "ask", "bid_size", "ask_size"]
+SIDES = ["bid_price", "ask_price", "bid_size", "ask_size"]
 OPENS, CLOSES = pd.Timedelta("9:30:00"), pd.Timedelta("16:00:00")  # New York
 
 
@@ -206,8 +206,8 @@ def by_session(quotes: pd.DataFrame) -> pd.DataFrame:
 
     Parameters
     ----------
-    quotes : (n, ...) columns bid and ask (dollars), bid_size and ask_size; index of times in ascending order, UTC
-        where it has no zone.
+    quotes : (n, ...) columns bid_price and ask_price (dollars), bid_size and ask_size; index of times in ascending
+        order, UTC where it has no zone.
 
     Returns
     -------

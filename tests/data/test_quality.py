@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ PLANTED: dict[str, tuple[Spoil, int, str]] = {
     "instant": (lambda f: f.set_axis(f.index + pd.Timedelta(hours=21)), 504, "error"),
     "weekend": (lambda f: moved(f, np.arange(504) == 110, 2), 1, "error"),
     "shift": (lambda f: moved(f, summer(f), -1), 292, "error"),
-    "holiday": (lambda f: moved(f, np.arange(504) == 110, 1), 1, "error"),  # mourning for President Reagan
+    "holiday": (lambda f: moved(f, np.arange(504) == 110, 1), 1, "warning"),  # mourning for President Reagan
     "gap": (lambda f: f.drop(f.index[[108]]), 1, "warning"),
     "complete": (lambda f: f.drop(f.index[100:130]), 30, "error"),
     "history": (lambda f: f.iloc[:251], 251, "info"),
@@ -270,6 +271,18 @@ def test_age_is_counted_in_whole_sessions(frame: pd.DataFrame):
         assert any(f.rule == "fresh" for f in found.findings) == (age > 1)
 
 
+def test_live_data_is_judged_today_and_a_span_that_was_asked_for_on_its_last_day(monkeypatch: pytest.MonkeyPatch):
+    bars = mt.bars("MSFT", end="2005-12-30")
+    assert bars.provenance is not None
+    live = Dataset(bars.frame, "MSFT", "bars", replace(bars.provenance, mode="live"))  # as no key is here
+    monkeypatch.setattr("mltrainer.data.quality.gate.verify", lambda item, purpose: None)
+    monkeypatch.setattr("mltrainer.data.quality.market.bars", lambda ticker, start, end: live)
+    today = str(pd.Timestamp.now("America/New_York").date())
+    assert (mt.quality(live).asof, mt.quality("MSFT", end="9999-12-31").asof) == (today, today)
+    assert mt.quality(live).age > 5000
+    assert mt.quality("MSFT", end="2005-12-31").age == 0
+
+
 def test_weeks_and_currencies_are_not_held_to_the_exchange(frame: pd.DataFrame):
     weekly = frame.resample("W").agg({"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"})
     assert asked(weekly).keys() == {"history"}
@@ -283,10 +296,11 @@ def test_minutes_belong_to_the_new_york_day_they_fall_in(frame: pd.DataFrame):
     """20:30Z of a summer Friday is the afternoon; 00:30Z of Saturday is still Friday evening."""
     stamps = pd.DatetimeIndex(["2004-06-07 13:30", "2004-06-08 20:30", "2004-06-10 00:30"], tz="UTC", name="time")
     minutes = frame.iloc[:3].set_axis(stamps)
-    case = Case("MSFT", "bars", minutes, pd.Timestamp("2004-06-10"))
+    case = Case("MSFT", "minute bars", minutes)
     assert [str(d.date()) for d in case.days] == ["2004-06-07", "2004-06-08", "2004-06-09"]
-    found = asked(minutes, asof="2004-06-10")
-    assert found.keys() & {"weekend", "holiday", "gap", "future", "stale"} == set()
+    found = asked(minutes, "minute bars", asof="2004-06-10")
+    assert found.keys() & {"form", "weekend", "holiday", "gap", "future", "stale"} == set()
+    assert asked(minutes.iloc[[0, 2]], "minute bars")["gap"].when == ("2004-06-08",)
 
 
 @pytest.mark.parametrize(("half", "days", "side"), [("summer", -1, "before"), ("winter", 1, "after")])
@@ -450,7 +464,7 @@ def test_yields_are_compared_by_level():
     theirs.iloc[7, 0] += 0.02
     found = asked(ours, "macro", against=Dataset(theirs, "DGS10", "macro"))["agreement"]
     assert (found.rows, found.severity) == (1, "warning")
-    assert "1 of 40 common days differ from DGS10 by more than 0.05, or 0.1 %" in found.message
+    assert "1 of 40 common days differ from DGS10 by more than 0.05, or 0.1%" in found.message
 
 
 def test_bars_can_be_held_against_an_index_of_the_macro_kind(frame: pd.DataFrame):
@@ -572,6 +586,12 @@ def test_a_split_that_only_closes_suggest_passes(frame: pd.DataFrame):
     gatekeep(Dataset(scaled_from(frame, DAY, 0.5)[["close"]], "MSFT", "bars"))
 
 
+def test_observations_that_never_became_available_are_an_error_and_have_no_age():
+    found = judge(Dataset(monthly().iloc[:-1].assign(available=pd.NaT), "CPI", "macro"))
+    assert [(f.rule, f.severity) for f in found.findings if f.severity == "error"] == [("published", "error")]
+    assert (found.asof, found.age) == ("2022-12-01", 0)
+
+
 def test_macro_series_are_not_kept_out_here():
     gatekeep(Dataset(monthly().assign(available=pd.NaT), "CPI", "macro"))
 
@@ -591,7 +611,7 @@ def test_whatever_numbers_and_days_come_the_answer_is_findings(drawn: list[tuple
     found = judge(Dataset(data if whole else data[["close"]], "X", "bars"), asof="2020-01-02")
     assert 0 <= found.completeness <= 1
     assert all(f.rows >= 0 and f.message and f.remedy for f in found.findings)
-    assert readable(data, "bars")
+    assert readable(Dataset(data, "X", "bars"))
 
 
 # --- other people's data --------------------------------------------------------------------------------------
@@ -680,6 +700,12 @@ def test_the_days_the_exchange_was_closed_are_no_gaps():
         found = asked(frame)
         assert not days_of(found, "gap") & closed
         assert "shift" not in found
+
+
+def test_a_day_on_which_only_another_exchange_was_open_is_no_error():
+    """27 September 1985: a hurricane closed New York, and Apple traded on Nasdaq."""
+    found = asked(wiki("AAPL", adjusted=True)[0])["holiday"]
+    assert (found.when, found.severity) == (("1985-09-27",), "warning")
 
 
 def test_the_blank_day_of_another_vendor_is_found():

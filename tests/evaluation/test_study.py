@@ -73,22 +73,22 @@ def test_a_matrix_sealed_in_another_home_is_refused(template):
 
 
 DIRTY = {
-    "price": lambda f: f.mask(f.index == f.index[9], -1.0),
+    "price": lambda f: f.assign(Close=f["Close"].where(f.index != f.index[9], -1.0)),
     "ohlc": lambda f: f.assign(High=f["High"].where(f.index != f.index[9], f["Low"] * 0.9)),
-    "weekend": lambda f: f.rename(index={f.index[3]: "2006-01-07"}),
+    "weekend": lambda f: f.rename(index={f.index[3]: pd.Timestamp("2006-01-07")}),
     "conflict": lambda f: f.rename(index={f.index[4]: f.index[3]}),
-    "split": lambda f: f.assign(**{c: f[c].where(f.index < "2006-03-01", f[c] / 7) for c in ("Open", "High", "Low", "Close")}),
-    "spike": lambda f: f.mask(f.index == f.index[20], f * 1000),
-}  # fmt: skip
+    "split": lambda f: f.mask(np.outer(f.index >= "2006-03-01", f.columns != "Volume"), f / 7),
+    "spike": lambda f: f.mul(np.where(f.index == f.index[20], 1000.0, 1.0), axis=0),
+}
 
 
 @pytest.mark.parametrize("rule", DIRTY)
 def test_admitted_bars_that_break_a_rule_are_not_learned_from_and_the_rule_is_named(monkeypatch, rule):
     """A provider's bytes, let in by the gate as they came: real days of an index, one thing wrong with them."""
     monkeypatch.setenv("MLTRAINER_MODE", "replay")
-    monkeypatch.setattr(study.market, "context", lambda data: [])
-    raw = sample._table(sample.packaged_bytes("arch", "data/sp500/sp500.csv.gz")).set_index("Date")
-    body = DIRTY[rule](raw.loc["2006-01-03":"2008-12-31"].astype(float)).to_csv(index_label="Date").encode()
+    raw = sample._table(sample.packaged_bytes("arch", "data/sp500/sp500.csv.gz")).set_index("Date").astype(float)
+    raw.index = pd.to_datetime(raw.index, format="%m/%d/%Y")
+    body = DIRTY[rule](raw.loc["2006-01-03":"2008-12-31"]).to_csv(index_label="Date").encode()
     asked = {"name": "SPX", "kind": "bars", "endpoint": "test", "parameters": {}}
     bars = gate.admit("replay", body=body, parse=sample.parse_index, **asked)
     with pytest.raises(BadInput, match=f"SPX breaks rule {rule}: ") as error:

@@ -106,7 +106,9 @@ MORNING = [
 
 def quotes_of(rows: list[tuple[str, float, float, float, float]] = MORNING, zone: str | None = "UTC") -> pd.DataFrame:
     index = pd.DatetimeIndex([pd.Timestamp(row[0]) for row in rows], tz=zone, name="time").as_unit("ns")
-    return pd.DataFrame([row[1:] for row in rows], index, ["bid", "ask", "bid_size", "ask_size"], dtype=float)
+    return pd.DataFrame(
+        [row[1:] for row in rows], index, ["bid_price", "ask_price", "bid_size", "ask_size"], dtype=float
+    )
 
 
 def test_spread_and_depth_are_weighted_by_how_long_a_quote_stood():
@@ -168,7 +170,7 @@ def test_a_session_of_one_quote_or_of_none_that_is_usable_says_nothing():
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda q: q.drop(columns=["bid", "ask_size"]), "have no bid, ask_size"),
+        (lambda q: q.drop(columns=["bid_price", "ask_size"]), "have no bid_price, ask_size"),
         (lambda q: q.iloc[::-1], "not in ascending order"),
         (lambda q: q.reset_index(drop=True), "not in ascending order"),
     ],
@@ -187,7 +189,7 @@ def test_imbalances_lie_between_minus_one_and_one_and_later_quotes_move_no_earli
     start = pd.Timestamp("2023-07-31 13:30", tz="UTC").value
     drawn = sorted(drawn)
     index = pd.DatetimeIndex([start + t for t, *_ in drawn], tz="UTC")
-    quotes = pd.DataFrame([v for _, *v in drawn], index, ["bid", "ask", "bid_size", "ask_size"])
+    quotes = pd.DataFrame([v for _, *v in drawn], index, ["bid_price", "ask_price", "bid_size", "ask_size"])
     said = by_session(quotes)
     for name in ("depth_imbalance", "order_flow_imbalance"):
         assert said[name].dropna().between(-1 - 1e-9, 1 + 1e-9).all()
@@ -230,24 +232,36 @@ def test_without_quotes_the_matrix_is_what_it_was_and_says_what_it_lacks(bars):
     assert build(bars, other, horizon=5).fingerprint() == without.fingerprint()
 
 
+def test_quotes_come_day_by_day_and_no_day_comes_twice(bars):
+    days = two_years_of_quotes(bars.frame.index)
+    parts = [Dataset(part, "MSFT", "quotes") for _, part in days.groupby(days.index.year)]
+    whole = build(bars, Dataset(days, "MSFT", "quotes"), horizon=5)
+    assert build(bars, *parts, horizon=5).fingerprint() == whole.fingerprint()
+    with pytest.raises(BadInput, match="give a session twice"):
+        build(bars, *parts, parts[0], horizon=5)
+
+
 def test_quotes_of_a_part_of_the_sessions_make_no_column(bars):
     quotes = Dataset(two_years_of_quotes(bars.frame.index[-100:]), "MSFT", "quotes")
     assert build(bars, quotes, horizon=5).unavailable["quoted_spread"].startswith("missing on ")
 
 
-def test_the_sample_has_the_columns_it_always_had():
-    """A new column of the sample would change every stored result."""
+def test_the_sample_has_the_columns_and_the_numbers_it_always_had():
+    """Anything else would change every stored result; the sum was written down before quotes were known."""
     X = mt.matrix("MSFT", start="2005-01-03", end="2007-12-31").X
-    assert X.shape[1] == 75
+    assert X.shape == (502, 75)
     assert set(X) <= {i.name for i in INDICATORS} | {m.name for m in MARKET} | {m.name for m in MACRO}
+    assert np.abs(X.to_numpy()).sum() == pytest.approx(9962.702947059157, rel=1e-9)
 
 
 def test_quotes_belong_beside_bars_and_not_beside_a_finished_matrix(bars):
     done = mt.matrix("MSFT", start="2005-01-03", end="2007-12-31")
+    with pytest.raises(BadInput, match="quotes are of one ticker"):
+        mt.matrix(["MSFT", "IBM"], quotes=[Dataset(quotes_of(), "MSFT", "quotes")])
     with pytest.raises(BadInput, match="already built; give quotes together with its bars"):
-        mt.matrix(done, quotes=Dataset(quotes_of(), "MSFT", "quotes"))
+        mt.matrix(done, quotes=[Dataset(quotes_of(), "MSFT", "quotes")])
     with pytest.raises(Refused, match="carries no provenance"):
-        mt.matrix("MSFT", start="2005-01-03", end="2007-12-31", quotes=Dataset(quotes_of(), "MSFT", "quotes"))
+        mt.matrix("MSFT", start="2005-01-03", end="2007-12-31", quotes=[Dataset(quotes_of(), "MSFT", "quotes")])
 
 
 def test_a_dividend_is_part_of_the_return_and_no_fall():
