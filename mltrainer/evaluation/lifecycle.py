@@ -123,7 +123,6 @@ class Model(RegressorMixin, BaseEstimator):
             raise BadInput(f"{self.name} was fitted on plain arrays; train it on mt.matrix(...) to have a result")
         return ModelResult.of(self, self.state_)
 
-
     def _forecast(self, data: Matrix) -> Forecast:
         origin = gate.verify(data, "prediction")
         state = self.state_

@@ -38,6 +38,13 @@ def labelled(estimator: Any, X: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     return X, np.asarray(y, dtype=float)
 
 
+def directions(y: Array) -> Array:
+    """Signs of y, (n,), of which there must be two to be told apart."""
+    if len(np.unique(sign := np.sign(y))) < 2:
+        raise BadInput("all labels have one sign, so there is no direction to learn; widen the train window")
+    return np.asarray(sign)
+
+
 def says_deviation(estimator: Any) -> bool:
     """Whether a standard deviation comes with each forecast; fitted or not."""
     last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
@@ -150,10 +157,7 @@ class ClassMeans(Around):
     """
 
     def _target(self, y: Array) -> Array:
-        sign = np.sign(y)
-        if len(np.unique(sign)) < 2:
-            raise BadInput("all labels have one sign, so there is no direction to learn; widen the train window")
-        return sign
+        return directions(y)
 
     def _learn(self, X: Array, y: Array) -> None:
         self.classes_ = self.estimator_.classes_
