@@ -82,7 +82,7 @@ def test_garch_gives_the_published_likelihood_of_the_sp500():
     """The arch documentation, 'ARCH Modeling': daily returns in percent, 1999-2018, constant mean, normal errors.
 
     mu 0.0564, omega 0.0175, alpha 0.1022, beta 0.8852, log likelihood -6936.72; our variances are a recursion of our
-    own, so the likelihood of those parameters is theirs only if the variances are. Ours has one session less, the first.
+    own, so the likelihood of those parameters is theirs only if the variances are. Ours lacks the first session.
     """
     r = 100 * arch.data.sp500.load()["Adj Close"].pct_change().dropna().to_numpy()
     model = filters.Garch()
