@@ -173,8 +173,14 @@ def _board_row(row: pd.Series, columns: Sequence[str], links: Mapping[str, str])
     return f'<tr data-family="{escape(str(row["family"]))}">{"".join(cells)}</tr>'
 
 
-def table(rows: Iterable[Sequence[object]], heads: Sequence[str], *, caption: str = "") -> str:
-    """Show plain rows as an HTML table; everything is escaped, words are left-aligned, numbers right-aligned."""
+def table(
+    rows: Iterable[Sequence[object]],
+    heads: Sequence[str],
+    *,
+    caption: str = "",
+    write: Callable[[object], str] = number,
+) -> str:
+    """Show plain rows as an HTML table, all of it escaped; words stand left, numbers (written by `write`) right."""
     rows = [list(row) for row in rows]
     words = [all(isinstance(row[i], str) for row in rows) for i in range(len(heads))]
     text = [' class="text"' if w else "" for w in words]
@@ -182,7 +188,7 @@ def table(rows: Iterable[Sequence[object]], heads: Sequence[str], *, caption: st
     body = "".join(
         "<tr>"
         + "".join(
-            f'<td{t} data-label="{escape(h)}">{escape(v) if isinstance(v, str) else number(v)}</td>'
+            f'<td{t} data-label="{escape(h)}">{escape(v) if isinstance(v, str) else write(v)}</td>'
             for v, h, t in zip(row, heads, text, strict=True)
         )
         + "</tr>"

@@ -74,9 +74,8 @@ def libraries(spec: ModelSpec) -> dict[str, str]:
     """Versions of what computes a model: these packages, and the one that its engine comes from."""
     package = spec.engine.partition(".")[0]
     computes = trials.DISTRIBUTIONS.get(package, package)
-    return trials.versions(
-        sorted({"mltrainer", "numpy", "scipy", "scikit-learn", computes, *BACKENDS.get(package, ())})
-    )
+    always = {"mltrainer", "numpy", "scipy", "scikit-learn"}
+    return trials.versions(sorted({*always, computes, *BACKENDS.get(package, ())}))
 
 
 def save(name: str, estimator: Any, state: dict[str, Any]) -> str:

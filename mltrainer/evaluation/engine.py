@@ -17,9 +17,10 @@ from tqdm.auto import tqdm
 
 from mltrainer.errors import BadInput
 from mltrainer.evaluation import trials
-from mltrainer.evaluation.walkforward import Evaluation, Protocol, evaluate
+from mltrainer.evaluation.panels import keys
+from mltrainer.evaluation.walkforward import Evaluation, Protocol, evaluate, evaluate_each
 from mltrainer.features.matrix import Matrix
-from mltrainer.models import catalog
+from mltrainer.models import sharing
 from mltrainer.models.base import ModelSpec
 from mltrainer.settings import Settings, settings
 from mltrainer.trust import gate
@@ -39,17 +40,28 @@ START: Literal["forkserver", "spawn"] = "forkserver" if sys.platform == "linux" 
 
 @dataclass(frozen=True)
 class Task:
-    """One model on one matrix; `key` is the address of its result."""
+    """One model on one matrix; `key` is the address of its result, `shares` names whom it can share fits with."""
 
     spec: ModelSpec
     matrix: Matrix
     protocol: Protocol
     key: str
+    shares: str = ""
 
     @property
     def seconds(self) -> float:
         """Expected CPU seconds: the spec's measured cost, scaled by rows."""
         return self.spec.cost * len(self.matrix.X) / 3000
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Address of the result of each ticker."""
+        return keys(self.matrix, self.key)
+
+    def each(self, status: str, reason: str) -> list[Evaluation]:
+        """Results of a task that was ended: one per ticker."""
+        s, h = self.spec, self.matrix.horizon
+        return [Evaluation(k, s.name, s.family, s.task, t, h, status, reason) for t, k in self.keys.items()]
 
 
 def run(
@@ -64,41 +76,61 @@ def run(
 
     Parameters
     ----------
-    specs, matrices : what to cross; each matrix must be sealed.
+    specs, matrices : what to cross; each matrix must be sealed. A panel gives a result per ticker.
     jobs : worker processes; default the number of cores. 1 computes in this process, which no budget ends.
     progress : show a progress bar on stderr.
 
     Returns
     -------
-    Evaluations in the order of matrices, then specs. Each finished one is in the ledger before the next is
-    awaited, so a killed run loses at most the tasks in flight. A task over its time or memory budget
+    Evaluations in the order of matrices, then specs, then tickers. Each finished one is in the ledger before the next
+    is awaited, so a killed run loses at most the tasks in flight. A task over its time or memory budget
     (settings `task_seconds`, `task_megabytes`) has its worker ended and is reported so.
     """
     matrices, specs, protocol = list(matrices), list(specs), protocol or Protocol()
     for matrix in matrices:
         gate.verify(matrix, "evaluation")
-        next(protocol.split.split(int(matrix.y.notna().sum()), matrix.horizon))  # too short is said before any work
+        labelled = matrix.y.dropna().index.unique(0)
+        next(protocol.split.split(len(labelled), matrix.horizon))  # too short is said before any work
     if jobs is not None and jobs < 1:
         raise BadInput(f"jobs={jobs} is not a number of worker processes; use 1 or more")
-    tasks = [Task(s, m, protocol, trials.key(s, m, protocol)) for m in matrices for s in specs]
-    known = {t.key: e for t in tasks if (e := trials.load(t.key)) is not None}
-    todo = sorted({t.key: t for t in tasks if t.key not in known}.values(), key=lambda t: -t.seconds)
+    shares = {s.name: sharing.group(s.estimator) if settings().share else "" for s in specs}
+    tasks = [Task(s, m, protocol, trials.key(s, m, protocol), shares[s.name]) for m in matrices for s in specs]
+    known = {k: e for t in tasks for k in t.keys.values() if (e := trials.load(k)) is not None}
+    todo = list({t.key: t for t in tasks if not known.keys() >= set(t.keys.values())}.values())
     jobs = min(jobs or os.cpu_count() or 1, max(len(todo), 1))
-    with tqdm(
-        total=len(known) + len(todo), initial=len(known), disable=not progress or not todo, unit="fit", leave=False
-    ) as bar:
+    total = len({k for t in tasks for k in t.keys.values()})
+    with tqdm(total=total, initial=len(known), disable=not progress or not todo, unit="fit", leave=False) as bar:
         for task, result in _serial(todo) if jobs == 1 else Pool(jobs).map(todo):
             if result.status != "unavailable":
                 trials.record(result, task.matrix)
-            known[task.key] = result
+            known[result.key] = result
             bar.set_postfix_str(task.spec.name, refresh=False)
             bar.update()
-    return [known[t.key] for t in tasks]
+    return [known[k] for t in tasks for k in t.keys.values()]
 
 
 def _serial(tasks: Iterable[Task]) -> Iterator[tuple[Task, Evaluation]]:
-    for task in tasks:
-        yield task, evaluate(task.spec, task.matrix, task.protocol, task.key)
+    try:
+        for task in (t for bundle in _bundles(tasks) for t in bundle):
+            for result in _answer(task.spec, task.matrix, task.protocol, task.key, task.shares):
+                yield task, result
+    finally:
+        sharing.share("")
+
+
+def _bundles(tasks: Iterable[Task]) -> list[list[Task]]:
+    """Tasks that can share fits go to one worker, one after another; the longest is first among and in the bundles."""
+    bundles: dict[tuple[int, str], list[Task]] = {}
+    for task in sorted(tasks, key=lambda t: -t.seconds):
+        bundles.setdefault((id(task.matrix), task.shares or f"{task.spec.name} {task.key}"), []).append(task)
+    return list(bundles.values())
+
+
+def _answer(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str, shares: str) -> list[Evaluation]:
+    sharing.share(shares)
+    if len(matrix.tickers) > 1:
+        return evaluate_each(spec, matrix, protocol, key)
+    return [evaluate(spec, matrix, protocol, key)]
 
 
 # --- the pool -------------------------------------------------------------------------------------------------
@@ -112,6 +144,7 @@ class Worker:
     pipe: Any
     holds: set[str] = field(default_factory=set)
     task: Task | None = None
+    rest: list[Task] = field(default_factory=list)  # of the bundle it is at
     since: float = field(default_factory=time.monotonic)
     started: bool = False
 
@@ -127,8 +160,8 @@ class Pool:
     workers: list[Worker] = field(default_factory=list)
 
     def map(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Evaluation]]:
-        """Yield (task, result) as they finish; tasks are handed out in the order given."""
-        waiting, knobs = list(tasks)[::-1], settings()
+        """Yield (task, result) as they finish, the longest tasks first; a panel's task gives a result per ticker."""
+        waiting, knobs = _bundles(tasks)[::-1], settings()
         try:
             self.workers = [_start(waiting.pop()) for _ in range(min(self.jobs, len(waiting)))]
             while busy := [w for w in self.workers if w.task is not None]:
@@ -136,32 +169,34 @@ class Pool:
                 for worker in busy:
                     task = worker.task
                     assert task is not None
-                    result = _receive(worker) if worker.pipe in ready else _over_budget(worker, knobs)
-                    if result is None:
+                    results = _receive(worker) if worker.pipe in ready else _over_budget(worker, knobs)
+                    if results is None:
                         continue
                     worker.task = None
-                    if not worker.process.is_alive() or result.status == "memory":
+                    bundle = worker.rest or (waiting.pop() if waiting else [])
+                    if not worker.process.is_alive() or results[0].status == "memory":
                         _end(worker)
                         self.workers.remove(worker)
-                        self.workers += [_start(waiting.pop())] if waiting else []
-                    elif waiting:
-                        _give(worker, waiting.pop())
-                    yield task, result
+                        self.workers += [_start(bundle)] if bundle else []
+                    elif bundle:
+                        worker.rest = bundle[1:]
+                        _give(worker, bundle[0])
+                    yield from ((task, result) for result in results)
         finally:
             for worker in self.workers:
                 _end(worker)
 
 
-def _start(task: Task) -> Worker:
+def _start(bundle: list[Task]) -> Worker:
     context: Any = mp.get_context(START)
     if START == "forkserver":  # its server imports once for all workers, and a worker that was ended is back at once
-        context.set_forkserver_preload([__name__])
+        context.set_forkserver_preload([__name__, "mltrainer.models.catalog"])
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs,), daemon=True)
     with _one_thread(), _no_script():
         process.start()
     theirs.close()
-    return Worker(process, ours, task=task)
+    return Worker(process, ours, task=bundle[0], rest=bundle[1:])
 
 
 @contextmanager
@@ -193,7 +228,7 @@ def _give(worker: Worker, task: Task) -> None:
     matrix = None if content in worker.holds else task.matrix
     worker.holds.add(content)
     with suppress(OSError):  # a worker that died is found by `_receive`
-        worker.pipe.send((task.spec.name, content, matrix, task.protocol, task.key))
+        worker.pipe.send((task.spec, content, matrix, task.protocol, task.key, task.shares))
 
 
 def _content(matrix: Matrix) -> str:
@@ -201,40 +236,39 @@ def _content(matrix: Matrix) -> str:
     return matrix.provenance.content_sha256 if matrix.provenance else matrix.fingerprint()
 
 
-def _receive(worker: Worker) -> Evaluation | None:
+def _receive(worker: Worker) -> list[Evaluation] | None:
     try:
-        result: Evaluation | None = worker.pipe.recv()
+        results: list[Evaluation] | None = worker.pipe.recv()
     except (EOFError, OSError):
         worker.process.join(1)
         return _ended(worker, "failed", f"the worker died (exit code {worker.process.exitcode})")
-    if result is None and worker.task is not None:  # it is ready for its first task
+    if results is None and worker.task is not None:  # it is ready for its first task
         worker.started = True
         _give(worker, worker.task)
-    return result
+    return results
 
 
-def _over_budget(worker: Worker, knobs: Settings) -> Evaluation | None:
-    spent = time.monotonic() - worker.since
+def _over_budget(worker: Worker, knobs: Settings) -> list[Evaluation] | None:
+    assert worker.task is not None
+    spent, limit = time.monotonic() - worker.since, knobs.task_seconds * len(worker.task.matrix.tickers)
     if not worker.started:
         late = spent > START_SECONDS
         return _ended(worker, "failed", f"the worker did not start within {START_SECONDS:g} s") if late else None
-    if spent > knobs.task_seconds:
-        return _ended(worker, "timeout", f"over its time budget of {knobs.task_seconds:g} s (MLTRAINER_TASK_SECONDS)")
+    if spent > limit:
+        return _ended(worker, "timeout", f"over its time budget of {limit:g} s (MLTRAINER_TASK_SECONDS)")
     with suppress(psutil.Error):
         used = psutil.Process(worker.process.pid).memory_info().rss / 2**20
         if used > knobs.task_megabytes:
-            limit = f"{knobs.task_megabytes:g} MB (MLTRAINER_TASK_MEGABYTES)"
-            return _ended(worker, "memory", f"over its memory budget of {limit}")
+            most = f"{knobs.task_megabytes:g} MB (MLTRAINER_TASK_MEGABYTES)"
+            return _ended(worker, "memory", f"over its memory budget of {most}")
     return None
 
 
-def _ended(worker: Worker, status: str, reason: str) -> Evaluation:
+def _ended(worker: Worker, status: str, reason: str) -> list[Evaluation]:
     worker.process.kill()
     worker.process.join(5)
-    task = worker.task
-    assert task is not None
-    s, m = task.spec, task.matrix
-    return Evaluation(task.key, s.name, s.family, s.task, m.name, m.horizon, status=status, reason=reason)
+    assert worker.task is not None
+    return worker.task.each(status, reason)
 
 
 def _end(worker: Worker) -> None:
@@ -257,6 +291,6 @@ def _work(pipe: Any) -> None:
     with suppress(EOFError, KeyboardInterrupt):
         pipe.send(None)
         while True:
-            name, content, matrix, protocol, key = pipe.recv()
+            spec, content, matrix, protocol, key, shares = pipe.recv()
             held[content] = held.get(content, matrix)
-            pipe.send(evaluate(catalog.spec(name), held[content], protocol, key))
+            pipe.send(_answer(spec, held[content], protocol, key, shares))

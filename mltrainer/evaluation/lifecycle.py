@@ -82,6 +82,10 @@ class Model(RegressorMixin, BaseEstimator):
         origin = gate.verify(data, "training")
         if not isinstance(data, Matrix):
             raise BadInput(f"{data.name} is a {type(data).__name__} without labels; train on mt.matrix(...) of it")
+        if data.tickers != [data.name]:
+            raise BadInput(
+                f"{data.name} holds several tickers; a model is kept for one: evaluate panels, train on each"
+            )
         y = data.y.dropna().iloc[-(self.spec.max_train_rows or 0) :]
         unit = 1.0 if self.spec.columns else data.scale.loc[y.index].to_numpy(float)
         z = y.to_numpy(float) / unit
@@ -140,10 +144,10 @@ class Model(RegressorMixin, BaseEstimator):
         lower, upper = fitted.bounds(said["mean"], scale)
         if self.spec.task == "classifier":
             said["probability_up"] = fitted.probability(said["mean"], scale)
-        known = {"model": self.name, "ticker": data.name, "horizon": data.horizon, "mode": origin.mode}
-        return Forecast(**known, interval=fitted.interval, lower=lower, upper=upper, **said)
+        known: dict[str, Any] = {"model": self.name, "ticker": data.name, "horizon": data.horizon, "mode": origin.mode}
+        return Forecast(**known, **said, interval=fitted.interval, lower=lower, upper=upper)
 
-    def _said(self, data: Matrix, after: pd.Index) -> "dict[str, pd.Series[float]]":
+    def _said(self, data: Matrix, after: pd.Index) -> dict[str, Any]:
         """What the estimator says of the sessions `after`, in returns: mean, and deviation or quantile if it does."""
         state, estimator = self.state_, self.estimator_
         assert state is not None

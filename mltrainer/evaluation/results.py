@@ -1,4 +1,4 @@
-"""What a model's life gives back, as records: what training learned, what is said of later sessions, what it earned."""
+"""What a model's life gives back, as records: what training learned, what comes next, what it earned."""
 
 import json
 from dataclasses import dataclass, fields

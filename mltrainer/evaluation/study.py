@@ -1,9 +1,9 @@
 """Where data, features and models meet: the calls a researcher makes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mltrainer.data import market
+from mltrainer.data import market, quality
 from mltrainer.data.market import Day
 from mltrainer.errors import BadInput
 from mltrainer.evaluation import engine
@@ -17,39 +17,66 @@ from mltrainer.models.base import ModelSpec
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset
 
+Data = str | Dataset | Matrix
 
-def matrix(data: "str | Dataset | Matrix", *, horizon: int | None = None, start: Day = None, end: Day = None) -> Matrix:
-    """Features X, labels y and prices of one ticker, sealed.
+
+def matrix(
+    data: Data | Sequence[Data],
+    *,
+    horizon: int | None = None,
+    start: Day = None,
+    end: Day = None,
+    quotes: Dataset | None = None,
+) -> Matrix:
+    """Features X, labels y and prices of one ticker, or of several as a panel, sealed.
 
     Parameters
     ----------
-    data : a ticker, bars from `bars`, or a matrix (returned as it is).
+    data : a ticker, bars from `bars`, or a matrix (returned as it is); a list of them makes a panel.
     horizon : sessions a position is held, default 5 (a matrix has its own); y is the simple return from the next
         entry over that many sessions.
-    start, end : sessions to use, for a ticker only.
+    start, end : sessions to use, for tickers only.
+    quotes : admitted quotes of the ticker for all of these sessions; the spread and order flow that are estimated
+        from bars otherwise are then measured as well.
 
     Returns
     -------
     Matrix
         `X` (n, p) without NaN, `y` (n,), `scale` (n,), `prices` (n, 2); `unavailable` says what is not there and why.
+        Rows of a panel are ordered by session, then ticker, with the features that all tickers have.
 
     Raises
     ------
     Refused
         Data whose origin cannot be shown: a hand-made frame, a CSV, an edited copy, numpy noise.
+    BadInput
+        Bars that break a rule of quality which is an error, such as a split that is not in the prices; the message
+        names it. Rules that need the exchange's calendar are asked by `mt.quality` only.
     """
+    if isinstance(data, list | tuple):
+        if quotes is not None:
+            raise BadInput("quotes are of one ticker; give them with that ticker, and the matrices in a list")
+        parts = {m.name: m for m in (matrix(d, horizon=horizon, start=start, end=end) for d in data)}
+        if not parts:
+            raise BadInput("an empty list names no ticker; give at least one")
+        return features.panel(*parts.values()) if len(parts) > 1 else next(iter(parts.values()))
     if isinstance(data, str) and not data.lower().endswith((".csv", ".parquet", ".json")):
         data = market.bars(data, start=start, end=end)
     elif start is not None or end is not None:
         raise BadInput("start and end choose the sessions of a ticker; this data is already cut")
     if isinstance(data, Matrix):
         gate.verify(data, "evaluation")
+        if quotes is not None:
+            raise BadInput("this matrix is already built; give quotes together with its bars")
         if horizon not in (None, data.horizon):
             raise BadInput(f"this matrix has horizon {data.horizon}, not {horizon}; build another from its bars")
         return data
     gate.verify(data, "features")
     assert isinstance(data, Dataset)
-    return features.matrix(data, *market.context(data), horizon=5 if horizon is None else horizon)
+    parts = (data, *market.context(data), *([] if quotes is None else [quotes]))
+    for part in parts:
+        quality.gatekeep(part)
+    return features.matrix(*parts, horizon=5 if horizon is None else horizon)
 
 
 def select(families: Iterable[str] | None = None, models: Iterable[str] | None = None) -> list[ModelSpec]:
@@ -61,7 +88,7 @@ def select(families: Iterable[str] | None = None, models: Iterable[str] | None =
 
 def evaluate(
     models: str | Iterable[str],
-    data: "str | Dataset | Matrix",
+    data: Data | Sequence[Data],
     *,
     horizon: int | None = None,
     start: Day = None,
@@ -74,14 +101,15 @@ def evaluate(
     Parameters
     ----------
     models : a name of the catalog, or several.
-    data : a ticker, bars or a matrix.
+    data : a ticker, bars or a matrix; a list of tickers is a panel: one model learns from all of them, unless it is of
+        a kind that lives in the history of one share.
     horizon, start, end : as for `matrix`.
     jobs : worker processes; 1 computes here.
 
     Returns
     -------
-    Evaluation for one name, a list of them for several. Each is a row in the trial ledger; asking again for the
-    same thing opens the stored result.
+    Evaluation for one name on one ticker, else a list of them, one per model and ticker. Each is a row in the trial
+    ledger; asking again for the same thing opens the stored result.
     """
     several = not isinstance(models, str)
     specs = select(models=list(models) if several else [str(models)])
@@ -92,7 +120,7 @@ def evaluate(
         jobs=jobs,
         progress=len(specs) > 1,
     )
-    return results if several else results[0]
+    return results if several or len(results) > 1 else results[0]
 
 
 def leaderboard(results: "Iterable[Evaluation] | Evaluation") -> Leaderboard:

@@ -14,12 +14,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.model_selection import TimeSeriesSplit
 from threadpoolctl import threadpool_limits
 
 from mltrainer import metrics
+from mltrainer.errors import BadInput
+from mltrainer.evaluation.panels import bounded, in_order, in_words, keys, places, pooled_figures
 from mltrainer.evaluation.results import Metrics
-from mltrainer.evaluation.splits import WalkForward
+from mltrainer.evaluation.splits import MINIMUM_TRAIN, Split, WalkForward
 from mltrainer.features.matrix import Matrix
+from mltrainer.models import sharing
 from mltrainer.models.base import ModelSpec
 from mltrainer.models.forecasters import quantile_level
 
@@ -40,7 +44,7 @@ class Protocol:
         crash day twenty deviations out would otherwise decide every linear fit, and every forecast after it.
     """
 
-    split: WalkForward = field(default_factory=WalkForward)
+    split: Split = field(default_factory=WalkForward)
     cost_bps: float = 5.0
     interval: float = 0.90
     tail: float = 0.01
@@ -52,12 +56,15 @@ class Evaluation:
 
     Attributes
     ----------
-    status : "ok", "failed", "timeout", "memory" or "unavailable"; `reason` says why it is not ok.
+    status : "ok", "failed", "timeout", "memory", "unavailable", or "diagnostic" for a split that trains on the
+        future, which is shown and never ranked; `reason` says why it is not ok.
     forecasts : one row per out-of-sample session: y (return earned from the next entry), forecast, lower, upper
         (returns), position (held over the session, -1..1), gross, net, benchmark (simple returns of the session),
         fold, close (price), scale; `quantile` where the model forecasts one.
     metrics : figures of design section 5, by name or as attributes, NaN where undefined.
-    meta : fit and predict seconds, peak memory, warnings, library versions, content hash of the matrix.
+    meta : fit and predict seconds and how many of them were shared, seconds of the slowest fold, peak memory, warnings,
+        `policy` where a model bore only some of the rows, `panel` where it was trained on several tickers, and then
+        `pooled` with figures of all of them together.
     """
 
     key: str
@@ -106,30 +113,59 @@ class Evaluation:
             index = pd.DatetimeIndex(packed["index"].astype("datetime64[s]"), name="session")
             return cls(forecasts=pd.DataFrame(columns, index=index), **json.loads(str(packed["head"])))
 
+    @staticmethod
+    def column(body: bytes, name: str) -> np.ndarray:
+        """One column of the forecasts in what `to_bytes` wrote, without unpacking the rest."""
+        with np.load(io.BytesIO(body), allow_pickle=False) as packed:
+            return np.asarray(packed[f"f_{name}"])
+
 
 def evaluate(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str = "") -> Evaluation:
-    """Walk one model forward over one matrix with one BLAS thread; a model's exception becomes status "failed"."""
+    """Walk one model forward over one ticker with one BLAS thread; a model's exception becomes status "failed"."""
+    (result,) = evaluate_each(spec, matrix, protocol, key)
+    return result
+
+
+def evaluate_each(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str = "") -> list[Evaluation]:
+    """`evaluate` for a panel: one result per ticker, from one model of all of them where the model can be pooled."""
     base: dict[str, Any] = {
-        "key": key, "model": spec.name, "family": spec.family, "task": spec.task,
-        "ticker": matrix.name, "horizon": matrix.horizon,
+        "model": spec.name, "family": spec.family, "task": spec.task, "horizon": matrix.horizon,
     }  # fmt: skip
+
+    def each(status: str, reason: str) -> list[Evaluation]:
+        return [Evaluation(k, ticker=t, status=status, reason=reason, **base) for t, k in keys(matrix, key).items()]
+
     if not spec.available:
-        return Evaluation(**base, status="unavailable", reason=spec.why_unavailable)
+        return each("unavailable", spec.why_unavailable)
     with warnings.catch_warnings(record=True) as caught, threadpool_limits(1), _peak_memory() as peak:
         warnings.simplefilter("always")
         try:
             forecasts, meta = out_of_sample(spec, matrix, protocol)
         except MemoryError:
-            return Evaluation(**base, status="memory", reason="the model asked for more memory than there is")
+            return each("memory", "the model asked for more memory than there is")
         except Exception as error:  # any model's failure is a result to show, not an end of the batch
             said = (str(error).strip().splitlines() or [""])[0]
-            return Evaluation(**base, status="failed", reason=f"{type(error).__name__}: {said}"[:300])
-    forecasts = trade(forecasts, matrix, protocol)
+            return each("failed", f"{type(error).__name__}: {said}"[:300])
     meta |= {"warnings": sorted({f"{w.category.__name__}: {w.message}".splitlines()[0][:200] for w in caught})}
     meta |= {"peak_mb": peak[0], "reading": spec.reading}
-    return Evaluation(
-        **base, forecasts=forecasts, metrics=judge(forecasts, matrix.horizon, meta["quantile"]), meta=meta
-    )
+    base |= {"status": "diagnostic", "reason": protocol.split.diagnostic} if protocol.split.diagnostic else {}
+    results = []
+    for ticker, k in keys(matrix, key).items():
+        own = forecasts
+        if forecasts.index.nlevels > 1:
+            own = forecasts[forecasts.index.get_level_values("ticker") == ticker].droplevel("ticker")
+        if own.empty:
+            reason = f"no test block reaches the sessions of {ticker}"
+            results.append(Evaluation(k, ticker=ticker, **base | {"status": "failed", "reason": reason}))
+            continue
+        own = trade(own, matrix.of(ticker), protocol)
+        figures = judge(own, matrix.horizon, meta["quantile"])
+        results.append(Evaluation(k, ticker=ticker, forecasts=own, metrics=figures, meta=dict(meta), **base))
+    if len(results) > 1:
+        together = pooled_figures([e.forecasts for e in results if e.ok], matrix.horizon)
+        for result in results:
+            result.meta["pooled"] = together
+    return results
 
 
 def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -140,56 +176,94 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
     forecasts are turned back into returns. A series model (`spec.columns`) sees its columns as they are and the label
     in return units. A model with a `filter` method is carried forward through the block: it may use every feature row
     up to the one it forecasts, and labels that have matured (that of row t is known at the close of t + 1 + horizon).
+
+    A panel is cut by sessions, the same for all tickers. One model learns from the rows of all, unless it lives in the
+    history of one share (`in_order`): then each ticker has its own.
     """
     y = matrix.y.dropna()
     n, scale = len(y), matrix.scale.loc[y.index].to_numpy(float)
     X = matrix.X.loc[y.index, list(spec.columns or matrix.X.columns)].to_numpy(float)
     unit = np.ones(n) if spec.columns else scale
     z = y.to_numpy(float) / unit
+    session, ticker, late = places(matrix, y.index)
+    pooled = not in_order(spec)
+    if protocol.split.diagnostic and not pooled:
+        raise BadInput(f"{spec.name} follows one session after the other, and this split takes them apart")
+    members = [np.arange(n)] if pooled else [np.flatnonzero(ticker == t) for t in np.unique(ticker)]
     said, quantile, fold = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
-    fit_seconds = predict_seconds = 0.0
-    for number, cut in enumerate(protocol.split.split(n, matrix.horizon)):
-        train = cut.train[-spec.max_train_rows :] if spec.max_train_rows else cut.train
-        since = np.arange(cut.train[-1] + 1, cut.test[-1] + 1)
-        mean, deviation = (0.0, 1.0) if spec.columns else (z[train].mean(), z[train].std())
-        low, high = (-np.inf, np.inf) if spec.columns else feature_bounds(X[train], protocol.tail)
-        estimator = configured(spec, matrix)
-        begin = time.process_time()
-        estimator.fit(np.clip(X[train], low, high), (z[train] - mean) / deviation)
-        middle = time.process_time()
-        if hasattr(estimator, "filter"):
-            seen = (z[since] - mean) / deviation
-            answer = estimator.filter(np.clip(X[since], low, high), seen, lag=matrix.horizon + 1)[-len(cut.test) :]
-        else:
-            answer = estimator.predict(np.clip(X[cut.test], low, high))
-        predict_seconds += time.process_time() - middle
-        fit_seconds += middle - begin
-        said[cut.test] = (np.asarray(answer, dtype=float).reshape(len(cut.test)) * deviation + mean) * unit[cut.test]
-        fold[cut.test] = number
-        if hasattr(estimator, "predict_quantile"):
-            level = estimator.predict_quantile(np.clip(X[cut.test], low, high))
-            quantile[cut.test] = (level * deviation + mean) * unit[cut.test]
+    fit_seconds, predict_seconds, policy, shared = [], [], "", sharing.seconds()
+    for number, cut in enumerate(protocol.split.split(session[-1] + 1, matrix.horizon)):
+        fit_seconds.append(0.0)
+        predict_seconds.append(0.0)
+        for rows in members:
+            when, first, last = session[rows], cut.test[0], cut.test[-1]
+            train = rows[np.isin(when, cut.train) & ((late[rows] < first) | (when > last))]
+            since = rows[(when > cut.train[-1]) & (when <= last)]
+            test = rows[np.isin(when, cut.test)]
+            if len(train) < MINIMUM_TRAIN or not len(test):
+                continue
+            train, policy = bounded(train, session, spec.max_train_rows)
+            mean, deviation = (0.0, 1.0) if spec.columns else (z[train].mean(), z[train].std())
+            low, high = (-np.inf, np.inf) if spec.columns else feature_bounds(X[train], protocol.tail)
+            estimator = configured(spec, matrix)
+            begin = time.process_time()
+            estimator = sharing.fit(estimator, np.clip(X[train], low, high), (z[train] - mean) / deviation)
+            middle = time.process_time()
+            if hasattr(estimator, "filter"):
+                seen = (z[since] - mean) / deviation
+                answer = estimator.filter(np.clip(X[since], low, high), seen, lag=matrix.horizon + 1)[-len(test) :]
+            else:
+                answer = estimator.predict(np.clip(X[test], low, high))
+            predict_seconds[-1] += time.process_time() - middle
+            fit_seconds[-1] += middle - begin
+            said[test] = (np.asarray(answer, dtype=float).reshape(len(test)) * deviation + mean) * unit[test]
+            fold[test] = number
+            if hasattr(estimator, "predict_quantile"):
+                level = estimator.predict_quantile(np.clip(X[test], low, high))
+                quantile[test] = (level * deviation + mean) * unit[test]
     tested = np.isfinite(fold)
     if not np.isfinite(said[tested]).all():
         raise ValueError(f"{int((~np.isfinite(said[tested])).sum())} of {int(tested.sum())} forecasts are not finite")
-    known = _known_mean(y.to_numpy(float), matrix.horizon)
+    known = np.empty(n)
+    for t in np.unique(ticker):
+        known[ticker == t] = _known_mean(y.to_numpy(float)[ticker == t], matrix.horizon)
     columns = {"y": y.to_numpy(float), "forecast": said, "expanding_mean": known, "fold": fold, "scale": scale}
     if np.isfinite(quantile).any():
         columns["quantile"] = quantile
     frame = pd.DataFrame(columns, index=y.index)[tested]
-    meta = {"fit_seconds": fit_seconds, "predict_seconds": predict_seconds, "rows": n, "features": X.shape[1]}
-    return frame, meta | {"quantile": quantile_level(estimator)}
+    shared = sharing.seconds() - shared
+    meta = {
+        "fit_seconds": sum(fit_seconds) + shared,  # what it costs on its own
+        "shared_seconds": shared,  # of which so many were spent by a model that ran before
+        "predict_seconds": sum(predict_seconds),
+        "slowest_fold": max(a + b for a, b in zip(fit_seconds, predict_seconds, strict=True)),
+        "rows": n,
+        "features": X.shape[1],
+        "policy": policy,
+        "panel": in_words(matrix, pooled),
+        "quantile": quantile_level(estimator),
+    }
+    return frame, meta
 
 
 def configured(spec: ModelSpec, matrix: Matrix) -> Any:
-    """Build the estimator and tell it what only the matrix knows: the horizon, and which column is the return."""
+    """Build the estimator and tell it what only the matrix knows: the horizon, and which column is the return.
+
+    A panel has many rows a session, so the gaps inside a model, which count rows, are widened by as much.
+    """
     estimator = spec.build()
-    wanted = estimator.get_params(deep=False) if hasattr(estimator, "get_params") else {}
+    width = 1 if len(matrix.tickers) == 1 or in_order(spec) else len(matrix.tickers)
     names = list(spec.columns or matrix.X.columns)
-    told = {"horizon": matrix.horizon}
+    told: dict[str, Any] = {"horizon": (matrix.horizon + 1) * width - 1}
     if "return_1" in names:
         told["return_column"] = names.index("return_1")
-    return estimator.set_params(**{k: v for k, v in told.items() if k in wanted})
+    wanted = estimator.get_params(deep=False) if hasattr(estimator, "get_params") else {}
+    told = {name: value for name, value in told.items() if name in wanted}
+    if width > 1:
+        for name, value in estimator.get_params().items():
+            if isinstance(value, TimeSeriesSplit):
+                told[name] = TimeSeriesSplit(value.n_splits, gap=value.gap * width)
+    return estimator.set_params(**told) if told else estimator
 
 
 def feature_bounds(X: np.ndarray, tail: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,12 +1,13 @@
 """Dataset -> X, y: what was known at each close, and the return that was earned from the next entry on."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mltrainer.errors import BadInput, NotEnoughHistory
-from mltrainer.features import indicators, macro
+from mltrainer.features import indicators, macro, microstructure
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset, Provenance, fingerprint
 
@@ -17,7 +18,9 @@ MINIMUM_ROWS = 250
 
 @dataclass(frozen=True)
 class Matrix:
-    """Features, labels and prices of one ticker, sealed like the data it came from.
+    """Features, labels and prices of one ticker, or of a panel of several, sealed like the data it came from.
+
+    The rows of a panel are ordered by session, then ticker, and its index has these two levels.
 
     Attributes
     ----------
@@ -43,15 +46,29 @@ class Matrix:
     kind: str = "matrix"
     provenance: Provenance | None = None
 
+    @property
+    def tickers(self) -> list[str]:
+        """The tickers in it; one, unless it is a panel."""
+        panel = isinstance(self.X.index, pd.MultiIndex)
+        return sorted(self.X.index.unique("ticker")) if panel else [self.name]
+
+    def of(self, ticker: str) -> "Matrix":
+        """The rows of one ticker of a panel, by session; not sealed on its own."""
+        if not isinstance(self.X.index, pd.MultiIndex):
+            return self
+        own = {part: getattr(self, part).xs(ticker, level="ticker") for part in ("X", "y", "scale", "prices")}
+        return replace(self, **own, name=ticker, provenance=None)
+
     def fingerprint(self) -> str:
         """Hash of everything a model can see or be judged by."""
         return fingerprint(self.kind, self.name, self.horizon, self.X, self.y, self.scale, self.prices)
 
     def __repr__(self) -> str:
         """Say what it is in one line."""
-        n, p = self.X.shape
-        span = f"{self.X.index[0].date()}..{self.X.index[-1].date()}"
-        return f"Matrix({self.name}, {n} sessions {span}, {p} features, horizon {self.horizon})"
+        p, sessions = self.X.shape[1], self.X.index.unique(0)
+        span = f"{len(sessions)} sessions {sessions[0].date()}..{sessions[-1].date()}"
+        rows = "" if len(sessions) == len(self.X) else f"{len(self.X):,} rows of "
+        return f"Matrix({self.name}, {rows}{span}, {p} features, horizon {self.horizon})"
 
 
 def forward_return(entry: "pd.Series[float]", horizon: int) -> "pd.Series[float]":
@@ -81,7 +98,8 @@ def build(bars: Dataset, *context: Dataset, horizon: int) -> Matrix:
     market = next((d.frame for d in context if d.kind == "bars"), None)
     own, missing = indicators.compute(frame)
     around, absent = macro.context(market, series, frame.index, frame["close"])
-    X, unavailable = _complete(own.join(around), {**missing, **absent})
+    quoted, unquoted = _quoted(bars, context)
+    X, unavailable = _complete(own.join([around, quoted]), {**missing, **absent, **unquoted})
     returns = np.log(frame["close"]).diff()
     scale = returns.rolling(VOLATILITY_ROWS).std().clip(lower=LEAST_VOLATILITY) * np.sqrt(horizon)
     entry = frame["open"] if "open" in frame else frame["close"]
@@ -95,6 +113,16 @@ def build(bars: Dataset, *context: Dataset, horizon: int) -> Matrix:
     y = forward_return(entry, horizon).rename("y")
     since = str(frame.index[0].date())
     return Matrix(X[keep], y[keep], scale[keep].rename("scale"), prices[keep], horizon, bars.name, unavailable, since)
+
+
+def _quoted(bars: Dataset, context: tuple[Dataset, ...]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Features from quotes of the ticker where they are given, and why not where they are not."""
+    quotes = next((d.frame for d in context if d.kind == "quotes" and d.name == bars.name), None)
+    if quotes is None:
+        why = f"needs quotes of {bars.name}; none were given"
+        return pd.DataFrame(index=bars.frame.index), {row.name: why for row in microstructure.QUOTES}
+    names = [row.name for row in microstructure.QUOTES]
+    return microstructure.by_session(quotes)[names].reindex(bars.frame.index), {}
 
 
 def _complete(features: pd.DataFrame, unavailable: dict[str, str]) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -114,7 +142,7 @@ def matrix(bars: Dataset, *context: Dataset, horizon: int = 5) -> Matrix:
     Parameters
     ----------
     bars : admitted bars of the ticker.
-    context : admitted index bars and macro series known at the same time.
+    context : admitted index bars and macro series known at the same time, and quotes of the ticker if there are any.
     horizon : sessions a position is held, 1 to 63.
 
     Raises
@@ -127,3 +155,36 @@ def matrix(bars: Dataset, *context: Dataset, horizon: int = 5) -> Matrix:
     if isinstance(horizon, bool) or not isinstance(horizon, int) or not 1 <= horizon <= 63:
         raise BadInput(f"horizon {horizon!r} is not a whole number of sessions from 1 to 63")
     return gate.derive(build, bars, *context, horizon=horizon)
+
+
+def panel(*matrices: Matrix) -> Matrix:
+    """Seal several tickers' matrices as one panel: the features that all have, rows by session, then ticker.
+
+    Parameters
+    ----------
+    matrices : sealed matrices of different tickers and of one horizon; sessions may differ.
+    """
+    if len({m.name for m in matrices}) < len(matrices) or len({m.horizon for m in matrices}) > 1:
+        raise BadInput("a panel takes each ticker once, and all with one horizon; build its matrices alike")
+    return gate.derive(stack, *matrices)
+
+
+def stack(*matrices: Matrix) -> Matrix:
+    """Compute the unsealed panel; call `panel` instead, which has the gate seal it."""
+    first = matrices[0]
+    common = [c for c in first.X if all(c in m.X for m in matrices)]
+    lacking = {
+        str(c): f"{m.name} does not have it: {m.unavailable.get(str(c), 'no such data')}"
+        for m in matrices
+        for c in dict.fromkeys(c for other in matrices for c in other.X)
+        if c not in m.X
+    }
+
+    def together(part: str) -> Any:
+        parts = {m.name: getattr(m, part) if part != "X" else m.X[common] for m in matrices}
+        return pd.concat(parts, names=["ticker", "session"]).swaplevel().sort_index()
+
+    X, y, scale, prices = map(together, ("X", "y", "scale", "prices"))
+    name = f"panel of {len(matrices)}: {', '.join(m.name for m in matrices)}"
+    since = min(m.since for m in matrices)
+    return Matrix(X, y, scale, prices, first.horizon, name, first.unavailable | lacking, since)

@@ -66,7 +66,7 @@ class ModelSpec:
     cost : CPU seconds of a five-fold walk-forward on one ticker (3,000 rows, 60 features), to start the longest first.
     warns : the warning that can come, why, and what is done about it; empty when none can.
     extra : the optional part of mltrainer that installs the library; None when it is always there.
-    max_train_rows : the latest rows the method can bear; None where any number will do.
+    max_train_rows : how many rows the method can bear, see `policy`; None where any number will do.
     columns : features of a series model, given as they are and in the order of time, with y in return units; None for
         all of them, clipped, with y z-scored.
     """
@@ -96,6 +96,13 @@ class ModelSpec:
         library = self.estimator.path.partition(".")[0]
         wanted = f"mltrainer[{self.extra}]" if self.extra else library
         return f"{library} is not installed, and nothing else runs under the name {self.name}: pip install '{wanted}'"
+
+    @property
+    def policy(self) -> str:
+        """Which rows it learns from where there are more than it can bear; empty where it bears any number."""
+        if self.max_train_rows is None:
+            return ""
+        return f"the latest {self.max_train_rows:,} rows (of a panel, whole sessions evenly spread)"
 
     @property
     def engine(self) -> str:

@@ -142,7 +142,7 @@ def gives(spec: ModelSpec) -> Iterator[str]:
 
 def policy(spec: ModelSpec) -> str:
     """How many rows it learns from."""
-    rows = "all rows" if spec.max_train_rows is None else f"the latest {spec.max_train_rows:,} rows"
+    rows = spec.policy or "all rows"
     if spec.columns is None:
         return f"{rows}, all features"
     return f"{rows}; of the features only {', '.join(spec.columns)}"

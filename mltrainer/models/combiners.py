@@ -21,6 +21,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import validate_data
 
 from mltrainer.errors import BadInput, NotEnoughHistory
+from mltrainer.models import sharing
+from mltrainer.models.base import canonical
 from mltrainer.models.forecasters import Around, Array, checked, directions, labelled
 
 HORIZONS = (1, 5, 21)  # a session, a week, a month
@@ -39,7 +41,10 @@ def forward(estimators: Sequence[Any], X: Array, y: Array, *, blocks: int, horiz
     if len(X) - blocks * size <= gap:
         raise NotEnoughHistory(f"{len(X)} train rows leave none before a gap of {gap} rows; widen the train window")
     cuts = list(TimeSeriesSplit(blocks, gap=gap, test_size=size).split(X))
-    said = [np.column_stack([clone(f).fit(X[past], y[past]).predict(X[new]) for f in estimators]) for past, new in cuts]
+    said = [
+        np.column_stack([sharing.fit(clone(f), X[past], y[past]).predict(X[new]) for f in estimators])
+        for past, new in cuts
+    ]
     return np.concatenate([new for _, new in cuts]), np.concatenate(said)
 
 
@@ -100,12 +105,17 @@ class ForwardStack(RegressorMixin, BaseEstimator):
         self.blocks = blocks
         self.horizon = horizon
 
+    @property
+    def shares(self) -> str:
+        """Stacks of the same members share their forecasts."""
+        return canonical([list(self.estimators), self.blocks])
+
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit on X (n, p), y (n,), rows in the order of time."""
         X, y = labelled(self, X, y)
         self.rows_, Z = forward(self.estimators, X, y, blocks=self.blocks, horizon=self.horizon)
         self.final_ = clone(self.final).fit(Z, y[self.rows_])
-        self.estimators_ = [clone(f).fit(X, y) for f in self.estimators]
+        self.estimators_ = [sharing.fit(clone(f), X, y) for f in self.estimators]
         return self
 
     def predict(self, X: ArrayLike) -> Array:

@@ -35,7 +35,7 @@ def checked(estimator: Any, X: ArrayLike) -> Array:
 def labelled(estimator: Any, X: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     """X (n, p) and y (n,) of float, two rows at least; the estimator notes how many columns, and their names."""
     X, y = validate_data(estimator, X, y, dtype=float, y_numeric=True, ensure_min_samples=2)
-    return X, np.asarray(y, dtype=float)
+    return np.asarray(X), np.asarray(y, dtype=float)
 
 
 def directions(y: Array) -> Array:
@@ -78,7 +78,7 @@ class Components(TransformerMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Find the components on the train rows."""
-        X = validate_data(self, X, dtype=float, ensure_min_samples=2)
+        X = np.asarray(validate_data(self, X, dtype=float, ensure_min_samples=2))
         self.pca_ = PCA(min(self.n, *X.shape), whiten=True, svd_solver="full").fit(X)
         self.n_components_ = max(1, int((self.pca_.explained_variance_ratio_ > 1e-6).sum()))
         return self

@@ -155,10 +155,10 @@ class FamilyPage:
                 series.append(("buy-and-hold", next(iter(ran.values())).forecasts["benchmark"]))
             for name, net in series:
                 inside = [net[labels.loc[net.index, kind] == state] for kind, state in states]
-                rows.append([name, *(round(metrics.sharpe(r), 2) if len(r) > 60 else float("nan") for r in inside)])
+                rows.append([name, *(metrics.sharpe(r) if len(r) > 60 else float("nan") for r in inside)])
             days = len(series[0][1]) if series else 0
             said = f"{matrix.name}: annual Sharpe ratio net of costs in {days} sessions, by regime known the day before"
-            parts.append(views.table(rows, ["Model", *(s for _, s in states)], caption=said))
+            parts.append(views.table(rows, ["Model", *(s for _, s in states)], caption=said, write=views.fixed(2)))
         return Html("".join(parts))
 
     def residuals(self) -> Html:
@@ -171,11 +171,15 @@ class FamilyPage:
         return Html("".join(parts))
 
     def cards(self) -> Html:
-        """Show the card of every model of the family, folded, with what its fits warned of."""
+        """Show the card of every model of the family, folded, with what its fits left out and warned of."""
         parts = []
         for spec in self.family.specs:
             warned = sorted({w for e in self.results if e.model == spec.name for w in e.meta.get("warnings", [])})
             said = f'<p class="quiet">Warned: {escape("; ".join(warned))}</p>' if warned else ""
+            bore = sorted(
+                {f"{p} of {e.ticker}" for e in self.results if e.model == spec.name and (p := e.meta.get("policy"))}
+            )
+            said += f'<p class="quiet">Learned in the last fold from {escape("; ".join(bore))}</p>' if bore else ""
             name = escape(spec.name)
             parts.append(f'<details id="{name}"><summary>{name}</summary>{views.card(spec.card)}{said}</details>')
         return Html("".join(parts))

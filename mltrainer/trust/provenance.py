@@ -203,6 +203,9 @@ def _feed(digest: "_Hash", part: object) -> None:
             _feed_all(digest, "dict", sorted((fingerprint(key), fingerprint(item)) for key, item in part.items()))
         case np.ndarray():
             _feed_all(digest, "array", [part.shape, *_cells(part.ravel())])
+        case pd.MultiIndex():  # by the cell a panel would take seconds: each level is its values and where they stand
+            levels = [part.get_level_values(i).factorize() for i in range(part.nlevels)]
+            _feed_all(digest, "levels", [list(part.names), *levels])
         case pd.Index():
             _feed_all(digest, "index", [list(part.names), *_cells(part)])
         case pd.Series():

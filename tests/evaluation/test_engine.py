@@ -23,7 +23,7 @@ import pytest
 from mltrainer.errors import BadInput, NotEnoughHistory, Refused
 from mltrainer.evaluation import engine, study, trials
 from mltrainer.evaluation.walkforward import Evaluation, Protocol
-from mltrainer.models import catalog
+from mltrainer.models import catalog, sharing
 from mltrainer.models.base import Lazy
 from mltrainer.trust import audit
 
@@ -283,7 +283,7 @@ def test_a_batch_killed_again_and_again_ends_as_one_complete_set(msft, home, tmp
         forks.stdin.flush()
         return int(forks.stdout.readline())
 
-    for finished in (0, 1, 3, 4):
+    for finished in (0, 0, 1, 1, 2, 3, 3, 4, 5, 6):
         pid = begin()
         kill_after(pid, home, finished, chance.uniform(0.0, 0.08))
         assert int(forks.stdout.readline()) == signal.SIGKILL
@@ -309,3 +309,39 @@ def test_workers_of_a_killed_script_leave_with_it_and_never_run_it_again(msft, h
     assert whole(home) >= 2
     assert all(e.ok for e in run(EIGHT, msft))
     assert whole(home) == len(EIGHT)
+
+
+# --- sharing --------------------------------------------------------------------------------------------------
+
+FORESTS = ["ExtraTrees_10", "RidgeRegression", "ExtraTrees_50", "BaggingRegressor_10", "BaggingRegressor_25"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_shared_fits_give_the_bits_of_separate_ones_and_say_what_was_shared(msft, template, home, monkeypatch, jobs):
+    together = run(FORESTS, msft, jobs=jobs)
+    elsewhere = home.with_name("elsewhere")
+    shutil.copytree(template[0], elsewhere)
+    monkeypatch.setenv("MLTRAINER_HOME", str(elsewhere))
+    monkeypatch.setenv("MLTRAINER_SHARE", "false")
+    apart = run(FORESTS, msft)
+    same_numbers(together, apart)
+    assert [e.model for e in together if e.meta["shared_seconds"] > 0] == ["ExtraTrees_10", "BaggingRegressor_10"]
+    assert all(e.meta["fit_seconds"] >= e.meta["shared_seconds"] for e in together)
+    assert all(e.meta["shared_seconds"] == 0 for e in apart)
+
+
+def test_models_that_share_go_to_one_worker_the_longest_first(msft):
+    tasks = [engine.Task(catalog.spec(n), msft, Protocol(), n, "forest" * n.startswith("Extra")) for n in FORESTS]
+    bundles = [[t.spec.name for t in bundle] for bundle in engine._bundles(tasks)]
+    assert bundles == [
+        ["BaggingRegressor_25"],
+        ["ExtraTrees_50", "ExtraTrees_10"],
+        ["BaggingRegressor_10"],
+        ["RidgeRegression"],
+    ]
+
+
+def test_nothing_is_shared_after_a_batch(msft):
+    run(["ExtraTrees_10"], msft)
+    assert sharing._memo.group == ""
+    assert sharing._memo.fits == {}

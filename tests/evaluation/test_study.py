@@ -12,11 +12,12 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold, cross_val_score
 
 import mltrainer as mt
+from mltrainer.data import sample
 from mltrainer.errors import BadInput, Refused, UnknownName
 from mltrainer.evaluation import study, trials
 from mltrainer.evaluation.lifecycle import Model
 from mltrainer.evaluation.walkforward import Evaluation
-from mltrainer.trust import audit
+from mltrainer.trust import audit, gate
 
 NOISE = np.random.default_rng(1).normal(size=(900, 5))
 
@@ -69,6 +70,32 @@ def test_a_matrix_sealed_in_another_home_is_refused(template):
 
 
 # --- matrix and evaluate --------------------------------------------------------------------------------------
+
+
+DIRTY = {
+    "price": lambda f: f.mask(f.index == f.index[9], -1.0),
+    "ohlc": lambda f: f.assign(High=f["High"].where(f.index != f.index[9], f["Low"] * 0.9)),
+    "weekend": lambda f: f.rename(index={f.index[3]: "2006-01-07"}),
+    "conflict": lambda f: f.rename(index={f.index[4]: f.index[3]}),
+    "split": lambda f: f.assign(**{c: f[c].where(f.index < "2006-03-01", f[c] / 7) for c in ("Open", "High", "Low", "Close")}),
+    "spike": lambda f: f.mask(f.index == f.index[20], f * 1000),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", DIRTY)
+def test_admitted_bars_that_break_a_rule_are_not_learned_from_and_the_rule_is_named(monkeypatch, rule):
+    """A provider's bytes, let in by the gate as they came: real days of an index, one thing wrong with them."""
+    monkeypatch.setenv("MLTRAINER_MODE", "replay")
+    monkeypatch.setattr(study.market, "context", lambda data: [])
+    raw = sample._table(sample.packaged_bytes("arch", "data/sp500/sp500.csv.gz")).set_index("Date")
+    body = DIRTY[rule](raw.loc["2006-01-03":"2008-12-31"].astype(float)).to_csv(index_label="Date").encode()
+    asked = {"name": "SPX", "kind": "bars", "endpoint": "test", "parameters": {}}
+    bars = gate.admit("replay", body=body, parse=sample.parse_index, **asked)
+    with pytest.raises(BadInput, match=f"SPX breaks rule {rule}: ") as error:
+        mt.evaluate("RidgeRegression", bars)
+    assert "\n" not in str(error.value)
+    assert trials.ledger().empty
+    assert not mt.quality(bars).ok
 
 
 def test_a_ticker_bars_and_their_matrix_are_the_same(msft):

@@ -70,7 +70,8 @@ SMALL = {
     "n_estimators": 5,
     "n_init": 1,
 }
-DIRECTIONS = "all labels have one sign"  # who learns directions says so of labels of one sign, and can say no more
+# who learns directions refuses labels of one sign, in our words or, in a block of the rows, in scikit-learn's
+DIRECTIONS = re.compile("all labels have one sign|number of classes has to be greater than one")
 CHANCES = "a forecaster of returns that also tells its class probabilities, on purpose"
 CAUTIOUS = "set for returns, of which a tenth explained is much: it does not follow a line without noise half way"
 ONE = "one target decides which components are kept"
@@ -124,7 +125,7 @@ def failures(estimator: Any) -> dict[str, str]:
         results = check_estimator(estimator, on_fail=None, on_skip=None)
     known = {check for part, check in KNOWN if part in made(estimator)}
     failed = {r["check_name"]: str(r["exception"])[:300] for r in results if r["status"] == "failed"}
-    return {check: said for check, said in failed.items() if check not in known and DIRECTIONS not in said}
+    return {check: said for check, said in failed.items() if check not in known and not DIRECTIONS.search(said)}
 
 
 @cache

@@ -1,0 +1,77 @@
+"""What a panel adds to the walk-forward: whose rows a model learns from, where each stands, and how many it bears."""
+
+import numpy as np
+import pandas as pd
+
+from mltrainer import metrics
+from mltrainer.evaluation.splits import Rows
+from mltrainer.features.matrix import Matrix
+from mltrainer.models.base import ModelSpec
+from mltrainer.trust.provenance import fingerprint
+
+
+def keys(matrix: Matrix, key: str) -> dict[str, str]:
+    """Address of each ticker's result, of the address of the whole."""
+    if matrix.tickers == [matrix.name]:
+        return {matrix.name: key}
+    return {ticker: fingerprint(key, ticker) for ticker in matrix.tickers}
+
+
+def in_order(spec: ModelSpec) -> bool:
+    """Whether a model makes sense only of rows that follow each other: a series, a state, sums over the next rows."""
+    if spec.columns:
+        return True
+    estimator = spec.build()
+    return hasattr(estimator, "filter") or hasattr(estimator, "return_column")
+
+
+def bounded(train: Rows, session: Rows, limit: int | None) -> tuple[Rows, str]:
+    """Rows a model can bear, and in words what was left out; "" where nothing was.
+
+    Of one ticker the latest; of a panel whole sessions, evenly spread to the last: labels of days that adjoin are near
+    copies, and a window of so few rows would be a few months.
+    """
+    if not limit or len(train) <= limit:
+        return train, ""
+    if len(np.unique(session[train])) == len(train):
+        return train[-limit:], f"the latest {limit:,} of {len(train):,} rows"
+    every = -(-len(train) // limit)
+    kept = train[(session[train[-1]] - session[train]) % every == 0][-limit:]
+    return kept, f"one session in {every}: {len(kept):,} of {len(train):,} rows"
+
+
+def places(matrix: Matrix, labelled: pd.Index) -> tuple[Rows, Rows, Rows]:
+    """Of each labelled row: number of its session, of its ticker, and of the session in which its label is late known.
+
+    A ticker may pause: its label then ends later than horizon + 1 sessions of the panel, which the purge allows for;
+    -1 where it does not.
+    """
+    if matrix.tickers == [matrix.name]:
+        row = np.arange(len(labelled))
+        return row, np.zeros_like(row), np.full_like(row, -1)
+    session = matrix.X.index.get_level_values("session").to_series(matrix.X.index)
+    known = session.groupby(level="ticker").shift(-(matrix.horizon + 1)).loc[labelled]
+    days, tickers = (labelled.get_level_values(level) for level in ("session", "ticker"))
+    calendar = days.unique().sort_values()
+    place, end = calendar.searchsorted(days), calendar.searchsorted(known)
+    return place, tickers.factorize(sort=True)[0], np.where(end > place + matrix.horizon + 1, end, -1)
+
+
+def in_words(matrix: Matrix, pooled: bool) -> str:
+    """What a model is of; empty for one ticker."""
+    if matrix.tickers == [matrix.name]:
+        return ""
+    return f"one model {'of' if pooled else 'for each of'} {len(matrix.tickers)} tickers"
+
+
+def pooled_figures(forecasts: list[pd.DataFrame], horizon: int) -> dict[str, float]:
+    """What a model says and earns on a panel as a whole.
+
+    `sharpe`: annual, net, of equal shares in every ticker's positions. `ic_by_session`: mean over sessions of the rank
+    correlation across tickers of forecast and outcome, per unit of volatility, and its HAC t; NaN below five tickers.
+    """
+    net = pd.concat([f["net"] for f in forecasts], axis=1).mean(axis=1)
+    said, earned = (pd.concat([f[c] / f["scale"] for f in forecasts], axis=1).rank(axis=1) for c in ("forecast", "y"))
+    ranks = said.corrwith(earned, axis=1).dropna() if len(forecasts) >= 5 else pd.Series(dtype=float)
+    ic, t = (ranks.mean(), metrics.newey_west_t(ranks, 2 * horizon)) if len(ranks) else (np.nan, np.nan)
+    return {"sharpe": metrics.sharpe(net), "ic_by_session": float(ic), "ic_by_session_t": float(t)}

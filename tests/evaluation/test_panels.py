@@ -1,0 +1,280 @@
+"""A panel: one walk through the sessions of several tickers, and nothing of any ticker's future in it."""
+
+import dataclasses
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.model_selection import TimeSeriesSplit
+
+import mltrainer as mt
+from mltrainer import metrics
+from mltrainer.errors import BadInput, Refused
+from mltrainer.evaluation import engine, panels, trials
+from mltrainer.evaluation.splits import WalkForward
+from mltrainer.evaluation.walkforward import Protocol, configured, evaluate, out_of_sample
+from mltrainer.features import matrix as features
+from mltrainer.features.matrix import Matrix
+from mltrainer.models import catalog
+from mltrainer.models.base import Method, ModelSpec
+from mltrainer.trust import audit, gate
+
+TICKERS = ["MSFT", "AAPL", "GOOG"]  # GOOG has no bars before 2004-08-19, and no rows for a year after
+SPAN = {"start": "2004-01-02", "end": "2008-12-31"}
+
+
+@pytest.fixture(scope="module")
+def held(template, tmp_path_factory) -> Iterator[tuple[Path, Matrix]]:
+    """A home in which the panel is admitted, and the panel: 2,841 rows of 1,007 sessions."""
+    folder = tmp_path_factory.mktemp("panel") / "home"
+    shutil.copytree(template[0], folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLTRAINER_HOME", str(folder))
+        patch.setenv("MLTRAINER_MODE", "sample")
+        yield folder, mt.matrix(TICKERS, **SPAN)
+
+
+@pytest.fixture
+def panel(held, home) -> Matrix:
+    shutil.copytree(held[0], home)
+    return held[1]
+
+
+class Recorder(RegressorMixin, BaseEstimator):
+    """Keeps the rows it was shown and forecasts the first column."""
+
+    seen: list = []  # noqa: RUF012 - a clone must write where the test reads
+
+    def fit(self, X, y):
+        Recorder.seen.append(X)
+        return self
+
+    def predict(self, X):
+        return X[:, 0]
+
+
+def recorder(**knobs) -> ModelSpec:
+    Recorder.seen = []
+    return ModelSpec("Toy", Method("toy", *"xxxxxx"), Recorder(), 0.1, "toys", **knobs)
+
+
+def places(panel: Matrix) -> Matrix:
+    """The panel with two features only: number of the session, and of the ticker."""
+    days, tickers = (panel.X.index.get_level_values(level) for level in ("session", "ticker"))
+    X = pd.DataFrame({"session": days.factorize(sort=True)[0], "ticker": tickers.factorize(sort=True)[0]}, dtype=float)
+    return dataclasses.replace(panel, X=X.set_axis(panel.X.index))
+
+
+UNCLIPPED = Protocol(tail=0.0)
+
+
+# --- the matrix -----------------------------------------------------------------------------------------------
+
+
+def test_rows_are_ordered_by_session_then_ticker(panel):
+    assert panel.X.index.names == ["session", "ticker"]
+    assert panel.X.index.is_monotonic_increasing
+    assert panel.X.index.is_unique
+    assert panel.tickers == sorted(TICKERS)
+    assert not panel.X.isna().any(axis=None)
+    assert all(part.index.equals(panel.X.index) for part in (panel.y, panel.scale, panel.prices))
+
+
+def test_the_rows_of_a_ticker_are_those_of_its_own_matrix(panel, template):
+    own, alone = panel.of("MSFT"), template[1]
+    assert set(own.X) <= set(alone.X)
+    pd.testing.assert_frame_equal(own.X, alone.X[list(own.X)], check_exact=True, check_freq=False)
+    for part in ("y", "scale"):
+        pd.testing.assert_series_equal(getattr(own, part), getattr(alone, part), check_exact=True, check_freq=False)
+    pd.testing.assert_frame_equal(own.prices, alone.prices, check_exact=True, check_freq=False)
+    assert own.provenance is None
+
+
+def test_a_feature_that_one_ticker_lacks_is_left_out_and_says_whose(msft):
+    other = dataclasses.replace(
+        msft, name="OTHER", X=msft.X.drop(columns="rsi_14"), unavailable={"rsi_14": "no reason"}
+    )
+    both = features.stack(msft, other)
+    assert "rsi_14" not in both.X
+    assert both.unavailable["rsi_14"] == "OTHER does not have it: no reason"
+
+
+def test_a_panel_is_sealed_and_an_edited_cell_is_refused(panel):
+    assert len(gate.verify(panel, "evaluation").parents) == 3
+    X = panel.X.copy()
+    X.iloc[100, 3] += 1e-9
+    with pytest.raises(Refused):
+        gate.verify(dataclasses.replace(panel, X=X), "evaluation")
+    swapped = panel.X.index.set_levels(["GOOG", "AAPL", "MSFT"], level="ticker")
+    with pytest.raises(Refused):
+        gate.verify(dataclasses.replace(panel, X=panel.X.set_axis(swapped)), "evaluation")
+
+
+def test_a_panel_of_two_horizons_or_of_no_ticker_is_said_so(msft):
+    other = dataclasses.replace(msft, name="OTHER", horizon=10)
+    with pytest.raises(BadInput, match="one horizon"):
+        features.panel(msft, other)
+    with pytest.raises(BadInput, match="no ticker"):
+        mt.matrix([])
+
+
+def test_a_panel_of_one_ticker_is_that_ticker(msft):
+    assert mt.matrix(["MSFT", "MSFT"], **SPAN).provenance == msft.provenance
+
+
+def test_a_model_that_is_kept_is_of_one_ticker(panel):
+    with pytest.raises(BadInput, match="several tickers"):
+        mt.model("RidgeRegression").train(panel)
+
+
+# --- the walk -------------------------------------------------------------------------------------------------
+
+
+def folds(panel: Matrix) -> list:
+    return list(WalkForward().split(panel.y.dropna().index.unique(0).size, panel.horizon))
+
+
+def test_a_pooled_model_learns_from_all_tickers_up_to_the_same_session(panel):
+    frame, meta = out_of_sample(recorder(), places(panel), UNCLIPPED)
+    for fold, X in zip(folds(panel), Recorder.seen, strict=True):
+        assert X[:, 0].max() == fold.train[-1]
+        assert fold.train[-1] + panel.horizon + 1 < fold.test[0]
+        assert set(X[:, 1]) == ({0.0, 2.0} if fold.train[-1] < 390 else {0.0, 1.0, 2.0})  # GOOG comes later
+    assert meta["panel"] == "one model of 3 tickers"
+    tested = panel.y.dropna().index.get_level_values("session") >= frame.index[0][0]
+    assert frame.index.equals(panel.y.dropna().index[tested])
+
+
+def test_no_label_of_a_ticker_that_paused_reaches_the_test_block(panel):
+    """MSFT is not traded for the 40 sessions before the third test block: its labels end inside it."""
+    marked = places(panel)
+    first = folds(panel)[2].test[0]
+    paused = marked.X["session"].between(first - 40, first - 1) & (marked.X["ticker"] == 2)
+    kept = {part: getattr(marked, part)[~paused] for part in ("X", "y", "scale", "prices")}
+    out_of_sample(recorder(), dataclasses.replace(marked, **kept), UNCLIPPED)
+    learned = Recorder.seen[2]
+    own = kept["X"].loc[kept["X"]["ticker"] == 2, "session"].to_numpy()
+    ends = dict(zip(own, own[panel.horizon + 1 :], strict=False))
+    assert max(ends[s] for s in learned[learned[:, 1] == 2, 0]) < first
+    assert learned[learned[:, 1] == 2, 0].max() == own[own < first][-7]  # six labels were not known yet
+    assert learned[learned[:, 1] == 0, 0].max() == folds(panel)[2].train[-1]
+
+
+def test_a_model_that_bears_few_rows_gets_whole_sessions_evenly_spread_to_the_last(panel):
+    _, meta = out_of_sample(recorder(max_train_rows=300), places(panel), UNCLIPPED)
+    last = Recorder.seen[-1]
+    sessions = np.unique(last[:, 0])
+    assert meta["policy"] == f"one session in 8: {len(last)} of 2,269 rows"
+    assert 250 < len(last) <= 300
+    assert set(np.diff(sessions)) == {8.0}
+    assert sessions[-1] == folds(panel)[-1].train[-1]
+    assert (last[:, 0] == sessions[-1]).sum() == 3
+
+
+def test_of_one_ticker_a_model_that_bears_few_rows_says_it_got_the_latest(msft):
+    _, meta = out_of_sample(recorder(max_train_rows=120), msft, Protocol())
+    assert meta["policy"] == f"the latest 120 of {folds(msft)[-1].train.size} rows"
+    assert meta["panel"] == ""
+
+
+@pytest.mark.parametrize("name", ["ExponentialSmoothing_alpha_0.1", "RecursiveLS", "RegressorChain"])
+def test_what_lives_in_one_share_is_fitted_to_each_and_says_what_it_says_there_alone(panel, name):
+    spec = catalog.spec(name)
+    frame, meta = out_of_sample(spec, panel, Protocol())
+    alone = evaluate(spec, panel.of("MSFT"), Protocol())
+    said = frame[frame.index.get_level_values("ticker") == "MSFT"].droplevel("ticker")
+    assert_array_equal(said["forecast"], alone.forecasts["forecast"])
+    assert meta["panel"] == "one model for each of 3 tickers"
+
+
+def test_gaps_inside_a_model_count_sessions_and_not_rows(panel, msft):
+    split = configured(catalog.spec("LassoCV_walkforward"), panel).get_params()["lassocv__cv"]
+    assert (type(split), split.n_splits, split.gap) == (TimeSeriesSplit, 5, 66)
+    assert configured(catalog.spec("LassoCV_walkforward"), msft).get_params()["lassocv__cv"].gap == 22
+    stack = catalog.spec("StackingRegressor_ridge")
+    assert (configured(stack, panel).horizon, configured(stack, msft).horizon) == (17, 5)  # 6 sessions are 18 rows
+
+
+@pytest.mark.parametrize("name", ["RidgeRegression", "LassoCV_walkforward", "RecursiveLS", "Theta"])
+def test_a_rewritten_future_of_all_tickers_moves_no_forecast_before_it(panel, name):
+    days = panel.X.index.get_level_values("session")
+    cut = days.unique()[800]
+    rng = np.random.default_rng(3)
+    known = panel.y.groupby(level="ticker").cumcount(ascending=True)
+    parts = {}
+    for part in ("X", "scale", "prices"):
+        values = getattr(panel, part).copy()
+        values[days > cut] *= rng.lognormal(0, 1, values[days > cut].shape)
+        parts[part] = values
+    place = known[days <= cut].groupby(level="ticker").max()  # of each ticker's rows, the last that is known
+    matured = known <= place.reindex(known.index, level="ticker") - panel.horizon - 1
+    parts["y"] = panel.y.where(matured, panel.y * rng.lognormal(0, 1, len(known)))
+    before, after = (
+        out_of_sample(catalog.spec(name), m, Protocol())[0]["forecast"]
+        for m in (panel, dataclasses.replace(panel, **parts))
+    )
+    past = before.index.get_level_values("session") <= cut
+    assert past.sum() > 1_000
+    assert_array_equal(before[past], after[past])
+    assert not np.array_equal(before[~past], after[~past])
+
+
+# --- results --------------------------------------------------------------------------------------------------
+
+KINDS = [
+    "RidgeRegression", "DecisionTree_depth_3", "LogisticRegression", "QuantileRegressor_q0.5", "GaussianProcess_gamma_0.1",
+    "KMeans_2_clusters", "LocalOutlierFactor", "KNeighborsRegressor_5", "Perceptron", "ARIMA_1_0_0", "RecursiveLS",
+]  # fmt: skip
+
+
+def test_every_kind_of_model_gives_a_result_per_ticker_and_the_second_call_opens_them(panel, monkeypatch):
+    results = mt.evaluate(KINDS, panel)
+    assert [(e.model, e.ticker) for e in results] == [(name, t) for name in KINDS for t in panel.tickers]
+    for e in results:
+        assert e.ok, e
+        assert np.isfinite(e.forecasts["forecast"]).all()
+        assert np.isfinite(e.metrics["sharpe"])
+        assert e.meta["panel"].startswith("one model ")
+        assert e.meta["warnings"] == []
+    assert len(trials.ledger()) == len(results) == trials.ledger()["key"].nunique()
+    assert audit.verify() == []
+    assert (mt.leaderboard(results).rows["status"] == "ok").all()
+    monkeypatch.setattr(engine, "evaluate_each", None)
+    again = mt.evaluate(KINDS[0], panel)
+    assert [e.key for e in again] == [e.key for e in results[:3]]
+    pd.testing.assert_frame_equal(again[1].forecasts, results[1].forecasts, check_freq=False)
+
+
+def test_two_workers_give_the_bits_of_one_and_a_lost_panel_task_has_a_row_per_ticker(panel, held, home, monkeypatch):
+    names = ["RidgeRegression", "ExponentialSmoothing_alpha_0.1"]
+    one = mt.evaluate(names, panel)
+    elsewhere = home.with_name("elsewhere")
+    shutil.copytree(held[0], elsewhere)
+    monkeypatch.setenv("MLTRAINER_HOME", str(elsewhere))
+    two = mt.evaluate(names, panel, jobs=2)
+    for a, b in zip(one, two, strict=True):
+        assert a.key == b.key
+        pd.testing.assert_frame_equal(a.forecasts, b.forecasts, check_exact=True)
+    task = engine.Task(catalog.spec(names[0]), panel, Protocol(), "k")
+    lost = task.each("timeout", "over its time budget")
+    assert [e.ticker for e in lost] == panel.tickers
+    assert len({e.key for e in lost}) == 3
+    assert lost[0].key != one[0].key
+
+
+def test_figures_of_a_panel_as_a_whole_by_hand():
+    """Two sessions, five tickers: ranks agree in one (correlation 1) and are reversed in the other (-1): mean 0."""
+    index = pd.bdate_range("2010-01-04", periods=2, name="session")
+    forecasts = [
+        pd.DataFrame({"forecast": [i, i], "y": [i, -i], "scale": [1.0, 1.0], "net": [0.01 * i, 0.0]}, index=index)
+        for i in range(1, 6)
+    ]
+    together = panels.pooled_figures(forecasts, 1)
+    assert together["ic_by_session"] == pytest.approx(0.0)
+    assert together["sharpe"] == metrics.sharpe([0.03, 0.0])
+    assert np.isnan(panels.pooled_figures(forecasts[:4], 1)["ic_by_session"])
