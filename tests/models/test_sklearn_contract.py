@@ -76,6 +76,7 @@ CHANCES = "a forecaster of returns that also tells its class probabilities, on p
 CAUTIOUS = "set for returns, of which a tenth explained is much: it does not follow a line without noise half way"
 ONE = "one target decides which components are kept"
 LIBRARY = "the library's own, of the step before the last"
+BLOCK = "rows below zero are fine, labels of one sign in a block are not"
 NAMED = "scikit-learn excuses the class by its name, which a pipeline hides"
 KNOWN = {  # (part of the estimator, check) -> why it may fail
     ("ClassMeans", "check_regressors_no_decision_function"): CHANCES,
@@ -86,10 +87,7 @@ KNOWN = {  # (part of the estimator, check) -> why it may fail
     ("RecentGaussianProcess", "check_regressors_train"): CAUTIOUS,
     ("IndependentComponents", "check_regressor_multioutput"): ONE,
     ("NMF", "check_regressors_train"): LIBRARY,
-    (
-        "Perceptron",
-        "check_positive_only_tag_during_fit",
-    ): "negative rows are fine, labels of one sign in a block are not",
+    ("Perceptron", "check_positive_only_tag_during_fit"): BLOCK,
     ("PLSRegression", "check_transformer_general"): NAMED,
     ("PLSRegression", "check_transformer_data_not_an_array"): NAMED,
 }
@@ -107,7 +105,7 @@ def made(estimator: Any) -> set[str]:
 WRAPPED = [
     s.name
     for s in specs()
-    if s.columns is None and s.available and (ours(built := s.build()) or isinstance(built, Pipeline))
+    if s.columns is None and (isinstance(s.estimator, Pipeline) or (ours(s.estimator) and hasattr(s.estimator, "fit")))
 ]
 
 
@@ -117,13 +115,13 @@ def small(estimator: Any) -> Any:
 
 
 def bare(estimator: Any) -> Any:
-    """The library's class that ours is or holds, with the same settings."""
+    """The library's class that ours is or holds, with the same settings; a line where it holds none."""
     if isinstance(estimator, Pipeline):
         return bare(estimator.steps[-1][1])
-    library = next(c for c in type(estimator).__mro__ if not ours(c))
     if not ours(estimator):
         return estimator
-    if issubclass(library, BaseEstimator) and library.__name__ != "BaseEstimator":
+    library = next(c for c in type(estimator).__mro__ if not ours(c))
+    if hasattr(library, "fit"):
         return library(**estimator.get_params(deep=False))
     inner = estimator.get_params(deep=False).get("estimator")
     return bare(inner) if isinstance(inner, BaseEstimator) else LinearRegression()
