@@ -235,11 +235,8 @@ def predict(artifact: str, json_: Json = False) -> None:
         return
     _say(f"{said.model} on {said.ticker} ({said.mode}): return in % over {said.horizon} sessions from the next entry,")
     _say(f"lower to upper holds {said.interval:.0%} of outcomes; trained to {state['trained_to']}")
-    rows = [
-        (str(t)[:10], *(f"{v * 100:.2f}" for v in row))
-        for t, row in zip(said.frame.index, said.frame.to_numpy(), strict=True)
-    ]
-    _say(_table(["said on", *(c.replace("_", " ") for c in said.frame)], rows))
+    rows = [(str(t)[:10], *(f"{v * 100:.2f}" for v in row)) for t, *row in said.frame.itertuples()]
+    _say(_table(["said on", *(str(c).replace("_", " ") for c in said.frame)], rows))
 
 
 @app.command()

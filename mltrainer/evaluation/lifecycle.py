@@ -144,10 +144,10 @@ class Model(RegressorMixin, BaseEstimator):
         lower, upper = fitted.bounds(said["mean"], scale)
         if self.spec.task == "classifier":
             said["probability_up"] = fitted.probability(said["mean"], scale)
-        known = {"model": self.name, "ticker": data.name, "horizon": data.horizon, "mode": origin.mode}
-        return Forecast(**known, interval=fitted.interval, lower=lower, upper=upper, **said)
+        known: dict[str, Any] = {"model": self.name, "ticker": data.name, "horizon": data.horizon, "mode": origin.mode}
+        return Forecast(**known, **said, interval=fitted.interval, lower=lower, upper=upper)
 
-    def _said(self, data: Matrix, after: pd.Index) -> "dict[str, pd.Series[float]]":
+    def _said(self, data: Matrix, after: pd.Index) -> dict[str, Any]:
         """What the estimator says of the sessions `after`, in returns: mean, and deviation or quantile if it does."""
         state, estimator = self.state_, self.estimator_
         assert state is not None

@@ -23,7 +23,7 @@ from sklearn.utils.validation import validate_data
 from mltrainer.errors import BadInput, NotEnoughHistory
 from mltrainer.models import sharing
 from mltrainer.models.base import canonical
-from mltrainer.models.forecasters import Around, Array, checked, labelled
+from mltrainer.models.forecasters import Around, Array, checked, directions, labelled
 
 HORIZONS = (1, 5, 21)  # a session, a week, a month
 
@@ -63,7 +63,7 @@ class Sided(Around):
         self.horizon = horizon
 
     def _target(self, y: Array) -> Array:
-        return np.sign(y) if is_classifier(self.estimator) else y
+        return directions(y) if is_classifier(self.estimator) else y
 
     def _learn(self, X: Array, y: Array) -> None:
         rows, said = forward([self.estimator], X, self._target(y), blocks=2, horizon=self.horizon)
@@ -72,7 +72,7 @@ class Sided(Around):
 
     def predict(self, X: ArrayLike) -> Array:
         """Forecast the mean of y, (n,): plus or minus `size_`, 0 where no side is taken."""
-        return self.size_ * np.sign(self._inner(X))
+        return np.sign(self._inner(X)) * self.size_
 
 
 class MajorityVote(VotingRegressor):
@@ -302,7 +302,7 @@ class DensityClusters(DBSCAN):
         """Choose `eps`, then cluster X (n, p)."""
         away, _ = NearestNeighbors(n_neighbors=self.min_samples, n_jobs=1).fit(X).kneighbors(X)
         self.eps = float(np.quantile(away[:, -1], self.share))
-        return super().fit(X)
+        return super().fit(X, sample_weight=sample_weight)
 
 
 class RadialBasis(TransformerMixin, BaseEstimator):

@@ -35,7 +35,14 @@ def checked(estimator: Any, X: ArrayLike) -> Array:
 def labelled(estimator: Any, X: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     """X (n, p) and y (n,) of float, two rows at least; the estimator notes how many columns, and their names."""
     X, y = validate_data(estimator, X, y, dtype=float, y_numeric=True, ensure_min_samples=2)
-    return X, np.asarray(y, dtype=float)
+    return np.asarray(X), np.asarray(y, dtype=float)
+
+
+def directions(y: Array) -> Array:
+    """Signs of y, (n,), of which there must be two to be told apart."""
+    if len(np.unique(sign := np.sign(y))) < 2:
+        raise BadInput("all labels have one sign, so there is no direction to learn; widen the train window")
+    return np.asarray(sign)
 
 
 def says_deviation(estimator: Any) -> bool:
@@ -71,7 +78,7 @@ class Components(TransformerMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Find the components on the train rows."""
-        X = validate_data(self, X, dtype=float, ensure_min_samples=2)
+        X = np.asarray(validate_data(self, X, dtype=float, ensure_min_samples=2))
         self.pca_ = PCA(min(self.n, *X.shape), whiten=True, svd_solver="full").fit(X)
         self.n_components_ = max(1, int((self.pca_.explained_variance_ratio_ > 1e-6).sum()))
         return self
@@ -150,10 +157,7 @@ class ClassMeans(Around):
     """
 
     def _target(self, y: Array) -> Array:
-        sign = np.sign(y)
-        if len(np.unique(sign)) < 2:
-            raise BadInput("all labels have one sign, so there is no direction to learn; widen the train window")
-        return sign
+        return directions(y)
 
     def _learn(self, X: Array, y: Array) -> None:
         self.classes_ = self.estimator_.classes_

@@ -143,8 +143,8 @@ def test_hostile_words_of_a_model_are_text_on_its_card(text: str):
     spec = catalog.spec("RidgeRegression")
     method = spec.method.__class__(**{**spec.method.__dict__, "name": text, "assumes": text, "reference": text})
     odd = spec.__class__(**{**spec.__dict__, "name": text, "reading": text, "warns": text, "method": method})
-    plain = set(Reader(views.card(spec)).tags)
-    assert_text(views.card(odd), text, plain | {"dt", "dd"})
+    plain = set(Reader(views.card(spec.card)).tags)
+    assert_text(views.card(odd.card), text, plain | {"dt", "dd"})
 
 
 @pytest.mark.parametrize("text", HOSTILE)
