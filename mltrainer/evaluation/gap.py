@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from mltrainer.data.market import Day
-from mltrainer.errors import Unavailable
+from mltrainer.errors import BadInput, Unavailable
 from mltrainer.evaluation import engine, study
 from mltrainer.evaluation.splits import CombinatorialPurged, KFoldDiagnostic, Split
 from mltrainer.evaluation.walkforward import Evaluation, Protocol, judge
@@ -60,7 +60,7 @@ def leakage_gap(
     Parameters
     ----------
     name : a name of the catalog that does not follow one session after the other (no series, filter or chain).
-    data : a ticker, bars or a matrix; horizon, start and end as for `matrix`.
+    data : a ticker, bars or a matrix of one; horizon, start and end as for `matrix`.
 
     Returns
     -------
@@ -68,6 +68,8 @@ def leakage_gap(
         What trains on the future is kept in the ledger as a diagnostic, neither ranked nor counted as a trial.
     """
     spec, matrix = catalog.spec(name), study.matrix(data, horizon=horizon, start=start, end=end)
+    if len(matrix.tickers) > 1:
+        raise BadInput(f"a leakage gap is of one ticker, and this panel has {len(matrix.tickers)}; ask for one of them")
     protocol = protocol or Protocol()
     cuts = {"walk_forward": protocol.split, **DIAGNOSTICS}
     found: dict[str, Evaluation] = {}

@@ -77,7 +77,7 @@ class Leaderboard:
             said.append(f"Superior predictive ability (SPA): p = {p:.2f}; {found} than the mean of the past does.")
         if "in_confidence_set" in ran and (known := ran["in_confidence_set"].dropna()).size > 1:
             count = f"{int(known.astype(bool).sum())} of {len(known)}"
-            said.append(f"The 90 % model confidence set holds {count}: by their squared errors, any may be the best.")
+            said.append(f"The 90 % model confidence set holds {count}, which squared errors cannot tell from the best.")
         if pbo is not None and np.isfinite(pbo):
             said.append(
                 f"Probability of backtest overfitting (PBO): {pbo:.2f}; so often the best in one half of the time was "

@@ -79,15 +79,15 @@ def matrix(
     return features.matrix(*parts, horizon=5 if horizon is None else horizon)
 
 
-def select(families: Iterable[str] | None = None, models: Iterable[str] | None = None) -> list[ModelSpec]:
-    """Catalog entries by family or by name; everything when neither is given."""
+def select(families: Iterable[str] | None = None, models: Iterable[str | ModelSpec] | None = None) -> list[ModelSpec]:
+    """Catalog entries by family or by name, or as they are given; everything when neither is given."""
     if models:
-        return [catalog.spec(name) for name in dict.fromkeys(models)]
+        return list({s.name: s for s in (catalog.spec(m) if isinstance(m, str) else m for m in models)}.values())
     return [s for f in dict.fromkeys(families or catalog.FAMILIES) for s in catalog.specs(f)]
 
 
 def evaluate(
-    models: str | Iterable[str],
+    models: str | ModelSpec | Iterable[str | ModelSpec],
     data: Data | Sequence[Data],
     *,
     horizon: int | None = None,
@@ -100,7 +100,7 @@ def evaluate(
 
     Parameters
     ----------
-    models : a name of the catalog, or several.
+    models : a name of the catalog, an entry with other settings (`Tuned.spec`), or several of either.
     data : a ticker, bars or a matrix; a list of tickers is a panel: one model learns from all of them, unless it is of
         a kind that lives in the history of one share.
     horizon, start, end : as for `matrix`.
@@ -111,8 +111,8 @@ def evaluate(
     Evaluation for one name on one ticker, else a list of them, one per model and ticker. Each is a row in the trial
     ledger; asking again for the same thing opens the stored result.
     """
-    several = not isinstance(models, str)
-    specs = select(models=list(models) if several else [str(models)])
+    several = not isinstance(models, str | ModelSpec)
+    specs = select(models=[models] if isinstance(models, str | ModelSpec) else list(models))
     results = engine.run(
         specs,
         [matrix(data, horizon=horizon, start=start, end=end)],

@@ -97,6 +97,9 @@ def test_the_index_answers_its_question_first(made: Made):
     words = [w.strip() for w in Reader((made.folder / "index.html").read_text()).words if w.strip()]
     assert "Can any of 5 models forecast MSFT five sessions ahead?" in words[:6]
     assert any(w.startswith("No model shows evidence of skill") for w in words[:8])
+    (together,) = (w for w in words if w.startswith("All models together: "))
+    for test in ("Superior predictive ability (SPA): p = ", "confidence set holds ", "backtest overfitting (PBO): "):
+        assert test in together
 
 
 def test_a_family_page_holds_its_figures_and_the_card_of_every_model(made: Made):
