@@ -216,13 +216,14 @@ def _judged(
     if not np.isfinite(scores[best]) and not any(e.ok for _, _, e in tried):
         raise Unavailable(f"no setting of {spec.name} ran to the end: {tried[0][2].reason}")
     chosen, parameters, within = tried[best]
+    sessions = max(len(e.forecasts) for _, _, e in tried)
     evaluation, baseline = outside([chosen, spec])
     nets = {e.key: e.forecasts["net"].to_numpy() for _, _, e in tried if e.ok}
     effective = metrics.effective_trials(np.column_stack(list(nets.values())))
     luck = {
         "cost": float(len({e.key for _, _, e in tried} | {evaluation.key, baseline.key})),
         "effective": float(effective),
-        "threshold": metrics.luck_threshold(np.sqrt(metrics.SESSIONS / len(within.forecasts)), effective),
+        "threshold": metrics.luck_threshold(np.sqrt(metrics.SESSIONS / sessions), effective),
         "sharpe": within.metrics.get("sharpe", float("nan")),
         "t": _saved(evaluation, baseline) if parameters else float("nan"),
     }
@@ -251,13 +252,13 @@ def _saved(evaluation: Evaluation, baseline: Evaluation) -> float:
 # --- methods: each yields points of the unit cube (rounds, settings) and is sent their scores ------------------
 
 
-def _optuna(sampler: str, **knobs: Any) -> "Callable[[int, int, int], Asks]":
+def _optuna(sampler: str) -> "Callable[[int, int, int], Asks]":
     def asks(settings: int, trials: int, random_state: int) -> Asks:
         import optuna
 
         with _silent(optuna.logging):
             study = optuna.create_study(
-                direction="maximize", sampler=getattr(optuna.samplers, sampler)(seed=random_state, **knobs)
+                direction="maximize", sampler=getattr(optuna.samplers, sampler)(seed=random_state)
             )
         axes: Any = {f"u{i}": optuna.distributions.FloatDistribution(0.0, 1.0) for i in range(settings)}
         while True:
