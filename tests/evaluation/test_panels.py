@@ -229,7 +229,7 @@ def test_a_rewritten_future_of_all_tickers_moves_no_forecast_before_it(panel, na
 # --- results --------------------------------------------------------------------------------------------------
 
 KINDS = [
-    "RidgeRegression", "DecisionTree_depth_3", "LogisticRegression", "QuantileRegressor_q0.5", "GaussianProcess_gamma_0.1",
+    "RidgeRegression", "DecisionTree_depth_3", "LogisticRegression", "GaussianProcess_gamma_0.1",
     "KMeans_2_clusters", "LocalOutlierFactor", "KNeighborsRegressor_5", "Perceptron", "VAR_bic", "RegressorChain",
 ]  # fmt: skip
 
