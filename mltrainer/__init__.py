@@ -15,14 +15,17 @@ if TYPE_CHECKING:
     from mltrainer import errors as errors
     from mltrainer.checks.attest import attest as attest
     from mltrainer.checks.leakcheck import leakcheck as leakcheck
+    from mltrainer.data.market import actions as actions
     from mltrainer.data.market import bars as bars
     from mltrainer.data.market import macro as macro
     from mltrainer.data.market import tickers as tickers
     from mltrainer.data.quality import quality as quality
+    from mltrainer.evaluation.gap import leakage_gap as leakage_gap
     from mltrainer.evaluation.lifecycle import model as model
     from mltrainer.evaluation.study import evaluate as evaluate
     from mltrainer.evaluation.study import leaderboard as leaderboard
     from mltrainer.evaluation.study import matrix as matrix
+    from mltrainer.evaluation.tune import tune as tune
     from mltrainer.models.catalog import specs as catalog  # noqa: F401 - the other names are re-exported as themselves
     from mltrainer.reports import report as report
     from mltrainer.reports import runs as runs
@@ -32,6 +35,7 @@ __version__ = version("mltrainer")
 
 # Public name -> where it lives (a room alone stands for itself). A test holds these rows to the docs.
 PUBLIC = {
+    "actions": "mltrainer.data.market:actions",
     "attest": "mltrainer.checks.attest:attest",
     "audit": "mltrainer.trust.audit",
     "bars": "mltrainer.data.market:bars",
@@ -39,6 +43,7 @@ PUBLIC = {
     "errors": "mltrainer.errors",
     "evaluate": "mltrainer.evaluation.study:evaluate",
     "leaderboard": "mltrainer.evaluation.study:leaderboard",
+    "leakage_gap": "mltrainer.evaluation.gap:leakage_gap",
     "leakcheck": "mltrainer.checks.leakcheck:leakcheck",
     "macro": "mltrainer.data.market:macro",
     "matrix": "mltrainer.evaluation.study:matrix",
@@ -47,6 +52,7 @@ PUBLIC = {
     "report": "mltrainer.reports:report",
     "runs": "mltrainer.reports:runs",
     "tickers": "mltrainer.data.market:tickers",
+    "tune": "mltrainer.evaluation.tune:tune",
 }
 __all__ = sorted(PUBLIC)
 

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer._click.exceptions import ClickException
 
-from mltrainer.errors import MltrainerError, Tampered
+from mltrainer.errors import BadInput, MltrainerError, Tampered
 
 app = typer.Typer(
     help="Which of the catalog's models say anything true about tomorrow's price? Real data, honest comparison.",
@@ -138,26 +138,26 @@ def _findings(found: list[str], json_: bool, holds: str) -> int:
 
 
 @app.command()
-def models(family: Annotated[str | None, typer.Option(help="one family only")] = None, json_: Json = False) -> None:
-    """List the catalog."""
+def models(
+    name: Annotated[str | None, typer.Argument(help="show the whole card of this one")] = None,
+    family: Annotated[str | None, typer.Option(help="one family only")] = None,
+    json_: Json = False,
+) -> None:
+    """List the catalog, one line a model; or show the card of one."""
     from mltrainer.models import catalog
 
-    specs = catalog.specs(family)
+    specs = catalog.specs(family) if name is None else [catalog.spec(name)]
     if json_:
+        _say(_document([s.card.to_dict() for s in specs]))
+    elif name is not None:
+        _say(specs[0].card.text())
+    else:
         rows = [
-            {
-                "name": s.name, "family": s.family, "task": s.task, "available": s.available,
-                "why_unavailable": s.why_unavailable, "engine": s.engine, "parameters": s.identity(),
-                "reading": s.reading, "warns": s.warns, "cost_seconds": s.cost, "method": asdict(s.method),
-            }
-            for s in specs
-        ]  # fmt: skip
-        _say(_document(rows))
-        return
-    rows_ = [
-        (s.name, s.family, s.task, s.engine, f"{s.cost:g}", "" if s.available else s.why_unavailable) for s in specs
-    ]
-    _say(_table(["model", "family", "task", "engine", "CPU s", ""], rows_))
+            (s.name, s.family, s.task, c.tool, " ".join(c.gives[1:]), f"{s.cost:g}") for s in specs if (c := s.card)
+        ]
+        _say(_table(["model", "family", "task", "runs", "also gives", "CPU s"], rows))
+        _say("\n".join(f"unavailable: {s.why_unavailable}" for s in specs if not s.available) or "all are available")
+        _say("each gives a forecast with an interval; `mltrainer models NAME` shows its card")
 
 
 @app.command()
@@ -179,16 +179,47 @@ def evaluate(
 
 
 @app.command()
+def tune(
+    model: str,
+    ticker: Ticker = "MSFT",
+    method: Annotated[str, typer.Option(help="random, tpe, genetic, pso or de")] = "tpe",
+    trials: Annotated[int, typer.Option(help="settings to try")] = 30,
+    score: Annotated[str, typer.Option(help="what decides: r2_oos, ic or sharpe")] = "r2_oos",
+    seed: Annotated[int, typer.Option(help="the same seed gives the same search")] = 0,
+    start: Start = None,
+    end: End = None,
+    horizon: Horizon = 5,
+    jobs: Annotated[int, typer.Option(help="worker processes")] = 1,
+    json_: Json = False,
+) -> int:
+    """Search a model's settings in the past and judge the choice on what came after; each is a trial."""
+    from mltrainer.evaluation.tune import tune as search
+
+    found = search(
+        model, ticker, method=method, trials=trials, score=score, random_state=seed, start=start, end=end,
+        horizon=horizon, jobs=jobs,
+    )  # fmt: skip
+    if json_:
+        said = {name: getattr(found, name) for name in ("model", "ticker", "method", "score", "parameters", "luck")}
+        said |= {"sentence": found.sentence(), "candidates": found.candidates.to_dict("records")}
+        said |= {name: getattr(found, name).metrics for name in ("evaluation", "baseline")}
+        _say(_document(said))
+    else:
+        _say(found.candidates.drop(columns="key").to_string(float_format="{:.4g}".format, na_rep=""))
+        _say(found.sentence())
+    return 0 if found.evaluation.ok else 1
+
+
+@app.command()
 def train(
     model: str, ticker: Ticker = "MSFT", start: Start = None, end: End = None, horizon: Horizon = 5, json_: Json = False
 ) -> None:
     """Train one model on all that is known of a ticker, keep it, and print its address."""
     from mltrainer.evaluation import lifecycle, study
 
-    trained = lifecycle.model(model).train(study.matrix(ticker, start=start, end=end, horizon=horizon))
-    artifact = trained.save()
-    state = {k: v for k, v in (trained.state_ or {}).items() if k not in ("low", "high", "features")}
-    _say(_document({"artifact": artifact, "model": model, **state}) if json_ else artifact)
+    result = lifecycle.model(model).train(study.matrix(ticker, start=start, end=end, horizon=horizon))
+    artifact = result.save()
+    _say(_document({"artifact": artifact} | result.to_dict()) if json_ else artifact)
 
 
 @app.command()
@@ -198,18 +229,17 @@ def predict(artifact: str, json_: Json = False) -> None:
 
     trained = lifecycle.Model.load(artifact)
     state = trained.state_ or {}
-    said = trained.forecast(study.matrix(state["ticker"], start=state["from"], horizon=state["horizon"]))
-    rows = [(str(t)[:10], float(v)) for t, v in said.items()]
+    said = trained.predict(study.matrix(state["ticker"], start=state["from"], horizon=state["horizon"]))
     if json_:
-        _say(
-            _document(
-                {"model": trained.name, "ticker": state["ticker"], "horizon": state["horizon"]}
-                | {"rows": [{"session": day, "forecast": value} for day, value in rows]}
-            )
-        )
+        _say(said.to_json())
         return
-    _say(f"{trained.name} on {state['ticker']}: return over {state['horizon']} sessions from the next entry")
-    _say(_table(["said on", "forecast, %"], [(day, f"{value * 100:.3f}") for day, value in rows]))
+    _say(f"{said.model} on {said.ticker} ({said.mode}): return in % over {said.horizon} sessions from the next entry,")
+    _say(f"lower to upper holds {said.interval:.0%} of outcomes; trained to {state['trained_to']}")
+    rows = [
+        (str(t)[:10], *(f"{v * 100:.2f}" for v in row))
+        for t, row in zip(said.frame.index, said.frame.to_numpy(), strict=True)
+    ]
+    _say(_table(["said on", *(c.replace("_", " ") for c in said.frame)], rows))
 
 
 @app.command()
@@ -291,19 +321,45 @@ def leakcheck(
 
 
 @fetch_app.command("bars")
-def fetch_bars(tickers: list[str], start: Start = None, end: End = None, json_: Json = False) -> None:
-    """Show daily bars with their provenance."""
+def fetch_bars(
+    tickers: list[str],
+    start: Start = None,
+    end: End = None,
+    timespan: Annotated[str, typer.Option(help="day, minute, '15 minute', hour, week ...; a sample is daily")] = "day",
+    adjusted: Annotated[
+        bool, typer.Option("--adjusted/--raw", help="days for splits and dividends, others for splits; or as traded")
+    ] = True,
+    json_: Json = False,
+) -> None:
+    """Show bars with their provenance; a download that was stopped goes on where it was."""
     from mltrainer.data import market
 
-    _datasets([market.bars(t, start=start, end=end) for t in tickers], json_)
+    _datasets([market.bars(t, start=start, end=end, timespan=timespan, adjusted=adjusted) for t in tickers], json_)
+
+
+@fetch_app.command("actions")
+def fetch_actions(tickers: list[str], json_: Json = False) -> None:
+    """Show splits and dividends with their provenance."""
+    from mltrainer.data import market
+
+    _datasets([dataset for t in tickers for dataset in market.actions(t)], json_)
 
 
 @fetch_app.command("macro")
-def fetch_macro(series: list[str], start: Start = None, json_: Json = False) -> None:
+def fetch_macro(
+    series: list[str],
+    start: Annotated[str | None, typer.Option(help="first period, YYYY-MM-DD")] = None,
+    end: Annotated[str | None, typer.Option(help="last period, YYYY-MM-DD")] = None,
+    units: Annotated[str, typer.Option(help="FRED's code: lin, chg, ch1, pch, pc1, pca, cch, cca or log")] = "lin",
+    today: Annotated[bool, typer.Option("--today", help="the values of today, not every vintage")] = False,
+    provider: Annotated[Literal["fred", "polygon"], typer.Option(help="whom to ask")] = "fred",
+    json_: Json = False,
+) -> None:
     """Show macroeconomic observations with the day each may be used."""
-    from mltrainer.data import market
+    from mltrainer.data.market import macro
 
-    _datasets([market.macro(s, start=start) for s in series], json_)
+    asked: dict[str, Any] = {"start": start, "end": end, "units": units, "vintages": not today, "provider": provider}
+    _datasets([macro(s, **asked) for s in series], json_)
 
 
 def _datasets(datasets: list[Any], json_: bool) -> None:
@@ -325,16 +381,32 @@ def _datasets(datasets: list[Any], json_: bool) -> None:
 
 
 @app.command()
-def quality(ticker: str, start: Start = None, end: End = None, json_: Json = False) -> int:
-    """Check bars against the exchange calendar and against themselves; exit 1 if a rule finds an error."""
+def quality(
+    name: str,
+    macro: Annotated[bool, typer.Option("--macro", help="the name is a macro series, not a ticker")] = False,
+    against: Annotated[str | None, typer.Option(help="a ticker that should say the same")] = None,
+    against_macro: Annotated[str | None, typer.Option(help="a macro series that should say the same")] = None,
+    asof: Annotated[str | None, typer.Option(help="judge age and future on this day, YYYY-MM-DD")] = None,
+    start: Start = None,
+    end: End = None,
+    json_: Json = False,
+) -> int:
+    """Ask every rule of a ticker's bars or of a macro series; exit 1 if one finds an error."""
+    from mltrainer.data import market
     from mltrainer.data.quality import quality as check
 
-    found = check(ticker, start=start, end=end)
+    if against and against_macro:
+        raise BadInput("there is one other source to compare with; give --against or --against-macro, not both")
+    data = (market.macro if macro else market.bars)(name, start=start, end=end)
+    other = market.macro(against_macro) if against_macro else market.bars(against) if against else None
+    found = check(data, against=other, asof=asof)
     if json_:
         _say(_document(asdict(found) | {"ok": found.ok}))
-    else:
-        _say(f"{found.name}: {found.sessions:,} sessions, {found.completeness:.2%} of the exchange calendar")
-        _say("\n".join(f"{f.severity}: {f.message}" for f in found.findings) or "no finding")
+        return 0 if found.ok else 1
+    what = "rows, {:.2%} of its periods" if macro else "sessions, {:.2%} of the exchange calendar"
+    _say(f"{found.name}: {found.sessions:,} {what.format(found.completeness)}")
+    rows = [[*row[:3], f"{row[3]}; {row[4]}"] for row in found.table.itertuples(index=False, name=None)]
+    _say(_table(["severity", "rule", "rows", "what was found, and what to do"], rows) if rows else "no finding")
     return 0 if found.ok else 1
 
 

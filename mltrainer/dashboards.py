@@ -257,7 +257,7 @@ def _unfinished(row: pd.Series) -> str:
 def _card(name: str) -> str:
     """The model's card, folded; a model that has left the catalog since has none."""
     try:
-        card = views.card(catalog.spec(name))
+        card = views.card(catalog.spec(name).card)
     except UnknownName:
         card = "<p>This model is no longer in the catalog.</p>"
     return f"<details><summary>What {escape(name)} is</summary>{card}</details>"

@@ -9,6 +9,8 @@
     ├── Unavailable (LookupError)         the source does not hold it, or an extra is not installed
     ├── Refused (PermissionError)         no shown origin: not admitted as data
     ├── Tampered (ValueError)             stored bytes no longer match their recorded hash
+    ├── ProviderError (ConnectionError)   a provider failed, or sent what cannot be right
+    │   └── NotEntitled (PermissionError) it refused the key, or the plan does not hold what was asked for
     └── StorageError (OSError)            the disk is full, or the state folder cannot be written
 """
 
@@ -68,3 +70,22 @@ class Tampered(MltrainerError, ValueError):
 
 class StorageError(MltrainerError, OSError):
     """The disk is full, or the state folder cannot be written."""
+
+
+class ProviderError(MltrainerError, ConnectionError):
+    """A provider failed or sent what cannot be right; nothing of it was kept.
+
+    Parameters
+    ----------
+    message : what it did, and the next step; never a key.
+    provider : "polygon" or "fred".
+    status : of its HTTP answer; None where there was none.
+    """
+
+    def __init__(self, message: str, provider: str = "", status: int | None = None) -> None:
+        super().__init__(message)
+        self.provider, self.status = provider, status
+
+
+class NotEntitled(ProviderError, PermissionError):
+    """The provider knows the question and will not answer it with this key or plan."""

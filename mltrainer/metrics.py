@@ -7,6 +7,7 @@ Returns are simple returns per session (fractions), losses are positive fraction
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +32,7 @@ UNDEFINED = {
     "breakeven_bps": "it never trades",
     "information_ratio": "it never differs from buy-and-hold",
     "coverage": "too little history to calibrate",
+    "spa_p": "no model ran, or too few sessions",
     "r2": "the outcome does not vary",
 }
 
@@ -161,6 +163,28 @@ def pinball(y: ArrayLike, quantile_forecast: ArrayLike, *, q: float) -> float:
     """Mean pinball (quantile) loss at level `q` in (0, 1), in units of `y`; Koenker and Bassett (1978)."""
     error = np.asarray(y, dtype=float) - np.asarray(quantile_forecast, dtype=float)
     return float(np.mean(np.maximum(q * error, (q - 1) * error)))
+
+
+def conformal_rank(count: Any, nominal: float) -> Any:
+    r"""Which of `count` ascending absolute errors is the half-width of an interval that holds with chance `nominal`.
+
+    .. math:: k = \min(n, \lceil (n + 1)\, c \rceil) - 1, \text{ counted from 0}
+
+    References
+    ----------
+    Vovk, Gammerman and Shafer (2005), *Algorithmic Learning in a Random World*; exact for exchangeable errors.
+
+    >>> int(conformal_rank(9, 0.9)), int(conformal_rank(99, 0.9))
+    (8, 89)
+    """
+    rank = np.minimum(np.ceil(nominal * (np.asarray(count) + 1)).astype(int), count) - 1
+    return np.maximum(rank, 0)[()]
+
+
+def conformal_radius(errors: ArrayLike, nominal: float, *, least: int = 100) -> float:
+    """Half-width of an interval that holds with chance `nominal`, in units of the errors; NaN below `least` errors."""
+    found = np.sort(np.abs(_clean(errors)))
+    return float(found[conformal_rank(len(found), nominal)]) if len(found) >= least else float("nan")
 
 
 def coverage(y: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> float:
@@ -393,3 +417,69 @@ def backtest_overfitting(trial_returns: ArrayLike, *, blocks: int = 10) -> float
         rest = ratio([b for b in range(blocks) if b not in half])
         below += bool(np.mean(rest <= rest[best]) <= 0.5)
     return below / len(halves)
+
+
+# --- many models against the same outcomes ---------------------------------------------------------------------
+
+DRAWS = 300  # bootstrap samples: a p value near 0.05 errs by about 0.01
+
+
+def superior_ability(losses: ArrayLike, benchmark: ArrayLike, *, overlap: int, seed: int = 0) -> float:
+    """P value of the hypothesis that no model has a smaller expected loss than the benchmark (SPA).
+
+    Parameters
+    ----------
+    losses : (n, k) losses of k models, in the order of time, no NaN.
+    benchmark : (n,) losses of the forecast to beat.
+    overlap : rows over which an outcome overlaps with the next ones (horizon); losses are averaged over as many, at
+        least 5, and resampled in blocks (see `_periods`). NaN for fewer than 20 such periods.
+
+    References
+    ----------
+    Hansen (2005), Journal of Business & Economic Statistics 23, 365-380; the consistent p value.
+    """
+    from arch.bootstrap import SPA
+
+    L, b = _periods(losses, overlap), _periods(np.asarray(benchmark, dtype=float)[:, None], overlap)
+    if len(L) < 20 or not L.shape[1]:
+        return float("nan")
+    test = SPA(b[:, 0], L, block_size=_block(len(L)), reps=DRAWS, seed=seed)
+    test.compute()
+    return float(test.pvalues["consistent"])
+
+
+def confidence_set(losses: ArrayLike, *, overlap: int, size: float = 0.10, seed: int = 0) -> NDArray[np.bool_]:
+    """Which models may be the best: (k,), True for those in the model confidence set of level 1 - `size`.
+
+    Models are left out one by one, the worst first, until the rest cannot be told apart. All are in it where there
+    is too little to tell.
+
+    Parameters
+    ----------
+    losses, overlap : as for `superior_ability`; models with the same losses share their fate.
+
+    References
+    ----------
+    Hansen, Lunde and Nason (2011), Econometrica 79, 453-497; the statistic T_max.
+    """
+    from arch.bootstrap import MCS
+
+    L = _periods(losses, overlap)
+    different, which = np.unique(L, axis=1, return_inverse=True)
+    k = different.shape[1]
+    if len(L) < 20 or k < 2:
+        return np.ones(L.shape[1], dtype=bool)
+    test = MCS(different, size=size, block_size=_block(len(L)), reps=DRAWS, method="max", seed=seed)
+    test.compute()
+    return np.array([model in test.included for model in range(k)])[which.ravel()]
+
+
+def _periods(losses: ArrayLike, overlap: int) -> Array:
+    """Mean losses of periods of `overlap` rows, at least a week: fewer rows, and less overlap for the bootstrap."""
+    L, step = np.asarray(losses, dtype=float), max(overlap, 5)
+    n = len(L) // step
+    return L[: n * step].reshape(n, step, -1).mean(axis=1)
+
+
+def _block(n: int) -> int:
+    return max(2, round(n ** (1 / 3)))  # neighbors still overlap by a row; the rate is that of Künsch (1989)

@@ -33,6 +33,27 @@ class Settings(BaseSettings):
         description="state: audit trail, registry, trials, results; default the platform's user data folder",
     )
     database_url: str | None = Field(None, description="SQLAlchemy URL; default SQLite in MLTRAINER_HOME")
+    polygon_url: str | None = Field(
+        None,
+        description="Polygon's address: api.massive.com (default), api.polygon.io; in mode replay one on this machine",
+    )
+    polygon_stream_url: str | None = Field(
+        None,
+        description="Polygon's stream: wss://socket.massive.com/stocks (default) or, for delayed plans, "
+        "wss://delayed.massive.com/stocks",
+    )
+    fred_url: str | None = Field(None, description="FRED's address; another than its own only in mode replay")
+    polygon_per_minute: int = Field(
+        5, ge=1, description="requests a minute that the Polygon plan allows; never more than 50 a second are sent"
+    )
+    cache_url: str | None = Field(None, description="redis:// for kept answers; default a file in MLTRAINER_HOME")
+    fred_on_disk: bool = Field(
+        False, description="keep FRED's answers on disk too; by its terms they are otherwise held in memory only"
+    )
+    offline: bool = Field(False, description="use only what was fetched before, of whatever age, and say its date")
+    wire_seconds: float = Field(
+        45.0, gt=0, le=60, description="time in which a provider must have answered, retries included"
+    )
     task_seconds: float = Field(
         300.0, gt=0, description="wall-clock budget of one model on one ticker; the worker is ended"
     )

@@ -26,8 +26,12 @@ from sqlalchemy import (
     Table,
     Text,
     create_engine,
+    delete,
     event,
+    func,
+    insert,
     make_url,
+    select,
 )
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -51,6 +55,13 @@ audit = Table(
     *_words("prev", "hash", unique=True),  # two entries cannot follow the same one: no forks
 )
 admitted = Table("admitted", SCHEMA, Column("content", Text, primary_key=True), *_words("provenance", "at"))
+answers = Table(  # what providers sent and the cache holds: a kept answer whose hash is not here was changed
+    "answers",
+    SCHEMA,
+    Column("key", Text, primary_key=True),
+    Column("sha256", Text, primary_key=True),
+    *_words("at"),
+)
 trials = Table(
     "trials",
     SCHEMA,
@@ -165,6 +176,29 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
 def _begin(connection: Connection) -> None:
     writer = connection.get_execution_options().get("writer", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+
+
+# --- hashes of kept answers -----------------------------------------------------------------------------------
+
+
+def note_answer(key: str, sha: str, at: str) -> None:
+    """Write down that what is kept under `key` may have hash `sha`, as sent at `at`; called before it is kept."""
+    with writing() as connection:
+        connection.execute(delete(answers).where(answers.c.key == key, answers.c.sha256 == sha))
+        connection.execute(insert(answers).values(key=key, sha256=sha, at=at))
+
+
+def noted_answers(key: str) -> dict[str, str]:
+    """Every hash that was written down for `key`, and when the provider sent it."""
+    with reading() as connection:
+        rows = connection.execute(select(answers.c.sha256, answers.c.at).where(answers.c.key == key))
+        return {row.sha256: row.at for row in rows}
+
+
+def oldest_answer() -> str | None:
+    """When the oldest hash was written down."""
+    with reading() as connection:
+        return connection.execute(select(func.min(answers.c.at))).scalar()
 
 
 # --- blobs ----------------------------------------------------------------------------------------------------

@@ -173,8 +173,14 @@ def _board_row(row: pd.Series, columns: Sequence[str], links: Mapping[str, str])
     return f'<tr data-family="{escape(str(row["family"]))}">{"".join(cells)}</tr>'
 
 
-def table(rows: Iterable[Sequence[object]], heads: Sequence[str], *, caption: str = "") -> str:
-    """Show plain rows as an HTML table; everything is escaped, words are left-aligned, numbers right-aligned."""
+def table(
+    rows: Iterable[Sequence[object]],
+    heads: Sequence[str],
+    *,
+    caption: str = "",
+    write: Callable[[object], str] = number,
+) -> str:
+    """Show plain rows as an HTML table, all of it escaped; words stand left, numbers (written by `write`) right."""
     rows = [list(row) for row in rows]
     words = [all(isinstance(row[i], str) for row in rows) for i in range(len(heads))]
     text = [' class="text"' if w else "" for w in words]
@@ -182,7 +188,7 @@ def table(rows: Iterable[Sequence[object]], heads: Sequence[str], *, caption: st
     body = "".join(
         "<tr>"
         + "".join(
-            f'<td{t} data-label="{escape(h)}">{escape(v) if isinstance(v, str) else number(v)}</td>'
+            f'<td{t} data-label="{escape(h)}">{escape(v) if isinstance(v, str) else write(v)}</td>'
             for v, h, t in zip(row, heads, text, strict=True)
         )
         + "</tr>"
@@ -220,25 +226,26 @@ def banner(mode: str, as_of: str) -> str:
     return f'<div class="banner {escape(mode)}"><b>{escape(mode.upper())}</b><span>{escape(said)}</span></div>'
 
 
-def card(spec: Any) -> str:
-    """The card of one model: what it is, our reading of its name, its settings, its reference and cost."""
-    method = spec.method
-    rows = [
-        ("Method", escape(method.name)),
-        ("Formula", mathml(method.formula, display="block")),
-        ("Assumes", escape(method.assumes)),
-        ("Use", escape(method.use)),
-        ("Our reading", escape(spec.reading)),
-        ("Rows", escape(spec.policy)),
-        ("Runs", f"<code>{escape(spec.engine)}</code>"),
-        ("Settings", f"<code>{escape(spec.identity())}</code>"),
-        ("Cost", escape(f"{method.complexity}; about {number(spec.cost)} CPU s for one ticker")),
-        ("May warn", escape(spec.warns)),
-        ("Reference", escape(method.reference)),
-        ("Status", escape(spec.why_unavailable)),
-    ]
-    body = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in rows if text)
-    return f'<article class="card"><h3>{escape(spec.name)}</h3><dl>{body}</dl></article>'
+def card(card: Any) -> str:
+    """The card of one model: what it is, our reading of its name, its settings, what it gives, its reference, cost."""
+    body = "".join(f"<dt>{what}</dt><dd>{_words(card, what, words)}</dd>" for what, words in card.rows())
+    return f'<article class="card"><h3>{escape(card.name)}</h3><dl>{body}</dl></article>'
+
+
+def _words(card: Any, what: str, words: str) -> str:
+    if what == "Formula":
+        return str(mathml(words, display="block"))
+    if what == "Runs":
+        return f"<code>{escape(words)}</code>"
+    if what != "Settings":
+        return escape(words)
+    return "<br>".join(_settings(part) for part in card.parts)
+
+
+def _settings(part: Any) -> str:
+    said = [", ".join(f"{escape(k)} = {escape(v)}" for k, v in s.items()) for s in (part.chosen, part.default)]
+    chosen, default = said[0], said[1] and f'<span class="quiet">by default {said[1]}</span>'
+    return f"<b>{escape(part.name)}</b> {'; '.join(filter(None, (chosen, default)))}"
 
 
 # --- figures --------------------------------------------------------------------------------------------------

@@ -1,11 +1,19 @@
 """Every test has a home of its own and a machine without keys."""
 
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from replay.server import FRED_KEY, POLYGON_KEY, Replay
 
-KEYS = ("POLYGON_API_KEY", "MASSIVE_API_KEY", "FRED_API_KEY", "MLTRAINER_MODE", "MLTRAINER_DATABASE_URL")
+KEYS = (
+    *("POLYGON_API_KEY", "MASSIVE_API_KEY", "FRED_API_KEY", "MLTRAINER_MODE", "MLTRAINER_DATABASE_URL"),
+    *("MLTRAINER_POLYGON_URL", "MLTRAINER_FRED_URL", "MLTRAINER_CACHE_URL", "MLTRAINER_OFFLINE"),
+)
+HERE = ("127.0.0.1", "localhost", "::1")
 
 # A busy machine is no reason to fail, and a failure must come back on the next run.
 settings.register_profile("mltrainer", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -20,3 +28,37 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     monkeypatch.setenv("MLTRAINER_HOME", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def strayed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """No test leaves this machine: what a socket of this process tried elsewhere fails, and is listed here."""
+    found: list[str] = []
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, _held_back(getattr(socket.socket, name), found))
+    return found
+
+
+def _held_back(act: Callable[..., Any], found: list[str]) -> Callable[..., Any]:
+    def guarded(sock: socket.socket, *given: Any) -> Any:
+        address = given[-1]
+        if isinstance(address, tuple) and str(address[0]) not in HERE:
+            found.append(str(address[0]))
+            raise ConnectionRefusedError(111, "tests do not leave this machine")
+        return act(sock, *given)
+
+    return guarded
+
+
+@pytest.fixture
+def replay(monkeypatch: pytest.MonkeyPatch) -> Iterator[Replay]:
+    """Both providers on this machine, mode replay, keys that fit, a plan without a narrow limit, little patience."""
+    with Replay() as server:
+        monkeypatch.setenv("MLTRAINER_MODE", "replay")
+        monkeypatch.setenv("MLTRAINER_POLYGON_URL", server.url)
+        monkeypatch.setenv("MLTRAINER_FRED_URL", server.url)
+        monkeypatch.setenv("POLYGON_API_KEY", POLYGON_KEY)
+        monkeypatch.setenv("FRED_API_KEY", FRED_KEY)
+        monkeypatch.setenv("MLTRAINER_POLYGON_PER_MINUTE", "6000")
+        monkeypatch.setenv("MLTRAINER_WIRE_SECONDS", "1.5")
+        yield server

@@ -24,8 +24,7 @@ pytestmark = pytest.mark.skipif(not (ROOT / "uv.lock").exists(), reason="needs a
 
 
 def contract() -> dict:
-    (only,) = PROJECT["tool"]["importlinter"]["contracts"]
-    return dict(only)
+    return next(dict(c) for c in PROJECT["tool"]["importlinter"]["contracts"] if c["type"] == "layers")
 
 
 def rooms() -> set[str]:
@@ -88,13 +87,19 @@ ONE_ROOM = {
         {"views.py", "reports/pages.py", "reports/family.py", "dashboards.py", "server/handlers.py"},
     ),
     "other figures": (("matplotlib", "seaborn", "bokeh", "altair"), set()),
-    "notebooks": (("papermill", "nbconvert", "nbformat", "nbclient"), {"reports/run.py", "reports/pages.py"}),
-    "the exchange calendar": (("exchange_calendars",), {"data/quality.py"}),
+    "notebooks": (("papermill", "nbconvert", "nbformat", "nbclient"), {"reports/execution.py", "reports/pages.py"}),
+    "the exchange calendar": (("exchange_calendars",), {"data/case.py"}),
     "indicators": (("talib",), {"features/indicators.py"}),
     "settings": (("pydantic_settings", "platformdirs"), {"settings.py"}),
     "the command line": (("typer",), {"cli.py"}),
     "pickles": (("pickle", "joblib", "cloudpickle", "dill", "shelve", "marshal"), set()),
-    "the network": (("requests", "urllib.request", "httpx", "aiohttp", "socket", "http.client"), set()),
+    "the network": (
+        (
+            *("requests", "urllib3", "requests_cache", "requests_ratelimiter", "urllib.request", "httpx", "aiohttp"),
+            *("socket", "ssl", "http.client", "ftplib", "smtplib", "websocket"),
+        ),
+        {"data/wire.py", "data/kept.py"},
+    ),
 }
 
 
@@ -208,6 +213,8 @@ COMES_WITH = {
     "pydantic": "pydantic-settings",
     "ipython": "ipykernel",
     "websockets": "voila",
+    "urllib3": "requests",
+    "pyrate-limiter": "requests-ratelimiter",
 }
 
 

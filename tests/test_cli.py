@@ -85,11 +85,17 @@ MISTAKES = {
         "has 39 since 2010-01-04; widen",
     ),
     "no session": ([*REPORT, "--start", "2031-01-01"], "MSFT has no row from 2031-01-01"),
+    "a search": (["tune", "RidgeRegression", "--method", "anneal"], "no search method is called 'anneal'"),
+    "a model that has nothing to tune": (["tune", "Theta"], "Theta has nothing to tune: its parameters are estimated"),
     "a model": (["evaluate", "RidgeRegresion"], "no model is called 'RidgeRegresion'; close: RidgeRegression"),
     "a series": (["fetch", "macro", "GPD"], "no macro series in mode sample is called 'GPD'"),
     "bars": (["fetch", "bars", "MSFT", "XYZZY"], "no ticker in mode sample is called 'XYZZY'"),
     "no bars": (["fetch", "bars"], "Missing argument"),
     "quality": (["quality", "XYZZY"], "no ticker in mode sample is called 'XYZZY'"),
+    "quality of a series": (["quality", "GPD", "--macro"], "no macro series in mode sample is called 'GPD'"),
+    "another source": (["quality", "MSFT", "--against", "XYZZY"], "no ticker in mode sample is called 'XYZZY'"),
+    "two others": (["quality", "MSFT", "--against", "IBM", "--against-macro", "unemp"], "not both"),
+    "a day of judgment": (["quality", "MSFT", "--asof", "soon"], "asof 'soon' is not a day"),
     "a family to list": (["models", "--family", "forest"], "no family is called 'forest'"),
     "a head": (["audit", "verify", "--against", "5"], "'5' is no audit head; it reads size:hash"),
     "a limit": (["audit", "show", "--limit", "0"], "'--limit'"),
@@ -123,6 +129,8 @@ PLACES = [
     ["fetch", "bars"],
     ["fetch", "macro"],
     ["quality"],
+    ["quality", "--macro"],
+    ["quality", "MSFT", "--asof"],
     ["audit", "verify", "--against"],
     ["verify"],
     [],
@@ -240,6 +248,18 @@ def test_evaluate_and_leaderboard_as_json_are_one_document_each(run: Run):
     assert ranked["sentence"] in text.out
 
 
+def test_tune_as_json_and_in_words(run: Run):
+    call = ["tune", "KNeighborsRegressor_5", "--trials", "2", *SPAN]
+    done = document(run(*call, "--json"))
+    assert done["model"] == "KNeighborsRegressor_5"
+    assert [row["status"] for row in done["candidates"]] == ["ok", "ok", "ok"]
+    assert done["luck"]["cost"] >= 4
+    said = run(*call)
+    assert said.code == 0
+    assert said.out.endswith(f"{done['sentence']}\n")
+    assert "n_neighbors" in said.out
+
+
 def test_an_empty_ledger_is_an_empty_leaderboard(run: Run):
     empty = document(run("leaderboard", "--json"))
     assert isinstance(empty, dict)
@@ -263,7 +283,23 @@ def test_quality_as_json_and_in_words(run: Run):
     found = document(run("quality", "MSFT", "--json"))
     assert isinstance(found, dict)
     assert (found["name"], found["completeness"], found["ok"]) == ("MSFT", 1.0, True)
-    assert run("quality", "MSFT").out.startswith("MSFT: 3,270 sessions, 100.00% of the exchange calendar\n")
+    said = run("quality", "MSFT").out.splitlines()
+    assert said[0] == "MSFT: 3,270 sessions, 100.00% of the exchange calendar"
+    assert said[1].split()[:3] == ["severity", "rule", "rows"]
+    assert {f["severity"] for f in found["findings"]} == {"info"}
+    assert found["findings"][0].keys() == {"rule", "severity", "rows", "message", "remedy", "when"}
+    assert run("quality", "VIXCLS", "--macro").out == "VIXCLS: 1,259 rows, 100.00% of its periods\nno finding\n"
+
+
+def test_quality_exits_1_where_a_rule_finds_an_error_and_names_what_to_do(run: Run):
+    answer = run("quality", "MSFT", "--against", "IBM", *SPAN, "--asof", "2010-01-04")
+    assert answer.code == 1
+    (error,) = [line for line in answer.out.splitlines() if line.startswith("error")]
+    assert "differ from IBM by more than 1 % of return" in error
+    assert error.endswith("find out which of the two is right")
+    found = document(run("quality", "MSFT", "--against", "IBM", *SPAN, "--json"), code=1)
+    assert isinstance(found, dict)
+    assert found["ok"] is False
 
 
 def test_the_trail_as_json_and_in_words(run: Run):
@@ -304,7 +340,7 @@ def test_every_option_json_is_tested_here():
     """A command that learns --json has to be added to this file."""
     having = {" ".join(path) for path in COMMANDS if any("--json" in p.opts for p in command_of(path).params)}
     assert having <= {
-        "verify", "models", "evaluate", "leaderboard", "fetch bars", "fetch macro", "quality",
+        "verify", "models", "evaluate", "tune", "leaderboard", "fetch bars", "fetch macro", "quality",
         "audit show", "audit head", "audit verify", "doctor",
         *TESTED_ELSEWHERE,
     }  # fmt: skip

@@ -27,7 +27,7 @@ from typer._click import Command
 import mltrainer
 from mltrainer import metrics
 from mltrainer.cli import app
-from mltrainer.data import sample
+from mltrainer.data import quality, sample
 from mltrainer.evaluation import leaderboard, walkforward
 from mltrainer.evaluation.splits import WalkForward
 from mltrainer.evaluation.walkforward import Protocol
@@ -134,12 +134,22 @@ def sample_table() -> str:
     return table(["Series", "Span", "Package", "What its keepers say"], rows)
 
 
+def rules_table() -> str:
+    rows = [
+        [kind if n == 0 else "", f"`{r.name}`", r.severity, r.asks, r.remedy]
+        for kind, rules in quality.RULES.items()
+        for n, r in enumerate(rules)
+    ]
+    return table(["Of", "Rule", "Severity", "We ask that", "Otherwise"], rows)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "python": python_table,
     "families": families,
     "settings": settings_table,
     "commands": commands_table,
     "sample": sample_table,
+    "rules": rules_table,
 }
 
 

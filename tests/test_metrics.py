@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose
@@ -321,6 +321,57 @@ def test_overfitting_of_pure_noise_is_about_one_half(rng):
 
 def test_overfitting_needs_two_trials_that_trade():
     assert np.isnan(metrics.backtest_overfitting(np.zeros((400, 3))))
+
+
+# --- many models against the same outcomes ---------------------------------------------------------------------
+
+
+def weekly(t, n=400, seed=0):
+    """Daily loss differences whose weekly means, n of them, have exactly this t statistic."""
+    z = np.random.default_rng(seed).normal(size=n)
+    return np.repeat((z - z.mean()) / z.std() + t / np.sqrt(n), 5)
+
+
+@pytest.mark.parametrize("t", [-0.5, 0.5, 1.28, 1.645, 2.33])
+def test_superior_ability_of_one_model_has_the_p_value_of_a_normal_mean(t):
+    # a single model and independent weeks: Hansen (2005) is then the one-sided test of a mean
+    p = metrics.superior_ability(-weekly(t)[:, None], np.zeros(2_000), overlap=5)
+    assert p == pytest.approx(stats.norm.sf(t), abs=0.06)
+
+
+def test_superior_ability_asks_more_of_the_best_of_many(rng):
+    alone = weekly(2.2)
+    crowd = np.column_stack([-alone, *(-weekly(t, seed=i + 1) for i, t in enumerate(rng.normal(size=60)))])
+    zero = np.zeros(2_000)
+    assert metrics.superior_ability(crowd[:, :1], zero, overlap=5) < 0.05
+    assert metrics.superior_ability(crowd, zero, overlap=5) > 0.1
+    better = np.column_stack([crowd, -weekly(6.0, seed=99)])
+    assert metrics.superior_ability(better, zero, overlap=5) < 0.01
+
+
+@pytest.mark.parametrize(("t", "both"), [(0.0, True), (1.3, True), (2.2, False), (-2.2, False)])
+def test_of_two_models_the_confidence_set_keeps_both_until_their_difference_is_significant(t, both):
+    # two models: T_max is the two-sided test of their mean difference, at 10 % significant beyond 1.645
+    losses = np.column_stack([np.zeros(2_000), weekly(t)])
+    inside = metrics.confidence_set(losses, overlap=5)
+    assert list(inside) == ([True, True] if both else [t > 0, t < 0])
+
+
+@given(st.integers(0, 10_000), st.integers(1, 6))
+@settings(max_examples=15)
+def test_the_best_is_always_in_the_confidence_set_and_copies_share_their_fate(seed, k):
+    rng = np.random.default_rng(seed)
+    losses = rng.exponential(size=(600, k)) + rng.uniform(0, 1, size=k)
+    inside = metrics.confidence_set(np.column_stack([losses, losses]), overlap=5)
+    assert inside[int(np.argmin(losses.mean(axis=0)))]
+    assert np.array_equal(inside[:k], inside[k:])
+
+
+def test_with_too_little_history_nothing_is_told_apart(rng):
+    losses = rng.exponential(size=(90, 3))
+    assert np.isnan(metrics.superior_ability(losses, losses[:, 0], overlap=5))
+    assert metrics.confidence_set(losses, overlap=5).all()
+    assert metrics.confidence_set(losses[:, :1], overlap=1).all()
 
 
 def test_every_undefined_figure_has_its_reason_in_words():

@@ -7,8 +7,9 @@ import skops.io as sio
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from mltrainer import store
-from mltrainer.errors import MltrainerError
+from mltrainer.errors import MltrainerError, Unavailable
 from mltrainer.evaluation import trials
+from mltrainer.models.base import ModelSpec
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import canonical
 
@@ -65,16 +66,25 @@ TRUSTED = (
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBRegressor",
 )
+FORMAT = 2  # of the record; raise it when a model of before could no longer be asked
+BACKENDS = {"keras": ("jax",)}
+
+
+def libraries(spec: ModelSpec) -> dict[str, str]:
+    """Versions of what computes a model: these packages, and the one that its engine comes from."""
+    package = spec.engine.partition(".")[0]
+    computes = trials.DISTRIBUTIONS.get(package, package)
+    always = {"mltrainer", "numpy", "scipy", "scikit-learn"}
+    return trials.versions(sorted({*always, computes, *BACKENDS.get(package, ())}))
 
 
 def save(name: str, estimator: Any, state: dict[str, Any]) -> str:
     """Store a fitted estimator and what belongs to it; returns the artifact's address, a sha256.
 
-    `state` is plain JSON: what the model was trained on and how its forecasts are scaled back.
+    `state` is plain JSON: what the model was trained on, by which `libraries`, and how its forecasts are scaled back.
     """
     body = store.put_blob(sio.dumps(estimator))
-    libraries = trials.versions(("mltrainer", "numpy", "scikit-learn", "statsmodels", "lightgbm", "catboost", "keras"))
-    record = {"name": name, "estimator": body, "state": state, "libraries": libraries}
+    record = {"format": FORMAT, "name": name, "estimator": body, "state": state}
     artifact = store.put_blob(canonical(record).encode())
     audit.append("artifact", artifact=artifact, model=name, estimator=body)
     return artifact
@@ -93,6 +103,8 @@ def load(artifact: str) -> tuple[str, Any, dict[str, Any], list[str]]:
     Refused
         The address is none, the trail does not tell of it, its bytes were changed, or it holds a type that no model
         of the catalog consists of. Nothing in it is run; a violation is written to the audit trail.
+    Unavailable
+        It was saved in the form of another version.
     """
     what = f"the artifact {str(artifact)[:64]!r}"
     told = {e.payload.get("artifact"): e.payload for e in audit.entries(kind="artifact")}
@@ -108,10 +120,9 @@ def load(artifact: str) -> tuple[str, Any, dict[str, Any], list[str]]:
         gate.refuse(what, f"holds what no model consists of: {str(error)[:200]}", "train the model again")
     except (MltrainerError, ValueError, KeyError, TypeError) as error:
         gate.refuse(what, f"was changed since it was saved: {error}", "train the model again")
-    now = trials.versions(record["libraries"])
-    changed = [
-        f"{lib} {was} is now {now.get(lib, 'absent')}"
-        for lib, was in record["libraries"].items()
-        if now.get(lib) != was
-    ]
+    if record.get("format") != FORMAT:
+        raise Unavailable(f"{what} was saved in the form of another version of mltrainer; train the model again")
+    then = record["state"]["libraries"]
+    now = trials.versions(then)
+    changed = [f"{lib} {was} is now {now.get(lib, 'absent')}" for lib, was in then.items() if now.get(lib) != was]
     return record["name"], estimator, record["state"], changed

@@ -20,7 +20,7 @@ COLUMNS = (
     "name family task ticker status verdict mse mae r2 r2_oos mape ic ic_t hit_rate sharpe deflated_sharpe sortino "
     "calmar max_drawdown value_at_risk expected_shortfall profit_factor win_rate turnover breakeven_bps "
     "information_ratio coverage fit_seconds predict_seconds peak_mb "
-    "sharpe_low sharpe_high hit_p annual_return pinball key reason"
+    "sharpe_low sharpe_high hit_p annual_return pinball key reason in_confidence_set"
 ).split()
 
 NO_EVIDENCE = "no evidence of skill"
@@ -29,14 +29,16 @@ NO_SIGNAL = "no signal: the forecast is constant"
 SUSPECT = "suspected leakage: too good to be true, check before believing"
 NOT_BEYOND = "no evidence of skill beyond holding the share"
 CONFIDENCE = 0.95
+SIZE = 0.05
 
 
 @dataclass(frozen=True)
 class Leaderboard:
     """The ranked rows (columns `COLUMNS`, best deflated Sharpe first) and what luck could have done.
 
-    `luck` has trials, effective, spread, threshold (see `trials.luck`) and overfitting, the probability that
-    picking the best of these models by their past is no better than picking the median one (PBO).
+    `luck` has trials, effective, spread, threshold (see `trials.luck`), overfitting, the probability that
+    picking the best of these models by their past is no better than picking the median one (PBO), and spa_p, the p
+    value of the hypothesis that none forecasts better than the mean of the past (SPA).
     """
 
     rows: pd.DataFrame
@@ -65,6 +67,24 @@ class Leaderboard:
         tail = f"; the best, {best['name']} on {best['ticker']}, {_odds(chance)}" if np.isfinite(chance) else ""
         return f"No model shows evidence of skill after costs and {n} trials{tail}."
 
+    def tests(self) -> list[str]:
+        """What the tests say that look at all models together, one true sentence each; empty where none applies."""
+        ran = self.rows[self.rows["status"] == "ok"]
+        p, pbo = (self.luck.get(name) for name in ("spa_p", "overfitting"))
+        said = []
+        if p is not None and np.isfinite(p):
+            found = "one or more forecast better" if p < SIZE else "no model is shown to forecast better"
+            said.append(f"Superior predictive ability (SPA): p = {p:.2f}; {found} than the mean of the past does.")
+        if "in_confidence_set" in ran and (known := ran["in_confidence_set"].dropna()).size > 1:
+            count = f"{int(known.astype(bool).sum())} of {len(known)}"
+            said.append(f"The 90 % model confidence set holds {count}: by their squared errors, any may be the best.")
+        if pbo is not None and np.isfinite(pbo):
+            said.append(
+                f"Probability of backtest overfitting (PBO): {pbo:.2f}; so often the best in one half of the time was "
+                "below the median in the other."
+            )
+        return said
+
 
 def _odds(chance: float) -> str:
     if chance > 0.95:
@@ -84,8 +104,13 @@ def leaderboard(evaluations: Iterable[Evaluation], luck: dict[str, float] | None
     """
     evaluations = list(evaluations)
     luck = dict(trials.luck() if luck is None else luck)
-    luck["overfitting"] = _overfitting(evaluations)
-    rows = pd.DataFrame([_row(e, luck["threshold"]) for e in evaluations], columns=COLUMNS)
+    peers = _peers(evaluations)
+    luck["overfitting"] = _overfitting(peers)
+    luck["spa_p"] = _superior(peers)
+    best = {key: inside for same in peers for key, inside in _confidence_set(same).items()}
+    rows = pd.DataFrame(
+        [_row(e, luck["threshold"]) | {"in_confidence_set": best.get(e.key)} for e in evaluations], columns=COLUMNS
+    )
     rows = rows.sort_values(["deflated_sharpe", "sharpe", "name"], ascending=[False, False, True], na_position="last")
     order = rows["status"].ne("ok").argsort(kind="stable")
     return Leaderboard(rows.iloc[order].reset_index(drop=True), luck)
@@ -127,13 +152,42 @@ def verdict(evaluation: Evaluation, deflated: float) -> str:
     return EVIDENCE if m["r2_oos"] > 0 and m["ic_t"] > 2 else NO_EVIDENCE
 
 
-def _overfitting(evaluations: list[Evaluation]) -> float:
+def _peers(evaluations: list[Evaluation]) -> list[list[Evaluation]]:
+    """Models that can be compared, by ticker: those that ran over the sessions that most of them ran over."""
+    groups: dict[str, dict[object, list[Evaluation]]] = {}
+    for e in evaluations:
+        if e.ok:
+            sessions = (len(e.forecasts), e.forecasts.index[0], e.forecasts.index[-1], e.horizon)
+            groups.setdefault(e.ticker, {}).setdefault(sessions, []).append(e)
+    return [max(same.values(), key=len) for same in groups.values()]
+
+
+def _overfitting(peers: list[list[Evaluation]]) -> float:
     """Average over tickers of the probability of backtest overfitting among the models that ran."""
-    ran = [e for e in evaluations if e.ok]
-    figures = []
-    for ticker in dict.fromkeys(e.ticker for e in ran):
-        nets = [e.forecasts["net"].to_numpy() for e in ran if e.ticker == ticker]
-        same = [net for net in nets if len(net) == len(nets[0])]
-        figures.append(metrics.backtest_overfitting(np.column_stack(same)))
+    figures = [metrics.backtest_overfitting(np.column_stack([e.forecasts["net"] for e in same])) for same in peers]
     known = [f for f in figures if np.isfinite(f)]
     return float(np.mean(known)) if known else float("nan")
+
+
+def _superior(peers: list[list[Evaluation]]) -> float:
+    """P value of "no model beats the mean of the past on any ticker": the least of the tickers', times their number."""
+    figures = [
+        metrics.superior_ability(_losses(same), _squared(same[0], "expanding_mean"), overlap=same[0].horizon)
+        for same in peers
+    ]
+    known = [f for f in figures if np.isfinite(f)]
+    return min(1.0, len(known) * min(known)) if known else float("nan")
+
+
+def _confidence_set(same: list[Evaluation]) -> dict[str, bool]:
+    """Key of each model compared -> whether it is in the model confidence set of its ticker."""
+    inside = metrics.confidence_set(_losses(same), overlap=same[0].horizon)
+    return {e.key: bool(held) for e, held in zip(same, inside, strict=True)}
+
+
+def _losses(same: list[Evaluation]) -> np.ndarray:
+    return np.column_stack([_squared(e, "forecast") for e in same])
+
+
+def _squared(evaluation: Evaluation, column: str) -> np.ndarray:
+    return ((evaluation.forecasts["y"] - evaluation.forecasts[column]) ** 2).to_numpy()

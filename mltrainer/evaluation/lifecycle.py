@@ -1,19 +1,26 @@
 """A model's life: named, trained on sealed data, asked for forecasts, judged, kept and opened again."""
 
 import warnings
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
+from threadpoolctl import threadpool_limits
 
+from mltrainer import metrics
 from mltrainer.errors import BadInput, NotEnoughHistory
 from mltrainer.evaluation import artifacts, study
+from mltrainer.evaluation.calibration import Calibration, calibrate
+from mltrainer.evaluation.results import Forecast
 from mltrainer.evaluation.walkforward import Evaluation, Protocol, configured, feature_bounds
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
 from mltrainer.models.base import ModelSpec
+from mltrainer.models.forecasters import checked, deviation, labelled, says_deviation
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset
 
@@ -39,28 +46,39 @@ class Model(RegressorMixin, BaseEstimator):
         """The row of the catalog."""
         return catalog.spec(self.name)
 
-    def fit(self, X: Any, y: Any) -> "Model":
+    def fit(self, X: ArrayLike, y: ArrayLike) -> "Model":
         """Fit on plain arrays: X (n, p), y (n,). Nothing fitted this way can be saved or enter a report."""
-        return self._fitted(self.spec.build(), np.asarray(X, dtype=float), np.asarray(y, dtype=float))
-
-    def _fitted(self, estimator: Any, X: np.ndarray, y: np.ndarray) -> "Model":
-        self.estimator_ = estimator.fit(X, y)
-        self.n_features_in_ = np.shape(X)[1]
+        X, y = labelled(self, X, y)
+        self.estimator_ = self.spec.build().fit(X, y)
         self.state_: dict[str, Any] | None = None
         return self
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Point forecasts (n,): units of y after `fit` on arrays; after `train`, returns for each row of a matrix.
+    @overload
+    def predict(self, X: Matrix) -> Forecast: ...
+    @overload
+    def predict(self, X: ArrayLike) -> np.ndarray: ...
+    def predict(self, X: Any) -> Any:
+        """Forecast: of arrays X (n, p) after `fit`, (n,) in units of y; of a sealed matrix after `train`, a `Forecast`.
 
-        Rows the model was trained on are included (NaN for series models): `forecast` leaves them out.
+        Parameters
+        ----------
+        X : an array, or a matrix of the ticker, horizon and features that were trained on. Of a matrix, the sessions
+            trained on are left out: what a model says of them is no forecast.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "estimator_")
         if isinstance(X, Matrix):
-            return self._returns(X).to_numpy()
-        return np.asarray(self.estimator_.predict(np.asarray(X, dtype=float)))
+            return self._forecast(X)
+        X = checked(self, X)
+        return np.asarray(self.estimator_.predict(X), dtype=float).reshape(len(X))
 
-    def train(self, data: Matrix) -> "Model":
-        """Fit on every labelled row of a sealed matrix; `Refused` for anything whose origin cannot be shown."""
+    def train(self, data: Matrix) -> "ModelResult":
+        """Fit on every labelled row of a sealed matrix and calibrate intervals and probabilities on rows not learned.
+
+        Raises
+        ------
+        Refused
+            Anything whose origin cannot be shown.
+        """
         origin = gate.verify(data, "training")
         if not isinstance(data, Matrix):
             raise BadInput(f"{data.name} is a {type(data).__name__} without labels; train on mt.matrix(...) of it")
@@ -71,66 +89,83 @@ class Model(RegressorMixin, BaseEstimator):
         y = data.y.dropna().iloc[-(self.spec.max_train_rows or 0) :]
         unit = 1.0 if self.spec.columns else data.scale.loc[y.index].to_numpy(float)
         z = y.to_numpy(float) / unit
-        mean, deviation = (0.0, 1.0) if self.spec.columns else (float(z.mean()), float(z.std()))
-        X = self._columns(data).loc[y.index].to_numpy(float)
+        mean, spread = (0.0, 1.0) if self.spec.columns else (float(z.mean()), float(z.std()))
+        X = data.X.loc[y.index, list(self.spec.columns or data.X.columns)].to_numpy(float)
         low, high = feature_bounds(X, 0.0 if self.spec.columns else Protocol().tail)
-        self._fitted(configured(self.spec, data), np.clip(X, low, high), (z - mean) / deviation)
+        X, z = np.clip(X, low, high), (z - mean) / spread
+        series = self.spec.columns is not None  # it carries its state forward and cannot go back to its own past
+        with threadpool_limits(1):  # as in an evaluation, so that the same rows give the same model
+            self.estimator_ = configured(self.spec, data).fit(X, z)
+            recalled = None if series else metrics.r2(z, np.asarray(self.estimator_.predict(X)).reshape(len(z)))
+            calibration = calibrate(self.spec, data)
+        self.n_features_in_ = X.shape[1]
         self.state_ = {
             "mean": mean,
-            "deviation": deviation,
+            "deviation": spread,
             "low": low.tolist(),
             "high": high.tolist(),
             "horizon": data.horizon,
             "ticker": data.name,
+            "mode": origin.mode,
             "features": list(map(str, data.X.columns)),
             "from": data.since,
+            "trained_from": str(y.index[0].date()),
             "trained_to": str(y.index[-1].date()),
             "rows": len(y),
             "matrix": origin.content_sha256,
+            "libraries": artifacts.libraries(self.spec),
+            "r2": recalled,
+            "calibration": _plain(asdict(calibration)),
         }
-        return self
+        return self.result
 
-    def _columns(self, data: Matrix) -> pd.DataFrame:
-        return data.X[list(self.spec.columns)] if self.spec.columns else data.X
+    @property
+    def result(self) -> "ModelResult":
+        """What the training gave; also of a model that was loaded."""
+        check_is_fitted(self, "estimator_")
+        if self.state_ is None:
+            raise BadInput(f"{self.name} was fitted on plain arrays; train it on mt.matrix(...) to have a result")
+        return ModelResult.of(self, self.state_)
 
-    def forecast(self, data: Matrix) -> "pd.Series[float]":
-        """Forecast the return of every session after the last one that was trained on; after `train`.
-
-        Parameters
-        ----------
-        data : a sealed matrix of the same ticker, horizon and features.
-
-        Returns
-        -------
-        (k,) simple returns over `horizon` sessions from the next entry, indexed by the session they are said on. The
-        sessions trained on are left out: what a model says of them is no forecast.
-        """
-        check_is_fitted(self)
-        said = self._returns(data)
-        assert self.state_ is not None
-        said = said[said.index > pd.Timestamp(self.state_["trained_to"])]
-        if said.empty:
-            ended = self.state_["trained_to"]
-            raise NotEnoughHistory(f"{data.name} has no session after {ended}, where the training ended")
-        return said
-
-    def _returns(self, data: Matrix) -> "pd.Series[float]":
-        gate.verify(data, "prediction")
-        state, asked = self.state_, (data.horizon, list(data.X.columns), data.name)
-        if state is None or (state["horizon"], state["features"], state["ticker"]) != asked:
-            alike = f"of horizon {data.horizon} on {data.name} with these {data.X.shape[1]} features"
+    def _forecast(self, data: Matrix) -> Forecast:
+        origin = gate.verify(data, "prediction")
+        state = self.state_
+        if state is None or (state["horizon"], state["ticker"]) != (data.horizon, data.name):
+            alike = f"of horizon {data.horizon} on {data.name}"
             raise BadInput(f"{self.name} was not trained on a matrix {alike}; train it on one that is built alike")
-        X = self._columns(data).to_numpy(float)
-        said = np.full(len(X), np.nan)
-        after = np.asarray(data.X.index > pd.Timestamp(state["trained_to"]))
-        if not self.spec.columns:
-            z = self.estimator_.predict(np.clip(X, state["low"], state["high"]))
-            z = np.asarray(z, dtype=float).reshape(len(X)) * state["deviation"] + state["mean"]
-            said = z * data.scale.to_numpy(float)
-        elif after.any():
+        if lost := [name for name in state["features"] if name not in data.X]:
+            why = data.unavailable.get(lost[0], "it is not in this matrix")
+            raise BadInput(f"{self.name} was trained on {lost[0]} too ({why}); train it on features that last")
+        after = data.X.index[data.X.index > pd.Timestamp(state["trained_to"])]
+        if after.empty:
+            raise NotEnoughHistory(f"{data.name} has no session after {state['trained_to']}, where the training ended")
+        said, fitted = self._said(data, after), self.result.calibration
+        scale = data.scale.loc[after]
+        lower, upper = fitted.bounds(said["mean"], scale)
+        if self.spec.task == "classifier":
+            said["probability_up"] = fitted.probability(said["mean"], scale)
+        known = {"model": self.name, "ticker": data.name, "horizon": data.horizon, "mode": origin.mode}
+        return Forecast(**known, interval=fitted.interval, lower=lower, upper=upper, **said)
+
+    def _said(self, data: Matrix, after: pd.Index) -> "dict[str, pd.Series[float]]":
+        """What the estimator says of the sessions `after`, in returns: mean, and deviation or quantile if it does."""
+        state, estimator = self.state_, self.estimator_
+        assert state is not None
+        X = data.X.loc[after, list(self.spec.columns or state["features"])].to_numpy(float)
+        if self.spec.columns:
             # labels have not matured yet; only the returns carry a series model forward
-            said[after] = self.estimator_.filter(X[after], np.full(after.sum(), np.nan), lag=len(X) + 1)
-        return pd.Series(said, index=data.X.index, name=self.name)
+            found = {"mean": estimator.filter(X, np.full(len(X), np.nan), lag=len(data.X) + 1)}
+            unit = np.ones(len(X))
+        else:
+            X = np.clip(X, state["low"], state["high"])
+            found = {"mean": np.asarray(estimator.predict(X), dtype=float).reshape(len(X))}
+            unit = data.scale.loc[after].to_numpy(float)
+        if hasattr(estimator, "predict_quantile"):
+            found["quantile"] = estimator.predict_quantile(X)
+        out = {name: (z * state["deviation"] + state["mean"]) * unit for name, z in found.items()}
+        if says_deviation(estimator):
+            out["deviation"] = deviation(estimator, X) * state["deviation"] * unit
+        return {name: pd.Series(values, index=after, name=name) for name, values in out.items()}
 
     def evaluate(self, data: "str | Dataset | Matrix", **options: Any) -> Evaluation:
         """Judge the model out of sample; see `mltrainer.evaluate`."""
@@ -139,7 +174,7 @@ class Model(RegressorMixin, BaseEstimator):
 
     def save(self) -> str:
         """Keep the trained model and return its address, a sha256; only what was trained on sealed data is kept."""
-        check_is_fitted(self)
+        check_is_fitted(self, "estimator_")
         if self.state_ is None:
             raise BadInput(f"{self.name} was fitted on plain arrays, whose origin is not known; train it before saving")
         return artifacts.save(self.name, self.estimator_, self.state_)
@@ -154,6 +189,77 @@ class Model(RegressorMixin, BaseEstimator):
         if changed:
             warnings.warn(f"{name} was saved by other versions: {'; '.join(changed)}", stacklevel=2)
         return model
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """What training gave; `predict`, `evaluate` and `save` are those of the trained `model`.
+
+    Attributes
+    ----------
+    start, end : first and last session learned from; `rows` of them, with `features` columns.
+    r2 : R2 on the rows learned from, in labels per volatility; how well it remembers, not how well it forecasts.
+        NaN for series models.
+    calibration : what its errors on rows not learned from say of its intervals and probabilities.
+    matrix : sha256 of the data; `mode` is where that came from.
+    libraries : versions of what computed it.
+    """
+
+    name: str
+    ticker: str
+    horizon: int
+    mode: str
+    start: str
+    end: str
+    rows: int
+    features: int
+    r2: float
+    calibration: Calibration
+    matrix: str
+    libraries: dict[str, str]
+    model: Model = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, model: Model, state: dict[str, Any]) -> "ModelResult":
+        """The record of a trained model."""
+        same = {k: state[k] for k in ("ticker", "horizon", "mode", "rows", "matrix", "libraries")}
+        return cls(
+            name=model.name,
+            start=state["trained_from"],
+            end=state["trained_to"],
+            features=len(state["low"]),
+            r2=_number(state["r2"]),
+            calibration=Calibration(**{k: _number(v) for k, v in state["calibration"].items()}),
+            model=model,
+            **same,
+        )
+
+    def predict(self, data: Matrix) -> Forecast:
+        """Forecast the sessions of a sealed matrix after the training."""
+        return self.model.predict(data)
+
+    def evaluate(self, data: "str | Dataset | Matrix", **options: Any) -> Evaluation:
+        """Judge the model out of sample; see `mltrainer.evaluate`."""
+        return self.model.evaluate(data, **options)
+
+    def save(self) -> str:
+        """Keep the trained model and return its address, a sha256."""
+        return self.model.save()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the model itself, for JSON."""
+        return {k: asdict(v) if k == "calibration" else v for k, v in vars(self).items() if k != "model"}
+
+
+def _plain(figures: dict[str, Any]) -> dict[str, Any]:
+    # an artifact is strict JSON, which knows no NaN
+    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in figures.items()}
+
+
+def _number(value: Any) -> Any:
+    if value is None:
+        return float("nan")
+    return tuple(value) if isinstance(value, list) else value
 
 
 def model(name: str) -> Model:

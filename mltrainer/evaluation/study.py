@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mltrainer.data import market
+from mltrainer.data import market, quality
 from mltrainer.data.market import Day
 from mltrainer.errors import BadInput
 from mltrainer.evaluation import engine
@@ -20,7 +20,14 @@ from mltrainer.trust.provenance import Dataset
 Data = str | Dataset | Matrix
 
 
-def matrix(data: Data | Sequence[Data], *, horizon: int | None = None, start: Day = None, end: Day = None) -> Matrix:
+def matrix(
+    data: Data | Sequence[Data],
+    *,
+    horizon: int | None = None,
+    start: Day = None,
+    end: Day = None,
+    quotes: Dataset | None = None,
+) -> Matrix:
     """Features X, labels y and prices of one ticker, or of several as a panel, sealed.
 
     Parameters
@@ -29,6 +36,8 @@ def matrix(data: Data | Sequence[Data], *, horizon: int | None = None, start: Da
     horizon : sessions a position is held, default 5 (a matrix has its own); y is the simple return from the next
         entry over that many sessions.
     start, end : sessions to use, for tickers only.
+    quotes : admitted quotes of the ticker for all of these sessions; the spread and order flow that are estimated
+        from bars otherwise are then measured as well.
 
     Returns
     -------
@@ -40,8 +49,13 @@ def matrix(data: Data | Sequence[Data], *, horizon: int | None = None, start: Da
     ------
     Refused
         Data whose origin cannot be shown: a hand-made frame, a CSV, an edited copy, numpy noise.
+    BadInput
+        Bars that break a rule of quality which is an error, such as a split that is not in the prices; the message
+        names it. Rules that need the exchange's calendar are asked by `mt.quality` only.
     """
     if isinstance(data, list | tuple):
+        if quotes is not None:
+            raise BadInput("quotes are of one ticker; give them with that ticker, and the matrices in a list")
         parts = {m.name: m for m in (matrix(d, horizon=horizon, start=start, end=end) for d in data)}
         if not parts:
             raise BadInput("an empty list names no ticker; give at least one")
@@ -52,12 +66,17 @@ def matrix(data: Data | Sequence[Data], *, horizon: int | None = None, start: Da
         raise BadInput("start and end choose the sessions of a ticker; this data is already cut")
     if isinstance(data, Matrix):
         gate.verify(data, "evaluation")
+        if quotes is not None:
+            raise BadInput("this matrix is already built; give quotes together with its bars")
         if horizon not in (None, data.horizon):
             raise BadInput(f"this matrix has horizon {data.horizon}, not {horizon}; build another from its bars")
         return data
     gate.verify(data, "features")
     assert isinstance(data, Dataset)
-    return features.matrix(data, *market.context(data), horizon=5 if horizon is None else horizon)
+    parts = (data, *market.context(data), *([] if quotes is None else [quotes]))
+    for part in parts:
+        quality.gatekeep(part)
+    return features.matrix(*parts, horizon=5 if horizon is None else horizon)
 
 
 def select(families: Iterable[str] | None = None, models: Iterable[str] | None = None) -> list[ModelSpec]:

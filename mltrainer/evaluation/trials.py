@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -57,7 +58,7 @@ def record(evaluation: Evaluation, matrix: Matrix) -> None:
     trials = store.trials
     with store.writing() as connection:
         row_key = evaluation.key
-        if not evaluation.ok:
+        if not (evaluation.ok or evaluation.status == "diagnostic"):
             attempts = select(func.count()).where(trials.c.key.startswith(f"{evaluation.key}#"))
             row_key = f"{evaluation.key}#{connection.execute(attempts).scalar_one() + 1}"
         elif connection.execute(select(trials.c.seq).where(trials.c.key == row_key)).first():
@@ -121,9 +122,9 @@ def luck() -> dict[str, float]:
     Returns
     -------
     dict with `trials` (rows that ran to the end), `effective` (clusters of trials whose returns move together,
-    summed over the matrices they were run on), `spread` (annual Sharpe ratios: the larger of the trials' standard
-    deviation and the sampling error of a skill-less one) and `threshold` (the best annual Sharpe ratio to expect
-    from luck alone).
+    summed over the matrices and spans they were judged on), `spread` (annual Sharpe ratios: the larger of the trials'
+    standard deviation and the sampling error of a skill-less one) and `threshold` (the best annual Sharpe ratio to
+    expect from luck alone).
 
     Notes
     -----
@@ -133,7 +134,7 @@ def luck() -> dict[str, float]:
     rows = ledger()
     rows = rows[rows["status"] == "ok"]
     effective = 0
-    for _, same in rows.groupby("matrix"):
+    for _, same in rows.groupby(["matrix", "n"]):
         returns = _net_returns(same)
         effective += metrics.effective_trials(returns) if returns.shape[1] else len(same)
     sharpes = rows["sharpe"].dropna().to_numpy(float)
@@ -148,8 +149,14 @@ def luck() -> dict[str, float]:
 
 
 def _net_returns(rows: pd.DataFrame) -> np.ndarray:
-    """(n_sessions, k) net returns of trials of one matrix; trials over other sessions or lost are left out."""
-    found = [e.forecasts["net"].to_numpy() for e in map(load, rows["key"]) if e is not None]
-    longest = max((len(f) for f in found), default=0)
-    same = [f for f in found if len(f) == longest]
-    return np.column_stack(same) if same else np.empty((0, 0))
+    """(n_sessions, k) net returns of trials over equally many sessions; those whose result is lost are left out."""
+    found = []
+    for blob in rows["blob"]:
+        with suppress(Unavailable):
+            found.append(_net_return(blob))
+    return np.column_stack(found) if found else np.empty((0, 0))
+
+
+@lru_cache(maxsize=10_000)  # an address names its content, so what it held it holds
+def _net_return(blob: str) -> np.ndarray:
+    return Evaluation.column(store.get_blob(blob), "net")

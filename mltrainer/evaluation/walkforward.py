@@ -18,11 +18,14 @@ from sklearn.model_selection import TimeSeriesSplit
 from threadpoolctl import threadpool_limits
 
 from mltrainer import metrics
+from mltrainer.errors import BadInput
 from mltrainer.evaluation.panels import bounded, in_order, in_words, keys, places, pooled_figures
-from mltrainer.evaluation.splits import MINIMUM_TRAIN, Rows, WalkForward
+from mltrainer.evaluation.results import Metrics
+from mltrainer.evaluation.splits import MINIMUM_TRAIN, Rows, Split, WalkForward
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import sharing
 from mltrainer.models.base import ModelSpec
+from mltrainer.models.forecasters import quantile_level
 
 VERSION = 1  # raise it when the protocol changes what a stored result would be
 SUSPECT_IC, SUSPECT_HIT, SUSPECT_ROWS = 0.15, 0.60, 250
@@ -41,7 +44,7 @@ class Protocol:
         crash day twenty deviations out would otherwise decide every linear fit, and every forecast after it.
     """
 
-    split: WalkForward = field(default_factory=WalkForward)
+    split: Split = field(default_factory=WalkForward)
     cost_bps: float = 5.0
     interval: float = 0.90
     tail: float = 0.01
@@ -53,11 +56,12 @@ class Evaluation:
 
     Attributes
     ----------
-    status : "ok", "failed", "timeout", "memory" or "unavailable"; `reason` says why it is not ok.
+    status : "ok", "failed", "timeout", "memory", "unavailable", or "diagnostic" for a split that trains on the
+        future, which is shown and never ranked; `reason` says why it is not ok.
     forecasts : one row per out-of-sample session: y (return earned from the next entry), forecast, lower, upper
         (returns), position (held over the session, -1..1), gross, net, benchmark (simple returns of the session),
         fold, close (price), scale; `quantile` where the model forecasts one.
-    metrics : figures of design section 5, NaN where undefined.
+    metrics : figures of design section 5, by name or as attributes, NaN where undefined.
     meta : fit and predict seconds and how many of them were shared, seconds of the slowest fold, peak memory, warnings,
         `policy` where a model bore only some of the rows, `panel` where it was trained on several tickers, and then
         `pooled` with figures of all of them together.
@@ -72,8 +76,11 @@ class Evaluation:
     status: str = "ok"
     reason: str = ""
     forecasts: pd.DataFrame = field(default_factory=pd.DataFrame)
-    metrics: dict[str, float] = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=Metrics)
     meta: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "metrics", Metrics(self.metrics))
 
     @property
     def ok(self) -> bool:
@@ -106,6 +113,12 @@ class Evaluation:
             index = pd.DatetimeIndex(packed["index"].astype("datetime64[s]"), name="session")
             return cls(forecasts=pd.DataFrame(columns, index=index), **json.loads(str(packed["head"])))
 
+    @staticmethod
+    def column(body: bytes, name: str) -> np.ndarray:
+        """One column of the forecasts in what `to_bytes` wrote, without unpacking the rest."""
+        with np.load(io.BytesIO(body), allow_pickle=False) as packed:
+            return np.asarray(packed[f"f_{name}"])
+
 
 def evaluate(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str = "") -> Evaluation:
     """Walk one model forward over one ticker with one BLAS thread; a model's exception becomes status "failed"."""
@@ -135,6 +148,7 @@ def evaluate_each(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str 
             return each("failed", f"{type(error).__name__}: {said}"[:300])
     meta |= {"warnings": sorted({f"{w.category.__name__}: {w.message}".splitlines()[0][:200] for w in caught})}
     meta |= {"peak_mb": peak[0], "reading": spec.reading}
+    base |= {"status": "diagnostic", "reason": protocol.split.diagnostic} if protocol.split.diagnostic else {}
     results = []
     for ticker, k in keys(matrix, key).items():
         own = forecasts
@@ -142,7 +156,7 @@ def evaluate_each(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str 
             own = forecasts[forecasts.index.get_level_values("ticker") == ticker].droplevel("ticker")
         if own.empty:
             reason = f"no test block reaches the sessions of {ticker}"
-            results.append(Evaluation(k, ticker=ticker, status="failed", reason=reason, **base))
+            results.append(Evaluation(k, ticker=ticker, **base | {"status": "failed", "reason": reason}))
             continue
         own = trade(own, matrix.of(ticker), protocol)
         figures = judge(own, matrix.horizon, meta["quantile"])
@@ -173,6 +187,8 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
     z = y.to_numpy(float) / unit
     session, ticker, late = places(matrix, y.index)
     pooled = not in_order(spec)
+    if protocol.split.diagnostic and not pooled:
+        raise BadInput(f"{spec.name} follows one session after the other, and this split takes them apart")
     members = [np.arange(n)] if pooled else [np.flatnonzero(ticker == t) for t in np.unique(ticker)]
     said, quantile, fold = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
     fit_seconds, predict_seconds, policy, shared = [], [], "", sharing.seconds()
@@ -183,7 +199,7 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
             when, first, last = session[rows], cut.test[0], cut.test[-1]
             train = rows[np.isin(when, cut.train) & ((late[rows] < first) | (when > last))]
             since = rows[(when > cut.train[-1]) & (when <= last)]
-            test = rows[(when >= first) & (when <= last)]
+            test = rows[np.isin(when, cut.test)]
             if len(train) < MINIMUM_TRAIN or not len(test):
                 continue
             train, policy = bounded(train, session, spec.max_train_rows)
@@ -225,15 +241,9 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
         "features": X.shape[1],
         "policy": policy,
         "panel": in_words(matrix, pooled),
-        "quantile": _level(estimator),
+        "quantile": quantile_level(estimator),
     }
     return frame, meta
-
-
-def _level(estimator: Any) -> float | None:
-    """Level of the quantile an estimator forecasts, wherever inside it that is set; None where it forecasts none."""
-    params = estimator.get_params() if hasattr(estimator, "predict_quantile") else {}
-    return next((float(v) for k, v in params.items() if k.rpartition("__")[2] == "quantile"), None)
 
 
 def configured(spec: ModelSpec, matrix: Matrix, sessions: Rows | None = None) -> Any:
@@ -281,7 +291,7 @@ def trade(forecasts: pd.DataFrame, matrix: Matrix, protocol: Protocol) -> pd.Dat
     """
     h = matrix.horizon
     out = forecasts.copy()
-    out["lower"], out["upper"] = _interval(out, h, protocol.interval)
+    out["lower"], out["upper"] = conformal_interval(out, h, protocol.interval)
     decided = np.sign(out["forecast"]).to_numpy()
     known = np.concatenate([np.zeros(h), decided])  # a session trades on forecasts of the sessions before it
     position = np.lib.stride_tricks.sliding_window_view(known, h)[: len(decided)].mean(axis=1)
@@ -296,7 +306,7 @@ def trade(forecasts: pd.DataFrame, matrix: Matrix, protocol: Protocol) -> pd.Dat
     return out
 
 
-def _interval(
+def conformal_interval(
     forecasts: pd.DataFrame, horizon: int, nominal: float, window: int = 500, least: int = 100
 ) -> tuple[Any, Any]:
     """Time-ordered conformal interval: the nominal quantile of the last matured absolute errors, per volatility.
@@ -311,12 +321,12 @@ def _interval(
     windows = np.lib.stride_tricks.sliding_window_view(padded, window)[:n]
     windows = np.sort(windows, axis=1)  # NaN sort last
     count = np.isfinite(windows).sum(axis=1)
-    rank = np.minimum(np.ceil(nominal * (count + 1)).astype(int), count) - 1
-    width = np.where(count >= least, windows[np.arange(n), np.maximum(rank, 0)], np.nan) * scale
+    rank = metrics.conformal_rank(count, nominal)
+    width = np.where(count >= least, windows[np.arange(n), rank], np.nan) * scale
     return said - width, said + width
 
 
-def judge(forecasts: pd.DataFrame, horizon: int, level: float | None = None) -> dict[str, float]:
+def judge(forecasts: pd.DataFrame, horizon: int, level: float | None = None) -> Metrics:
     """Every figure of the protocol for one model, NaN where undefined (`metrics.UNDEFINED` says why).
 
     `level` is the quantile forecast in the column `quantile`, where the model forecasts one.
@@ -356,7 +366,7 @@ def judge(forecasts: pd.DataFrame, horizon: int, level: float | None = None) -> 
     if "quantile" in forecasts and level is not None:
         figures["pinball"] = metrics.pinball(y, forecasts["quantile"], q=level)
         figures["quantile_coverage"] = float(np.mean(y <= forecasts["quantile"].to_numpy()))
-    return {name: float(value) for name, value in figures.items()}
+    return Metrics({name: float(value) for name, value in figures.items()})
 
 
 def constant_forecast(forecasts: pd.DataFrame) -> bool:

@@ -137,6 +137,7 @@ class MacroRow:
 
 # A release is replaced by the next after a day, a month or a quarter; twice that, and a holiday, is stale.
 DAILY, MONTHLY, QUARTERLY = 7, 62, 184
+LATE = 92  # a shutdown of the government held monthly figures back for eleven weeks in 2025
 
 
 def _macro(
@@ -147,7 +148,7 @@ def _macro(
 
 MACRO: tuple[MacroRow, ...] = (
     _macro("core_cpi_yoy", "CPILFESL", MONTHLY, growth, "core inflation over a year", months=12),
-    _macro("cpi_yoy", "CPIAUCSL cpi", QUARTERLY, growth, "inflation over a year", months=12),
+    _macro("cpi_yoy", "CPIAUCSL CPIAUCNS cpi", QUARTERLY, growth, "inflation over a year", months=12),
     _macro("inflation", "infl", QUARTERLY, level, "inflation of the quarter, at an annual rate", scale=0.01),
     _macro("unemployment", "UNRATE unemp", QUARTERLY, level, "unemployment rate", scale=0.01),
     _macro("unemployment_change", "UNRATE unemp", QUARTERLY, difference, "its change in a year", months=12, scale=0.01),
@@ -157,6 +158,16 @@ MACRO: tuple[MacroRow, ...] = (
     _macro("policy_rate", "FEDFUNDS", MONTHLY, level, "federal funds rate, a year", scale=0.01),
     _macro("vix", "VIXCLS", DAILY, level, "implied volatility of the S&P 500, a year", scale=0.01),
     _macro("vix_change_5", "VIXCLS", DAILY, level, "its change over 5 sessions", scale=0.01, sessions=5),
+    _macro("policy_rate_change", "FEDFUNDS", MONTHLY, difference, "its change in a year", months=12, scale=0.01),
+    _macro("payroll_growth", "PAYEMS", LATE, growth, "payrolls over a year", months=12),
+    _macro("production_growth", "INDPRO", LATE, growth, "industrial production over a year", months=12),
+    _macro("bond_yield", "DGS10", DAILY, level, "10-year Treasury yield", scale=0.01),
+    _macro("bond_yield_change_21", "DGS10", DAILY, level, "its change over 21 sessions", scale=0.01, sessions=21),
+    _macro("term_spread", "T10Y2Y", DAILY, level, "10-year less 2-year yield", scale=0.01),
+    _macro("bill_spread", "T10Y3M", DAILY, level, "10-year yield less the 3-month bill's", scale=0.01),
+    _macro("breakeven_inflation", "T10YIE", DAILY, level, "inflation priced in for 10 years", scale=0.01),
+    _macro("credit_spread", "BAA10Y", DAILY, level, "Baa bonds less the 10-year yield", scale=0.01),
+    _macro("credit_spread_change_21", "BAA10Y", DAILY, level, "its change over 21 sessions", scale=0.01, sessions=21),
 )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from mltrainer.errors import BadInput, NotEnoughHistory
-from mltrainer.features import indicators, macro
+from mltrainer.features import indicators, macro, microstructure
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset, Provenance, fingerprint
 
@@ -98,7 +98,8 @@ def build(bars: Dataset, *context: Dataset, horizon: int) -> Matrix:
     market = next((d.frame for d in context if d.kind == "bars"), None)
     own, missing = indicators.compute(frame)
     around, absent = macro.context(market, series, frame.index, frame["close"])
-    X, unavailable = _complete(own.join(around), {**missing, **absent})
+    quoted, unquoted = _quoted(bars, context)
+    X, unavailable = _complete(own.join([around, quoted]), {**missing, **absent, **unquoted})
     returns = np.log(frame["close"]).diff()
     scale = returns.rolling(VOLATILITY_ROWS).std().clip(lower=LEAST_VOLATILITY) * np.sqrt(horizon)
     entry = frame["open"] if "open" in frame else frame["close"]
@@ -112,6 +113,16 @@ def build(bars: Dataset, *context: Dataset, horizon: int) -> Matrix:
     y = forward_return(entry, horizon).rename("y")
     since = str(frame.index[0].date())
     return Matrix(X[keep], y[keep], scale[keep].rename("scale"), prices[keep], horizon, bars.name, unavailable, since)
+
+
+def _quoted(bars: Dataset, context: tuple[Dataset, ...]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Features from quotes of the ticker where they are given, and why not where they are not."""
+    quotes = next((d.frame for d in context if d.kind == "quotes" and d.name == bars.name), None)
+    if quotes is None:
+        why = f"needs quotes of {bars.name}; none were given"
+        return pd.DataFrame(index=bars.frame.index), {row.name: why for row in microstructure.QUOTES}
+    names = [row.name for row in microstructure.QUOTES]
+    return microstructure.by_session(quotes)[names].reindex(bars.frame.index), {}
 
 
 def _complete(features: pd.DataFrame, unavailable: dict[str, str]) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -131,7 +142,7 @@ def matrix(bars: Dataset, *context: Dataset, horizon: int = 5) -> Matrix:
     Parameters
     ----------
     bars : admitted bars of the ticker.
-    context : admitted index bars and macro series known at the same time.
+    context : admitted index bars and macro series known at the same time, and quotes of the ticker if there are any.
     horizon : sessions a position is held, 1 to 63.
 
     Raises

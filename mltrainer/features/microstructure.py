@@ -1,10 +1,15 @@
-"""Liquidity and order flow read from daily bars: estimates, since quotes and trades are not in the data."""
+"""Liquidity and order flow: estimates from daily bars, and the real thing where quotes are given."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from bidask import edge_rolling
 from scipy.special import ndtr
 
+from mltrainer.errors import BadInput
 from mltrainer.features.bars import (
     ROUNDING,
     Array,
@@ -19,6 +24,9 @@ from mltrainer.features.bars import (
 )
 
 OHLC, HLC, CV = "open high low close", "high low close", "close volume"
+
+
+# --- estimates from bars --------------------------------------------------------------------------------------
 
 
 def edge_spread(bars: Bars, w: int) -> Array:
@@ -105,3 +113,127 @@ ESTIMATES: tuple[Indicator, ...] = (
     ),
     row("order_imbalance_21", "-1 to 1", 83, CV, order_imbalance, "bought minus sold volume", w=21, estimate=True),
 )
+
+
+# --- quotes ---------------------------------------------------------------------------------------------------
+
+SIDES = ["bid", "ask", "bid_size", "ask_size"]
+OPENS, CLOSES = pd.Timedelta("9:30:00"), pd.Timedelta("16:00:00")  # New York
+
+
+@dataclass(frozen=True)
+class Quotes:
+    """Usable quotes of one ticker in regular hours, in order of time; (n,) arrays and the session each belongs to."""
+
+    session: np.ndarray  # (n,) position among the sessions, ascending
+    nanoseconds: np.ndarray
+    bid: Array
+    ask: Array
+    bid_size: Array
+    ask_size: Array
+
+    @cached_property
+    def first(self) -> np.ndarray:
+        """Whether a quote is the first of its session."""
+        return np.diff(self.session, prepend=-1) > 0
+
+    @cached_property
+    def stood(self) -> Array:
+        """Nanoseconds until the next quote of the session; the last one's end is not in the data and counts zero."""
+        step = np.diff(self.nanoseconds, append=0)
+        last = np.append(self.first[1:], True)[: step.size]
+        return np.where(last, 0, step).astype(float)
+
+    def mean(self, x: Array) -> Array:
+        """Mean of each session, weighted by how long a quote stood; NaN where only one was made."""
+        return ratio(self.total(x * self.stood), self.total(self.stood))
+
+    def total(self, x: Array) -> Array:
+        """Sum of each session."""
+        return np.bincount(self.session, x).astype(np.float64)
+
+
+def quoted_spread(quotes: Quotes) -> Array:
+    """Time-weighted (ask - bid) over their midpoint."""
+    return quotes.mean((quotes.ask - quotes.bid) / (0.5 * (quotes.ask + quotes.bid)))
+
+
+def depth_imbalance(quotes: Quotes) -> Array:
+    """Time-weighted (bid size - ask size) over their sum, in [-1, 1]; a quote without any size counts as balanced."""
+    total = quotes.bid_size + quotes.ask_size
+    return quotes.mean(np.nan_to_num(ratio(quotes.bid_size - quotes.ask_size, total)))
+
+
+def order_flow_imbalance(quotes: Quotes) -> Array:
+    r"""What was added to the bid and taken from the ask less the opposite, over all of it, in [-1, 1].
+
+    .. math:: e_n = q^b_n 1_{b_n \ge b_{n-1}} - q^b_{n-1} 1_{b_n \le b_{n-1}}
+                   - q^a_n 1_{a_n \le a_{n-1}} + q^a_{n-1} 1_{a_n \ge a_{n-1}},\quad
+              \sum e_n / \sum |e_n|
+
+    References
+    ----------
+    Cont, Kukanov & Stoikov (2014), *The price impact of order book events*, Journal of Financial Econometrics
+    12(1), section 2; they divide by depth instead.
+    """
+    q = quotes
+    bid, ask, bids, asks = lag(q.bid, 1), lag(q.ask, 1), lag(q.bid_size, 1), lag(q.ask_size, 1)
+    added = np.where(q.bid >= bid, q.bid_size, 0.0) - np.where(q.bid <= bid, bids, 0.0)
+    taken = np.where(q.ask >= ask, asks, 0.0) - np.where(q.ask <= ask, q.ask_size, 0.0)
+    event = np.where(q.first, 0.0, added + taken)
+    return ratio(q.total(event), q.total(np.abs(event)))
+
+
+@dataclass(frozen=True)
+class QuoteRow:
+    """One feature from quotes: a number a session, known at its close."""
+
+    name: str
+    unit: str
+    compute: Callable[[Quotes], Array]
+    text: str
+
+
+QUOTES: tuple[QuoteRow, ...] = (
+    QuoteRow("quoted_spread", "fraction", quoted_spread, "ask less bid over the midpoint"),
+    QuoteRow("depth_imbalance", "-1 to 1", depth_imbalance, "size on the bid against size on the ask"),
+    QuoteRow("order_flow_imbalance", "-1 to 1", order_flow_imbalance, "additions to the bid against the ask"),
+)
+
+
+def by_session(quotes: pd.DataFrame) -> pd.DataFrame:
+    """The features of `QUOTES` for each session, from its quotes between 9:30 and 16:00 in New York.
+
+    Parameters
+    ----------
+    quotes : (n, ...) columns bid and ask (dollars), bid_size and ask_size; index of times in ascending order, UTC
+        where it has no zone.
+
+    Returns
+    -------
+    (m, 5) float64 by session: the features, `quotes` (how many were used) and `left_out` (how many were not, as one
+    side was missing or the bid stood above the ask). NaN where a session has too few quotes to say.
+
+    Raises
+    ------
+    BadInput : a column is missing, or the times are not in order.
+    """
+    lacking = [c for c in SIDES if c not in quotes]
+    index = quotes.index
+    if lacking or not isinstance(index, pd.DatetimeIndex) or not index.is_monotonic_increasing or index.hasnans:
+        what = f"have no {', '.join(lacking)}" if lacking else "are not in ascending order of time"
+        raise BadInput(f"quotes {what}; they need an ascending index of times and the columns {', '.join(SIDES)}")
+    utc = (index if index.tz is not None else index.tz_localize("UTC")).as_unit("ns")
+    local = utc.tz_convert("America/New_York").tz_localize(None)
+    day = local.normalize()
+    regular = np.asarray((local - day >= OPENS) & (local - day < CLOSES))
+    bid, ask, *sizes = (quotes[c].to_numpy(dtype=np.float64) for c in SIDES)
+    fine = (bid > 0.0) & (ask >= bid) & (ask < np.inf) & (sizes[0] >= 0.0) & (sizes[1] >= 0.0)
+    keep = regular & fine
+    codes, sessions = pd.factorize(day[regular])
+    used = Quotes(codes[fine[regular]], utc.asi8[keep], bid[keep], ask[keep], sizes[0][keep], sizes[1][keep])
+    n = len(sessions)
+    columns = {row.name: np.append(x := row.compute(used), np.full(n - len(x), np.nan)) for row in QUOTES}
+    made, all_ = (np.bincount(c, minlength=n).astype(float) for c in (used.session, codes))
+    out = pd.DataFrame({**columns, "quotes": made, "left_out": all_ - made})
+    return out.set_index(pd.DatetimeIndex(sessions, name="session").as_unit("s"))

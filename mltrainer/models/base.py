@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -17,6 +17,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mltrainer.errors import Unavailable
+
+if TYPE_CHECKING:
+    from mltrainer.models.card import ModelCard
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class ModelSpec:
         """Which rows it learns from where there are more than it can bear; empty where it bears any number."""
         if self.max_train_rows is None:
             return ""
-        return f"at most {self.max_train_rows:,}: the latest of a ticker, of a panel whole sessions evenly spread"
+        return f"the latest {self.max_train_rows:,} rows (of a panel, whole sessions evenly spread)"
 
     @property
     def engine(self) -> str:
@@ -111,6 +114,16 @@ class ModelSpec:
         if not self.available:
             raise Unavailable(self.why_unavailable)
         return self.estimator.build() if isinstance(self.estimator, Lazy) else clone(self.estimator)
+
+    @property
+    def card(self) -> "ModelCard":
+        """Everything that is said of the model, as a record that shows itself."""
+        from mltrainer.models.card import ModelCard  # it reads rows of this table
+
+        return ModelCard.of(self)
+
+    def _repr_html_(self) -> str:
+        return self.card._repr_html_()
 
     def identity(self) -> str:
         """The estimator's class path and every parameter, canonical: equal text means an equal estimator."""

@@ -18,12 +18,12 @@ from sklearn.metrics import pairwise_distances, pairwise_distances_argmin_min
 from sklearn.model_selection import TimeSeriesSplit
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import validate_data
 
 from mltrainer.errors import BadInput, NotEnoughHistory
 from mltrainer.models import sharing
 from mltrainer.models.base import canonical
-from mltrainer.models.forecasters import Around, Array
+from mltrainer.models.forecasters import Around, Array, checked, labelled
 
 HORIZONS = (1, 5, 21)  # a session, a week, a month
 
@@ -112,8 +112,7 @@ class ForwardStack(RegressorMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit on X (n, p), y (n,), rows in the order of time."""
-        X, y = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
-        self.n_features_in_ = X.shape[1]
+        X, y = labelled(self, X, y)
         self.rows_, Z = forward(self.estimators, X, y, blocks=self.blocks, horizon=self.horizon)
         self.final_ = clone(self.final).fit(Z, y[self.rows_])
         self.estimators_ = [sharing.fit(clone(f), X, y) for f in self.estimators]
@@ -121,8 +120,7 @@ class ForwardStack(RegressorMixin, BaseEstimator):
 
     def predict(self, X: ArrayLike) -> Array:
         """Forecast the mean of y, (n,)."""
-        check_is_fitted(self)
-        X = np.asarray(X, dtype=float)
+        X = checked(self, X)
         return np.asarray(self.final_.predict(np.column_stack([f.predict(X) for f in self.estimators_])), dtype=float)
 
 
@@ -148,8 +146,7 @@ class Horizons(Around):
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit on X (n, p), y (n,), rows in the order of time and one session apart."""
-        X, y = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
-        self.n_features_in_ = X.shape[1]
+        X, y = labelled(self, X, y)
         self.horizons_ = (*(k for k in HORIZONS if k != self.horizon), self.horizon)
         Y = self.targets(X, y)
         self.estimator_ = clone(self.estimator).fit(X[: len(Y)], self._labels(Y))
@@ -190,8 +187,8 @@ class HorizonDirections(Horizons):
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Probability of a return above the usual for each of `horizons_`, (n, k)."""
-        check_is_fitted(self)
-        return np.asarray(self.estimator_.predict_proba(np.asarray(X, dtype=float)), dtype=float)
+        X = checked(self, X)
+        return np.asarray(self.estimator_.predict_proba(X), dtype=float)
 
     def predict_all(self, X: ArrayLike) -> Array:
         """Forecasts for each of `horizons_`, (n, k)."""
@@ -218,8 +215,7 @@ class Inliers(Around):
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit detector and regressor on X (n, p), y (n,)."""
-        X, y = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
-        self.n_features_in_ = X.shape[1]
+        X, y = labelled(self, X, y)
         self.estimator_ = clone(self.estimator).fit(X)
         # a row that is its own nearest neighbor looks usual: the local factor keeps scores without itself
         factor = getattr(self.estimator_[-1], "negative_outlier_factor_", None)
@@ -230,13 +226,13 @@ class Inliers(Around):
 
     def anomaly_score(self, X: ArrayLike) -> Array:
         """Strangeness on the detector's own scale, (n,); higher is stranger."""
-        check_is_fitted(self)
-        return -np.asarray(self.estimator_.score_samples(np.asarray(X, dtype=float)), dtype=float)
+        X = checked(self, X)
+        return -np.asarray(self.estimator_.score_samples(X), dtype=float)
 
     def predict(self, X: ArrayLike) -> Array:
         """Forecast the mean of y, (n,)."""
-        check_is_fitted(self)
-        return np.asarray(self.regressor_.predict(np.asarray(X, dtype=float)), dtype=float)
+        X = checked(self, X)
+        return np.asarray(self.regressor_.predict(X), dtype=float)
 
 
 class ClusterMeans(Around):
@@ -259,8 +255,7 @@ class ClusterMeans(Around):
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Cluster X (n, p), then average y (n,) by cluster."""
-        X, y = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
-        self.n_features_in_ = X.shape[1]
+        X, y = labelled(self, X, y)
         self.space_ = clone(self.estimator[:-1]).fit(X)
         Z = self.space_.transform(X)
         self.estimator_ = clone(self.estimator[-1]).fit(Z)
@@ -283,8 +278,8 @@ class ClusterMeans(Around):
 
     def assign(self, X: ArrayLike) -> Array:
         """Cluster of each row, (n,) of int; -1 for none."""
-        check_is_fitted(self)
-        Z = self.space_.transform(np.asarray(X, dtype=float))
+        X = checked(self, X)
+        Z = self.space_.transform(X)
         nearest, away = pairwise_distances_argmin_min(Z, self.points_)
         return np.where(away <= self.reach_, self.owners_[nearest], -1)
 
@@ -329,16 +324,15 @@ class RadialBasis(TransformerMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Place the centers on the train rows."""
-        X = np.asarray(X, dtype=float)
-        self.n_features_in_ = X.shape[1]
+        X = validate_data(self, X, dtype=float, ensure_min_samples=2)
         self.centers_ = KMeans(self.centers, n_init=10, random_state=self.random_state).fit(X).cluster_centers_
         self.width_ = float(np.median(pairwise_distances(X, self.centers_)))
         return self
 
     def transform(self, X: ArrayLike) -> Array:
         """Closeness to each center, in (0, 1]."""
-        check_is_fitted(self)
-        away = pairwise_distances(np.asarray(X, dtype=float), self.centers_)
+        X = checked(self, X)
+        away = pairwise_distances(X, self.centers_)
         return np.exp(-((away / self.width_) ** 2) / 2)
 
 
@@ -359,8 +353,7 @@ class IndependentComponents(TransformerMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Unmix X (n, p), then choose by the absolute correlation with y (n,)."""
-        X, y = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
-        self.n_features_in_ = X.shape[1]
+        X, y = labelled(self, X, y)
         self.ica_ = FastICA(whiten="unit-variance", max_iter=1_000, tol=0.01, random_state=self.random_state)
         with warnings.catch_warnings():
             # where sources are normal no rotation is better than another, and the search ends on any
@@ -373,5 +366,5 @@ class IndependentComponents(TransformerMixin, BaseEstimator):
 
     def transform(self, X: ArrayLike) -> Array:
         """Unmix and choose."""
-        check_is_fitted(self)
-        return np.asarray(self.ica_.transform(np.asarray(X, dtype=float)), dtype=float)[:, self.chosen_]
+        X = checked(self, X)
+        return np.asarray(self.ica_.transform(X), dtype=float)[:, self.chosen_]

@@ -269,7 +269,7 @@ class Garch(SeriesForecaster):
             total += mean
         return total
 
-    def predict_volatility(self, X: ArrayLike) -> Array:
+    def predict_deviation(self, X: ArrayLike) -> Array:
         """Expected standard deviation of the return of the next `horizon` sessions, (m,), a fraction."""
         check_is_fitted(self)
         r = np.concatenate([self.history_, self._percent(X)])

@@ -4,6 +4,7 @@ All of them are plain scikit-learn regressors: settings in the constructor as gi
 """
 
 import warnings
+from inspect import signature
 from typing import Any, Self
 
 import numpy as np
@@ -15,13 +16,46 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Kernel
 from sklearn.linear_model import RANSACRegressor
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from mltrainer.errors import BadInput
 
 Array = NDArray[np.float64]
+
+
+def checked(estimator: Any, X: ArrayLike) -> Array:
+    """X (n, p) of float, as many columns as were learned from and no NaN; scikit-learn's own words where it is not."""
+    check_is_fitted(estimator)
+    return np.asarray(validate_data(estimator, X, reset=False, dtype=float))
+
+
+def labelled(estimator: Any, X: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+    """X (n, p) and y (n,) of float, two rows at least; the estimator notes how many columns, and their names."""
+    X, y = validate_data(estimator, X, y, dtype=float, y_numeric=True, ensure_min_samples=2)
+    return X, np.asarray(y, dtype=float)
+
+
+def says_deviation(estimator: Any) -> bool:
+    """Whether a standard deviation comes with each forecast; fitted or not."""
+    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    said = getattr(last, "predict", None)
+    return hasattr(last, "predict_deviation") or (said is not None and "return_std" in signature(said).parameters)
+
+
+def deviation(fitted: Any, X: ArrayLike) -> Array:
+    """Standard deviation of y at each row of X, (n,), noise included; ask `says_deviation` first."""
+    if hasattr(fitted, "predict_deviation"):
+        return np.asarray(fitted.predict_deviation(X), dtype=float)
+    return np.asarray(fitted.predict(X, return_std=True)[1], dtype=float)
+
+
+def quantile_level(estimator: Any) -> float | None:
+    """Level of the quantile an estimator forecasts, wherever inside it that is set; None where it forecasts none."""
+    params = estimator.get_params() if hasattr(estimator, "predict_quantile") else {}
+    return next((float(v) for k, v in params.items() if k.rpartition("__")[2] == "quantile"), None)
 
 
 class Components(TransformerMixin, BaseEstimator):
@@ -37,16 +71,15 @@ class Components(TransformerMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Find the components on the train rows."""
-        X = np.asarray(X, dtype=float)
+        X = validate_data(self, X, dtype=float, ensure_min_samples=2)
         self.pca_ = PCA(min(self.n, *X.shape), whiten=True, svd_solver="full").fit(X)
         self.n_components_ = max(1, int((self.pca_.explained_variance_ratio_ > 1e-6).sum()))
-        self.n_features_in_ = X.shape[1]
         return self
 
     def transform(self, X: ArrayLike) -> Array:
         """Project, scale and cut."""
-        check_is_fitted(self)
-        Z = self.pca_.transform(np.asarray(X, dtype=float))[:, : self.n_components_]
+        X = checked(self, X)
+        Z = self.pca_.transform(X)[:, : self.n_components_]
         return np.clip(Z, -self.limit, self.limit)
 
 
@@ -58,8 +91,7 @@ class Around(RegressorMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit the clone on X (n, p) and y (n,), then learn what the wrapper adds."""
-        X, y = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
-        self.n_features_in_ = X.shape[1]
+        X, y = labelled(self, X, y)
         self.estimator_ = clone(self.estimator).fit(X, self._target(y))
         self._learn(X, y)
         return self
@@ -74,8 +106,13 @@ class Around(RegressorMixin, BaseEstimator):
     def _learn(self, X: Array, y: Array) -> None: ...
 
     def _inner(self, X: ArrayLike) -> Array:
-        check_is_fitted(self)
-        return np.asarray(self.estimator_.predict(np.asarray(X, dtype=float)), dtype=float)
+        X = checked(self, X)
+        return np.asarray(self.estimator_.predict(X), dtype=float)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.regressor_tags.poor_score = True  # few classes, clusters or one side say little of a line
+        return tags
 
 
 class Bounded(Around):
@@ -124,8 +161,8 @@ class ClassMeans(Around):
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Probability of each of `classes_`, (n, n_classes)."""
-        check_is_fitted(self)
-        return np.asarray(self.estimator_.predict_proba(np.asarray(X, dtype=float)), dtype=float)
+        X = checked(self, X)
+        return np.asarray(self.estimator_.predict_proba(X), dtype=float)
 
     def predict(self, X: ArrayLike) -> Array:
         """Forecast the mean of y, (n,)."""
@@ -162,6 +199,10 @@ class PricedVolatility(Around):
     def predict_volatility(self, X: ArrayLike) -> Array:
         """E[abs(y) | x], (n,), positive: the mean absolute deviation, sqrt(pi / 2) below the sd of a normal."""
         return self._inner(X)
+
+    def predict_deviation(self, X: ArrayLike) -> Array:
+        """Standard deviation of y, (n,), positive, as if y were normal."""
+        return np.sqrt(np.pi / 2) * self.predict_volatility(X)
 
     def predict(self, X: ArrayLike) -> Array:
         """Forecast the mean of y, (n,)."""
@@ -209,16 +250,14 @@ class RecursiveForecaster(RegressorMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Run the filter over the train rows, X (n, p), y (n,)."""
-        X, y = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
+        X, y = labelled(self, X, y)
         self.reduce_ = clone(self.reduce).fit(X, y)
-        self.n_features_in_ = X.shape[1]
         self.exog_, self.endog_ = self._exog(X), y
         self.coef_ = self._coefficients(self.exog_, y)[-1]
         return self
 
     def predict(self, X: ArrayLike) -> Array:
         """Forecast with the coefficients at the end of the train rows, (n,)."""
-        check_is_fitted(self)
         return self._exog(X) @ self.coef_
 
     def filter(self, X: ArrayLike, y: ArrayLike, lag: int) -> Array:
@@ -230,7 +269,6 @@ class RecursiveForecaster(RegressorMixin, BaseEstimator):
         ----------
         X : (n, p) rows in time order; y : (n,) their labels; lag : rows until a label is known, at least 1.
         """
-        check_is_fitted(self)
         if lag < 1:
             raise BadInput(f"lag {lag}: the label of a row is not known at that row; give at least 1")
         Z, y = self._exog(X), np.asarray(y, dtype=float)
@@ -240,7 +278,8 @@ class RecursiveForecaster(RegressorMixin, BaseEstimator):
         return np.einsum("ij,ij->i", Z, path[known])
 
     def _exog(self, X: ArrayLike) -> Array:
-        Z = self.reduce_.transform(np.asarray(X, dtype=float))
+        X = checked(self, X)
+        Z = self.reduce_.transform(X)
         return np.column_stack([np.ones(len(Z)), Z])
 
     @staticmethod
@@ -271,8 +310,8 @@ class RecentGaussianProcess(RegressorMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Choose the kernel, then condition on the latest rows of X (n, p), y (n,)."""
-        X, y = np.asarray(X, dtype=float)[-self.rows :], np.asarray(y, dtype=float)[-self.rows :]
-        self.n_features_in_ = X.shape[1]
+        X, y = labelled(self, X, y)
+        X, y = X[-self.rows :], y[-self.rows :]
         self.scaler_ = StandardScaler().fit(X)
         Z = self._space(X)
         self.kernel_ = self._choose(Z, y) if self.choose_on else self.kernel
@@ -281,16 +320,16 @@ class RecentGaussianProcess(RegressorMixin, BaseEstimator):
 
     def predict(self, X: ArrayLike) -> Array:
         """Mean of the posterior, (n,)."""
-        check_is_fitted(self)
+        X = checked(self, X)
         return self.gp_.predict(self._space(X))
 
     def predict_deviation(self, X: ArrayLike) -> Array:
         """Standard deviation of the posterior of y, noise included, (n,), positive."""
-        check_is_fitted(self)
+        X = checked(self, X)
         return self.gp_.predict(self._space(X), return_std=True)[1]
 
-    def _space(self, X: ArrayLike) -> Array:
-        return self.scaler_.transform(np.asarray(X, dtype=float)) / np.sqrt(self.n_features_in_)
+    def _space(self, X: Array) -> Array:
+        return self.scaler_.transform(X) / np.sqrt(self.n_features_in_)
 
     def _choose(self, Z: Array, y: Array) -> Kernel:
         every = -(-len(Z) // self.choose_on)

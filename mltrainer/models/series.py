@@ -157,7 +157,7 @@ MEMORY = (
     " The label is divided by 21-session volatility while training. The first fold pays for compiling."
 )
 CONDITIONAL = (
-    "Forecasts the mean, an AR(1); `predict_volatility` gives the deviation of the horizon's return. Estimated on the"
+    "Forecasts the mean, an AR(1); `predict_deviation` gives the deviation of the horizon's return. Estimated on the"
     " train rows by arch, then filtered with the parameters fixed."
 )
 REGIMES = "Regimes by filtered probabilities, carried forward by the transition matrix; smoothed ones know the future."

@@ -155,10 +155,10 @@ class FamilyPage:
                 series.append(("buy-and-hold", next(iter(ran.values())).forecasts["benchmark"]))
             for name, net in series:
                 inside = [net[labels.loc[net.index, kind] == state] for kind, state in states]
-                rows.append([name, *(round(metrics.sharpe(r), 2) if len(r) > 60 else float("nan") for r in inside)])
+                rows.append([name, *(metrics.sharpe(r) if len(r) > 60 else float("nan") for r in inside)])
             days = len(series[0][1]) if series else 0
             said = f"{matrix.name}: annual Sharpe ratio net of costs in {days} sessions, by regime known the day before"
-            parts.append(views.table(rows, ["Model", *(s for _, s in states)], caption=said))
+            parts.append(views.table(rows, ["Model", *(s for _, s in states)], caption=said, write=views.fixed(2)))
         return Html("".join(parts))
 
     def residuals(self) -> Html:
@@ -181,7 +181,7 @@ class FamilyPage:
             )
             said += f'<p class="quiet">Learned in the last fold from {escape("; ".join(bore))}</p>' if bore else ""
             name = escape(spec.name)
-            parts.append(f'<details id="{name}"><summary>{name}</summary>{views.card(spec)}{said}</details>')
+            parts.append(f'<details id="{name}"><summary>{name}</summary>{views.card(spec.card)}{said}</details>')
         return Html("".join(parts))
 
     def provenance(self) -> Html:

@@ -1,19 +1,12 @@
 """The main job: evaluate, execute one notebook per family, and put the folder together so that it can be checked."""
 
-import io
 import json
-import multiprocessing as mp
-import os
 import re
 import shutil
-import signal
 import sqlite3
 import sys
 import tempfile
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,30 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm.auto import tqdm
 
-from mltrainer import metrics, store, views
+from mltrainer import store
 from mltrainer.data.market import Day
-from mltrainer.data.quality import Quality, quality
-from mltrainer.errors import BadInput, StorageError, Tampered, Unavailable
+from mltrainer.errors import StorageError, Tampered, Unavailable
 from mltrainer.evaluation import engine, study, trials
 from mltrainer.evaluation.leaderboard import Leaderboard, leaderboard
 from mltrainer.evaluation.walkforward import Evaluation, Protocol
-from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
-from mltrainer.paths import notebooks
+from mltrainer.reports.execution import family_pages, sha
+from mltrainer.reports.index import LIBRARIES, Work, csv, index_html
 from mltrainer.settings import settings
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import fingerprint
 
-FORMAT = 3  # raise it when pages of the same results would look different
-NOTEBOOK = "reports/model-family.ipynb"
-AT_ONCE = 2
+FORMAT = 5  # raise it when pages of the same results would look different
 PAGE_BYTES = 6 * 2**20  # most of a page is plotly.js, so that it opens offline
-LIBRARIES = (
-    "mltrainer numpy pandas scipy scikit-learn statsmodels lightgbm catboost xgboost-cpu TA-Lib plotly papermill "
-    "bokeh-sampledata skfolio arch"
-).split()
 MANIFEST = (
     "run status mode as_of created_at parameters families sources matrices results luck library_versions outputs "
     "audit_head"
@@ -184,8 +169,8 @@ def report(
             return old
         done.mkdir(exist_ok=True)
         _sweep(done)
-        status = _family_pages(chosen, names, parameters, run_id, done, progress)
-        return _finish(done, run_id, parameters, matrices, results, board, status, protocol)
+        status = family_pages(chosen, names, parameters, run_id, done, progress)
+        return _finish(done, Work(run_id, parameters, matrices, results, board, status, protocol))
 
 
 def _finished(folder: Path) -> Run | None:
@@ -193,10 +178,10 @@ def _finished(folder: Path) -> Run | None:
     try:
         run = read(folder)
         told = {e.payload.get("manifest") for e in audit.entries(kind="report")}
-        same = all(_sha(folder / name) == sha for name, sha in run.manifest["outputs"].items())
+        same = all(sha(folder / name) == recorded for name, recorded in run.manifest["outputs"].items())
     except (OSError, Tampered, AttributeError):
         return None
-    whole = same and _sha(folder / "manifest.json") in told and run.manifest["status"] == "complete"
+    whole = same and sha(folder / "manifest.json") in told and run.manifest["status"] == "complete"
     return run if whole else None
 
 
@@ -255,310 +240,39 @@ def _writable(folder: Path, need: int) -> None:
         raise StorageError(f"{folder} has {room}; make room or choose another folder with --out")
 
 
-def _sha(path: Path) -> str:
-    return sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-
-
-# --- family pages ---------------------------------------------------------------------------------------------
-
-
-def _family_pages(
-    families: Sequence[str],
-    tickers: Sequence[str],
-    parameters: dict[str, Any],
-    run_id: str,
-    folder: Path,
-    progress: bool,
-) -> dict[str, dict[str, str]]:
-    """Execute the notebook of each family that has no page yet, two at a time; say of each how it ended."""
-    status = {f: {"status": "ok", "reason": ""} for f in families}
-    missing = [f for f in families if not _kept(folder, run_id, f)]
-    if not missing:
-        return status
-    inputs = {
-        f: {"family": f, "tickers": ",".join(tickers), "run_id": run_id}
-        | {name: parameters[name] for name in ("start", "end", "horizon")}
-        for f in missing
-    }
-    workers, spawn = min(AT_ONCE, len(missing)), mp.get_context("spawn")
-    with (
-        ProcessPoolExecutor(workers, mp_context=spawn, initializer=_leave_with_parent) as pool,
-        tqdm(total=len(missing), disable=not progress, unit="page", leave=False) as bar,
-    ):
-        try:
-            with _deaf():
-                jobs = {pool.submit(execute, notebooks() / NOTEBOOK, inputs[f], folder, f): f for f in missing}
-            for job in as_completed(jobs):
-                family = jobs[job]
-                try:
-                    reason = job.result()
-                except BrokenProcessPool:
-                    reason = "the process that ran its notebook was killed"
-                if reason:
-                    status[family] = {"status": "failed", "reason": reason}
-                else:
-                    audit.append("page", run=run_id, family=family, files=_page_hashes(folder, family))
-                bar.update()
-        except BaseException:  # Ctrl-C too: nobody wants to wait for pages that nobody will see
-            for process in list(pool._processes.values()):
-                process.kill()
-            raise
-    return status
-
-
-def _page_hashes(folder: Path, family: str) -> dict[str, str]:
-    return {name: _sha(folder / name) for name in (f"{family}.html", f"{family}.ipynb")}
-
-
-def _kept(folder: Path, run_id: str, family: str) -> bool:
-    """Whether a killed run has finished this page: the trail tells of these very files."""
-    told = [e.payload for e in audit.entries(kind="page")]
-    return {"run": run_id, "family": family, "files": _page_hashes(folder, family)} in told
-
-
-def _leave_with_parent() -> None:
-    """End this worker with the process that started it, even if that was killed; the kernel ends with the worker."""
-    parent = mp.parent_process()
-
-    def wait() -> None:
-        if parent is not None:
-            parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Let processes started here ignore Ctrl-C: a terminal sends it to all, and ending them is for this one."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def execute(template: Path, parameters: dict[str, Any], folder: Path, name: str) -> str:
-    """Run one notebook with papermill and export it; return why it failed, or nothing.
-
-    Parameter names are code to papermill, and it formats both paths with their values: so names are checked
-    against the template, and the paths are escaped. The kernel keeps this process's folder, in which a relative
-    MLTRAINER_HOME or a `.env` means what it means here.
-    """
-    import papermill as pm  # half a second that only this process needs
-
-    from mltrainer.reports.pages import notebook_html
-
-    known = pm.inspect_notebook(_literal(template))
-    strange = sorted(set(parameters) - set(known))
-    if strange:
-        raise BadInput(f"{template.name} has no parameter {', '.join(map(repr, strange))}; it takes {', '.join(known)}")
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as work:
-        produced = Path(work) / "executed.ipynb"
-        try:
-            with _quiet():
-                pm.execute_notebook(
-                    _literal(template),
-                    _literal(produced),
-                    parameters,
-                    kernel_name="python3",
-                    progress_bar=False,
-                    request_save_on_cell_execute=False,
-                )
-            html = notebook_html(produced, title=catalog.FAMILIES[name].title if name in catalog.FAMILIES else name)
-        except Exception as error:  # whatever a notebook does wrong is the reason on the index page
-            if produced.exists():
-                (folder / "failed").mkdir(exist_ok=True)
-                shutil.move(produced, folder / "failed" / f"{name}.ipynb")
-            lines = [x for x in str(error).splitlines() if re.match(r"\w*(\.\w+)*(Error|Refused|Unavailable|\w+): ", x)]
-            return (lines[-1] if lines else f"{type(error).__name__}: {error}".splitlines()[0])[:300]
-        notebook = json.loads(produced.read_text(encoding="utf-8"))
-        for where in ("input_path", "output_path"):  # they name folders of the machine it ran on
-            notebook["metadata"]["papermill"][where] = Path(notebook["metadata"]["papermill"][where]).name
-        text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True)
-        store.write_atomic(folder / f"{name}.ipynb", text)
-        store.write_atomic(folder / f"{name}.html", html)
-    (folder / "failed" / f"{name}.ipynb").unlink(missing_ok=True)
-    return ""
-
-
-def _literal(path: Path) -> str:
-    return str(path).replace("{", "{{").replace("}", "}}")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep kernel chatter off the terminal: what matters is in the notebook or in the reason."""
-    sys.stderr.flush()
-    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)
-
-
 # --- the folder -----------------------------------------------------------------------------------------------
 
 
-def _finish(
-    folder: Path,
-    run_id: str,
-    parameters: dict[str, Any],
-    matrices: Sequence[Matrix],
-    results: Sequence[Evaluation],
-    board: Leaderboard,
-    status: dict[str, dict[str, str]],
-    protocol: Protocol,
-) -> Run:
-    failed = {f: s["reason"] for f, s in status.items() if s["status"] != "ok"}
-    mode, as_of = settings().data_mode, str(max(m.X.index[-1] for m in matrices).date())
+def _finish(folder: Path, work: Work) -> Run:
+    """Write index, leaderboard and manifest; the trail is told of the manifest before it stands in the folder."""
     head = str(audit.head())
-    store.write_atomic(folder / "leaderboard.csv", csv(board))
-    index = index_html(run_id, parameters, matrices, results, board, status, protocol, head)
-    store.write_atomic(folder / "index.html", index)
-    pages = [f"{f}{ending}" for f in status if f not in failed for ending in (".html", ".ipynb")]
+    store.write_atomic(folder / "leaderboard.csv", csv(work.board))
+    store.write_atomic(folder / "index.html", index_html(work, head))
+    pages = [f"{f}{ending}" for f in work.status if f not in work.failed for ending in (".html", ".ipynb")]
     blobs = trials.ledger().set_index("key")["blob"].to_dict()
     manifest = {
-        "run": run_id,
-        "status": "failed" if failed else "complete",
-        "mode": mode,
-        "as_of": as_of,
+        "run": work.run,
+        "status": "failed" if work.failed else "complete",
+        "mode": settings().data_mode,
+        "as_of": work.as_of,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "parameters": parameters,
-        "families": status,
-        "sources": [p.__dict__ | {"parameters": dict(p.parameters)} for p in gate.roots(*matrices)],
-        "matrices": [m.provenance.content_sha256 for m in matrices if m.provenance],
+        "parameters": work.parameters,
+        "families": work.status,
+        "sources": [p.__dict__ | {"parameters": dict(p.parameters)} for p in gate.roots(*work.matrices)],
+        "matrices": [m.provenance.content_sha256 for m in work.matrices if m.provenance],
         "results": [
             {"model": e.model, "family": e.family, "ticker": e.ticker, "status": e.status, "key": e.key}
             | {"blob": blobs.get(e.key, ""), "reason": e.reason}
-            for e in results
+            for e in work.results
         ],
-        "luck": board.luck,
+        "luck": work.board.luck,
         "library_versions": {"python": sys.version.split()[0], **trials.versions(LIBRARIES)},
-        "outputs": {name: _sha(folder / name) for name in ["index.html", "leaderboard.csv", *pages]},
+        "outputs": {name: sha(folder / name) for name in ["index.html", "leaderboard.csv", *pages]},
         "audit_head": head,
     }
     text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)
     # The trail is told first: a manifest without its entry would look forged, an entry without its manifest is a
     # run that was killed here and will be finished by the same command.
-    audit.append("report", run=run_id, manifest=sha256(text.encode()).hexdigest(), status=manifest["status"])
+    audit.append("report", run=work.run, manifest=sha256(text.encode()).hexdigest(), status=manifest["status"])
     store.write_atomic(folder / "manifest.json", text)
     return Run(folder, manifest)
-
-
-def csv(board: Leaderboard) -> str:
-    """Write the leaderboard as CSV text; numbers in full precision, so that it can be recomputed exactly."""
-    text = io.StringIO()
-    board.rows.to_csv(text, index=False, lineterminator="\n")
-    return text.getvalue()
-
-
-def index_html(
-    run_id: str,
-    parameters: dict[str, Any],
-    matrices: Sequence[Matrix],
-    results: Sequence[Evaluation],
-    board: Leaderboard,
-    status: dict[str, dict[str, str]],
-    protocol: Protocol,
-    head: str,
-) -> str:
-    """Render the index page: the question, the answer, the evidence, then the machinery."""
-    from mltrainer.reports.pages import figure_html, page
-
-    rows, luck = board.rows, board.luck
-    ran = rows[rows["status"] == "ok"]
-    held = {m.name: metrics.sharpe(next(e for e in results if e.ok and e.ticker == m.name).forecasts["benchmark"])
-            for m in matrices if (ran["ticker"] == m.name).any()}  # fmt: skip
-    as_of = str(max(m.X.index[-1] for m in matrices).date())
-    names = ", ".join(m.name for m in matrices)
-    links = {e.model: f"{e.family}.html#{e.model}" for e in results if status[e.family]["status"] == "ok"}
-    picture = views.sharpes(
-        rows, luck, held=next(iter(held.values())) if len(held) == 1 else None, corner=f"{names}, sessions to {as_of}"
-    )
-    lost = [[e.model, e.ticker, e.status, e.reason] for e in results if not e.ok]
-    lost += [[f"{f} page", "", "failed", s["reason"]] for f, s in status.items() if s["status"] != "ok"]
-    lost += [[f"feature {f}", m.name, "unavailable", why] for m in matrices for f, why in m.unavailable.items()]
-    n = int(matrices[0].y.notna().sum())
-    checks = [quality(m.name, start=m.prices.index[0], end=m.prices.index[-1]) for m in matrices]
-    return page(
-        "index",
-        title=f"Can any of {len(set(rows['name']))} models forecast {names} {_ahead(parameters['horizon'])} ahead?",
-        banner=views.banner(settings().data_mode, as_of),
-        sentence=board.sentence(),
-        failures={f: s["reason"] for f, s in status.items() if s["status"] != "ok"},
-        figures=views.figures(_headline(matrices, board, held, checks)),
-        picture=figure_html(picture),
-        board=views.board(rows, links=links),
-        families=[_family_card(f, rows, status[f]["status"]) for f in status],
-        refused=views.table(lost, ["What", "Ticker", "Status", "Why"])
-        if lost
-        else "<p>Everything that was asked for ran.</p>",
-        data=_data(matrices, checks),
-        horizon=parameters["horizon"],
-        folds=protocol.split.folds,
-        gap=protocol.split.purge(parameters["horizon"]) + protocol.split.embargo(n, parameters["horizon"]),
-        cost=views.number(protocol.cost_bps),
-        trials=int(luck["trials"]),
-        effective=int(luck["effective"]),
-        run=run_id,
-        head=head,
-        versions=views.table(sorted([k, v] for k, v in trials.versions(LIBRARIES).items()), ["Library", "Version"]),
-    )
-
-
-def _ahead(horizon: int) -> str:
-    words = "one two three four five six seven eight nine ten".split()
-    return f"{words[horizon - 1] if horizon <= 10 else horizon} session{'' if horizon == 1 else 's'}"
-
-
-def _headline(
-    matrices: Sequence[Matrix], board: Leaderboard, held: dict[str, float], checks: Sequence[Quality]
-) -> list[tuple[str, str, str]]:
-    rows, luck = board.rows, board.luck
-    ran = rows[rows["status"] == "ok"]
-    best = ran.iloc[0] if len(ran) else None
-    sessions = sum(len(m.X) for m in matrices)
-    span = f"{min(m.X.index[0] for m in matrices).date()} to {max(m.X.index[-1] for m in matrices).date()}"
-    apart = f"{int(luck['effective'])} that do not move together"
-    complete = f"{span}, {min(c.completeness for c in checks):.1%} of the exchange calendar"
-    over = "over the same sessions" + (f": {', '.join(held)}" if len(held) > 1 else "")
-    deflated, who = views.DASH, "nothing ran"
-    if best is not None:
-        deflated = views.fixed(2)(best["deflated_sharpe"])
-        who = f"{best['name']}, raw Sharpe {views.fixed(2)(best['sharpe'])}"
-    return [
-        ("Models run / trials counted", f"{len(ran)} / {int(luck['trials'])}", apart),
-        ("Best deflated Sharpe", deflated, who),
-        ("Buy-and-hold Sharpe", ", ".join(views.fixed(2)(s) for s in held.values()) or views.DASH, over),
-        ("Sessions", f"{sessions:,}", complete),
-    ]
-
-
-def _family_card(family: str, rows: pd.DataFrame, status: str) -> dict[str, str]:
-    title = catalog.FAMILIES[family].title
-    own = rows[(rows["family"] == family) & (rows["status"] == "ok")]
-    if own.empty:
-        said = "No model of this family ran to the end."
-    else:
-        best, median = own.iloc[0], own["sharpe"].median()
-        said = (
-            f"{len(own)} models; the best is {best['name']} with a Sharpe ratio of {views.fixed(2)(best['sharpe'])} "
-            f"(deflated {views.fixed(2)(best['deflated_sharpe'])}), the median has {views.fixed(2)(median)}."
-        )
-    return {"key": family, "title": title, "said": said, "link": f"{family}.html" if status == "ok" else ""}
-
-
-def _data(matrices: Sequence[Matrix], checks: Sequence[Quality]) -> str:
-    found = [[c.name, f.rule, f.severity, f.message] for c in checks for f in c.findings]
-    said = (
-        views.table(found, ["Ticker", "Rule", "Severity", "Finding"]) if found else "<p>The bars raise no finding.</p>"
-    )
-    rows = [[p.name, p.endpoint, (p.body_sha256 or "")[:16], f"{p.note}; {p.terms}"] for p in gate.roots(*matrices)]
-    return said + views.table(rows, ["Series", "From", "sha256 of its bytes", "Terms and notes"])

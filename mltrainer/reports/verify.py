@@ -9,7 +9,8 @@ from mltrainer.errors import MltrainerError, StorageError, Tampered, Unavailable
 from mltrainer.evaluation import trials
 from mltrainer.evaluation.leaderboard import leaderboard
 from mltrainer.evaluation.walkforward import Evaluation
-from mltrainer.reports.run import Run, csv, read
+from mltrainer.reports.index import csv
+from mltrainer.reports.run import Run, read
 from mltrainer.trust import audit, gate
 
 

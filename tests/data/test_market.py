@@ -124,13 +124,27 @@ def test_macro_is_cut_by_period():
     assert list(frame["value"]) == [4.0, 3.9, 4.0, 3.9]
 
 
-@pytest.mark.parametrize("call", [lambda: mt.bars("AAPL"), lambda: mt.macro("unemp")])
-def test_live_never_falls_back_to_the_sample(call, monkeypatch):
+def test_live_never_falls_back_to_the_sample(monkeypatch):
     monkeypatch.setenv("POLYGON_API_KEY", "canary-key")
     with pytest.raises(Unavailable) as error:
-        call()
+        mt.bars("AAPL")
     says(error, "live")
     assert "canary" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["unemp", "UNRATE"])
+def test_live_macro_series_need_a_key_of_fred(name, monkeypatch):
+    monkeypatch.setenv("POLYGON_API_KEY", "canary-key")
+    with pytest.raises(Unavailable, match="set FRED_API_KEY") as error:
+        mt.macro(name)
+    assert "canary" not in str(error.value)
+
+
+@pytest.mark.parametrize("asked", [{"units": "pc1"}, {"provider": "polygon"}])
+def test_the_sample_holds_its_macro_series_as_packaged(asked):
+    with pytest.raises(Unavailable) as error:
+        mt.macro("unemp", **asked)
+    says(error, "mode sample holds its series as packaged")
 
 
 def test_tickers_lists_what_can_be_asked_for():

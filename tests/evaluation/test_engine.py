@@ -283,7 +283,7 @@ def test_a_batch_killed_again_and_again_ends_as_one_complete_set(msft, home, tmp
         forks.stdin.flush()
         return int(forks.stdout.readline())
 
-    for finished in (0, 1, 3, 4):
+    for finished in (0, 0, 1, 1, 2, 3, 3, 4, 5, 6):
         pid = begin()
         kill_after(pid, home, finished, chance.uniform(0.0, 0.08))
         assert int(forks.stdout.readline()) == signal.SIGKILL

@@ -131,6 +131,65 @@ def test_overfitting_is_zero_when_one_model_always_wins_and_needs_two():
     assert np.isnan(leaderboard([toy()], LUCK).luck["overfitting"])
 
 
+def forecasting(name, skill, seed=0, ticker="MSFT", n=N) -> Evaluation:
+    """An evaluation whose forecast has this correlation with the outcome and the right size for it."""
+    e = toy(name, ticker=ticker)
+    y = 0.03 * np.random.default_rng(7).normal(size=n)
+    noise = np.random.default_rng(seed).normal(size=n)
+    said = 0.03 * skill * (skill * y / 0.03 + np.sqrt(1 - skill**2) * noise)
+    frame = e.forecasts.iloc[:n].assign(y=y, forecast=said)
+    return Evaluation(
+        e.key, name, "toys", "regressor", ticker, 5, forecasts=frame, metrics=judge(frame, 5), meta=dict(META)
+    )
+
+
+def test_the_confidence_set_holds_the_skilled_and_loses_the_rest():
+    good, fair, wild = forecasting("good", 0.4), forecasting("fair", 0.38, seed=1), toy("wild", seed=3)
+    wild.forecasts["y"] = good.forecasts["y"]
+    wild.forecasts["forecast"] = -good.forecasts["y"]
+    result = leaderboard([good, fair, wild, lost("F", "failed", "no")], LUCK)
+    inside = result.rows.set_index("name")["in_confidence_set"]
+    assert inside["good"] is True
+    assert inside["wild"] is False
+    assert inside["F"] is None
+    assert result.luck["spa_p"] < 0.01
+    said = result.tests()
+    assert said[0].startswith("Superior predictive ability (SPA): p = 0.00; one or more forecast better than the mean")
+    assert said[1].startswith(f"The 90 % model confidence set holds {int(inside.eq(True).sum())} of 3")
+    assert said[2].startswith("Probability of backtest overfitting (PBO): ")
+
+
+def test_no_skill_is_no_superior_ability_and_several_tickers_are_several_chances():
+    noise = [forecasting(f"n{i}", 0.0, seed=i + 20) for i in range(4)]
+    for e in noise:
+        e.forecasts["forecast"] += 0.003 * np.random.default_rng(int(e.model[1])).normal(size=N)
+    assert leaderboard(noise, LUCK).luck["spa_p"] > 0.2
+    assert "no model is shown to forecast better than the mean of the past does" in leaderboard(noise, LUCK).tests()[0]
+    fair = [forecasting("fair", 0.13, seed=5, ticker=t) for t in ("MSFT", "AAPL")]
+    one, both = leaderboard(fair[:1], LUCK).luck["spa_p"], leaderboard(fair, LUCK).luck["spa_p"]
+    assert 0 < one < 1
+    assert both == pytest.approx(min(1, 2 * one))  # Bonferroni: the tickers are the same here
+
+
+def test_only_models_over_the_same_sessions_are_compared():
+    many, short = [forecasting(n, 0.1, seed=i) for i, n in enumerate("ABC")], forecasting("S", 0.9, n=600)
+    rows = leaderboard([short, *many], LUCK).rows.set_index("name")
+    assert rows.loc["S", "in_confidence_set"] is None
+    assert rows.loc[["A", "B", "C"], "in_confidence_set"].notna().all()
+
+
+def test_tests_say_nothing_where_nothing_was_tested():
+    assert leaderboard([], LUCK).tests() == []
+    assert board.Leaderboard(pd.DataFrame({"status": ["ok"]}), {"trials": 1.0}).tests() == []  # of an earlier version
+
+
+def test_the_same_results_give_the_same_tests():
+    results = [forecasting(n, 0.1, seed=i) for i, n in enumerate("ABC")]
+    one, again = leaderboard(results, LUCK), leaderboard(results[::-1], LUCK)
+    pd.testing.assert_frame_equal(one.rows, again.rows)
+    assert one.luck["spa_p"] == again.luck["spa_p"]
+
+
 def test_the_luck_that_is_passed_is_not_written_to():
     before = dict(LUCK)
     leaderboard([toy()], LUCK)

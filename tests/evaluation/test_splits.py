@@ -4,9 +4,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from skfolio.model_selection import CombinatorialPurgedCV
 
 from mltrainer.errors import BadInput, NotEnoughHistory
-from mltrainer.evaluation.splits import MAXIMUM_FOLDS, MINIMUM_TRAIN, WalkForward
+from mltrainer.evaluation.splits import (
+    MAXIMUM_FOLDS,
+    MINIMUM_TRAIN,
+    CombinatorialPurged,
+    KFoldDiagnostic,
+    Part,
+    WalkForward,
+)
 
 lengths, folds, horizons = st.integers(1, 6_000), st.integers(2, 20), st.integers(1, 63)
 
@@ -91,3 +99,126 @@ def test_the_number_needed_by_default_by_hand():
 def test_knobs_that_cannot_be_meant_are_said_so(knobs, saying):
     with pytest.raises(BadInput, match=saying):
         next(WalkForward(**knobs).split(5_000, 5))
+
+
+# --- part of a walk-forward -----------------------------------------------------------------------------------
+
+
+@given(lengths, folds, horizons, st.data())
+def test_what_chooses_and_what_judges_never_share_a_label(n, k, horizon, data):
+    skip = data.draw(st.integers(0, k - 1))
+    try:
+        outer = list(Part(k, skip=skip).split(n, horizon))
+        free = int(outer[0].train[-1]) + 1
+        inner = list(Part(3, rows=free).split(n, horizon))
+    except NotEnoughHistory:
+        return
+    assert len(outer) == k - skip
+    for one, whole in zip(outer, cut(n, k, horizon)[skip:], strict=True):
+        assert np.array_equal(one.train, whole.train)
+        assert np.array_equal(one.test, whole.test)
+    last_exit = max(fold.test[-1] for fold in inner) + 1 + horizon
+    assert last_exit < outer[0].test[0]
+
+
+def test_a_part_with_nothing_left_to_judge_by_is_said_so():
+    for skip in (-1, 5, 9):
+        with pytest.raises(BadInput, match=f"skip={skip}"):
+            next(Part(skip=skip).split(5_000, 5))
+
+
+# --- diagnostics ----------------------------------------------------------------------------------------------
+
+blocks = st.tuples(st.integers(2, 12), st.integers(1, 4)).filter(lambda both: both[1] < both[0])
+
+
+def combined(n, horizon, number, test, every=False):
+    """The folds of a path, or of every combination; none where there are too few rows."""
+    split = CombinatorialPurged(number, test)
+    try:
+        return list(split.combinations(n, horizon) if every else split.split(n, horizon))
+    except NotEnoughHistory:
+        return []
+
+
+@given(lengths, horizons, blocks)
+def test_no_train_label_overlaps_a_test_label_on_either_side(n, horizon, both):
+    for fold in combined(n, horizon, *both, every=True) + combined(n, horizon, *both):
+        tested = np.zeros(n + 2 * horizon + 2, dtype=bool)
+        for ahead in range(1, horizon + 2):  # the label of t covers the closes t + 1 to t + 1 + horizon
+            tested[fold.test + ahead] = True
+        for ahead in (1, horizon + 1):  # either end of a train label; test blocks are longer than a label
+            assert not tested[fold.train + ahead].any()
+        assert len(fold.train) > 0
+
+
+@given(st.integers(300, 4_000), st.integers(1, 21), blocks)
+def test_combinations_are_those_of_skfolio(n, horizon, both):
+    number, test = both
+    ours = combined(n, horizon, number, test, every=True)
+    gap = WalkForward().purge(horizon) + WalkForward().embargo(n, horizon)
+    if not ours or test < 2 or gap >= n // number - 1:  # skfolio takes at least two test blocks, and longer ones
+        return
+    theirs = CombinatorialPurgedCV(n_folds=number, n_test_folds=test, purged_size=gap, embargo_size=0)
+    expected = list(theirs.split(np.empty((n, 1))))
+    assert len(ours) == len(expected)
+    for fold, (train, tests) in zip(ours, expected, strict=True):
+        assert np.array_equal(fold.train, train)
+        assert np.array_equal(fold.test, np.sort(np.concatenate(tests)))
+
+
+def test_ten_blocks_two_at_a_time_are_45_fits_and_9_paths_that_test_every_row_once():
+    # López de Prado (2018), section 12.4: C(10, 2) splits, of which each block is in 9
+    split = CombinatorialPurged()
+    every = list(split.combinations(2_500, 5))
+    assert (len(every), split.paths, split.folds) == (45, 9, 10)
+    assert np.array_equal(np.bincount(np.concatenate([f.test for f in every])), np.full(2_500, 9))
+    trains = []
+    for path in range(split.paths):
+        walked = list(CombinatorialPurged(path=path).split(2_500, 5))
+        assert np.array_equal(np.concatenate([f.test for f in walked]), np.arange(2_500))
+        trains += [(f.train.tobytes(), f.test[0]) for f in walked]
+    assert len(set(trains)) == 90  # no two paths test a block by what the same rows teach
+
+
+@pytest.mark.parametrize(
+    ("split", "saying"),
+    [
+        (CombinatorialPurged(10, 10), "test_blocks=10 of blocks=10"),
+        (CombinatorialPurged(10, 0), "test_blocks=0"),
+        (CombinatorialPurged(51, 2), "blocks=51"),
+        (CombinatorialPurged(path=9), "path=9: 2 of 10 blocks make 9 paths"),
+        (CombinatorialPurged(path=-1), "path=-1"),
+        (KFoldDiagnostic(1), "folds=1"),
+    ],
+)
+def test_knobs_of_diagnostics_that_cannot_be_meant_are_said_so(split, saying):
+    with pytest.raises(BadInput, match=saying):
+        next(split.split(5_000, 5))
+
+
+def test_too_few_rows_for_the_gaps_on_both_sides_are_said_so():
+    # 170 rows: 8 of 10 blocks are 136, less 2 x 2 gaps of 6 + 5, leave 92; 190 leave 108
+    with pytest.raises(NotEnoughHistory, match="170 labelled rows leave fewer than 100 to learn from beside 2 of 10"):
+        next(CombinatorialPurged().split(170, 5))
+    assert len(list(CombinatorialPurged().split(190, 5))) == 10
+    with pytest.raises(NotEnoughHistory, match="678 are needed"):
+        next(KFoldDiagnostic().split(500, 5))
+
+
+def test_k_fold_learns_labels_that_overlap_with_those_it_is_asked_and_says_so():
+    for fold in KFoldDiagnostic().split(1_000, 5):
+        near = np.isin(fold.test + 1, fold.train) | np.isin(fold.test - 1, fold.train)
+        assert near.mean() > 0.9
+    tested = np.concatenate([f.test for f in KFoldDiagnostic().split(1_000, 5)])
+    assert np.array_equal(np.sort(tested), np.arange(1_000))
+
+
+def test_only_what_trains_on_the_future_is_a_diagnostic():
+    assert WalkForward().diagnostic == Part().diagnostic == ""
+    for split in (CombinatorialPurged(), KFoldDiagnostic()):
+        assert split.diagnostic.startswith("diagnostic: trains on the future")
+
+
+def test_an_address_of_a_walk_forward_is_the_one_it_always_was():
+    assert repr(WalkForward()) == "WalkForward(folds=5, window=None)"  # part of the key of every stored result

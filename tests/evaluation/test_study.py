@@ -12,11 +12,12 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold, cross_val_score
 
 import mltrainer as mt
+from mltrainer.data import sample
 from mltrainer.errors import BadInput, Refused, UnknownName
-from mltrainer.evaluation import lifecycle, study, trials
+from mltrainer.evaluation import study, trials
 from mltrainer.evaluation.lifecycle import Model
 from mltrainer.evaluation.walkforward import Evaluation
-from mltrainer.trust import audit
+from mltrainer.trust import audit, gate
 
 NOISE = np.random.default_rng(1).normal(size=(900, 5))
 
@@ -69,6 +70,32 @@ def test_a_matrix_sealed_in_another_home_is_refused(template):
 
 
 # --- matrix and evaluate --------------------------------------------------------------------------------------
+
+
+DIRTY = {
+    "price": lambda f: f.mask(f.index == f.index[9], -1.0),
+    "ohlc": lambda f: f.assign(High=f["High"].where(f.index != f.index[9], f["Low"] * 0.9)),
+    "weekend": lambda f: f.rename(index={f.index[3]: "2006-01-07"}),
+    "conflict": lambda f: f.rename(index={f.index[4]: f.index[3]}),
+    "split": lambda f: f.assign(**{c: f[c].where(f.index < "2006-03-01", f[c] / 7) for c in ("Open", "High", "Low", "Close")}),
+    "spike": lambda f: f.mask(f.index == f.index[20], f * 1000),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", DIRTY)
+def test_admitted_bars_that_break_a_rule_are_not_learned_from_and_the_rule_is_named(monkeypatch, rule):
+    """A provider's bytes, let in by the gate as they came: real days of an index, one thing wrong with them."""
+    monkeypatch.setenv("MLTRAINER_MODE", "replay")
+    monkeypatch.setattr(study.market, "context", lambda data: [])
+    raw = sample._table(sample.packaged_bytes("arch", "data/sp500/sp500.csv.gz")).set_index("Date")
+    body = DIRTY[rule](raw.loc["2006-01-03":"2008-12-31"].astype(float)).to_csv(index_label="Date").encode()
+    asked = {"name": "SPX", "kind": "bars", "endpoint": "test", "parameters": {}}
+    bars = gate.admit("replay", body=body, parse=sample.parse_index, **asked)
+    with pytest.raises(BadInput, match=f"SPX breaks rule {rule}: ") as error:
+        mt.evaluate("RidgeRegression", bars)
+    assert "\n" not in str(error.value)
+    assert trials.ledger().empty
+    assert not mt.quality(bars).ok
 
 
 def test_a_ticker_bars_and_their_matrix_are_the_same(msft):
@@ -153,61 +180,3 @@ def test_an_unfitted_model_says_so(msft, arrays):
     for X in (arrays[0], msft):
         with pytest.raises(NotFittedError):
             mt.model("RidgeRegression").predict(X)
-
-
-# --- Model: real data -----------------------------------------------------------------------------------------
-
-
-def test_a_trained_model_forecasts_in_units_of_return(msft):
-    model = mt.model("LinearRegression").train(msft)
-    said = pd.Series(model.predict(msft), msft.X.index)
-    known = msft.y.notna()
-    # on its own train rows a line explains something, and its forecasts are of the size of five-day returns
-    assert np.corrcoef(said[known], msft.y[known])[0, 1] > 0.2
-    assert 0.1 < said.std() / msft.y.std() < 1.0
-    assert said.notna().all()
-
-
-def test_a_forecast_is_only_what_is_said_of_sessions_after_the_training(msft):
-    said = mt.model("LinearRegression").train(msft).forecast(msft)
-    assert said.index.equals(msft.X.index[msft.y.isna()])  # the last rows have no label yet
-    assert len(said) == msft.horizon + 1
-    assert said.notna().all()
-
-
-def test_training_is_the_protocol_on_all_labelled_rows(msft):
-    model = mt.model("RidgeRegression").train(msft)
-    known = msft.y.notna()
-    z = (msft.y / msft.scale)[known].to_numpy()
-    X = msft.X[known].to_numpy()
-    low, high = np.quantile(X, [0.01, 0.99], axis=0)
-    ridge = model.spec.build().fit(np.clip(X, low, high), (z - z.mean()) / z.std())
-    expected = (ridge.predict(np.clip(msft.X.to_numpy(), low, high)) * z.std() + z.mean()) * msft.scale
-    np.testing.assert_allclose(model.predict(msft), expected, rtol=1e-12)
-
-
-def test_training_gives_a_model_no_more_rows_than_it_bears(msft, monkeypatch):
-    few = dataclasses.replace(mt.model("RidgeRegression").spec, max_train_rows=200)
-    monkeypatch.setattr(lifecycle.catalog, "spec", lambda name: few)
-    model = Model("RidgeRegression").train(msft)
-    assert model.estimator_[0].n_samples_seen_ == 200
-
-
-def test_bars_are_no_matrix_to_train_on(msft):
-    with pytest.raises(BadInput, match="without labels"):
-        mt.model("RidgeRegression").train(mt.bars("MSFT"))
-
-
-def test_a_matrix_built_otherwise_is_not_forecast(msft, arrays):
-    model = mt.model("RidgeRegression").train(msft)
-    other = mt.matrix("MSFT", start="2004-01-02", end="2008-12-31", horizon=10)
-    with pytest.raises(BadInput, match="not trained on a matrix of horizon 10"):
-        model.forecast(other)
-    with pytest.raises(BadInput, match="train it"):
-        model.fit(*arrays).forecast(msft)  # fitted on arrays since
-
-
-def test_an_edited_matrix_is_not_forecast(msft):
-    model = mt.model("RidgeRegression").train(msft)
-    with pytest.raises(Refused):
-        model.forecast(copied(msft))

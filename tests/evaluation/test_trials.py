@@ -183,6 +183,39 @@ def test_luck_of_three_trials_is_that_of_the_formula(msft):
     assert luck["threshold"] == metrics.luck_threshold(luck["spread"], luck["effective"])
 
 
+def test_luck_reads_one_column_of_each_result_and_that_once(msft, monkeypatch):
+    for name in ("RidgeRegression", "DecisionTree_depth_3"):
+        trials.record(fit(msft, name), msft)
+    with monkeypatch.context() as patch:
+        patch.setattr(Evaluation, "from_bytes", None)
+        first = trials.luck()
+    monkeypatch.setattr(store, "get_blob", None)
+    assert trials.luck() == first
+    trials._net_return.cache_clear()
+    with pytest.raises(TypeError):
+        trials.luck()
+
+
+def test_trials_over_other_sessions_are_counted_too(msft):
+    trials.record(fit(msft), msft)
+    trials.record(fit(msft, protocol=Protocol(split=WalkForward(3))), msft)
+    assert trials.luck()["effective"] == 2
+    trials.record(fit(msft, protocol=Protocol(cost_bps=6.0)), msft)  # the same positions over the same sessions
+    assert trials.luck()["effective"] == 2
+
+
+def test_a_result_that_is_lost_leaves_the_rest_to_count(msft):
+    for name in ("RidgeRegression", "DecisionTree_depth_3", "KNeighborsRegressor_3"):
+        trials.record(fit(msft, name), msft)
+    before = trials.luck()
+    sha = trials.ledger()["blob"].iloc[0]
+    trials._net_return.cache_clear()
+    (settings().home / "blobs" / sha[:2] / sha).unlink()
+    after = trials.luck()
+    assert after["trials"] == before["trials"] == 3
+    assert after["effective"] == before["effective"] - 1
+
+
 def test_the_bar_rises_with_every_model_that_is_tried(msft):
     bars = []
     for name in ("RidgeRegression", "DecisionTree_depth_3", "KNeighborsRegressor_3", "SVR_rbf", "LogisticRegression"):

@@ -134,25 +134,25 @@ def errors(seed, n=700):
 @given(st.integers(1, 15), st.integers(0, 699), st.integers(1, 2**31))
 def test_an_interval_knows_only_errors_whose_label_has_matured(horizon, i, seed):
     frame, rng = errors(seed)
-    lower, upper = walkforward._interval(frame, horizon, 0.9)
+    lower, upper = walkforward.conformal_interval(frame, horizon, 0.9)
     future = frame.copy()
     future.iloc[max(i - horizon, 0) :, 0] = rng.normal(size=700 - max(i - horizon, 0))  # y of i - h is known at i + 1
     future.iloc[i + 1 :, 1:3] = rng.uniform(1, 2, (700 - i - 1, 2))
-    low, high = walkforward._interval(future, horizon, 0.9)
+    low, high = walkforward.conformal_interval(future, horizon, 0.9)
     assert_array_equal(low[: i + 1], lower[: i + 1])
     assert_array_equal(high[: i + 1], upper[: i + 1])
 
 
 def test_the_newest_matured_error_does_move_the_interval():
     frame, _ = errors(1)
-    before = walkforward._interval(frame, 5, 0.9)[1]
+    before = walkforward.conformal_interval(frame, 5, 0.9)[1]
     wild = frame.copy()
     wild.iloc[:494, 0] = 9.0
-    assert walkforward._interval(wild, 5, 0.9)[1][499] > before[499]  # row 499 knows errors up to 493
+    assert walkforward.conformal_interval(wild, 5, 0.9)[1][499] > before[499]  # row 499 knows errors up to 493
 
 
 def test_no_interval_before_a_hundred_errors_are_known():
-    lower, _ = walkforward._interval(errors(2)[0], 5, 0.9)
+    lower, _ = walkforward.conformal_interval(errors(2)[0], 5, 0.9)
     assert np.isnan(lower[: 99 + 6]).all()
     assert np.isfinite(lower[99 + 6 :]).all()
 
@@ -165,7 +165,7 @@ def test_interval_is_the_conformal_quantile_by_hand():
     y[:100] = np.random.default_rng(3).permutation(np.arange(1, 101)) / 100.0
     frame = said(index, np.zeros(n), y).assign(scale=1.0)
     frame.iloc[105, frame.columns.get_loc("scale")] = 2.0
-    lower, upper = walkforward._interval(frame, 5, 0.9)
+    lower, upper = walkforward.conformal_interval(frame, 5, 0.9)
     assert upper[105] == pytest.approx(2 * 0.91)
     assert lower[105] == pytest.approx(-2 * 0.91)
 

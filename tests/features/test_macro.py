@@ -177,6 +177,62 @@ def test_vix_and_its_change_are_fractions_known_the_day_after():
     assert table.loc["2014-01-14", "vix_change_5"] == pytest.approx(0.05)
 
 
+LIVE_ONLY = {
+    "FEDFUNDS": "policy_rate policy_rate_change",
+    "PAYEMS": "payroll_growth",
+    "INDPRO": "production_growth",
+    "DGS10": "bond_yield bond_yield_change_21",
+    "T10Y2Y": "term_spread",
+    "T10Y3M": "bill_spread",
+    "T10YIE": "breakeven_inflation",
+    "BAA10Y": "credit_spread credit_spread_change_21",
+}
+
+
+@pytest.mark.parametrize("series", LIVE_ONLY)
+def test_what_only_live_data_can_give_says_so_in_the_sample(until_2009, macro_series, series):
+    table, missing = context(None, macro_series, until_2009.index, until_2009["close"])
+    for name in LIVE_ONLY[series].split():
+        assert name not in table
+        assert missing[name] == f"needs the series {series}, which was not given"
+
+
+def test_daily_rates_are_fractions_known_the_day_after():
+    # each rate rises by a basis point a day; on the last day, a Thursday, that of Wednesday is the newest
+    days = pd.bdate_range("1999-12-01", "2000-03-02")
+    series = {
+        name: pd.DataFrame({"value": at + 0.01 * np.arange(len(days)), "available": days + pd.Timedelta(days=1)}, days)
+        for name, at in (("DGS10", 6.0), ("T10Y2Y", 0.5), ("T10Y3M", 1.0), ("T10YIE", 2.0), ("BAA10Y", 1.5))
+    }
+    table, _ = context(None, series, days, pd.Series(1.0, days))
+    last, n = table.iloc[-1], len(days) - 2
+    assert last["bond_yield"] == pytest.approx((6.0 + 0.01 * n) / 100)
+    assert last["bond_yield_change_21"] == pytest.approx(0.01 * 21 / 100)
+    assert last["term_spread"] == pytest.approx((0.5 + 0.01 * n) / 100)
+    assert last["bill_spread"] == pytest.approx((1.0 + 0.01 * n) / 100)
+    assert last["breakeven_inflation"] == pytest.approx((2.0 + 0.01 * n) / 100)
+    assert last["credit_spread"] == pytest.approx((1.5 + 0.01 * n) / 100)
+    assert last["credit_spread_change_21"] == pytest.approx(0.01 * 21 / 100)
+
+
+def test_monthly_growth_is_over_a_year_as_it_was_known():
+    # by hand: 135,000 over 138,000 when December 2008 was first published, 134,900 over 138,100 since the benchmark
+    rows = [
+        ("2007-12-01", "2008-01-04", 138_000.0),
+        ("2008-12-01", "2009-01-09", 135_000.0),
+        ("2007-12-01", "2009-02-06", 138_100.0),
+        ("2008-12-01", "2009-02-06", 134_900.0),
+    ]
+    rates = [("2007-12-01", "2008-01-10", 4.24), ("2008-12-01", "2009-01-10", 0.16)]  # percent, Federal Reserve H.15
+    days = pd.bdate_range("2009-01-12", "2009-02-10")
+    series = {name: observations(*rows) for name in ("PAYEMS", "INDPRO")} | {"FEDFUNDS": observations(*rates)}
+    table, _ = context(None, series, days, pd.Series(1.0, days))
+    for name in ("payroll_growth", "production_growth"):
+        assert table.loc["2009-02-05", name] == pytest.approx(135_000 / 138_000 - 1)
+        assert table.loc["2009-02-06", name] == pytest.approx(134_900 / 138_100 - 1)
+    assert table.loc["2009-02-05", "policy_rate_change"] == pytest.approx((0.16 - 4.24) / 100)
+
+
 # --- no look-ahead --------------------------------------------------------------------------------------------
 
 

@@ -4,9 +4,24 @@ import bidask
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mltrainer.features.indicators import read
-from mltrainer.features.microstructure import amihud, amihud_ratio, corwin_schultz, edge_spread, order_imbalance
+import mltrainer as mt
+from mltrainer.errors import BadInput, Refused
+from mltrainer.features.indicators import INDICATORS, read
+from mltrainer.features.macro import MACRO, MARKET
+from mltrainer.features.matrix import build
+from mltrainer.features.microstructure import (
+    QUOTES,
+    amihud,
+    amihud_ratio,
+    by_session,
+    corwin_schultz,
+    edge_spread,
+    order_imbalance,
+)
+from mltrainer.trust.provenance import Dataset
 
 
 def bars_of(close: list[float], volume: list[float] | float = 1.0, high: float = np.nan, low: float = np.nan):
@@ -76,3 +91,166 @@ def test_windows_without_trade_say_nothing():
     idle = bars_of([100.0, 101.0] * 60, 0.0)
     assert np.isnan(order_imbalance(idle, 21)).all()
     assert np.isnan(amihud(idle, 21)).all()
+
+
+# --- quotes ---------------------------------------------------------------------------------------------------
+
+# Four quotes of one summer morning, 13:30Z = 9:30 in New York: bid, ask, bid size, ask size, and when.
+MORNING = [
+    ("2023-07-31 13:30:00.000000000", 99.0, 101.0, 3.0, 1.0),
+    ("2023-07-31 13:30:01.000000000", 99.5, 100.5, 1.0, 1.0),  # stood one second after the first
+    ("2023-07-31 13:30:04.000000000", 99.5, 100.5, 2.0, 4.0),  # stood three
+    ("2023-07-31 13:30:04.000000001", 99.0, 100.5, 5.0, 4.0),  # stood a nanosecond; its own end is not known
+]
+
+
+def quotes_of(rows: list[tuple[str, float, float, float, float]] = MORNING, zone: str | None = "UTC") -> pd.DataFrame:
+    index = pd.DatetimeIndex([pd.Timestamp(row[0]) for row in rows], tz=zone, name="time").as_unit("ns")
+    return pd.DataFrame([row[1:] for row in rows], index, ["bid", "ask", "bid_size", "ask_size"], dtype=float)
+
+
+def test_spread_and_depth_are_weighted_by_how_long_a_quote_stood():
+    said = by_session(quotes_of()).loc["2023-07-31"]
+    # 2 % for one second, 1 % for three, and 1 % for the nanosecond that does not show
+    assert said["quoted_spread"] == pytest.approx((1 * 0.02 + 3 * 0.01) / 4, rel=1e-8)
+    # (3 - 1) / 4 for one second, 0 for three, (2 - 4) / 6 for a nanosecond
+    assert said["depth_imbalance"] == pytest.approx((1 * 0.5 + 3 * 0.0) / 4, rel=1e-8)
+    assert (said["quotes"], said["left_out"]) == (4, 0)
+
+
+def test_order_flow_by_hand():
+    # 2nd quote: bid up, +1; ask down, -1: 0. 3rd: both stay, bid 2 - 1 = +1, ask 1 - 4 = -3: -2.
+    # 4th: bid down, -2; ask stays at 4 and 4: -2. In all (0 - 2 - 2) over (0 + 2 + 2).
+    assert by_session(quotes_of())["order_flow_imbalance"].iloc[0] == pytest.approx(-1.0)
+    # with a bid that is raised by 6 shares first: 0 -> bid up +6, ask down -1 = +5; then 2 - 6 - 3 = -7; then -2
+    raised = quotes_of()
+    raised.iloc[1, 2] = 6.0
+    assert by_session(raised)["order_flow_imbalance"].iloc[0] == pytest.approx((5 - 7 - 2) / (5 + 7 + 2))
+
+
+def test_a_session_is_new_yorks_in_both_halves_of_the_year_and_ends_at_four():
+    rows = [
+        ("2023-01-31 14:29:59", 1.0, 2.0, 1.0, 1.0),  # 9:29:59 in winter: before the opening
+        ("2023-01-31 14:30:00", 9.9, 10.1, 1.0, 1.0),
+        ("2023-01-31 20:59:59", 9.9, 10.1, 1.0, 1.0),
+        ("2023-01-31 21:00:00", 1.0, 2.0, 1.0, 1.0),  # the close of the session is past
+        ("2023-07-31 13:30:00", 9.8, 10.2, 1.0, 1.0),
+        ("2023-07-31 19:59:59", 9.8, 10.2, 1.0, 1.0),
+        ("2023-07-31 20:00:00", 1.0, 2.0, 1.0, 1.0),
+    ]
+    for zone in ("UTC", None):  # without a zone they are UTC
+        said = by_session(quotes_of(rows, zone))
+        assert [str(day.date()) for day in said.index] == ["2023-01-31", "2023-07-31"]
+        assert list(said["quotes"]) == [2, 2]
+        assert list(said["quoted_spread"]) == pytest.approx([0.02, 0.04])
+
+
+def test_quotes_that_are_none_are_left_out_and_counted():
+    rows = [
+        *MORNING[:2],
+        ("2023-07-31 13:30:02", 100.6, 100.5, 1.0, 1.0),  # crossed
+        ("2023-07-31 13:30:03", 0.0, 100.5, 0.0, 1.0),  # nobody bids
+        *MORNING[2:],
+    ]
+    said, clean = by_session(quotes_of(rows)), by_session(quotes_of())
+    assert (said["quotes"].iloc[0], said["left_out"].iloc[0]) == (4, 2)
+    pd.testing.assert_frame_equal(said.iloc[:, :3], clean.iloc[:, :3])
+
+
+def test_a_session_of_one_quote_or_of_none_that_is_usable_says_nothing():
+    rows = [*MORNING[:1], ("2023-08-01 13:30:00", 2.0, 1.0, 1.0, 1.0), ("2023-08-02 13:30:00", 2.0, 1.0, 1.0, 1.0)]
+    said = by_session(quotes_of(rows))
+    assert said.iloc[:, :3].isna().all(axis=None)
+    assert list(said["left_out"]) == [0, 1, 1]
+    assert by_session(quotes_of(MORNING[:1]).iloc[:0]).empty
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda q: q.drop(columns=["bid", "ask_size"]), "have no bid, ask_size"),
+        (lambda q: q.iloc[::-1], "not in ascending order"),
+        (lambda q: q.reset_index(drop=True), "not in ascending order"),
+    ],
+)
+def test_quotes_that_cannot_be_read_are_said_so(spoil, said):
+    with pytest.raises(BadInput, match=said):
+        by_session(spoil(quotes_of()))
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(st.tuples(st.integers(0, 10**14), *[st.floats(0.01, 1e3)] * 4), min_size=1, max_size=30),
+    st.integers(1, 29),
+)
+def test_imbalances_lie_between_minus_one_and_one_and_later_quotes_move_no_earlier_session(drawn, cut):
+    start = pd.Timestamp("2023-07-31 13:30", tz="UTC").value
+    drawn = sorted(drawn)
+    index = pd.DatetimeIndex([start + t for t, *_ in drawn], tz="UTC")
+    quotes = pd.DataFrame([v for _, *v in drawn], index, ["bid", "ask", "bid_size", "ask_size"])
+    said = by_session(quotes)
+    for name in ("depth_imbalance", "order_flow_imbalance"):
+        assert said[name].dropna().between(-1 - 1e-9, 1 + 1e-9).all()
+    assert not (said["quoted_spread"] < 0).any()
+    later = quotes.copy()
+    later.iloc[cut:] *= 3.0
+    today = quotes.index[min(cut, len(quotes) - 1)].tz_convert("America/New_York").tz_localize(None).normalize()
+    pd.testing.assert_frame_equal(by_session(later)[said.index < today], said[said.index < today], check_exact=True)
+
+
+def two_years_of_quotes(sessions: pd.DatetimeIndex) -> pd.DataFrame:
+    rows = [
+        (f"{day.date()} {time}", price - 0.01, price + 0.01, 1.0 + i % 3, 1.0)
+        for i, day in enumerate(sessions)
+        for time, price in (("15:00", 25.0), ("16:00", 26.0))
+    ]
+    return quotes_of(rows)
+
+
+@pytest.fixture(scope="module")
+def bars(msft) -> Dataset:
+    return Dataset(msft.loc["2004":"2006"], "MSFT", "bars")
+
+
+def test_quotes_add_three_columns_and_change_no_other(bars):
+    quotes = Dataset(two_years_of_quotes(bars.frame.index), "MSFT", "quotes")
+    without, given = build(bars, horizon=5), build(bars, quotes, horizon=5)
+    assert list(given.X) == [*without.X, "quoted_spread", "depth_imbalance", "order_flow_imbalance"]
+    assert not set(given.X) & set(given.unavailable)
+    pd.testing.assert_frame_equal(given.X[list(without.X)], without.X, check_exact=True)
+    assert given.X["quoted_spread"].iloc[0] == pytest.approx(0.02 / 25.0)  # the last quote of a day has no end
+
+
+def test_without_quotes_the_matrix_is_what_it_was_and_says_what_it_lacks(bars):
+    without = build(bars, horizon=5)
+    for row in QUOTES:
+        assert row.name not in without.X
+        assert without.unavailable[row.name] == "needs quotes of MSFT; none were given"
+    other = Dataset(two_years_of_quotes(bars.frame.index), "AAPL", "quotes")
+    assert build(bars, other, horizon=5).fingerprint() == without.fingerprint()
+
+
+def test_quotes_of_a_part_of_the_sessions_make_no_column(bars):
+    quotes = Dataset(two_years_of_quotes(bars.frame.index[-100:]), "MSFT", "quotes")
+    assert build(bars, quotes, horizon=5).unavailable["quoted_spread"].startswith("missing on ")
+
+
+def test_the_sample_has_the_columns_it_always_had():
+    """A new column of the sample would change every stored result."""
+    X = mt.matrix("MSFT", start="2005-01-03", end="2007-12-31").X
+    assert X.shape[1] == 75
+    assert set(X) <= {i.name for i in INDICATORS} | {m.name for m in MARKET} | {m.name for m in MACRO}
+
+
+def test_quotes_belong_beside_bars_and_not_beside_a_finished_matrix(bars):
+    done = mt.matrix("MSFT", start="2005-01-03", end="2007-12-31")
+    with pytest.raises(BadInput, match="already built; give quotes together with its bars"):
+        mt.matrix(done, quotes=Dataset(quotes_of(), "MSFT", "quotes"))
+    with pytest.raises(Refused, match="carries no provenance"):
+        mt.matrix("MSFT", start="2005-01-03", end="2007-12-31", quotes=Dataset(quotes_of(), "MSFT", "quotes"))
+
+
+def test_a_dividend_is_part_of_the_return_and_no_fall():
+    """Microsoft closed at 29.97 on 12 November 2004 and at 27.39 on the 15th, ex 3.08 dollars: +1.7 %, not -8.6 %."""
+    returns = mt.bars("MSFT").frame["close"].pct_change()
+    assert returns["2004-11-15"] == pytest.approx((27.39 + 3.08) / 29.97 - 1, abs=1e-9)

@@ -182,7 +182,7 @@ def test_garch_mean_and_volatility_are_archs_own_forecasts(one):
     phi = model.params_[1]
     weight = np.array([sum(phi**i for i in range(H - j)) ** 2 for j in range(H)])  # of each session's shock in the sum
     total = ahead.residual_variance.to_numpy() @ weight
-    assert model.predict_volatility(new) == pytest.approx(np.sqrt(total) / 100, rel=1e-6)
+    assert model.predict_deviation(new) == pytest.approx(np.sqrt(total) / 100, rel=1e-6)
 
 
 def test_garch_estimates_are_archs_on_the_train_rows(one):

@@ -159,7 +159,7 @@ def test_hostile_words_of_a_figure_cannot_end_its_script(text: str):
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_words_of_an_index_are_text(text: str, made: Made):
     fields = dict.fromkeys(("banner", "sentence", "figures", "picture", "board", "refused", "data", "versions"), "")
-    numbers = dict.fromkeys(("horizon", "folds", "gap", "cost", "trials", "effective"), 5)
+    numbers = dict.fromkeys(("horizon", "folds", "gap", "cost", "trials", "effective", "poor"), 5)
     families = [{"key": text, "title": text, "said": text, "link": text}]
     own = {"title": text, "run": text, "head": text, "sentence": text, "failures": {text: text}}
     plain = set(Reader((made.folder / "index.html").read_text()).tags)

@@ -32,6 +32,7 @@ from mltrainer.evaluation.leaderboard import Leaderboard
 from mltrainer.evaluation.walkforward import Evaluation, Protocol
 from mltrainer.models import catalog
 from mltrainer.paths import notebooks
+from mltrainer.reports import execution
 from mltrainer.reports import run as room
 from mltrainer.trust import audit
 
@@ -51,7 +52,7 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
 
 def small_template(folder: Path, *lines: str, parameters: str = "") -> Path:
     """A notebook that takes what the family notebook takes, and does next to nothing."""
-    takes = nbformat.read(notebooks() / room.NOTEBOOK, as_version=4).cells[0].source
+    takes = nbformat.read(notebooks() / execution.NOTEBOOK, as_version=4).cells[0].source
     cells = [nbformat.v4.new_code_cell(parameters or takes), nbformat.v4.new_code_cell("\n".join(lines))]
     cells[0].metadata["tags"] = ["parameters"]
     notebook = nbformat.v4.new_notebook(cells=cells)
@@ -86,8 +87,8 @@ class Here:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
     """Have reports execute a small notebook instead of the family notebook, in this process."""
-    monkeypatch.setattr(room, "ProcessPoolExecutor", Here)
-    return lambda *lines: monkeypatch.setattr(room, "NOTEBOOK", str(small_template(tmp_path, *lines)))
+    monkeypatch.setattr(execution, "ProcessPoolExecutor", Here)
+    return lambda *lines: monkeypatch.setattr(execution, "NOTEBOOK", str(small_template(tmp_path, *lines)))
 
 
 def again(out: Path, *families: str) -> reports.Run:
@@ -424,7 +425,7 @@ def test_an_export_that_fails_is_the_reason_of_its_page(tmp_path: Path, monkeypa
     monkeypatch.setattr(pages, "notebook_html", breaks)
     template = small_template(tmp_path, "1", parameters="x = 1")
     (tmp_path / "out").mkdir()
-    assert room.execute(template, {"x": 2}, tmp_path / "out", "f") == "ValueError: no such template"
+    assert execution.execute(template, {"x": 2}, tmp_path / "out", "f") == "ValueError: no such template"
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["failed"]
 
 
@@ -438,7 +439,7 @@ def test_a_parameter_name_that_the_template_does_not_have_is_refused_before_anyt
     monkeypatch.chdir(tmp_path)
     template = small_template(tmp_path, "open('executed', 'w').close()", parameters="x = 1")
     with pytest.raises(BadInput, match="has no parameter"):
-        room.execute(template, {"x": 1, name: 1}, tmp_path, "f")
+        execution.execute(template, {"x": 1, name: 1}, tmp_path, "f")
     assert [p.name for p in tmp_path.iterdir()] == ["small.ipynb"]
 
 
@@ -453,7 +454,7 @@ def test_hostile_values_reach_the_notebook_as_they_are_and_nothing_escapes(
     odd.mkdir(parents=True)
     template = small_template(odd, "import json", "print(json.dumps([x, y]))", parameters="x = ''\ny = []")
     (tmp_path / "out{x}").mkdir()
-    said = room.execute(template, {"x": HOSTILE[2], "y": HOSTILE}, tmp_path / "out{x}", "f")
+    said = execution.execute(template, {"x": HOSTILE[2], "y": HOSTILE}, tmp_path / "out{x}", "f")
     assert said == ""
     notebook = nbformat.read(tmp_path / "out{x}" / "f.ipynb", as_version=4)
     assert json.loads(notebook.cells[-1].outputs[0].text) == [HOSTILE[2], HOSTILE]
@@ -471,7 +472,7 @@ def test_the_kernel_reads_a_relative_home_and_a_dotenv_as_the_command_does(
     look = "from mltrainer.settings import settings; print(settings().home.absolute(), settings().task_seconds)"
     template = small_template(tmp_path, look, parameters="x = 1")
     (tmp_path / "out").mkdir()
-    assert room.execute(template, {}, tmp_path / "out", "f") == ""
+    assert execution.execute(template, {}, tmp_path / "out", "f") == ""
     notebook = nbformat.read(tmp_path / "out" / "f.ipynb", as_version=4)
     assert notebook.cells[-1].outputs[0].text.split() == [str(tmp_path / "state"), "77.0"]
 

@@ -1,0 +1,360 @@
+"""The one way out: Polygon (Massive) and FRED are asked here and nowhere else, and what they say is kept with its hash.
+
+Who may be asked what is the table `PROVIDERS`. An answer is complete, on time and JSON before anybody sees it; what a
+provider could not have sent is an error, never an empty table. A kept answer that was changed is a violation.
+"""
+
+import json
+import math
+import random
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from hashlib import sha256
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from mltrainer.data import kept, wire
+from mltrainer.errors import (
+    BadInput,
+    NotEntitled,
+    ProviderError,
+    Unavailable,
+    UnknownName,
+)
+from mltrainer.settings import settings
+from mltrainer.trust import audit, gate
+
+Params = Mapping[str, object] | None
+Check = Callable[[Any], None] | None
+Keep = timedelta | None
+
+
+@dataclass(frozen=True)
+class Provider:
+    """Who may be asked: where, what, with which key, how often, and how long an answer is fresh."""
+
+    name: str
+    hosts: tuple[str, ...]
+    paths: str
+    key: str
+    variable: str
+    by_header: bool
+    per_minute: Callable[[], int]
+    keep: timedelta
+    probe: tuple[str, dict[str, str]]
+
+
+_T = r"[A-Za-z0-9][A-Za-z0-9.:-]*"
+_SPAN = "second|minute|hour|day|week|month|quarter|year"
+_DAY = r"\d{4}-\d\d-\d\d"
+
+PROVIDERS: dict[str, Provider] = {
+    "polygon": Provider(
+        name="Polygon",
+        hosts=("https://api.massive.com", "https://api.polygon.io"),
+        paths=rf"/v2/aggs/ticker/{_T}/(range/\d+/({_SPAN})/({_DAY}|\d+)/({_DAY}|\d+)|prev)"
+        rf"|/v2/aggs/grouped/locale/us/market/stocks/{_DAY}|/v1/open-close/{_T}/{_DAY}"
+        rf"|/v3/(trades|quotes)/{_T}|/v2/last/(trade|nbbo)/{_T}"
+        rf"|/v3/reference/(tickers(/{_T})?|splits|dividends|exchanges|conditions)|/vX/reference/tickers/{_T}/events"
+        rf"|/v2/snapshot/locale/us/markets/stocks/tickers(/{_T})?|/stocks/v1/(splits|dividends)"
+        r"|/v1/marketstatus/(now|upcoming)|/vX/reference/financials|/benzinga/v1/earnings|/tmx/v1/corporate-events"
+        r"|/fed/v1/(inflation|inflation-expectations|labor-market|treasury-yields)",
+        key="polygon_api_key",
+        variable="POLYGON_API_KEY",
+        by_header=True,
+        per_minute=lambda: settings().polygon_per_minute,
+        keep=timedelta(minutes=15),
+        probe=("/v1/marketstatus/now", {}),
+    ),
+    "fred": Provider(
+        name="FRED",
+        hosts=("https://api.stlouisfed.org",),
+        paths=r"/fred/series(/(observations|vintagedates|release|updates|search))?"
+        r"|/fred/release(s|/dates|/series)?|/fred/releases/dates",
+        key="fred_api_key",
+        variable="FRED_API_KEY",
+        by_header=False,
+        per_minute=lambda: 120,
+        keep=timedelta(hours=1),
+        probe=("/fred/series", {"series_id": "CPIAUCSL", "file_type": "json"}),
+    ),
+}
+TRIES, PAGES = 5, 10_000
+TURN = 300.0  # seconds one may wait for one's turn under the rate that all processes share
+AGAIN = {429, 500, 502, 503, 504}
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_KEY_NAME = re.compile(r"api_?key|authorization|token", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One valid answer, from the wire or kept from an earlier time.
+
+    Parameters
+    ----------
+    endpoint : scheme, host and path; neither query nor key.
+    parameters : as asked, without keys.
+    body, sha256 : the bytes as received, after transfer and content decoding.
+    retrieved_at : UTC, ISO 8601: when the provider said it; a kept answer has its own time.
+    """
+
+    endpoint: str
+    parameters: dict[str, str]
+    status: int
+    body: bytes
+    sha256: str
+    retrieved_at: str
+    cached: bool
+
+    @cached_property
+    def _document(self) -> Any:
+        return wire.parsed(self.body)
+
+    def json(self) -> Any:
+        """The parsed body; the same object at every call."""
+        return self._document
+
+
+# --- asking ---------------------------------------------------------------------------------------------------
+
+
+def source(provider: str) -> str:
+    """Return the source id under which the gate admits what this provider says now: its own, or "replay"."""
+    return "replay" if settings().data_mode == "replay" else provider
+
+
+def get(provider: str, path: str, params: Params = None, *, check: Check = None, keep: Keep = None) -> Reply:
+    """Ask a provider, or return what it said before if that is still fresh.
+
+    Parameters
+    ----------
+    provider : "polygon" or "fred".
+    path : one that `PROVIDERS` allows; anything else is a violation.
+    params : None values are left out; keys are added by the session and refused here.
+    check : gets the parsed answer and raises `ProviderError` where it cannot be right; only then it is kept.
+    keep : for how long a kept answer is fresh; default the provider's. Not before it is old is it asked again, and a
+        failure then is a failure: what is stale is only ever used with MLTRAINER_OFFLINE.
+    """
+    if not re.fullmatch(_provider(provider).paths, path):
+        why = f"is none that {PROVIDERS[provider].name} may be asked"
+        gate.refuse(f"the path {path[:80]!r}", why, "write the ticker as the exchange does, AAPL or BRK.B")
+    named = [name for name in params or {} if _KEY_NAME.search(name)]
+    if named:
+        raise BadInput(f"parameter {named[0]!r} looks like a key; set {PROVIDERS[provider].variable} instead")
+    asked = {name: _text(value) for name, value in (params or {}).items() if value is not None}
+    return _reply(provider, _base(provider) + path, asked, check, keep)
+
+
+def follow(provider: str, next_url: str, *, check: Check = None, keep: Keep = None) -> Reply:
+    """Ask for the next page where a provider says it is: on its own host and an allowed path, else a violation."""
+    row, base = _provider(provider), _base(provider)
+    own = row.hosts if settings().data_mode == "live" else (base,)
+    address, _, query = str(next_url).partition("?")
+    home = next((host for host in own if re.fullmatch(re.escape(host) + f"({row.paths})", address)), None)
+    if home is None:
+        shown, remedy = masked(address[:120]), "nothing was sent there; tell the provider, or try again later"
+        gate.refuse(f"the next page {shown!r}", f"is not {row.name}'s own", remedy)
+    # As the official client does: only path and query are taken, and a key that came along is dropped.
+    asked = {name: value for name, value in parse_qsl(query, True) if not _KEY_NAME.search(name)}
+    return _reply(provider, base + address.removeprefix(home), asked, check, keep)
+
+
+def pages(
+    provider: str, path: str, params: Params = None, *, check: Check = None, keep: Keep = None
+) -> Iterator[Reply]:
+    """Every page of an answer, in order; a page that leads back to an earlier one is a `ProviderError`."""
+    reply, seen = get(provider, path, params, check=check, keep=keep), set[str]()
+    for _ in range(PAGES):
+        yield reply
+        document = reply.json()
+        onward = document.get("next_url") if isinstance(document, dict) else None
+        if not onward:
+            return
+        if onward in seen:
+            break
+        seen.add(onward)
+        reply = follow(provider, onward, check=check, keep=keep)
+    raise _failure(provider, f"sends pages that do not end ({len(seen)} so far); narrow the span")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(_text, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _provider(name: str) -> Provider:
+    if name not in PROVIDERS:
+        raise UnknownName.of("provider", name, PROVIDERS)
+    return PROVIDERS[name]
+
+
+def _base(provider: str) -> str:
+    """Where the provider answers in the mode in force: its own host in live, this machine in replay."""
+    row, now, variable = PROVIDERS[provider], settings(), f"MLTRAINER_{provider.upper()}_URL"
+    url = str(getattr(now, f"{provider}_url") or "").rstrip("/").removesuffix("/fred")
+    if now.data_mode == "live":
+        url = f"https://{url}" if url and "://" not in url else url
+        if not url or url in row.hosts:
+            return url or row.hosts[0]
+        remedy = f"unset {variable}, or set MLTRAINER_MODE=replay for answers served on this machine"
+        gate.refuse(f"the address {_host(url)!r}", f"is not {row.name}'s", remedy)
+    if now.data_mode == "sample":
+        raise Unavailable(f"mode sample asks no provider; set {row.variable} and MLTRAINER_MODE=live")
+    if not url:
+        raise BadInput(f"mode replay needs {variable}, the address of a server on this machine")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or parts.hostname not in LOOPBACK or parts.path or "@" in parts.netloc:
+        remedy = f"set {variable} to http://127.0.0.1:PORT"
+        gate.refuse(f"the address {_host(url)!r}", "is not on this machine, and mode replay leaves it never", remedy)
+    return url
+
+
+def _host(url: str) -> str:
+    return (urlsplit(url).hostname or url.partition("?")[0])[:80]
+
+
+def _reply(provider: str, endpoint: str, asked: dict[str, str], check: Check, keep: Keep) -> Reply:
+    row, offline = PROVIDERS[provider], settings().offline
+    question = wire.question(endpoint, asked)
+    held = kept.recall(provider, question)
+    if held is not None:
+        body, at = held
+        age = datetime.now(UTC) - datetime.fromisoformat(at)
+        if offline or age < (row.keep if keep is None else keep):
+            reply = Reply(endpoint, asked, HTTPStatus.OK, body, sha256(body).hexdigest(), at, True)
+            _checked(reply, provider, check)
+            return reply
+    if offline:
+        raise Unavailable(f"{endpoint} was not fetched before with these parameters; unset MLTRAINER_OFFLINE to ask")
+    body = _asked(provider, endpoint, asked)
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    reply = Reply(endpoint, asked, HTTPStatus.OK, body, sha256(body).hexdigest(), at, False)
+    _checked(reply, provider, check)
+    kept.keep(provider, question, body, at)
+    return reply
+
+
+def _checked(reply: Reply, provider: str, check: Check) -> None:
+    try:
+        document = reply.json()
+    except ProviderError as error:
+        said = str(error)
+    else:
+        if check is not None:
+            check(document)
+        return
+    raise _failure(provider, f"failed at {urlsplit(reply.endpoint).path}: {said}", reply.status)
+
+
+# --- the wire -------------------------------------------------------------------------------------------------
+
+
+def reach(provider: str, *, seconds: float = 5.0) -> str:
+    """One small question and how it went, in a line and within `seconds`; for `mltrainer doctor`."""
+    path, params = _provider(provider).probe
+    try:
+        _asked(provider, _base(provider) + path, params, turn=seconds / 5, budget=seconds * 4 / 5)
+    except ProviderError as error:
+        return str(error)
+    return "answers, and takes the key"
+
+
+def _asked(
+    provider: str, endpoint: str, asked: dict[str, str], *, turn: float = TURN, budget: float | None = None
+) -> bytes:
+    """The body of a 200 answer in JSON; tried again where that can help, in all no longer than MLTRAINER_WIRE_SECONDS.
+
+    The clock starts with the first request that is let go, and each further one takes a turn of its own.
+    """
+    row, key, until, wait, tries = PROVIDERS[provider], _key(provider), math.inf, 0.0, 0
+    path, allowed, budget = urlsplit(endpoint).path, row.per_minute(), budget or settings().wire_seconds
+    while True:
+        time.sleep(wait)
+        if not wire.take_turn(kept.private(turns()), provider, allowed, min(turn, until - time.monotonic())):
+            if not tries:
+                used = f"the {allowed} requests a minute are used up by this and other processes"
+                raise _failure(provider, f"was not asked: {used}; try again later, or set what the plan allows")
+            break
+        until = min(until, time.monotonic() + budget)
+        answer = wire.exchange(endpoint, asked, key, by_header=row.by_header, until=until)
+        if not answer.failure and answer.status not in AGAIN:
+            return _body(provider, endpoint, answer)
+        tries, jitter = tries + 1, random.uniform(0.2, 0.4)  # noqa: S311 - so that not all come back at once
+        wait = jitter * 2 ** (tries - 1) if answer.retry_after is None else answer.retry_after + jitter
+        if answer.final or tries == TRIES or time.monotonic() + wait > until:
+            break
+    again = f"tried {tries} times; " if tries > 1 else ""
+    asks = f" and asks to wait {answer.retry_after:.0f} s" if answer.retry_after else ""
+    said = answer.failure or f"answered {answer.status}{_words(answer.body)}{asks}"
+    said = f"failed at {path}: {said}; {again}nothing stands in for it, try again later"
+    raise _failure(provider, said, answer.status or None)
+
+
+def _body(provider: str, endpoint: str, answer: wire.Answer) -> bytes:
+    """What a 200 answer in JSON holds; for any other the error that says what to do."""
+    row, path, words = PROVIDERS[provider], urlsplit(endpoint).path, _words(answer.body)
+    refused = answer.status in (401, 403) or (answer.status == 400 and "api_key" in words)
+    if refused:
+        audit.append("not_entitled", provider=provider, path=path, status=answer.status, said=words[2:])
+        remedy = f"check {row.variable}" if answer.status != 403 else f"the plan of {row.variable} does not hold it"
+        raise NotEntitled(f"{row.name} refused {path} ({answer.status}){words}; {remedy}", provider, answer.status)
+    if 300 <= answer.status < 400:
+        raise _failure(
+            provider, f"sent {path} elsewhere ({answer.status}); redirects are never followed", answer.status
+        )
+    if answer.status != HTTPStatus.OK:
+        raise _failure(provider, f"answered {answer.status} at {path}{words}; correct what was asked", answer.status)
+    if answer.kind != "application/json":
+        found = re.sub(r"[^\w./+-]", "?", answer.kind)[:40] or "no type"
+        raise _failure(provider, f"sent {found} instead of JSON at {path}; it was not kept", answer.status)
+    return answer.body
+
+
+def _failure(provider: str, what: str, status: int | None = None) -> ProviderError:
+    return ProviderError(f"{PROVIDERS[provider].name} {what}", provider, status)
+
+
+def _words(body: bytes) -> str:
+    """What the provider itself says went wrong, with keys masked; or nothing."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    names = ("error_message", "message", "error")
+    said = next((found[n] for n in names if isinstance(found.get(n), str)), "") if isinstance(found, dict) else ""
+    line = " ".join(re.sub(r"[^\x20-\x7e]", " ", masked(said)).split())
+    return f": {line[:240]}" if line else ""
+
+
+def _key(provider: str) -> str:
+    row, secret = PROVIDERS[provider], getattr(settings(), PROVIDERS[provider].key)
+    key = secret.get_secret_value().strip() if secret else ""
+    if not key:
+        raise Unavailable(f"{row.name} answers nobody without a key; set {row.variable}")
+    if not re.fullmatch(r"[\x21-\x7e]+", key):
+        raise BadInput(f"{row.variable} holds a character that no key has; set it anew")
+    return key
+
+
+def masked(text: str) -> str:
+    """The text with every configured key, plain or quoted, and every parameter named like one, replaced by `***`."""
+    for row in PROVIDERS.values():
+        secret = getattr(settings(), row.key)
+        for form in {s for s in ((secret.get_secret_value() if secret else "").strip(),) for s in (s, quote(s))}:
+            text = text.replace(form, "***") if form else text
+    return re.sub(r"(?i)((?:api_?key|token)=)[^&\s\"')]+", r"\1***", text)
+
+
+wire.mask_logs(masked)
+
+
+def turns() -> Path:
+    """The file in which all processes of this home take their turns."""
+    return settings().home / "turns.sqlite"

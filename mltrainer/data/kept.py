@@ -1,0 +1,145 @@
+"""Answers of providers, kept for later with the hash they had when they came: what was changed since is a violation.
+
+Polygon's are in a file of MLTRAINER_HOME that only its owner reads (or in redis), FRED's in memory only unless the
+operator asks for the disk. The hashes stand elsewhere, in the database beside the audit trail.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+from requests import PreparedRequest
+from requests.structures import CaseInsensitiveDict
+from requests_cache import CachedSession, SQLiteCache
+from requests_cache.backends import BaseCache
+from requests_cache.models import CachedRequest, CachedResponse
+from requests_cache.policy.settings import DEFAULT_IGNORED_PARAMS
+
+from mltrainer import store
+from mltrainer.errors import BadInput, StorageError, Unavailable
+from mltrainer.settings import settings
+from mltrainer.trust import gate
+
+IGNORED = (*DEFAULT_IGNORED_PARAMS, "apiKey", "X-API-KEY")  # a list of one's own would replace the defaults
+
+
+def recall(provider: str, question: PreparedRequest) -> tuple[bytes, str] | None:
+    """Body and time (UTC, ISO 8601) of a kept answer, its hash shown again; None where there is none.
+
+    Parameters
+    ----------
+    question : the request without its key.
+    """
+    with _explained():
+        answers = _answers(provider)
+        key = answers.create_key(question)
+        try:
+            response = answers.get_response(key)
+        except (sqlite3.Error, OSError):
+            raise
+        except Exception:  # whatever a changed row makes its reader say
+            response = None
+        if response is None and not answers.contains(key):
+            return None
+    body = (response.content if response is not None else b"") or b""
+    noted, digest = store.noted_answers(key), sha256(body).hexdigest()
+    if digest not in noted:
+        why = f"is not what the provider sent (sha256 {digest[:12]} never came from there)"
+        remedy = f"find out who changed it, then remove {_place(provider)}"
+        gate.refuse(f"a kept answer of {provider}", why, remedy, key=key)
+    return body, noted[digest]
+
+
+def keep(provider: str, question: PreparedRequest, body: bytes, at: str) -> None:
+    """Keep a valid answer that came at `at`."""
+    with _explained():
+        answers = _answers(provider)
+        key = answers.create_key(question)
+    store.note_answer(key, sha256(body).hexdigest(), at)  # first: nobody must find an answer without its hash
+    kept = CachedResponse(
+        content=body,
+        status_code=200,
+        headers=CaseInsensitiveDict({"Content-Type": "application/json"}),
+        request=CachedRequest.from_request(question),
+        url=question.url or "",
+        encoding="utf-8",
+    )
+    with _explained():
+        answers.save_response(kept, key)
+
+
+def private(path: Path) -> Path:
+    """Make sure the file is there and that only its owner may read it."""
+    with _explained():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+    return path
+
+
+def summary() -> str:
+    """How many answers are kept, how large they are, and how old the oldest is; one line for `mltrainer doctor`."""
+    answers, path = _answers("polygon"), _file()
+    with _explained():
+        size = 0 if settings().cache_url else path.stat().st_size
+        count, oldest = len(answers.responses), store.oldest_answer()
+    return f"{count} answers, {size / 2**20:.1f} MB{f', the oldest of {oldest[:16]} UTC' if count and oldest else ''}"
+
+
+def _answers(provider: str) -> BaseCache:
+    now = settings()
+    if provider == "fred" and not now.fred_on_disk:
+        return _opened(f"memory {now.home}", os.getpid(), 0)
+    if now.cache_url:
+        return _opened(now.cache_url, os.getpid(), 0)
+    path = private(_file())
+    return _opened(str(path), os.getpid(), path.stat().st_ino)
+
+
+def _file() -> Path:
+    return settings().home / "answers.sqlite"
+
+
+@cache
+def _opened(where: str, _process: int, _file: int) -> BaseCache:
+    """A store of answers; another process, and a file that was replaced, open it anew."""
+    if where.startswith("memory "):
+        backend = BaseCache()
+    elif "://" not in where:
+        backend = SQLiteCache(where, serializer="json", busy_timeout=60_000)  # never pickle: a row would be code
+    elif where.startswith(("redis://", "rediss://")):
+        backend = _redis(where)
+    else:
+        raise BadInput("setting MLTRAINER_CACHE_URL is no redis:// address; leave it out for a file in MLTRAINER_HOME")
+    return CachedSession(backend=backend, ignored_parameters=IGNORED).cache
+
+
+def _redis(url: str) -> BaseCache:
+    try:
+        from redis import Redis
+        from requests_cache.backends.redis import RedisCache
+    except ImportError:
+        raise Unavailable("MLTRAINER_CACHE_URL needs redis; pip install 'mltrainer[server]'") from None
+    return RedisCache("mltrainer", connection=Redis.from_url(url), serializer="json", ttl=False)
+
+
+def _place(provider: str) -> str:
+    if provider == "fred" and not settings().fred_on_disk:
+        return "it by starting again"
+    return "it from redis" if settings().cache_url else str(_file())
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what a file or a database says into one line."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        said = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        remedy = f"see that this user may write to {settings().home} and it is not full, or remove {_file().name} there"
+        raise StorageError(f"answers of providers cannot be kept ({said}); {remedy}") from None

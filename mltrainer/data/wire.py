@@ -1,0 +1,262 @@
+"""One question to one host and its answer, on time and whole, and the turns that all processes take to ask.
+
+Nothing here knows who may be asked or what an answer means: that is `http`, which alone calls it.
+"""
+
+import json
+import logging
+import math
+import os
+import socket
+import sqlite3
+import ssl
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import cache
+from http.client import HTTPException
+from pathlib import Path
+from threading import Event, Timer
+from typing import Any, NoReturn
+
+import requests
+from pyrate_limiter import Limiter, Rate, SQLiteBucket
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from requests_ratelimiter import HostBucketFactory
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as TooSlow
+from urllib3.util import Retry
+
+from mltrainer.errors import MltrainerError, ProviderError
+
+CEILING = 50  # requests a second, whatever the plan and the settings say
+IDLE = 10.0  # seconds without a byte after which a connection counts as dead
+LARGEST = 64 * 2**20  # bytes of one answer; 50,000 bars are 6 MB, all vintages of a series 9 MB
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: an HTTP answer, or in `failure` the words for why there is none (`final`: trying is no use)."""
+
+    status: int = 0
+    kind: str = ""
+    body: bytes = b""
+    retry_after: float | None = None
+    failure: str = ""
+    final: bool = False
+
+
+class _Key(AuthBase):
+    """Puts the key in last: into a header where the provider takes one, else at the end of the query."""
+
+    def __init__(self, key: str, by_header: bool) -> None:
+        self._key, self._by_header = key, by_header
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._by_header:
+            request.headers["Authorization"] = f"Bearer {self._key}"
+        else:
+            request.prepare_url(request.url or "", {"api_key": self._key})
+        return request
+
+
+def question(endpoint: str, asked: dict[str, str]) -> requests.PreparedRequest:
+    """The request without a key: it names what is asked, not who asks."""
+    return requests.Request("GET", endpoint, params=asked).prepare()
+
+
+def exchange(endpoint: str, asked: dict[str, str], key: str, *, by_header: bool, until: float) -> Answer:
+    """Ask once and read the whole answer before `until` (monotonic seconds); raises nothing that could hold the key."""
+    left = max(0.05, until - time.monotonic())
+    with requests.Session() as session:
+        session.trust_env = endpoint.startswith("https:")  # a proxy is for the world, not for this machine
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, _adapter(os.getpid()))
+        request = session.prepare_request(requests.Request("GET", endpoint, params=asked, auth=_Key(key, by_header)))
+        options = session.merge_environment_settings(request.url or "", {}, True, None, None)
+        try:
+            response = session.send(
+                request, allow_redirects=False, timeout=(min(IDLE, left), min(IDLE, left)), **options
+            )
+            return _read(response, until)
+        except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError) as error:
+            return Answer(failure=_said(error, until), final=isinstance(error, requests.exceptions.SSLError))
+
+
+def _read(response: requests.Response, until: float) -> Answer:
+    """Body and status; whatever is written to us byte by byte is read by the clock, and no more than LARGEST."""
+    body = bytearray()
+    with response:
+        while piece := response.raw.read1(2**16, decode_content=True):
+            body += piece
+            if time.monotonic() > until:
+                return Answer(response.status_code, failure="was still sending when the time was up", final=True)
+            if len(body) > LARGEST:
+                return Answer(response.status_code, failure=f"sent more than {LARGEST >> 20} MB", final=True)
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return Answer(response.status_code, kind, bytes(body), _retry_after(response.headers.get("Retry-After")))
+
+
+def _retry_after(said: str | None) -> float | None:
+    """Seconds, from a number of them or a date; None where it cannot be read."""
+    try:
+        return float(Retry(0).parse_retry_after(said)) if said else None
+    except (HTTPError, ValueError, OverflowError):
+        return None
+
+
+def _said(error: BaseException, until: float) -> str:
+    """Our own words: those of the libraries hold the address, and with it a key."""
+    chain: list[BaseException] = [error]
+    while len(chain) < 20 and (inner := _inner(chain[-1])) is not None:
+        chain.append(inner)
+    if any(isinstance(e, requests.Timeout | TooSlow | TimeoutError) for e in chain) or time.monotonic() >= until:
+        return "gave no answer in time"
+    if any(isinstance(e, ssl.SSLError) for e in chain):
+        return "showed no certificate that can be trusted"
+    system = next((e.strerror for e in chain if isinstance(e, OSError) and e.errno and e.strerror), None)
+    return f"broke off or could not be reached ({system or type(chain[-1]).__name__})"
+
+
+def _inner(error: BaseException) -> BaseException | None:
+    held = [*error.args, getattr(error, "reason", None), error.__cause__, error.__context__]
+    return next((e for e in held if isinstance(e, BaseException)), None)
+
+
+# --- JSON, as its standard has it -----------------------------------------------------------------------------
+
+
+def parsed(body: bytes) -> Any:
+    """The document in a body; `ProviderError` for all that is no JSON, NaN and repeated names included."""
+    if body.startswith(b"\xef\xbb\xbf"):
+        raise ProviderError("the answer begins with a byte order mark, which JSON must not; it was not kept")
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_once)
+    except UnicodeDecodeError:
+        raise ProviderError("the answer is not in UTF-8; it was not kept") from None
+    except (ValueError, RecursionError) as error:
+        said = "empty" if not body.strip() else f"no JSON ({str(error)[:80]})"
+        raise ProviderError(f"the answer is {said}; it was not kept") from None
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found
+
+
+# --- a connection that hangs up -------------------------------------------------------------------------------
+
+
+def _hang_up(sock: socket.socket, late: Event) -> None:
+    late.set()
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def _punctual(connection: type[Any]) -> type[Any]:
+    """A connection whose head (status and headers) is there within one timeout in all, not one for each byte."""
+
+    class Punctual(connection):
+        def getresponse(self) -> Any:
+            late = Event()
+            watch = Timer(self.sock.gettimeout() or IDLE, _hang_up, (self.sock, late))
+            watch.daemon = True
+            watch.start()
+            try:
+                found = super().getresponse()
+            finally:
+                watch.cancel()
+            if late.is_set():  # half a head can look like a whole one
+                raise TimeoutError
+            return found
+
+    return Punctual
+
+
+class _Plain(HTTPConnectionPool):
+    ConnectionCls = _punctual(HTTPConnection)
+
+
+class _Secure(HTTPSConnectionPool):
+    ConnectionCls = _punctual(HTTPSConnection)
+
+
+@cache
+def _adapter(_process: int) -> HTTPAdapter:
+    """The pool of connections of this process, kept open between questions."""
+    adapter = _Kept(max_retries=Retry(0, read=False), pool_maxsize=4)
+    adapter.poolmanager.pool_classes_by_scheme = {"http": _Plain, "https": _Secure}
+    return adapter
+
+
+class _Kept(HTTPAdapter):
+    def close(self) -> None:
+        """Not with the session: the next question uses the same connections."""
+
+
+# --- turns ----------------------------------------------------------------------------------------------------
+
+
+def rates(per_minute: int) -> list[Rate]:
+    """What is let go: `per_minute`, in a second no more than a sixtieth of it (at least 5) and never more than CEILING.
+
+    The windows are a little longer than a second and a minute: between the turn and the arrival lies a way of
+    uneven length, and it is the arrivals that are counted.
+    """
+    second = min(CEILING, max(5, math.ceil(per_minute / 60)))
+    if per_minute <= second:
+        return [Rate(per_minute, 60_500)]
+    short = Rate(second // 10, 125) if second >= 20 else Rate(second, 1_250)  # fast ones go evenly, not in a burst
+    full = per_minute / 60_500 < short.limit / short.interval
+    return [short, Rate(per_minute, 60_500)] if full else [short]
+
+
+def take_turn(path: Path, name: str, per_minute: int, patience: float) -> bool:
+    """Wait for a turn under the rate that all processes of this home share; say whether it came in time."""
+    limiter = _limiter(path, per_minute, os.getpid(), path.stat().st_ino)
+    return bool(limiter.try_acquire(name, timeout=max(0.0, patience)))
+
+
+@cache
+def _limiter(path: Path, per_minute: int, _process: int, _file: int) -> Limiter:
+    """One bucket a name, in a file; waiting ones look again every few milliseconds."""
+    buckets = {"path": path, "use_file_lock": True}
+    return Limiter(HostBucketFactory(rates(per_minute), SQLiteBucket, buckets), buffer_ms=20)
+
+
+def turns_taken(path: Path, name: str) -> int:
+    """How many turns were taken in the last minute, by any process."""
+    if not path.exists():
+        return 0
+    minute = (time.time() - 60) * 1000
+    with closing(sqlite3.connect(path)) as connection, suppress(sqlite3.OperationalError):  # no table: nobody asked
+        query = f"SELECT COUNT(*) FROM bucket_{name} WHERE item_timestamp >= ?"  # noqa: S608 - a name of our table
+        return int(connection.execute(query, (minute,)).fetchone()[0])
+    return 0
+
+
+# --- what others log ------------------------------------------------------------------------------------------
+
+
+def mask_logs(masked: Callable[[str], str]) -> None:
+    """Have what urllib3 writes at DEBUG, whole addresses, pass through `masked`."""
+
+    def mask(record: logging.LogRecord) -> bool:
+        try:
+            record.msg, record.args = masked(record.getMessage()), ()
+        except MltrainerError:  # the settings cannot be read, so what to mask is not known
+            record.msg, record.args = "(not shown: the settings cannot be read)", ()
+        return True
+
+    for name in ("urllib3.connectionpool", "urllib3.connection"):
+        logging.getLogger(name).addFilter(mask)

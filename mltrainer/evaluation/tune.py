@@ -1,0 +1,343 @@
+"""Search: which settings of a model did best in the past, and did they do better afterwards?
+
+Settings are chosen on the rows before the later test blocks of the walk-forward, by a purged walk-forward inside
+them; what is chosen is judged once, on the blocks that the search has never seen, beside the catalog's own setting.
+Every setting that is tried is a row of the trial ledger, and counts against the winner.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from mltrainer import metrics
+from mltrainer.data.market import Day
+from mltrainer.errors import BadInput, NotEnoughHistory, Unavailable, UnknownName
+from mltrainer.evaluation import engine, study
+from mltrainer.evaluation.lifecycle import Model
+from mltrainer.evaluation.splits import Part, WalkForward
+from mltrainer.evaluation.walkforward import Evaluation, Protocol
+from mltrainer.features.matrix import Matrix
+from mltrainer.models import catalog, spaces
+from mltrainer.models.base import ModelSpec
+from mltrainer.trust.provenance import Dataset
+
+Points = NDArray[np.float64]
+Asks = Generator[Points, NDArray[np.float64], None]
+
+INNER_FOLDS = 3
+ROUND = 6  # settings asked for at a time, whatever the number of workers, which must not decide a result
+MOST_TRIALS = 1_000
+SCORES = ("r2_oos", "ic", "sharpe")
+WORST = 1e6  # what a failed setting costs a population; an infinity would spoil its differences
+
+
+# --- the record -----------------------------------------------------------------------------------------------
+
+
+class TunedModel(Model):
+    """A model of the catalog with other settings; trains, forecasts and is kept like any other.
+
+    Parameters
+    ----------
+    name : a name of the catalog.
+    parameters : settings by the names of the estimator's parameters; what is not named stays the catalog's.
+    """
+
+    def __init__(self, name: str, parameters: Mapping[str, Any] | None = None) -> None:
+        super().__init__(name)
+        self.parameters = parameters
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The row of the catalog with these settings."""
+        row = catalog.spec(self.name)
+        return spaces.candidate(row, self.parameters) if self.parameters else row
+
+    def train(self, data: Matrix) -> "TunedModel":
+        """Fit on every labelled row of a sealed matrix; the settings are kept with the artifact."""
+        super().train(data)
+        assert self.state_ is not None
+        self.state_["parameters"] = dict(self.parameters or {})
+        return self
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a search chose, and what became of it.
+
+    Attributes
+    ----------
+    parameters : the settings chosen; empty where none did better inside than the catalog's own.
+    spec : the entry with these settings, as `evaluate` and reports take entries.
+    candidates : every setting tried, the catalog's own first, then in the order asked for: the parameters, its inner
+        `score`, `sharpe` and `status`, and the key of its trial.
+    evaluation, baseline : the setting chosen and the catalog's own, on the sessions the search has never seen.
+    luck : `cost` (rows of the ledger), `effective` (settings tried that do not move together), `threshold` (best
+        annual Sharpe ratio among them to expect from luck alone inside), `sharpe` (the one of the choice, inside),
+        `t` (HAC t of squared errors saved against the catalog's own setting, outside; NaN where it is the choice).
+    """
+
+    model: str
+    ticker: str
+    method: str
+    score: str
+    parameters: dict[str, Any]
+    spec: ModelSpec
+    candidates: pd.DataFrame
+    evaluation: Evaluation
+    baseline: Evaluation
+    luck: dict[str, float]
+
+    def estimator(self) -> TunedModel:
+        """The model with the settings chosen, to train and to keep."""
+        return TunedModel(self.model, self.parameters or None)
+
+    def sentence(self) -> str:
+        """Say what was found in one true sentence."""
+        tried, cost = len(self.candidates) - 1, int(self.luck["cost"])
+        head = f"{tried} settings of {self.model} on {self.ticker} cost {cost} trials"
+        if not self.parameters:
+            return f"{head}, and none did better inside than the catalog's own, which stays."
+        chosen = f"{head}; {self.spec.name.removeprefix(self.model)[1:-1]} did best inside"
+        if not (self.evaluation.ok and self.baseline.ok):
+            return f"{chosen}, and could not be judged afterwards: {self.evaluation.reason or self.baseline.reason}."
+        t, had, lucky = self.luck["t"], self.luck["sharpe"], self.luck["threshold"]
+        known = np.isfinite(had) and np.isfinite(lucky)
+        luck = f" with a Sharpe ratio of {had:.2f}, where luck alone would reach {lucky:.2f}" if known else ""
+        new, old = self.evaluation.metrics["r2_oos"], self.baseline.metrics["r2_oos"]
+        much = "no difference beyond noise" if not abs(t) > 2 else "better" if t > 0 else "worse"
+        mean = "" if new > 0 else "; forecasting the mean of the past would have been better"
+        since = self.evaluation.forecasts.index[0].date()
+        return (
+            f"{chosen}{luck}; from {since} on, which the search has not seen, its out-of-sample R² is {new:.4f} "
+            f"against {old:.4f} for the catalog's own setting: {much} (t = {t:.1f}){mean}."
+        )
+
+    def __repr__(self) -> str:
+        """Say what was found in one sentence."""
+        return f"Tuned({self.sentence()})"
+
+    def _repr_html_(self) -> str:
+        table = self.candidates.drop(columns="key").to_html(float_format="{:.4g}".format, na_rep="")
+        return f"<p>{self.sentence()}</p>{table}"
+
+
+# --- the search -----------------------------------------------------------------------------------------------
+
+
+def tune(
+    name: str,
+    data: "str | Dataset | Matrix",
+    *,
+    method: str = "tpe",
+    trials: int = 30,
+    score: str = "r2_oos",
+    random_state: int = 0,
+    horizon: int | None = None,
+    start: Day = None,
+    end: Day = None,
+    jobs: int = 1,
+    protocol: Protocol | None = None,
+    progress: bool = True,
+) -> Tuned:
+    """Search the settings of a model in the past, and judge the choice once on what came after.
+
+    Parameters
+    ----------
+    name : a name of the catalog; what is searched is declared in `mltrainer.models.spaces`.
+    data : a ticker, bars or a matrix; horizon, start and end as for `matrix`.
+    method : "random", "tpe" (tree of Parzen estimators), "genetic", "pso" (particle swarm) or "de" (differential
+        evolution).
+    trials : settings to try besides the catalog's own, 1 to 1,000; one that comes up again is not fitted again.
+    score : what decides inside: "r2_oos", "ic" or "sharpe"; higher is better, undefined is worst.
+    random_state : the same gives the same search, with any number of workers.
+    jobs : worker processes.
+    protocol : how the choice is judged; its split must be a walk-forward, whose later half of test blocks judges.
+
+    Returns
+    -------
+    Tuned
+        Every setting tried is in the trial ledger. A search that was ended goes on where it was.
+
+    References
+    ----------
+    Cawley and Talbot (2010), *On over-fitting in model selection*, JMLR 11; Bergstra et al. (2011) for TPE.
+    """
+    asks, spec = _asked(method, trials, score, random_state), catalog.spec(name)
+    space = spaces.space(spec)
+    if not spec.available:
+        raise Unavailable(spec.why_unavailable)
+    matrix = study.matrix(data, horizon=horizon, start=start, end=end)
+    inside, outside = _nested(matrix, protocol or Protocol())
+
+    def evaluated(specs: list[ModelSpec], protocol: Protocol) -> list[Evaluation]:
+        return engine.run(specs, [matrix], protocol=protocol, jobs=jobs, progress=False)
+
+    tried: list[tuple[ModelSpec, dict[str, Any], Evaluation]] = [(spec, {}, evaluated([spec], inside)[0])]
+    with tqdm(total=trials, disable=not progress, unit="setting", leave=False) as bar:
+        search = asks(len(space), trials, random_state)
+        points = next(search)
+        while True:
+            settings = [{p: k.at(u) for (p, k), u in zip(space.items(), point, strict=True)} for point in points]
+            settings = settings[: trials - len(tried) + 1]
+            specs = [spaces.candidate(spec, s) for s in settings]
+            results = evaluated(specs, inside)
+            tried += zip(specs, settings, results, strict=True)
+            bar.update(len(results))
+            if len(tried) > trials:
+                break
+            try:
+                points = search.send(np.array([_score(e, score) for e in results]))
+            except StopIteration:  # a population that can give birth to nothing new
+                break
+    return _judged(spec, tried, score, method, lambda specs: evaluated(specs, outside))
+
+
+def _asked(method: str, trials: int, score: str, random_state: int) -> "Callable[[int, int, int], Asks]":
+    if method not in METHODS:
+        raise UnknownName.of("search method", method, METHODS)
+    if score not in SCORES:
+        raise UnknownName.of("score", score, SCORES)
+    if not 1 <= trials <= MOST_TRIALS:
+        raise BadInput(f"trials={trials}: a search tries 1 to {MOST_TRIALS:,} settings")
+    if not 0 <= random_state < 2**32:
+        raise BadInput(f"random_state={random_state}: a seed is a number from 0 to {2**32 - 1}")
+    return METHODS[method]
+
+
+def _nested(matrix: Matrix, protocol: Protocol) -> tuple[Protocol, Protocol]:
+    """How settings are compared inside, and how the choice is judged outside: on sessions inside never reaches."""
+    whole = protocol.split
+    if type(whole) is not WalkForward:
+        raise BadInput(f"a search is judged by a walk-forward, not by {type(whole).__name__}")
+    n = int(matrix.y.notna().sum())
+    outer = Part(whole.folds, whole.window, skip=whole.folds // 2)
+    free = int(next(outer.split(n, matrix.horizon)).train[-1]) + 1
+    inner = Part(INNER_FOLDS, whole.window, rows=free)
+    try:
+        next(inner.split(n, matrix.horizon))
+    except NotEnoughHistory as error:
+        raise NotEnoughHistory(f"of {n} labelled rows a search may see the first {free}; inside, {error}") from None
+    return replace(protocol, split=inner), replace(protocol, split=outer)
+
+
+def _score(evaluation: Evaluation, score: str) -> float:
+    value = evaluation.metrics.get(score, np.nan) if evaluation.ok else np.nan
+    return float(value) if np.isfinite(value) else -np.inf
+
+
+def _judged(
+    spec: ModelSpec,
+    tried: list[tuple[ModelSpec, dict[str, Any], Evaluation]],
+    score: str,
+    method: str,
+    outside: "Callable[[list[ModelSpec]], list[Evaluation]]",
+) -> Tuned:
+    scores = [_score(e, score) for _, _, e in tried]
+    best = int(np.argmax(scores))  # the catalog's own setting is first and wins a tie
+    if not np.isfinite(scores[best]) and not any(e.ok for _, _, e in tried):
+        raise Unavailable(f"no setting of {spec.name} ran to the end: {tried[0][2].reason}")
+    chosen, parameters, within = tried[best]
+    evaluation, baseline = outside([chosen, spec])
+    nets = {e.key: e.forecasts["net"].to_numpy() for _, _, e in tried if e.ok}
+    effective = metrics.effective_trials(np.column_stack(list(nets.values())))
+    luck = {
+        "cost": float(len({e.key for _, _, e in tried} | {evaluation.key, baseline.key})),
+        "effective": float(effective),
+        "threshold": metrics.luck_threshold(np.sqrt(metrics.SESSIONS / len(within.forecasts)), effective),
+        "sharpe": within.metrics.get("sharpe", float("nan")),
+        "t": _saved(evaluation, baseline) if parameters else float("nan"),
+    }
+    rows = [
+        {spaces.label(p): v for p, v in (settings or spaces.own(spec)).items()}
+        | {"score": s if np.isfinite(s) else np.nan, "sharpe": e.metrics.get("sharpe", np.nan)}
+        | {"status": e.status, "key": e.key}
+        for (_, settings, e), s in zip(tried, scores, strict=True)
+    ]
+    last = ["score", "sharpe", "status", "key"]
+    candidates = pd.DataFrame(rows)
+    candidates = candidates[[c for c in candidates if c not in last] + last]
+    return Tuned(
+        spec.name, evaluation.ticker, method, score, parameters, chosen, candidates, evaluation, baseline, luck
+    )
+
+
+def _saved(evaluation: Evaluation, baseline: Evaluation) -> float:
+    """HAC t of the squared error that the setting chosen saves against the catalog's; Diebold and Mariano (1995)."""
+    if not (evaluation.ok and baseline.ok):
+        return float("nan")
+    new, old = (((e.forecasts["y"] - e.forecasts["forecast"]) ** 2).to_numpy() for e in (evaluation, baseline))
+    return metrics.newey_west_t(old - new, 2 * evaluation.horizon)
+
+
+# --- methods: each yields points of the unit cube (rounds, settings) and is sent their scores ------------------
+
+
+def _optuna(sampler: str, **knobs: Any) -> "Callable[[int, int, int], Asks]":
+    def asks(settings: int, trials: int, random_state: int) -> Asks:
+        import optuna
+
+        with _silent(optuna.logging):
+            study = optuna.create_study(
+                direction="maximize", sampler=getattr(optuna.samplers, sampler)(seed=random_state, **knobs)
+            )
+        axes: Any = {f"u{i}": optuna.distributions.FloatDistribution(0.0, 1.0) for i in range(settings)}
+        while True:
+            asked = [study.ask(axes) for _ in range(ROUND)]
+            scores = yield np.array([[t.params[axis] for axis in axes] for t in asked])
+            for trial, value in zip(asked, scores, strict=False):
+                failed = {"state": optuna.trial.TrialState.FAIL}
+                study.tell(trial, **({"values": float(value)} if np.isfinite(value) else failed))
+
+    return asks
+
+
+def _pymoo(path: str) -> "Callable[[int, int, int], Asks]":
+    def asks(settings: int, trials: int, random_state: int) -> Asks:
+        from importlib import import_module
+
+        from pymoo.core.evaluator import Evaluator
+        from pymoo.core.problem import Problem
+        from pymoo.core.termination import NoTermination
+        from pymoo.problems.static import StaticProblem
+
+        module, _, kind = path.rpartition(".")
+        algorithm = getattr(import_module(module), kind)(pop_size=max(4, min(10, trials // 3)))
+        problem = Problem(n_var=settings, n_obj=1, xl=0.0, xu=1.0)
+        algorithm.setup(problem, termination=NoTermination(), seed=random_state, verbose=False)
+        while True:
+            asked = algorithm.ask()
+            if asked is None or not len(asked):
+                return
+            scores = yield np.asarray(asked.get("X"), dtype=float)
+            losses = np.where(np.isfinite(scores), -scores, WORST)[:, None]
+            Evaluator().eval(StaticProblem(problem, F=losses), asked)
+            algorithm.tell(infills=asked)
+
+    return asks
+
+
+@contextmanager
+def _silent(logging: Any) -> Iterator[None]:
+    """Keep optuna from announcing on stderr that a study exists."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+METHODS: "dict[str, Callable[[int, int, int], Asks]]" = {
+    "random": _optuna("RandomSampler"),
+    "tpe": _optuna("TPESampler"),
+    "genetic": _pymoo("pymoo.algorithms.soo.nonconvex.ga.GA"),
+    "pso": _pymoo("pymoo.algorithms.soo.nonconvex.pso.PSO"),
+    "de": _pymoo("pymoo.algorithms.soo.nonconvex.de.DE"),
+}

@@ -1,0 +1,175 @@
+"""Pages of families: one parameterized notebook each, executed by papermill two at a time, then exported."""
+
+import json
+import multiprocessing as mp
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from mltrainer import store
+from mltrainer.errors import BadInput
+from mltrainer.models import catalog
+from mltrainer.paths import notebooks
+from mltrainer.trust import audit
+
+NOTEBOOK = "reports/model-family.ipynb"
+AT_ONCE = 2
+
+
+def sha(path: Path) -> str:
+    """Sha256 of a file; empty when there is none."""
+    return sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def family_pages(
+    families: Sequence[str],
+    tickers: Sequence[str],
+    parameters: dict[str, Any],
+    run_id: str,
+    folder: Path,
+    progress: bool,
+) -> dict[str, dict[str, str]]:
+    """Execute the notebook of each family that has no page yet, two at a time; say of each how it ended."""
+    status = {f: {"status": "ok", "reason": ""} for f in families}
+    missing = [f for f in families if not _kept(folder, run_id, f)]
+    if not missing:
+        return status
+    inputs = {
+        f: {"family": f, "tickers": ",".join(tickers), "run_id": run_id}
+        | {name: parameters[name] for name in ("start", "end", "horizon")}
+        for f in missing
+    }
+    workers, spawn = min(AT_ONCE, len(missing)), mp.get_context("spawn")
+    with (
+        ProcessPoolExecutor(workers, mp_context=spawn, initializer=_leave_with_parent) as pool,
+        tqdm(total=len(missing), disable=not progress, unit="page", leave=False) as bar,
+    ):
+        try:
+            with _deaf():
+                jobs = {pool.submit(execute, notebooks() / NOTEBOOK, inputs[f], folder, f): f for f in missing}
+            for job in as_completed(jobs):
+                family = jobs[job]
+                try:
+                    reason = job.result()
+                except BrokenProcessPool:
+                    reason = "the process that ran its notebook was killed"
+                if reason:
+                    status[family] = {"status": "failed", "reason": reason}
+                else:
+                    audit.append("page", run=run_id, family=family, files=_page_hashes(folder, family))
+                bar.update()
+        except BaseException:  # Ctrl-C too: nobody wants to wait for pages that nobody will see
+            for process in list(pool._processes.values()):
+                process.kill()
+            raise
+    return status
+
+
+def _page_hashes(folder: Path, family: str) -> dict[str, str]:
+    return {name: sha(folder / name) for name in (f"{family}.html", f"{family}.ipynb")}
+
+
+def _kept(folder: Path, run_id: str, family: str) -> bool:
+    """Whether a killed run has finished this page: the trail tells of these very files."""
+    told = [e.payload for e in audit.entries(kind="page")]
+    return {"run": run_id, "family": family, "files": _page_hashes(folder, family)} in told
+
+
+def _leave_with_parent() -> None:
+    """End this worker with the process that started it, even if that was killed; the kernel ends with the worker."""
+    parent = mp.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Let processes started here ignore Ctrl-C: a terminal sends it to all, and ending them is for this one."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def execute(template: Path, parameters: dict[str, Any], folder: Path, name: str) -> str:
+    """Run one notebook with papermill and export it; return why it failed, or nothing.
+
+    Parameter names are code to papermill, and it formats both paths with their values: so names are checked
+    against the template, and the paths are escaped. The kernel keeps this process's folder, in which a relative
+    MLTRAINER_HOME or a `.env` means what it means here.
+    """
+    import papermill as pm  # half a second that only this process needs
+
+    from mltrainer.reports.pages import notebook_html
+
+    known = pm.inspect_notebook(_literal(template))
+    strange = sorted(set(parameters) - set(known))
+    if strange:
+        raise BadInput(f"{template.name} has no parameter {', '.join(map(repr, strange))}; it takes {', '.join(known)}")
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as work:
+        produced = Path(work) / "executed.ipynb"
+        try:
+            with _quiet():
+                pm.execute_notebook(
+                    _literal(template),
+                    _literal(produced),
+                    parameters,
+                    kernel_name="python3",
+                    progress_bar=False,
+                    request_save_on_cell_execute=False,
+                )
+            html = notebook_html(produced, title=catalog.FAMILIES[name].title if name in catalog.FAMILIES else name)
+        except Exception as error:  # whatever a notebook does wrong is the reason on the index page
+            if produced.exists():
+                (folder / "failed").mkdir(exist_ok=True)
+                shutil.move(produced, folder / "failed" / f"{name}.ipynb")
+            lines = [x for x in str(error).splitlines() if re.match(r"\w*(\.\w+)*(Error|Refused|Unavailable|\w+): ", x)]
+            return (lines[-1] if lines else f"{type(error).__name__}: {error}".splitlines()[0])[:300]
+        notebook = json.loads(produced.read_text(encoding="utf-8"))
+        for where in ("input_path", "output_path"):  # they name folders of the machine it ran on
+            notebook["metadata"]["papermill"][where] = Path(notebook["metadata"]["papermill"][where]).name
+        text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True)
+        store.write_atomic(folder / f"{name}.ipynb", text)
+        store.write_atomic(folder / f"{name}.html", html)
+    (folder / "failed" / f"{name}.ipynb").unlink(missing_ok=True)
+    return ""
+
+
+def _literal(path: Path) -> str:
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep kernel chatter off the terminal: what matters is in the notebook or in the reason."""
+    sys.stderr.flush()
+    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)

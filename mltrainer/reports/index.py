@@ -1,0 +1,148 @@
+"""The first page of a run: the question, the answer in one sentence, the evidence, then the machinery."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from mltrainer import metrics, views
+from mltrainer.data.quality import Quality, quality
+from mltrainer.evaluation import trials
+from mltrainer.evaluation.leaderboard import Leaderboard
+from mltrainer.evaluation.walkforward import Evaluation, Protocol
+from mltrainer.features.matrix import Matrix
+from mltrainer.models import catalog
+from mltrainer.settings import settings
+from mltrainer.trust import gate
+
+LIBRARIES = (
+    "mltrainer numpy pandas scipy scikit-learn statsmodels lightgbm catboost xgboost-cpu TA-Lib plotly papermill "
+    "bokeh-sampledata skfolio arch"
+).split()
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run asked and found; `status` is, per family, how its page ended and why."""
+
+    run: str
+    parameters: dict[str, Any]
+    matrices: Sequence[Matrix]
+    results: Sequence[Evaluation]
+    board: Leaderboard
+    status: dict[str, dict[str, str]]
+    protocol: Protocol
+
+    @property
+    def as_of(self) -> str:
+        """Last session of the data, YYYY-MM-DD."""
+        return str(max(m.X.index[-1] for m in self.matrices).date())
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Family -> why its page could not be made."""
+        return {f: s["reason"] for f, s in self.status.items() if s["status"] != "ok"}
+
+
+def csv(board: Leaderboard) -> str:
+    """Write the leaderboard as CSV text; numbers in full precision, so that it can be recomputed exactly."""
+    text = io.StringIO()
+    board.rows.to_csv(text, index=False, lineterminator="\n")
+    return text.getvalue()
+
+
+def index_html(work: Work, head: str) -> str:
+    """Render the index page: the question, the answer, the evidence, then the machinery; `head` ends the trail."""
+    from mltrainer.reports.pages import figure_html, page
+
+    rows, luck, matrices, horizon = work.board.rows, work.board.luck, work.matrices, work.parameters["horizon"]
+    ran = rows[rows["status"] == "ok"]
+    first = {e.ticker: e for e in reversed(work.results) if e.ok}
+    held = {m.name: metrics.sharpe(first[m.name].forecasts["benchmark"]) for m in matrices if m.name in first}
+    names = ", ".join(m.name for m in matrices)
+    links = {e.model: f"{e.family}.html#{e.model}" for e in work.results if e.family not in work.failed}
+    alone = next(iter(held.values())) if len(held) == 1 else None
+    lost = [[e.model, e.ticker, e.status, e.reason] for e in work.results if not e.ok]
+    lost += [[f"{family} page", "", "failed", why] for family, why in work.failed.items()]
+    lost += [[f"feature {f}", m.name, "unavailable", why] for m in matrices for f, why in m.unavailable.items()]
+    checks = [quality(m.name, start=m.prices.index[0], end=m.prices.index[-1]) for m in matrices]
+    split, rows_of_first = work.protocol.split, int(matrices[0].y.notna().sum())
+    return page(
+        "index",
+        title=f"Can any of {len(set(rows['name']))} models forecast {names} {_ahead(horizon)} ahead?",
+        banner=views.banner(settings().data_mode, work.as_of),
+        sentence=work.board.sentence(),
+        failures=work.failed,
+        figures=views.figures(_headline(matrices, work.board, held, checks)),
+        picture=figure_html(views.sharpes(rows, luck, held=alone, corner=f"{names}, sessions to {work.as_of}")),
+        board=views.board(rows, links=links),
+        poor=int((ran["r2_oos"] < 0).sum()),
+        tests=work.board.tests(),
+        families=[_family_card(f, rows, s["status"]) for f, s in work.status.items()],
+        refused=views.table(lost, ["What", "Ticker", "Status", "Why"])
+        if lost
+        else "<p>Everything that was asked for ran.</p>",
+        data=_data(matrices, checks),
+        horizon=horizon,
+        folds=split.folds,
+        gap=split.purge(horizon) + split.embargo(rows_of_first, horizon),
+        cost=views.number(work.protocol.cost_bps),
+        trials=int(luck["trials"]),
+        effective=int(luck["effective"]),
+        run=work.run,
+        head=head,
+        versions=views.table(sorted([k, v] for k, v in trials.versions(LIBRARIES).items()), ["Library", "Version"]),
+    )
+
+
+def _ahead(horizon: int) -> str:
+    words = "one two three four five six seven eight nine ten".split()
+    return f"{words[horizon - 1] if horizon <= 10 else horizon} session{'' if horizon == 1 else 's'}"
+
+
+def _headline(
+    matrices: Sequence[Matrix], board: Leaderboard, held: dict[str, float], checks: Sequence[Quality]
+) -> list[tuple[str, str, str]]:
+    rows, luck = board.rows, board.luck
+    ran = rows[rows["status"] == "ok"]
+    best = ran.iloc[0] if len(ran) else None
+    sessions = sum(len(m.X) for m in matrices)
+    span = f"{min(m.X.index[0] for m in matrices).date()} to {max(m.X.index[-1] for m in matrices).date()}"
+    apart = f"{int(luck['effective'])} that do not move together"
+    complete = f"{span}, {min(c.completeness for c in checks):.1%} of the exchange calendar"
+    over = "over the same sessions" + (f": {', '.join(held)}" if len(held) > 1 else "")
+    deflated, who = views.DASH, "nothing ran"
+    if best is not None:
+        deflated = views.fixed(2)(best["deflated_sharpe"])
+        who = f"{best['name']}, raw Sharpe {views.fixed(2)(best['sharpe'])}"
+    return [
+        ("Models run / trials counted", f"{len(ran)} / {int(luck['trials'])}", apart),
+        ("Best deflated Sharpe", deflated, who),
+        ("Buy-and-hold Sharpe", ", ".join(views.fixed(2)(s) for s in held.values()) or views.DASH, over),
+        ("Sessions", f"{sessions:,}", complete),
+    ]
+
+
+def _family_card(family: str, rows: pd.DataFrame, status: str) -> dict[str, str]:
+    title = catalog.FAMILIES[family].title
+    own = rows[(rows["family"] == family) & (rows["status"] == "ok")]
+    if own.empty:
+        said = "No model of this family ran to the end."
+    else:
+        best, median = own.iloc[0], own["sharpe"].median()
+        said = (
+            f"{len(own)} models; the best is {best['name']} with a Sharpe ratio of {views.fixed(2)(best['sharpe'])} "
+            f"(deflated {views.fixed(2)(best['deflated_sharpe'])}), the median has {views.fixed(2)(median)}."
+        )
+    return {"key": family, "title": title, "said": said, "link": f"{family}.html" if status == "ok" else ""}
+
+
+def _data(matrices: Sequence[Matrix], checks: Sequence[Quality]) -> str:
+    found = [[c.name, f.rule, f.severity, f.message] for c in checks for f in c.findings]
+    said = (
+        views.table(found, ["Ticker", "Rule", "Severity", "Finding"]) if found else "<p>The bars raise no finding.</p>"
+    )
+    rows = [[p.name, p.endpoint, (p.body_sha256 or "")[:16], f"{p.note}; {p.terms}"] for p in gate.roots(*matrices)]
+    return said + views.table(rows, ["Series", "From", "sha256 of its bytes", "Terms and notes"])

@@ -1,0 +1,590 @@
+"""Whatever a provider or the line does: a whole and valid answer, or one clear line in bounded time.
+
+The outcomes of faults in values (a null price, a bar on a Saturday) stand with the readers of bars and of series.
+"""
+
+import base64
+import gzip
+import json
+import logging
+import re
+import sqlite3
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from replay.faults import FAULTS
+from replay.server import Replay
+
+from mltrainer.data import http, kept, wire
+from mltrainer.errors import BadInput, NotEntitled, ProviderError, Refused, Unavailable, UnknownName
+from mltrainer.trust import audit
+
+BARS = "/v2/aggs/ticker/AAPL/range/1/day/2005-01-03/2006-01-03"
+OBSERVATIONS = "/fred/series/observations"
+GDP = {"series_id": "GDPC1", "file_type": "json"}
+ENOUGH = timedelta(days=3650)
+
+
+def bars(**params: object) -> http.Reply:
+    return http.get("polygon", BARS, params)
+
+
+def gdp(**params: object) -> http.Reply:
+    return http.get("fred", OBSERVATIONS, GDP | params)
+
+
+def violations() -> list[str]:
+    return [str(entry.payload["what"]) for entry in audit.entries(kind="violation")]
+
+
+def said(act: Callable[[], object], kind: type[Exception] = ProviderError) -> str:
+    """What the one line says, which holds no key and carries no library's exception along."""
+    with pytest.raises(kind) as found:
+        act()
+    line = str(found.value)
+    assert "\n" not in line
+    assert len(line) < 500
+    assert found.value.__cause__ is None
+    return line
+
+
+# --- an answer ------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_is_the_bytes_the_provider_sent_and_is_kept_with_its_date(replay: Replay):
+    first, again = bars(limit=60), bars(limit=60)
+    assert (first.cached, again.cached) == (False, True)
+    assert (again.body, again.sha256, again.retrieved_at) == (first.body, first.sha256, first.retrieved_at)
+    assert first.json()["ticker"] == "AAPL"
+    assert (first.endpoint, first.parameters) == (replay.url + BARS, {"limit": "60"})
+    assert datetime.fromisoformat(first.retrieved_at).tzinfo == UTC
+    assert len(replay.log) == 1
+    assert replay.log[0].key == replay.keys["polygon"]
+
+
+def test_another_question_and_an_answer_no_longer_fresh_are_asked_for(replay: Replay):
+    bars()
+    bars(adjusted=False)
+    http.get("polygon", BARS, keep=timedelta(0))
+    http.get("polygon", BARS, keep=ENOUGH)
+    assert [asked.params for asked in replay.log] == [{}, {"adjusted": "false"}, {}]
+
+
+def test_what_its_reader_finds_impossible_is_not_kept(replay: Replay):
+    def never(document: object) -> None:
+        raise ProviderError("Polygon sent bars of another ticker", "polygon", 200)
+
+    assert said(lambda: http.get("polygon", BARS, check=never)) == "Polygon sent bars of another ticker"
+    assert not bars().cached
+
+
+def test_a_compressed_answer_is_read(replay: Replay):
+    replay.fault("gzip")
+    assert bars().json()["ticker"] == "AAPL"
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text() | st.floats(-1e300, 1e300),
+                    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))  # fmt: skip
+def test_every_document_of_json_is_read_as_it_was_written(document: object):
+    assert wire.parsed(json.dumps(document).encode()) == document
+
+
+# --- faults ---------------------------------------------------------------------------------------------------
+
+P, N = ProviderError, NotEntitled
+ONCE, MORE = 1, 2  # asked once, or tried again
+OUTCOMES: dict[str, tuple[type[ProviderError], str, int]] = {
+    "timeout": (P, "gave no answer in time", ONCE),
+    "drip": (P, "was still sending when the time was up", ONCE),
+    "drip_head": (P, "gave no answer in time", ONCE),
+    "reset": (P, "broke off or could not be reached", MORE),
+    "closed": (P, "broke off or could not be reached", MORE),
+    "short": (P, "broke off or could not be reached", MORE),
+    "reset_in_body": (P, "broke off or could not be reached", MORE),
+    "huge": (P, "sent more than 1 MB", ONCE),
+    "bomb": (P, "sent more than 1 MB", ONCE),
+    "truncated": (P, "no JSON", ONCE),
+    "html": (P, "sent text/html instead of JSON", ONCE),
+    "html_as_json": (P, "no JSON", ONCE),
+    "xml": (P, "sent text/xml instead of JSON", ONCE),
+    "text": (P, "sent text/plain instead of JSON", ONCE),
+    "bom": (P, "byte order mark", ONCE),
+    "latin1": (P, "not in UTF-8", ONCE),
+    "empty": (P, "is empty", ONCE),
+    "nan": (P, "NaN is no number in JSON", ONCE),
+    "twice": (P, "a name stands twice", ONCE),
+    "deep": (P, "no JSON", ONCE),
+    "204": (P, "answered 204", ONCE),
+    "301": (P, "redirects are never followed", ONCE),
+    "302": (P, "redirects are never followed", ONCE),
+    "307": (P, "redirects are never followed", ONCE),
+    "400": (P, "answered 400 at .*: bad request", ONCE),
+    "401": (N, r"\(401\): Unknown API Key; check POLYGON_API_KEY", ONCE),
+    "401_echo": (N, r"Unknown API Key \*\*\* \(api_key=\*\*\*\)", ONCE),
+    "403": (N, r"\(403\): You are not entitled to this data.; the plan of POLYGON_API_KEY", ONCE),
+    "403_timeframe": (N, "doesn't include this data timeframe", ONCE),
+    "404": (P, "answered 404 .*Ticker not found", ONCE),
+    "429": (P, "answered 429: You've exceeded the maximum requests", MORE),
+    "429_wait_long": (P, "asks to wait 3600 s", ONCE),
+    "500": (P, "answered 500: internal", MORE),
+    "502": (P, "answered 502", MORE),
+    "503": (P, "answered 503: unavailable", MORE),
+    "fred_400": (P, "answered 400 .*The series does not exist", ONCE),
+    "fred_malformed": (N, r"not a 32 character .* check FRED_API_KEY", ONCE),
+    "fred_unregistered": (N, r"not registered.; check FRED_API_KEY", ONCE),
+    "fred_vintages": (P, "answered 400 .*maximum number of vintage dates", ONCE),
+    "fred_429": (P, "answered 429: Too Many Requests", MORE),
+}
+
+
+@pytest.mark.parametrize("fault", OUTCOMES)
+def test_a_fault_is_one_line_in_time_and_nothing_of_it_is_kept(
+    replay: Replay, fault: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MLTRAINER_WIRE_SECONDS", "0.8")
+    monkeypatch.setattr(wire, "LARGEST", 2**20)
+    kind, words, tries = OUTCOMES[fault]
+    ask = gdp if fault.startswith("fred") else bars
+    replay.fault(fault, times=None)
+    begin = time.monotonic()
+    line = said(ask, kind)
+    assert time.monotonic() - begin < 2.5  # 0.8 s, and as much again for one silent read
+    assert re.search(words, line), line
+    assert line.startswith("FRED " if ask is gdp else "Polygon ")
+    assert not any(key in line for key in replay.keys.values())
+    assert len(replay.log) >= 2 if tries == MORE else len(replay.log) == 1
+    replay.heal()
+    assert not ask().cached
+
+
+def test_every_fault_of_transport_bytes_and_status_has_its_outcome():
+    names = list(FAULTS)
+    ours = {*names[: names.index("status_error")], *(n for n in names if n.startswith("fred_"))}
+    assert ours - OUTCOMES.keys() == {"429_wait_1", "gzip"}  # of which something good comes
+
+
+@pytest.mark.parametrize("faults", [("500", "500"), ("reset",), ("429",), ("503", "short"), ("502", "closed")])
+def test_what_passes_is_tried_again_until_it_has(replay: Replay, faults: tuple[str, ...]):
+    replay.fault(*faults)
+    assert bars().json()["status"] == "OK"
+    assert len(replay.log) == len(faults) + 1
+
+
+def test_the_wait_a_provider_asks_for_is_kept(replay: Replay):
+    replay.fault("429_wait_1")
+    assert bars().json()["status"] == "OK"
+    first, second = (asked.at for asked in replay.log)
+    assert second - first >= 1.0
+
+
+def test_no_answer_at_all_is_one_line(replay: Replay, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLTRAINER_POLYGON_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLTRAINER_WIRE_SECONDS", "0.5")
+    assert "could not be reached (Connection refused)" in said(bars)
+
+
+def test_an_error_says_who_failed_and_crosses_processes(replay: Replay):
+    import pickle
+
+    replay.fault("404")
+    with pytest.raises(ProviderError) as found:
+        bars()
+    assert (found.value.provider, found.value.status) == ("polygon", 404)
+    again = pickle.loads(pickle.dumps(found.value))
+    assert (str(again), again.provider, again.status) == (str(found.value), "polygon", 404)
+    assert isinstance(again, ConnectionError)
+    assert issubclass(NotEntitled, PermissionError)
+
+
+# --- where it may go ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["301", "302", "307"])
+def test_a_redirect_is_never_followed_and_takes_no_key_along(replay: Replay, status: str):
+    with Replay() as elsewhere:
+        replay.elsewhere = elsewhere.url
+        replay.fault(status, times=None)
+        for ask in (bars, gdp):
+            said(ask)
+        assert elsewhere.log == []
+
+
+@pytest.mark.parametrize("fault", ["next_host", "next_scheme", "next_user", "next_path"])
+def test_a_next_page_elsewhere_is_a_violation_and_gets_no_key(replay: Replay, fault: str):
+    with Replay() as elsewhere:
+        replay.elsewhere = elsewhere.url
+        replay.fault(fault)
+        assert "is not Polygon's own" in said(lambda: list(http.pages("polygon", BARS, {"limit": 60})), Refused)
+        assert elsewhere.log == []
+    assert len(replay.log) == 1
+    assert len(violations()) == 1
+    assert audit.verify() == []
+
+
+ODD = ["", "//evil.example/v2", "http://[::1", "javascript:alert(1)", "/v2/aggs/ticker/AAPL/prev", "{own}", "{own}/",
+       "{own}.evil.example/v2/aggs/ticker/AAPL/prev", "{own}@evil.example/v2/aggs/ticker/AAPL/prev",
+       "{own}/v2/aggs/ticker/AAPL/prev/../../../../v1/account", "{own}/v2/aggs/ticker/A%2FB/prev",
+       "{own}\\@evil.example/v2/aggs/ticker/AAPL/prev", "{own}/v2/aggs/ticker/AAPL/prev\n.evil.example",
+       "{own}/v2/aggs/ticker/AAPL/prev#@evil.example", " {own}/v2/aggs/ticker/AAPL/prev"]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", ODD)
+def test_an_odd_address_of_a_next_page_is_refused(replay: Replay, address: str):
+    with pytest.raises(Refused):
+        http.follow("polygon", address.replace("{own}", replay.url))
+    assert replay.log == []
+
+
+def test_a_next_page_at_polygons_other_name_is_asked_for_at_the_one_in_use(
+    monkeypatch: pytest.MonkeyPatch, strayed: list[str]
+):
+    monkeypatch.setenv("MLTRAINER_MODE", "live")
+    monkeypatch.setenv("POLYGON_API_KEY", "canary")
+    asked: list[str] = []
+    monkeypatch.setattr(http, "_asked", lambda provider, endpoint, params: asked.append(endpoint) or b"{}")
+    reply = http.follow("polygon", f"https://api.polygon.io{BARS}?cursor=x&apiKey=canary")
+    assert asked == [f"https://api.massive.com{BARS}"]
+    assert reply.parameters == {"cursor": "x"}
+    for address in (f"http://api.massive.com{BARS}", f"https://api.massive.com:8443{BARS}"):
+        with pytest.raises(Refused):
+            http.follow("polygon", address)
+
+
+def test_pages_are_joined_without_a_gap_or_a_repetition(replay: Replay):
+    whole = bars().json()["results"]
+    joined = [row for page in http.pages("polygon", BARS, {"limit": 50}) for row in page.json()["results"]]
+    assert joined == whole
+    assert len(replay.log) == 1 + 6  # 253 sessions
+
+
+def test_pages_that_lead_back_to_themselves_end(replay: Replay):
+    replay.fault("next_loop", times=None)
+    assert "pages that do not end" in said(lambda: list(http.pages("polygon", BARS)))
+    assert len(replay.log) <= 2
+
+
+PATHS = ["/v1/account", "/v2/aggs/ticker/../range/1/day/2005-01-03/2006-01-03", "//evil.example", "", "fred/series",
+         "/v2/aggs/ticker/A/B/prev", "/v2/aggs/ticker/AAPL/prev?apiKey=x", f"{BARS}/", f"{BARS}\n", "/fred/series/../x",
+         "/v2/aggs/ticker/AAPL%2e%2e/prev"]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("provider", ["polygon", "fred"])
+def test_a_path_that_is_not_in_the_table_is_a_violation_and_nothing_is_sent(replay: Replay, provider: str, path: str):
+    with pytest.raises(Refused, match="is none that"):
+        http.get(provider, path)
+    assert replay.log == []
+    assert len(violations()) == 1
+
+
+def test_a_provider_or_a_key_of_ones_own_is_a_mistake_in_one_line(replay: Replay):
+    assert "close: polygon" in said(lambda: http.get("polygn", BARS), UnknownName)
+    assert "looks like a key" in said(lambda: http.get("polygon", BARS, {"apiKey": "canary"}), BadInput)
+    assert replay.log == []
+
+
+ADDRESSES = {
+    ("live", "http://127.0.0.1:9"): (Refused, "is not Polygon's"),
+    ("live", "http://api.massive.com"): (Refused, "is not Polygon's"),
+    ("live", "https://api.massive.com.evil.example"): (Refused, "is not Polygon's"),
+    ("replay", "https://api.massive.com"): (Refused, "is not on this machine"),
+    ("replay", "http://user:word@127.0.0.1:9"): (Refused, "is not on this machine"),
+    ("replay", "http://127.0.0.1.evil.example"): (Refused, "is not on this machine"),
+    ("replay", ""): (BadInput, "needs MLTRAINER_POLYGON_URL"),
+    ("sample", ""): (Unavailable, "mode sample asks no provider"),
+}
+
+
+@pytest.mark.parametrize(("mode", "address"), ADDRESSES)
+def test_each_mode_has_its_own_addresses_and_no_other(
+    replay: Replay, mode: str, address: str, monkeypatch: pytest.MonkeyPatch, strayed: list[str]
+):
+    monkeypatch.setenv("MLTRAINER_MODE", mode)
+    monkeypatch.setenv("MLTRAINER_POLYGON_URL", address)
+    kind, words = ADDRESSES[mode, address]
+    assert words in said(bars, kind)
+    assert "word" not in "".join(violations())
+    assert (replay.log, strayed) == ([], [])
+
+
+@pytest.mark.parametrize(("ask", "host"), [(bars, "api.massive.com"), (gdp, "api.stlouisfed.org")])
+def test_live_the_only_way_out_leads_to_the_provider(
+    monkeypatch: pytest.MonkeyPatch, strayed: list[str], ask: Callable[[], object], host: str
+):
+    looked_up: list[tuple[str, int]] = []
+
+    def look_up(name: str, port: int, *_: object, **__: object) -> list[object]:
+        looked_up.append((name, port))
+        return [(2, 1, 6, "", ("192.0.2.1", port))]  # of the network for examples, RFC 5737
+
+    monkeypatch.setattr("socket.getaddrinfo", look_up)
+    for name, value in (("MODE", "live"), ("WIRE_SECONDS", "0.3")):
+        monkeypatch.setenv(f"MLTRAINER_{name}", value)
+    for name in ("POLYGON_API_KEY", "FRED_API_KEY"):
+        monkeypatch.setenv(name, "canary")
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    said(ask)
+    assert set(looked_up) == {(host, 443)}
+    assert set(strayed) == {"192.0.2.1"}
+
+
+def test_this_machine_is_never_asked_through_a_proxy(replay: Replay, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert bars().status == 200
+
+
+# --- turns ----------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 10**7))
+def test_whatever_a_plan_allows_it_is_never_more_than_fifty_in_a_second_nor_than_it_says(per_minute: int):
+    rates = wire.rates(per_minute)
+    assert all(rate.limit >= 1 for rate in rates)
+    for seconds, most in ((1, 50), (60, per_minute)):
+        windows = [rate.limit * max(1, -(-seconds * 1000 // rate.interval)) for rate in rates]
+        assert min(windows) <= most
+
+
+ASK = """
+import sys
+from datetime import timedelta
+from mltrainer.data import http
+http.turns().parent.mkdir(parents=True, exist_ok=True)
+sys.stdin.readline()
+for i in range(int(sys.argv[2])):
+    http.get("polygon", "/v1/marketstatus/now", {"x": f"{sys.argv[1]}-{i}"})
+"""
+
+
+def test_four_processes_together_never_ask_more_than_fifty_times_in_a_second(
+    replay: Replay, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MLTRAINER_POLYGON_PER_MINUTE", "1000000")
+    monkeypatch.setenv("MLTRAINER_WIRE_SECONDS", "30")
+    call = [sys.executable, "-c", ASK]
+    started = [subprocess.Popen([*call, str(i), "30"], stdin=subprocess.PIPE, text=True) for i in range(4)]
+    for process in started:
+        process.stdin.write("\n")
+        process.stdin.close()
+    assert [process.wait(120) for process in started] == [0] * 4
+    assert len(replay.log) == 120
+    assert replay.busiest(1.0) <= 50
+    assert replay.log[-1].at - replay.log[0].at >= 2.0  # 120 requests are not let go in less
+
+
+def test_trying_again_takes_turns_too(replay: Replay, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLTRAINER_POLYGON_PER_MINUTE", "2")
+    replay.fault("500", times=None)
+    assert "tried 2 times" in said(bars)
+    assert len(replay.log) == 2
+
+
+def test_a_turn_that_does_not_come_is_one_line(replay: Replay, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLTRAINER_POLYGON_PER_MINUTE", "1")
+    monkeypatch.setattr(http, "TURN", 0.1)
+    bars()
+    assert "the 1 requests a minute are used up" in said(lambda: bars(limit=2))
+    assert wire.turns_taken(http.turns(), "polygon") == 1
+
+
+# --- what is kept ---------------------------------------------------------------------------------------------
+
+
+def change(home: Path, sql: str, *values: object) -> None:
+    with closing(sqlite3.connect(home / "answers.sqlite")) as connection, connection:
+        assert connection.execute(sql, values).rowcount
+
+
+def row(home: Path) -> dict:
+    with closing(sqlite3.connect(home / "answers.sqlite")) as connection:
+        return json.loads(connection.execute("SELECT value FROM responses").fetchone()[0])
+
+
+def better_price(home: Path) -> None:
+    held = row(home)
+    body = base64.b64decode(held["_content"]).replace(b'"adjusted":true', b'"adjusted":null')
+    held["_content"] = base64.b64encode(body).decode()
+    change(home, "UPDATE responses SET value = ?", json.dumps(held))
+
+
+CHANGES: dict[str, Callable[[Path], None]] = {
+    "another body": better_price,
+    "no JSON": lambda home: change(home, "UPDATE responses SET value = 'x'"),
+    "nothing": lambda home: change(home, "UPDATE responses SET value = ''"),
+    "a pickle": lambda home: change(home, "UPDATE responses SET value = ?", b"\x80\x04K\x01."),
+    "another shape": lambda home: change(home, "UPDATE responses SET value = ?", '{"_content": [1], "headers": 3}'),
+}
+
+
+@pytest.mark.parametrize("how", CHANGES)
+def test_a_kept_answer_that_was_changed_is_a_violation_and_not_asked_for_again(replay: Replay, home: Path, how: str):
+    bars()
+    CHANGES[how](home)
+    line = said(bars, Refused)
+    assert "a kept answer of polygon is not what the provider sent" in line
+    assert len(replay.log) == 1
+    assert len(violations()) == 1
+    assert audit.verify() == []
+
+
+def test_an_answer_to_another_question_is_a_violation(replay: Replay, home: Path):
+    bars()
+    bars(limit=60)
+    with closing(sqlite3.connect(home / "answers.sqlite")) as connection, connection:
+        (one, _), (_, other) = connection.execute("SELECT key, value FROM responses").fetchall()
+        connection.execute("UPDATE responses SET value = ? WHERE key = ?", (other, one))
+    found = []
+    for ask in (bars, lambda: bars(limit=60)):
+        try:
+            found.append(ask().cached)
+        except Refused:
+            found.append("refused")
+    assert sorted(found, key=str) == [True, "refused"]
+
+
+def test_an_older_date_cannot_be_given_to_a_kept_answer(replay: Replay, home: Path):
+    first = bars()
+    held = row(home)
+    change(home, "UPDATE responses SET value = ?", json.dumps(held | {"created_at": "2031-01-01T00:00:00+00:00"}))
+    assert bars().retrieved_at == first.retrieved_at
+
+
+def test_kept_answers_are_read_by_their_owner_only(replay: Replay, home: Path):
+    bars()
+    modes = {path.name: path.stat().st_mode & 0o777 for path in home.iterdir() if path.name.startswith("answers")}
+    assert modes["answers.sqlite"] == 0o600
+    assert set(modes.values()) == {0o600}
+    (home / "answers.sqlite").chmod(0o644)
+    bars()
+    assert (home / "answers.sqlite").stat().st_mode & 0o777 == 0o600
+
+
+def test_fred_stays_in_memory_unless_the_operator_asks_for_the_disk(
+    replay: Replay, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert [gdp().cached, gdp().cached] == [False, True]
+    assert not (home / "answers.sqlite").exists()
+    monkeypatch.setenv("MLTRAINER_FRED_ON_DISK", "true")
+    assert [gdp().cached, gdp().cached] == [False, True]
+    assert (home / "answers.sqlite").exists()
+
+
+def test_offline_gives_what_was_fetched_before_with_its_date_and_sends_nothing(
+    replay: Replay, monkeypatch: pytest.MonkeyPatch
+):
+    first = bars()
+    monkeypatch.setenv("MLTRAINER_OFFLINE", "1")
+    again = http.get("polygon", BARS, keep=timedelta(0))
+    assert (again.cached, again.retrieved_at, again.body) == (True, first.retrieved_at, first.body)
+    line = said(lambda: bars(limit=1), Unavailable)
+    assert "was not fetched before" in line
+    assert "MLTRAINER_OFFLINE" in line
+    assert len(replay.log) == 1
+
+
+def test_a_failing_call_never_falls_back_to_what_is_stale(replay: Replay):
+    bars()
+    replay.fault("500", times=None)
+    assert "nothing stands in for it" in said(lambda: http.get("polygon", BARS, keep=timedelta(0)))
+
+
+def test_a_file_that_is_no_store_of_answers_is_one_line(replay: Replay, home: Path):
+    home.mkdir()
+    (home / "answers.sqlite").write_bytes(b"no database" * 1000)
+    with pytest.raises(OSError, match=r"answers of providers cannot be kept .*answers.sqlite"):
+        bars()
+
+
+def test_a_cache_that_is_no_redis_is_one_line(replay: Replay, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLTRAINER_CACHE_URL", "memcached://127.0.0.1")
+    assert "MLTRAINER_CACHE_URL is no redis:// address" in said(bars, BadInput)
+
+
+# --- keys -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("key", "kind"), [("", Unavailable), ("two words", BadInput), ("line\nbreak", BadInput)])
+def test_a_key_that_cannot_be_one_is_one_line_that_does_not_show_it(
+    replay: Replay, monkeypatch: pytest.MonkeyPatch, key: str, kind: type[Exception]
+):
+    monkeypatch.setenv("POLYGON_API_KEY", key)
+    line = said(bars, kind)
+    assert "POLYGON_API_KEY" in line
+    assert not key or key not in line
+    assert replay.log == []
+
+
+CANARIES = {"polygon": "Canary-Polygon-7f3a", "fred": "canary0fred1canary2fred3canary4x"}
+
+
+def forms(key: str) -> list[bytes]:
+    raw = key.encode()
+    encoded = [base64.b64encode(b"." * shift + raw)[4:-4] for shift in range(3)]
+    return [raw, raw.hex().encode(), raw[::-1], *(piece for piece in encoded)]
+
+
+def unpacked(data: bytes) -> bytes:
+    """The bytes of a file, and what base64 or gzip in it hides."""
+    inner = b"".join(base64.b64decode(found + b"==") for found in re.findall(rb"[A-Za-z0-9+/]{24,}", data))
+    zipped = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else b""
+    return data + inner + zipped
+
+
+def test_a_key_is_nowhere_after_a_session_of_success_and_failure(
+    replay: Replay, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    replay.keys = CANARIES
+    monkeypatch.setenv("POLYGON_API_KEY", CANARIES["polygon"])
+    monkeypatch.setenv("FRED_API_KEY", CANARIES["fred"])
+    monkeypatch.setenv("MLTRAINER_FRED_ON_DISK", "true")
+    monkeypatch.setenv("MLTRAINER_WIRE_SECONDS", "0.5")
+    caplog.set_level(logging.DEBUG)
+    told = [repr(ask()) for ask in (bars, gdp, bars, gdp)]
+    for fault in ("401_echo", "307", "timeout", "reset", "truncated", "429", "fred_unregistered", "drip_head"):
+        for ask in (bars, gdp):
+            replay.fault(fault, times=None)
+            try:
+                ask(x=fault)
+            except ProviderError as error:
+                told += traceback.format_exception(error)
+                told += traceback.TracebackException.from_exception(error, capture_locals=True).format()
+                told.append(repr(error.__context__))
+            replay.heal()
+    command = [sys.executable, "-c", "from mltrainer.data import http; print(http.get('fred', '/fred/series',"
+               " {'series_id': 'GDPC1'}))"]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        lines = Path(f"/proc/{process.pid}/cmdline").read_bytes() if Path("/proc").is_dir() else b""
+        told.append(process.communicate(timeout=60)[0].decode())
+    assert sum(asked.key in CANARIES.values() for asked in replay.log) >= 12  # they were used
+    assert "api_key=***" in caplog.text  # and it was logged that they were
+    places = {str(path): path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    assert any("answers.sqlite" in path for path in places)
+    places |= {"log": caplog.text.encode(), "told": "".join(told).encode(), "process list": lines}
+    for place, data in places.items():
+        for form in (form for key in CANARIES.values() for form in forms(key)):
+            assert form not in unpacked(data), place
+
+
+def test_the_scan_for_keys_finds_one_that_is_hidden():
+    key = CANARIES["fred"].encode()
+    for hidden in (key, base64.b64encode(b'{"body": "' + key + b'"}'), gzip.compress(key)):
+        assert any(form in unpacked(hidden) for form in forms(CANARIES["fred"]))
+
+
+def test_the_one_who_asks_is_named_in_the_source(replay: Replay, monkeypatch: pytest.MonkeyPatch):
+    assert http.source("polygon") == "replay"
+    monkeypatch.setenv("MLTRAINER_MODE", "live")
+    assert (http.source("polygon"), http.source("fred")) == ("polygon", "fred")
+    assert kept.IGNORED[-2:] == ("apiKey", "X-API-KEY")

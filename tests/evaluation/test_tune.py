@@ -1,0 +1,291 @@
+"""A search chooses in the past, is judged afterwards, costs what it costs, and is the same however it is run."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mltrainer import metrics
+from mltrainer.errors import BadInput, NotEnoughHistory, Refused, Unavailable, UnknownName
+from mltrainer.evaluation import engine, study, trials, walkforward
+from mltrainer.evaluation import tune as room
+from mltrainer.evaluation.lifecycle import Model
+from mltrainer.evaluation.splits import KFoldDiagnostic, Part
+from mltrainer.evaluation.tune import METHODS, SCORES, TunedModel, tune
+from mltrainer.evaluation.walkforward import Evaluation, Protocol
+from mltrainer.models import catalog, spaces
+from mltrainer.models.base import Lazy
+
+RIDGE = "RidgeRegression"
+
+
+def search(matrix, name=RIDGE, trials=8, **knobs):
+    return tune(name, matrix, trials=trials, progress=False, **knobs)
+
+
+def counted(monkeypatch) -> list[str]:
+    """Names of the models that are really fitted from here on."""
+    fitted, true = [], walkforward.evaluate
+
+    def evaluate(spec, *rest):
+        fitted.append(spec.name)
+        return true(spec, *rest)
+
+    monkeypatch.setattr(engine, "evaluate", evaluate)
+    return fitted
+
+
+# --- what it chooses, and from what ---------------------------------------------------------------------------
+
+
+def test_the_choice_is_the_best_of_all_inside_and_is_judged_beside_the_catalogs_own(msft):
+    found = search(msft)
+    table = found.candidates
+    assert len(table) == 9
+    assert table["alpha"].iloc[0] == 1.0  # the catalog's own is a candidate like any other
+    best = table.loc[table["score"].idxmax()]
+    assert found.parameters == {"ridge__alpha": best["alpha"]}
+    assert found.spec.build().get_params()["ridge__alpha"] == best["alpha"]
+    assert found.evaluation.model == found.spec.name == f"RidgeRegression(alpha={best['alpha']})"
+    assert found.baseline.model == RIDGE
+    assert found.evaluation.forecasts.index.equals(found.baseline.forecasts.index)
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_the_score_asked_for_decides(msft, score):
+    found = search(msft, score=score)
+    inside = {key: trials.load(key).metrics[score] for key in found.candidates["key"]}
+    assert list(found.candidates["score"]) == list(inside.values())
+    assert found.spec.name == trials.load(max(inside, key=inside.get)).model
+
+
+def test_what_happened_after_the_search_cannot_move_the_choice(msft):
+    inside, outside = room._nested(msft, Protocol())
+    n = int(msft.y.notna().sum())
+    free = inside.split.rows
+    tested = np.concatenate([f.test for f in outside.split.split(n, msft.horizon)])
+    seen = np.concatenate([np.r_[f.train, f.test] for f in inside.split.split(n, msft.horizon)])
+    assert isinstance(inside.split, Part)
+    assert seen.max() < free
+    assert seen.max() + 1 + msft.horizon < tested.min()  # the last label the search sees has ended
+    assert len(tested) == 3 * (n // 6)
+    # rewrite everything after: the inside result does not move by one bit, the outside one does
+    later = msft.y.index[free:]
+    X, y = msft.X.copy(), msft.y.copy()
+    X.loc[later] *= -3.0
+    y.loc[later] = 0.5
+    rewritten = dataclasses.replace(msft, X=X, y=y)
+    spec = catalog.spec(RIDGE)
+    for protocol, same in ((inside, True), (outside, False)):
+        one, other = (walkforward.evaluate(spec, m, protocol).forecasts["forecast"] for m in (msft, rewritten))
+        assert one.equals(other) is same
+
+
+def test_where_nothing_does_better_inside_the_catalogs_own_stays(msft, monkeypatch):
+    monkeypatch.setattr(room, "_score", lambda e, score: 1.0 if e.model == RIDGE else 0.0)
+    found = search(msft, trials=3)
+    assert found.parameters == {}
+    assert found.evaluation.key == found.baseline.key
+    assert "none did better inside than the catalog's own" in found.sentence()
+    assert np.isnan(found.luck["t"])
+
+
+def test_a_setting_that_fails_is_never_chosen(msft, monkeypatch):
+    true = walkforward.evaluate
+
+    def evaluate(spec, matrix, protocol, key):
+        if spec.name == RIDGE:
+            return true(spec, matrix, protocol, key)
+        return Evaluation(key, spec.name, "linear", "regressor", "MSFT", 5, "failed", "too hard")
+
+    monkeypatch.setattr(engine, "evaluate", evaluate)
+    for method in METHODS:
+        found = search(msft, trials=5, method=method)
+        assert found.parameters == {}
+        assert list(found.candidates["status"]) == ["ok"] + 5 * ["failed"]
+
+
+def test_a_model_that_never_runs_is_said_so(msft, monkeypatch):
+    def evaluate(spec, matrix, protocol, key):
+        return Evaluation(key, spec.name, "linear", "regressor", "MSFT", 5, "failed", "too hard")
+
+    monkeypatch.setattr(engine, "evaluate", evaluate)
+    with pytest.raises(Unavailable, match="no setting of RidgeRegression ran to the end: too hard"):
+        search(msft, trials=2)
+
+
+# --- the same search ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_seed_is_a_search_and_another_seed_another(msft, method):
+    one, again, other = (search(msft, "KNeighborsRegressor_5", 7, method=method, random_state=s) for s in (0, 0, 1))
+    pd.testing.assert_frame_equal(one.candidates, again.candidates)
+    assert one.luck == pytest.approx(again.luck, nan_ok=True)
+    assert list(one.candidates["key"]) != list(other.candidates["key"])
+    assert one.candidates["n_neighbors"].between(2, 100).all()
+    assert len(one.candidates) == 8
+
+
+def test_workers_do_not_change_the_search(msft):
+    alone = search(msft, trials=3, method="random")
+    ledger = trials.ledger()
+    together = search(msft, trials=4, method="random", jobs=2)  # the fourth is fitted by a worker
+    pd.testing.assert_frame_equal(together.candidates.iloc[:4], alone.candidates)
+    assert together.candidates["status"].eq("ok").all()
+    assert len(trials.ledger()) > len(ledger)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_that_learn_end_nearer_to_a_summit_than_they_began(method):
+    search, away = METHODS[method](2, 60, 0), []
+    points = next(search)
+    while len(away) < 60:
+        assert points.shape[1] == 2
+        assert ((points >= 0) & (points <= 1)).all()
+        distance = np.linalg.norm(points - [0.2, 0.7], axis=1)  # the summit, by hand
+        away += list(distance)
+        points = search.send(-distance)
+    nearer = np.mean(away[40:60]) < 0.7 * np.mean(away[:10])
+    assert nearer is np.bool_(method != "random")
+
+
+def test_a_search_that_was_ended_goes_on_without_fitting_anything_twice(msft, monkeypatch):
+    with monkeypatch.context() as patch:
+        first = counted(patch)
+        true = engine.evaluate
+
+        def ended(*task):
+            if len(first) == 5:
+                raise KeyboardInterrupt
+            return true(*task)
+
+        patch.setattr(engine, "evaluate", ended)
+        with pytest.raises(KeyboardInterrupt):
+            search(msft, trials=10)
+    assert len(trials.ledger()) == 5
+    second = counted(monkeypatch)
+    found = search(msft, trials=10)
+    kept = set(first)
+    assert kept.isdisjoint(second[: len(second) - 2])  # the last two are the judged ones
+    assert len(first) + len(second) == len(trials.ledger()) == found.luck["cost"]
+    third = counted(monkeypatch)
+    search(msft, trials=10)
+    assert third == []
+
+
+# --- what it costs --------------------------------------------------------------------------------------------
+
+
+def test_every_setting_tried_is_a_row_of_the_ledger_and_raises_the_bar_of_all(msft):
+    before = trials.luck()
+    found = search(msft, "KNeighborsRegressor_5", 12, method="random")
+    rows = trials.ledger()
+    assert set(found.candidates["key"]) | {found.evaluation.key, found.baseline.key} == set(rows["key"])
+    assert found.luck["cost"] == len(rows)
+    assert rows["model"].str.startswith("KNeighborsRegressor_5").all()
+    luck = trials.luck()
+    assert (before["effective"], luck["trials"]) == (0, len(rows))
+    # those inside and those outside were judged on other sessions, so they are clustered apart
+    inside = rows[rows["key"].isin(found.candidates["key"])]
+    outside = rows[~rows["key"].isin(found.candidates["key"])]
+    assert luck["effective"] == sum(metrics.effective_trials(nets(part)) for part in (inside, outside))
+    assert luck["effective"] >= 3
+
+
+def nets(rows: pd.DataFrame) -> np.ndarray:
+    return np.column_stack([trials.load(key).forecasts["net"] for key in rows["key"]])
+
+
+def test_luck_inside_is_that_of_the_formula(msft):
+    found = search(msft, "KNeighborsRegressor_5", 12, method="random")
+    within = [trials.load(key) for key in dict.fromkeys(found.candidates["key"])]
+    effective = metrics.effective_trials(np.column_stack([e.forecasts["net"] for e in within]))
+    spread = np.sqrt(252 / len(within[0].forecasts))
+    assert found.luck["effective"] == effective
+    assert found.luck["threshold"] == metrics.luck_threshold(spread, effective)
+
+
+def test_the_sentence_says_how_many_what_since_when_and_whether_it_helped(msft):
+    found = search(msft)
+    said = found.sentence()
+    new, old = (e.metrics["r2_oos"] for e in (found.evaluation, found.baseline))
+    assert said.startswith(f"8 settings of RidgeRegression on MSFT cost {int(found.luck['cost'])} trials; alpha=")
+    assert f"from {found.evaluation.forecasts.index[0].date()} on, which the search has not seen" in said
+    assert f"{new:.4f} against {old:.4f} for the catalog's own setting: better (t = {found.luck['t']:.1f})" in said
+    assert said.count(". ") == 0
+    assert repr(found) == f"Tuned({said})"
+    assert "alpha" in found._repr_html_()
+    # Diebold and Mariano (1995) by hand: no difference has no sign, and the roles turned turn it
+    assert room._saved(found.baseline, found.evaluation) == -found.luck["t"]
+    swapped = dataclasses.replace(found, luck=found.luck | {"t": -3.0})
+    assert "worse" in swapped.sentence()
+    assert "no difference beyond noise" in dataclasses.replace(found, luck=found.luck | {"t": 1.0}).sentence()
+
+
+# --- what is chosen can be used -------------------------------------------------------------------------------
+
+
+def test_the_choice_can_be_trained_kept_and_opened_again(msft, template):
+    model = search(msft).estimator()
+    assert isinstance(model, TunedModel)
+    model.train(msft)
+    (path,) = model.parameters
+    assert model.estimator_.get_params()[path] == model.parameters[path]
+    again = Model.load(model.save())
+    assert again.name == RIDGE
+    assert again.state_["parameters"] == model.parameters
+    np.testing.assert_array_equal(again.estimator_[-1].coef_, model.estimator_[-1].coef_)
+
+
+def test_it_is_an_estimator_like_any_other():
+    from sklearn.base import clone
+
+    model = clone(TunedModel(RIDGE, {"ridge__alpha": 9.0}))
+    X, y = np.random.default_rng(0).normal(size=(2, 60, 1))[0], np.arange(60.0)
+    assert model.fit(X, y).estimator_[-1].alpha == 9.0
+    assert model.get_params() == {"name": RIDGE, "parameters": {"ridge__alpha": 9.0}}
+
+
+# --- mistakes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "knobs", "kind", "saying"),
+    [
+        ("RidgeRegresion", {}, UnknownName, "no model is called 'RidgeRegresion'; close: RidgeRegression"),
+        (RIDGE, {"method": "anneal"}, UnknownName, "no search method is called 'anneal'; known: random, tpe, genetic"),
+        (RIDGE, {"score": "mse"}, UnknownName, "no score is called 'mse'"),
+        ("LinearRegression", {}, BadInput, "LinearRegression has nothing to tune: least squares has no settings"),
+        (RIDGE, {"trials": 0}, BadInput, "trials=0: a search tries 1 to 1,000 settings"),
+        (RIDGE, {"trials": 1_001}, BadInput, "trials=1001"),
+        (RIDGE, {"random_state": -1}, BadInput, "random_state=-1"),
+        (RIDGE, {"protocol": Protocol(split=KFoldDiagnostic())}, BadInput, "by a walk-forward, not by KFoldDiagnostic"),
+    ],
+)
+def test_a_mistake_is_one_line_before_any_work(msft, monkeypatch, name, knobs, kind, saying):
+    fitted = counted(monkeypatch)
+    with pytest.raises(kind, match=saying) as error:
+        tune(name, msft, **({"trials": 2, "progress": False} | knobs))
+    assert "\n" not in str(error.value)
+    assert fitted == []
+
+
+def test_data_without_origin_is_refused(msft):
+    with pytest.raises(Refused):
+        search(pd.DataFrame(np.zeros((500, 3))))
+
+
+def test_too_short_a_past_is_said_with_the_rows_a_search_may_see(msft):
+    short = study.matrix("MSFT", start="2005-03-01", end="2008-12-31")  # enough to be judged, too little to search
+    with pytest.raises(NotEnoughHistory, match=r"of \d+ labelled rows a search may see the first \d+; inside, "):
+        search(short)
+
+
+def test_a_model_without_its_library_names_the_command(msft, monkeypatch):
+    absent = dataclasses.replace(catalog.spec("XGBoost"), estimator=Lazy("no_such.Thing", {"learning_rate": 0.1}))
+    monkeypatch.setattr(catalog, "spec", lambda name: absent)
+    assert list(spaces.space(absent)) == ["learning_rate"]
+    with pytest.raises(Unavailable, match=r"no_such is not installed.*pip install"):
+        search(msft, "XGBoost", 2)
