@@ -67,7 +67,10 @@ def leakage_gap(
     LeakageGap
         What trains on the future is kept in the ledger as a diagnostic, neither ranked nor counted as a trial.
     """
-    spec, matrix = catalog.spec(name), study.matrix(data, horizon=horizon, start=start, end=end)
+    spec, matrix = (
+        catalog.spec(name),
+        study.matrix(data, horizon=horizon, start=start, end=end).of_one("the leakage gap"),
+    )
     protocol = protocol or Protocol()
     cuts = {"walk_forward": protocol.split, **DIAGNOSTICS}
     found: dict[str, Evaluation] = {}

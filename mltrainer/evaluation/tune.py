@@ -173,7 +173,7 @@ def tune(
     space = spaces.space(spec)
     if not spec.available:
         raise Unavailable(spec.why_unavailable)
-    matrix = study.matrix(data, horizon=horizon, start=start, end=end)
+    matrix = study.matrix(data, horizon=horizon, start=start, end=end).of_one("a search")
     inside, outside = _nested(matrix, protocol or Protocol())
 
     def evaluated(specs: list[ModelSpec], protocol: Protocol) -> list[Evaluation]:

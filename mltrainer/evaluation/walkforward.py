@@ -93,7 +93,8 @@ class Evaluation:
             return f"Evaluation({self.model} on {self.ticker}: {self.status}, {self.reason})"
         m = self.metrics
         said = f"IC {m['ic']:.3f}, Sharpe {m['sharpe']:.2f} net of costs, out-of-sample R2 {m['r2_oos']:.4f}"
-        return f"Evaluation({self.model} on {self.ticker}: {said})"
+        panel = f", {self.meta['panel']}" if self.meta.get("panel") else ""
+        return f"Evaluation({self.model} on {self.ticker}{panel}: {said})"
 
     def to_bytes(self) -> bytes:
         """Pack into one npz without pickles; equal evaluations give equal bytes."""

@@ -70,7 +70,7 @@ def main() -> None:
     say(f"{len(specs)} models on {panel} in {os.environ['MLTRAINER_HOME']}")
     begin, broken = time.perf_counter(), []
     for bundle in bundles(specs):
-        results = engine.run(bundle, [panel], jobs=1)
+        results = engine.run(bundle, [panel], jobs=1, progress=False)
         for spec in bundle:
             said, wrong = row(spec, [e for e in results if e.model == spec.name])
             say(f"{time.perf_counter() - begin:6.0f}  {said}  {wrong}")

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.model_selection import TimeSeriesSplit
 
 import mltrainer as mt
 from mltrainer import metrics
@@ -81,6 +80,7 @@ def test_rows_are_ordered_by_session_then_ticker(panel):
     assert panel.X.index.is_monotonic_increasing
     assert panel.X.index.is_unique
     assert panel.tickers == sorted(TICKERS)
+    assert panel.name == "panel of 3: AAPL, GOOG, MSFT"  # in whatever order they were asked for
     assert not panel.X.isna().any(axis=None)
     assert all(part.index.equals(panel.X.index) for part in (panel.y, panel.scale, panel.prices))
 
@@ -123,13 +123,20 @@ def test_a_panel_of_two_horizons_or_of_no_ticker_is_said_so(msft):
         mt.matrix([])
 
 
+def test_a_panel_of_a_panel_is_said_so(panel):
+    with pytest.raises(BadInput, match="holds several tickers, and a panel takes one"):
+        features.panel(panel, panel.of("MSFT"))
+
+
 def test_a_panel_of_one_ticker_is_that_ticker(msft):
     assert mt.matrix(["MSFT", "MSFT"], **SPAN).provenance == msft.provenance
 
 
-def test_a_model_that_is_kept_is_of_one_ticker(panel):
+@pytest.mark.parametrize("job", [lambda p: mt.model("RidgeRegression").train(p), lambda p: mt.tune("RidgeRegression", p),
+                                 lambda p: mt.leakage_gap("RidgeRegression", p)], ids=["train", "tune", "gap"])  # fmt: skip
+def test_what_is_of_one_ticker_refuses_a_panel(panel, job):
     with pytest.raises(BadInput, match="several tickers"):
-        mt.model("RidgeRegression").train(panel)
+        job(panel)
 
 
 # --- the walk -------------------------------------------------------------------------------------------------
@@ -243,9 +250,14 @@ def test_every_kind_of_model_gives_a_result_per_ticker_and_the_second_call_opens
         assert np.isfinite(e.metrics["sharpe"])
         assert e.meta["panel"].startswith("one model ")
         assert e.meta["warnings"] == []
-    assert len(trials.ledger()) == len(results) == trials.ledger()["key"].nunique()
+    rows = mt.leaderboard([*results, mt.evaluate(KINDS[0], "MSFT", **SPAN)]).rows
+    assert (rows["status"] == "ok").all()
+    assert rows["panel"].value_counts().to_dict() == {
+        "one model of 3 tickers": 24, "one model for each of 3 tickers": 6, "": 1,
+    }  # fmt: skip
+    assert "one model of 3 tickers: IC" in repr(results[0])
+    assert len(trials.ledger()) == len(results) + 1 == trials.ledger()["key"].nunique()
     assert audit.verify() == []
-    assert (mt.leaderboard(results).rows["status"] == "ok").all()
     monkeypatch.setattr(engine, "evaluate_each", None)
     again = mt.evaluate(KINDS[0], panel)
     assert [e.key for e in again] == [e.key for e in results[:3]]
