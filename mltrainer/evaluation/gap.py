@@ -69,7 +69,7 @@ def leakage_gap(
     """
     spec, matrix = (
         catalog.spec(name),
-        study.matrix(data, horizon=horizon, start=start, end=end).of_one("the leakage gap"),
+        study.matrix(data, horizon=horizon, start=start, end=end).of_one("this"),
     )
     protocol = protocol or Protocol()
     cuts = {"walk_forward": protocol.split, **DIAGNOSTICS}

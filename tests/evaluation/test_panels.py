@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -132,11 +133,14 @@ def test_a_panel_of_one_ticker_is_that_ticker(msft):
     assert mt.matrix(["MSFT", "MSFT"], **SPAN).provenance == msft.provenance
 
 
-@pytest.mark.parametrize("job", [lambda p: mt.model("RidgeRegression").train(p), lambda p: mt.tune("RidgeRegression", p),
-                                 lambda p: mt.leakage_gap("RidgeRegression", p)], ids=["train", "tune", "gap"])  # fmt: skip
-def test_what_is_of_one_ticker_refuses_a_panel(panel, job):
-    with pytest.raises(BadInput, match="several tickers"):
-        job(panel)
+def test_what_is_of_one_ticker_refuses_a_panel(panel):
+    for job in (
+        mt.model("RidgeRegression").train,
+        partial(mt.tune, "RidgeRegression"),
+        partial(mt.leakage_gap, "Lars"),
+    ):
+        with pytest.raises(BadInput, match="several tickers"):
+            job(panel)
 
 
 # --- the walk -------------------------------------------------------------------------------------------------
