@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from mltrainer.data.market import Day
-from mltrainer.errors import BadInput, Unavailable
+from mltrainer.errors import Unavailable
 from mltrainer.evaluation import engine, study
 from mltrainer.evaluation.splits import CombinatorialPurged, KFoldDiagnostic, Split
 from mltrainer.evaluation.walkforward import Evaluation, Protocol, judge
@@ -67,9 +67,8 @@ def leakage_gap(
     LeakageGap
         What trains on the future is kept in the ledger as a diagnostic, neither ranked nor counted as a trial.
     """
-    spec, matrix = catalog.spec(name), study.matrix(data, horizon=horizon, start=start, end=end)
-    if len(matrix.tickers) > 1:
-        raise BadInput(f"a leakage gap is of one ticker, and this panel has {len(matrix.tickers)}; ask for one of them")
+    spec = catalog.spec(name)
+    matrix = study.matrix(data, horizon=horizon, start=start, end=end).of_one("a leakage gap")
     protocol = protocol or Protocol()
     cuts = {"walk_forward": protocol.split, **DIAGNOSTICS}
     found: dict[str, Evaluation] = {}

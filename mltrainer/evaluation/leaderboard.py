@@ -20,7 +20,7 @@ COLUMNS = (
     "name family task ticker status verdict mse mae r2 r2_oos mape ic ic_t hit_rate sharpe deflated_sharpe sortino "
     "calmar max_drawdown value_at_risk expected_shortfall profit_factor win_rate turnover breakeven_bps "
     "information_ratio coverage fit_seconds predict_seconds peak_mb "
-    "sharpe_low sharpe_high hit_p annual_return pinball key reason in_confidence_set"
+    "sharpe_low sharpe_high hit_p annual_return pinball key reason in_confidence_set panel"
 ).split()
 
 NO_EVIDENCE = "no evidence of skill"
@@ -120,7 +120,7 @@ def _row(evaluation: Evaluation, threshold: float) -> dict[str, object]:
     e = evaluation
     row: dict[str, object] = {
         "name": e.model, "family": e.family, "task": e.task, "ticker": e.ticker, "status": e.status,
-        "key": e.key, "reason": e.reason, "verdict": e.status,
+        "key": e.key, "reason": e.reason, "verdict": e.status, "panel": e.meta.get("panel", ""),
     }  # fmt: skip
     if not e.ok:
         return row

@@ -87,10 +87,7 @@ class Model(RegressorMixin, BaseEstimator):
         origin = gate.verify(data, "training")
         if not isinstance(data, Matrix):
             raise BadInput(f"{data.name} is a {type(data).__name__} without labels; train on mt.matrix(...) of it")
-        if data.tickers != [data.name]:
-            raise BadInput(
-                f"{data.name} holds several tickers; a model is kept for one: evaluate panels, train on each"
-            )
+        data.of_one("training")
         y = data.y.dropna().iloc[-(self.spec.max_train_rows or 0) :]
         unit = 1.0 if self.spec.columns else data.scale.loc[y.index].to_numpy(float)
         z = y.to_numpy(float) / unit

@@ -59,10 +59,11 @@ def matrix(
         parts = {m.name: m for m in (matrix(d, horizon=horizon, start=start, end=end) for d in data)}
         if not parts:
             raise BadInput("an empty list names no ticker; give at least one")
-        return features.panel(*parts.values()) if len(parts) > 1 else next(iter(parts.values()))
+        members = [parts[name] for name in sorted(parts)]  # the order asked for is no other panel
+        return features.panel(*members) if len(members) > 1 else members[0]
     if isinstance(data, str) and not data.lower().endswith((".csv", ".parquet", ".json")):
         data = market.bars(data, start=start, end=end)
-    elif start is not None or end is not None:
+    elif isinstance(data, Dataset | Matrix) and (start is not None or end is not None):
         raise BadInput("start and end choose the sessions of a ticker; this data is already cut")
     if isinstance(data, Matrix):
         gate.verify(data, "evaluation")

@@ -143,7 +143,7 @@ def tune(
     space = spaces.space(spec)
     if not spec.available:
         raise Unavailable(spec.why_unavailable)
-    matrix = study.matrix(data, horizon=horizon, start=start, end=end)
+    matrix = study.matrix(data, horizon=horizon, start=start, end=end).of_one("a search")
     inside, outside = _nested(matrix, protocol or Protocol())
 
     def evaluated(specs: list[ModelSpec], protocol: Protocol) -> list[Evaluation]:
@@ -183,8 +183,6 @@ def _asked(method: str, trials: int, score: str, random_state: int) -> "Callable
 
 def _nested(matrix: Matrix, protocol: Protocol) -> tuple[Protocol, Protocol]:
     """How settings are compared inside, and how the choice is judged outside: on sessions inside never reaches."""
-    if len(matrix.tickers) > 1:
-        raise BadInput(f"a search is of one ticker, and this panel has {len(matrix.tickers)}; search one of them")
     whole = protocol.split
     if type(whole) is not WalkForward:
         raise BadInput(f"a search is judged by a walk-forward, not by {type(whole).__name__}")

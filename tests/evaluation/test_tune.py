@@ -14,7 +14,6 @@ from mltrainer import metrics
 from mltrainer.errors import BadInput, NotEnoughHistory, Refused, Unavailable, UnknownName
 from mltrainer.evaluation import engine, study, trials, walkforward
 from mltrainer.evaluation import tune as room
-from mltrainer.evaluation.gap import leakage_gap
 from mltrainer.evaluation.lifecycle import Model, model
 from mltrainer.evaluation.splits import KFoldDiagnostic, Part
 from mltrainer.evaluation.tune import METHODS, SCORES, tune
@@ -298,14 +297,6 @@ def test_a_mistake_is_one_line_before_any_work(msft, monkeypatch, name, knobs, k
         tune(name, msft, **({"trials": 2, "progress": False} | knobs))
     assert "\n" not in str(error.value)
     assert fitted == []
-
-
-def test_a_panel_is_said_to_be_too_much():
-    panel = study.matrix(["MSFT", "IBM"], start="2005-01-03", end="2008-12-31")
-    with pytest.raises(BadInput, match="a search is of one ticker, and this panel has 2"):
-        search(panel)
-    with pytest.raises(BadInput, match="a leakage gap is of one ticker, and this panel has 2"):
-        leakage_gap(RIDGE, panel)
 
 
 def test_data_without_origin_is_refused():
