@@ -188,7 +188,7 @@ def test_a_killed_search_goes_on_without_fitting_anything_twice(msft, monkeypatc
     kept = set(trials.ledger()["key"])
     fitted = counted(monkeypatch)
     found = search(msft, trials=12)
-    assert kept & set(found.candidates["key"]) >= {found.candidates["key"].iloc[0]}
+    assert len(kept & set(found.candidates["key"])) >= 5
     assert len(trials.ledger()) == len(kept) + len(fitted)
     assert len(set(fitted)) >= len(fitted) - 2  # but for the two judged outside, each once
     fitted.clear()
