@@ -163,7 +163,7 @@ def models(
 @app.command()
 def evaluate(
     models: list[str],
-    ticker: Ticker = "MSFT",
+    ticker: Annotated[list[str] | None, typer.Option(help="ticker, default MSFT; several make a panel")] = None,
     start: Start = None,
     end: End = None,
     horizon: Horizon = 5,
@@ -173,7 +173,7 @@ def evaluate(
     """Judge models out of sample, net of costs; each fit becomes a row of the trial ledger."""
     from mltrainer.evaluation import study
 
-    results = study.evaluate(models, ticker, start=start, end=end, horizon=horizon, jobs=jobs)
+    results = study.evaluate(models, ticker or ["MSFT"], start=start, end=end, horizon=horizon, jobs=jobs)
     _board(study.leaderboard(results), json_)
     return 0 if any(e.ok for e in results) else 1
 
@@ -261,7 +261,7 @@ def _board(board: Any, json_: bool) -> None:
     rows = [
         (
             r["name"],
-            r["ticker"],
+            f"{r['ticker']} ({r['panel']})" if r["panel"] else r["ticker"],
             *(fixed(3)(r[c]) for c in columns),
             r["verdict"] if r["status"] == "ok" else r["reason"],
         )

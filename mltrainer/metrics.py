@@ -32,7 +32,7 @@ UNDEFINED = {
     "breakeven_bps": "it never trades",
     "information_ratio": "it never differs from buy-and-hold",
     "coverage": "too little history to calibrate",
-    "spa_p": "no model ran, or too few sessions",
+    "spa_p": "no model ran that differs from the mean of the past, or too few sessions",
     "r2": "the outcome does not vary",
 }
 
@@ -441,8 +441,11 @@ def superior_ability(losses: ArrayLike, benchmark: ArrayLike, *, overlap: int, s
     from arch.bootstrap import SPA
 
     L, b = _periods(losses, overlap), _periods(np.asarray(benchmark, dtype=float)[:, None], overlap)
+    L = L[:, np.std(L - b, axis=0) > 1e-12 * np.std(b)]  # one that forecasts what the benchmark does is no rival
     if len(L) < 20 or not L.shape[1]:
         return float("nan")
+    if L.mean(axis=0).min() >= b.mean():
+        return 1.0  # Hansen's statistic is then 0, the least it can be; arch goes below
     test = SPA(b[:, 0], L, block_size=_block(len(L)), reps=DRAWS, seed=seed)
     test.compute()
     return float(test.pvalues["consistent"])

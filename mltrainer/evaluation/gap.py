@@ -60,14 +60,15 @@ def leakage_gap(
     Parameters
     ----------
     name : a name of the catalog that does not follow one session after the other (no series, filter or chain).
-    data : a ticker, bars or a matrix; horizon, start and end as for `matrix`.
+    data : a ticker, bars or a matrix of one; horizon, start and end as for `matrix`.
 
     Returns
     -------
     LeakageGap
         What trains on the future is kept in the ledger as a diagnostic, neither ranked nor counted as a trial.
     """
-    spec, matrix = catalog.spec(name), study.matrix(data, horizon=horizon, start=start, end=end)
+    spec = catalog.spec(name)
+    matrix = study.matrix(data, horizon=horizon, start=start, end=end).of_one("a leakage gap")
     protocol = protocol or Protocol()
     cuts = {"walk_forward": protocol.split, **DIAGNOSTICS}
     found: dict[str, Evaluation] = {}

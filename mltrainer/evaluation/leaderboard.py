@@ -20,7 +20,7 @@ COLUMNS = (
     "name family task ticker status verdict mse mae r2 r2_oos mape ic ic_t hit_rate sharpe deflated_sharpe sortino "
     "calmar max_drawdown value_at_risk expected_shortfall profit_factor win_rate turnover breakeven_bps "
     "information_ratio coverage fit_seconds predict_seconds peak_mb "
-    "sharpe_low sharpe_high hit_p annual_return pinball key reason in_confidence_set"
+    "sharpe_low sharpe_high hit_p annual_return pinball key reason in_confidence_set panel"
 ).split()
 
 NO_EVIDENCE = "no evidence of skill"
@@ -77,7 +77,7 @@ class Leaderboard:
             said.append(f"Superior predictive ability (SPA): p = {p:.2f}; {found} than the mean of the past does.")
         if "in_confidence_set" in ran and (known := ran["in_confidence_set"].dropna()).size > 1:
             count = f"{int(known.astype(bool).sum())} of {len(known)}"
-            said.append(f"The 90 % model confidence set holds {count}: by their squared errors, any may be the best.")
+            said.append(f"The 90 % model confidence set holds {count}, which squared errors cannot tell from the best.")
         if pbo is not None and np.isfinite(pbo):
             said.append(
                 f"Probability of backtest overfitting (PBO): {pbo:.2f}; so often the best in one half of the time was "
@@ -120,7 +120,7 @@ def _row(evaluation: Evaluation, threshold: float) -> dict[str, object]:
     e = evaluation
     row: dict[str, object] = {
         "name": e.model, "family": e.family, "task": e.task, "ticker": e.ticker, "status": e.status,
-        "key": e.key, "reason": e.reason, "verdict": e.status,
+        "key": e.key, "reason": e.reason, "verdict": e.status, "panel": e.meta.get("panel", ""),
     }  # fmt: skip
     if not e.ok:
         return row

@@ -1,6 +1,7 @@
 """A model's life: named, trained on sealed data, asked for forecasts, judged, kept and opened again."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, overload
 
@@ -18,7 +19,7 @@ from mltrainer.evaluation.calibration import Calibration, calibrate
 from mltrainer.evaluation.results import Forecast
 from mltrainer.evaluation.walkforward import Evaluation, Protocol, configured, feature_bounds
 from mltrainer.features.matrix import Matrix
-from mltrainer.models import catalog
+from mltrainer.models import catalog, spaces
 from mltrainer.models.base import ModelSpec
 from mltrainer.models.forecasters import checked, deviation, labelled, says_deviation
 from mltrainer.trust import gate
@@ -31,6 +32,8 @@ class Model(RegressorMixin, BaseEstimator):
     Parameters
     ----------
     name : a name of the catalog.
+    parameters : settings by the names of the estimator's parameters, as a search finds them; what is not named stays
+        the catalog's.
 
     Attributes
     ----------
@@ -38,13 +41,15 @@ class Model(RegressorMixin, BaseEstimator):
     state_ : after `train`, how forecasts become returns and what the model was trained on; None after `fit`.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, parameters: Mapping[str, Any] | None = None) -> None:
         self.name = name
+        self.parameters = parameters
 
     @property
     def spec(self) -> ModelSpec:
-        """The row of the catalog."""
-        return catalog.spec(self.name)
+        """The row of the catalog, with these settings."""
+        row = catalog.spec(self.name)
+        return spaces.candidate(row, self.parameters) if self.parameters else row
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> "Model":
         """Fit on plain arrays: X (n, p), y (n,). Nothing fitted this way can be saved or enter a report."""
@@ -82,10 +87,7 @@ class Model(RegressorMixin, BaseEstimator):
         origin = gate.verify(data, "training")
         if not isinstance(data, Matrix):
             raise BadInput(f"{data.name} is a {type(data).__name__} without labels; train on mt.matrix(...) of it")
-        if data.tickers != [data.name]:
-            raise BadInput(
-                f"{data.name} holds several tickers; a model is kept for one: evaluate panels, train on each"
-            )
+        data.of_one("training")
         y = data.y.dropna().iloc[-(self.spec.max_train_rows or 0) :]
         unit = 1.0 if self.spec.columns else data.scale.loc[y.index].to_numpy(float)
         z = y.to_numpy(float) / unit
@@ -116,6 +118,7 @@ class Model(RegressorMixin, BaseEstimator):
             "libraries": artifacts.libraries(self.spec),
             "r2": recalled,
             "calibration": _plain(asdict(calibration)),
+            "parameters": dict(self.parameters or {}),
         }
         return self.result
 
@@ -169,7 +172,7 @@ class Model(RegressorMixin, BaseEstimator):
 
     def evaluate(self, data: "str | Dataset | Matrix", **options: Any) -> Evaluation:
         """Judge the model out of sample; see `mltrainer.evaluate`."""
-        result: Evaluation = study.evaluate(self.name, data, **options)
+        result: Evaluation = study.evaluate(self.spec, data, **options)
         return result
 
     def save(self) -> str:
@@ -183,7 +186,7 @@ class Model(RegressorMixin, BaseEstimator):
     def load(cls, artifact: str) -> "Model":
         """Open a kept model by its address; `Refused` if its bytes were changed or are not ours, and nothing is run."""
         name, estimator, state, changed = artifacts.load(artifact)
-        model = cls(name)
+        model = cls(name, state.get("parameters") or None)
         model.estimator_, model.state_ = estimator, state
         model.n_features_in_ = len(state["low"])
         if changed:
@@ -262,7 +265,8 @@ def _number(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def model(name: str) -> Model:
-    """Open a model of the catalog; `UnknownName` offers close names."""
-    catalog.spec(name)
-    return Model(name)
+def model(name: str, parameters: Mapping[str, Any] | None = None) -> Model:
+    """Open a model of the catalog, with other settings if `parameters` names them; `UnknownName` offers close names."""
+    opened = Model(name, parameters)
+    _ = opened.spec  # an unknown name is said here, and not when it trains
+    return opened

@@ -59,10 +59,11 @@ def matrix(
         parts = {m.name: m for m in (matrix(d, horizon=horizon, start=start, end=end) for d in data)}
         if not parts:
             raise BadInput("an empty list names no ticker; give at least one")
-        return features.panel(*parts.values()) if len(parts) > 1 else next(iter(parts.values()))
+        members = [parts[name] for name in sorted(parts)]  # the order asked for is no other panel
+        return features.panel(*members) if len(members) > 1 else members[0]
     if isinstance(data, str) and not data.lower().endswith((".csv", ".parquet", ".json")):
         data = market.bars(data, start=start, end=end)
-    elif start is not None or end is not None:
+    elif isinstance(data, Dataset | Matrix) and (start is not None or end is not None):
         raise BadInput("start and end choose the sessions of a ticker; this data is already cut")
     if isinstance(data, Matrix):
         gate.verify(data, "evaluation")
@@ -80,15 +81,15 @@ def matrix(
     return features.matrix(data, *context, *quotes, horizon=5 if horizon is None else horizon)
 
 
-def select(families: Iterable[str] | None = None, models: Iterable[str] | None = None) -> list[ModelSpec]:
-    """Catalog entries by family or by name; everything when neither is given."""
+def select(families: Iterable[str] | None = None, models: Iterable[str | ModelSpec] | None = None) -> list[ModelSpec]:
+    """Catalog entries by family or by name, or as they are given; everything when neither is given."""
     if models:
-        return [catalog.spec(name) for name in dict.fromkeys(models)]
+        return list({s.name: s for s in (catalog.spec(m) if isinstance(m, str) else m for m in models)}.values())
     return [s for f in dict.fromkeys(families or catalog.FAMILIES) for s in catalog.specs(f)]
 
 
 def evaluate(
-    models: str | Iterable[str],
+    models: str | ModelSpec | Iterable[str | ModelSpec],
     data: Data | Sequence[Data],
     *,
     horizon: int | None = None,
@@ -101,7 +102,7 @@ def evaluate(
 
     Parameters
     ----------
-    models : a name of the catalog, or several.
+    models : a name of the catalog, an entry with other settings (`Tuned.spec`), or several of either.
     data : a ticker, bars or a matrix; a list of tickers is a panel: one model learns from all of them, unless it is of
         a kind that lives in the history of one share.
     horizon, start, end : as for `matrix`.
@@ -112,8 +113,8 @@ def evaluate(
     Evaluation for one name on one ticker, else a list of them, one per model and ticker. Each is a row in the trial
     ledger; asking again for the same thing opens the stored result.
     """
-    several = not isinstance(models, str)
-    specs = select(models=list(models) if several else [str(models)])
+    several = not isinstance(models, str | ModelSpec)
+    specs = select(models=[models] if isinstance(models, str | ModelSpec) else list(models))
     results = engine.run(
         specs,
         [matrix(data, horizon=horizon, start=start, end=end)],

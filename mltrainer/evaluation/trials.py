@@ -125,9 +125,9 @@ def luck() -> dict[str, float]:
     Returns
     -------
     dict with `trials` (rows that ran to the end), `effective` (clusters of trials whose returns move together,
-    summed over the matrices and spans they were judged on), `spread` (annual Sharpe ratios: the larger of the trials'
-    standard deviation and the sampling error of a skill-less one) and `threshold` (the best annual Sharpe ratio to
-    expect from luck alone).
+    summed over the matrices, tickers and spans they were judged on), `spread` (annual Sharpe ratios: the larger of the
+    trials' standard deviation and the sampling error of a skill-less one) and `threshold` (the best annual Sharpe ratio
+    to expect from luck alone).
 
     Notes
     -----
@@ -137,7 +137,7 @@ def luck() -> dict[str, float]:
     rows = ledger()
     rows = rows[rows["status"] == "ok"]
     effective = 0
-    for _, same in rows.groupby(["matrix", "n"]):
+    for _, same in rows.groupby(["matrix", "ticker", "n"]):
         returns = _net_returns(same)
         effective += metrics.effective_trials(returns) if returns.shape[1] else len(same)
     sharpes = rows["sharpe"].dropna().to_numpy(float)

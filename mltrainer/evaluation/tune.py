@@ -5,7 +5,7 @@ them; what is chosen is judged once, on the blocks that the search has never see
 Every setting that is tried is a row of the trial ledger, and counts against the winner.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -37,36 +37,6 @@ SCORES = ("r2_oos", "ic", "sharpe")
 WORST = 1e6  # what a failed setting costs a population; an infinity would spoil its differences
 
 
-# --- the record -----------------------------------------------------------------------------------------------
-
-
-class TunedModel(Model):
-    """A model of the catalog with other settings; trains, forecasts and is kept like any other.
-
-    Parameters
-    ----------
-    name : a name of the catalog.
-    parameters : settings by the names of the estimator's parameters; what is not named stays the catalog's.
-    """
-
-    def __init__(self, name: str, parameters: Mapping[str, Any] | None = None) -> None:
-        super().__init__(name)
-        self.parameters = parameters
-
-    @property
-    def spec(self) -> ModelSpec:
-        """The row of the catalog with these settings."""
-        row = catalog.spec(self.name)
-        return spaces.candidate(row, self.parameters) if self.parameters else row
-
-    def train(self, data: Matrix) -> "TunedModel":
-        """Fit on every labelled row of a sealed matrix; the settings are kept with the artifact."""
-        super().train(data)
-        assert self.state_ is not None
-        self.state_["parameters"] = dict(self.parameters or {})
-        return self
-
-
 @dataclass(frozen=True)
 class Tuned:
     """What a search chose, and what became of it.
@@ -74,7 +44,7 @@ class Tuned:
     Attributes
     ----------
     parameters : the settings chosen; empty where none did better inside than the catalog's own.
-    spec : the entry with these settings, as `evaluate` and reports take entries.
+    spec : the entry with these settings, as `mt.evaluate` takes entries too.
     candidates : every setting tried, the catalog's own first, then in the order asked for: the parameters, its inner
         `score`, `sharpe` and `status`, and the key of its trial.
     evaluation, baseline : the setting chosen and the catalog's own, on the sessions the search has never seen.
@@ -94,9 +64,9 @@ class Tuned:
     baseline: Evaluation
     luck: dict[str, float]
 
-    def estimator(self) -> TunedModel:
-        """The model with the settings chosen, to train and to keep."""
-        return TunedModel(self.model, self.parameters or None)
+    def estimator(self) -> Model:
+        """The model with the settings chosen, to train, to judge and to keep."""
+        return Model(self.model, self.parameters or None)
 
     def sentence(self) -> str:
         """Say what was found in one true sentence."""
@@ -151,7 +121,7 @@ def tune(
     Parameters
     ----------
     name : a name of the catalog; what is searched is declared in `mltrainer.models.spaces`.
-    data : a ticker, bars or a matrix; horizon, start and end as for `matrix`.
+    data : a ticker, bars or a matrix of one; horizon, start and end as for `matrix`.
     method : "random", "tpe" (tree of Parzen estimators), "genetic", "pso" (particle swarm) or "de" (differential
         evolution).
     trials : settings to try besides the catalog's own, 1 to 1,000; one that comes up again is not fitted again.
@@ -173,7 +143,7 @@ def tune(
     space = spaces.space(spec)
     if not spec.available:
         raise Unavailable(spec.why_unavailable)
-    matrix = study.matrix(data, horizon=horizon, start=start, end=end)
+    matrix = study.matrix(data, horizon=horizon, start=start, end=end).of_one("a search")
     inside, outside = _nested(matrix, protocol or Protocol())
 
     def evaluated(specs: list[ModelSpec], protocol: Protocol) -> list[Evaluation]:
@@ -244,13 +214,14 @@ def _judged(
     if not np.isfinite(scores[best]) and not any(e.ok for _, _, e in tried):
         raise Unavailable(f"no setting of {spec.name} ran to the end: {tried[0][2].reason}")
     chosen, parameters, within = tried[best]
+    sessions = max(len(e.forecasts) for _, _, e in tried)
     evaluation, baseline = outside([chosen, spec])
     nets = {e.key: e.forecasts["net"].to_numpy() for _, _, e in tried if e.ok}
     effective = metrics.effective_trials(np.column_stack(list(nets.values())))
     luck = {
         "cost": float(len({e.key for _, _, e in tried} | {evaluation.key, baseline.key})),
         "effective": float(effective),
-        "threshold": metrics.luck_threshold(np.sqrt(metrics.SESSIONS / len(within.forecasts)), effective),
+        "threshold": metrics.luck_threshold(np.sqrt(metrics.SESSIONS / sessions), effective),
         "sharpe": within.metrics.get("sharpe", float("nan")),
         "t": _saved(evaluation, baseline) if parameters else float("nan"),
     }
@@ -279,13 +250,13 @@ def _saved(evaluation: Evaluation, baseline: Evaluation) -> float:
 # --- methods: each yields points of the unit cube (rounds, settings) and is sent their scores ------------------
 
 
-def _optuna(sampler: str, **knobs: Any) -> "Callable[[int, int, int], Asks]":
+def _optuna(sampler: str) -> "Callable[[int, int, int], Asks]":
     def asks(settings: int, trials: int, random_state: int) -> Asks:
         import optuna
 
         with _silent(optuna.logging):
             study = optuna.create_study(
-                direction="maximize", sampler=getattr(optuna.samplers, sampler)(seed=random_state, **knobs)
+                direction="maximize", sampler=getattr(optuna.samplers, sampler)(seed=random_state)
             )
         axes: Any = {f"u{i}": optuna.distributions.FloatDistribution(0.0, 1.0) for i in range(settings)}
         while True:

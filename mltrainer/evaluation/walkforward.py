@@ -21,7 +21,7 @@ from mltrainer import metrics
 from mltrainer.errors import BadInput
 from mltrainer.evaluation.panels import bounded, in_order, in_words, keys, places, pooled_figures
 from mltrainer.evaluation.results import Metrics
-from mltrainer.evaluation.splits import MINIMUM_TRAIN, Split, WalkForward
+from mltrainer.evaluation.splits import MINIMUM_TRAIN, Rows, Split, WalkForward
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import sharing
 from mltrainer.models.base import ModelSpec
@@ -93,7 +93,8 @@ class Evaluation:
             return f"Evaluation({self.model} on {self.ticker}: {self.status}, {self.reason})"
         m = self.metrics
         said = f"IC {m['ic']:.3f}, Sharpe {m['sharpe']:.2f} net of costs, out-of-sample R2 {m['r2_oos']:.4f}"
-        return f"Evaluation({self.model} on {self.ticker}: {said})"
+        panel = f", {self.meta['panel']}" if self.meta.get("panel") else ""
+        return f"Evaluation({self.model} on {self.ticker}{panel}: {said})"
 
     def to_bytes(self) -> bytes:
         """Pack into one npz without pickles; equal evaluations give equal bytes."""
@@ -205,7 +206,7 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
             train, policy = bounded(train, session, spec.max_train_rows)
             mean, deviation = (0.0, 1.0) if spec.columns else (z[train].mean(), z[train].std())
             low, high = (-np.inf, np.inf) if spec.columns else feature_bounds(X[train], protocol.tail)
-            estimator = configured(spec, matrix)
+            estimator = configured(spec, matrix, session[train] if pooled else None)
             begin = time.process_time()
             estimator = sharing.fit(estimator, np.clip(X[train], low, high), (z[train] - mean) / deviation)
             middle = time.process_time()
@@ -246,23 +247,26 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
     return frame, meta
 
 
-def configured(spec: ModelSpec, matrix: Matrix) -> Any:
+def configured(spec: ModelSpec, matrix: Matrix, sessions: Rows | None = None) -> Any:
     """Build the estimator and tell it what only the matrix knows: the horizon, and which column is the return.
 
-    A panel has many rows a session, so the gaps inside a model, which count rows, are widened by as much.
+    A pooled model is given the `sessions` of its train rows: the gaps inside it, which count rows, are widened to the
+    most rows that a session has, and splits that then no longer fit are left out.
     """
     estimator = spec.build()
-    width = 1 if len(matrix.tickers) == 1 or in_order(spec) else len(matrix.tickers)
+    width = 1 if sessions is None else int(np.bincount(sessions).max())
     names = list(spec.columns or matrix.X.columns)
     told: dict[str, Any] = {"horizon": (matrix.horizon + 1) * width - 1}
     if "return_1" in names:
         told["return_column"] = names.index("return_1")
     wanted = estimator.get_params(deep=False) if hasattr(estimator, "get_params") else {}
     told = {name: value for name, value in told.items() if name in wanted}
-    if width > 1:
+    if sessions is not None and width > 1:
         for name, value in estimator.get_params().items():
             if isinstance(value, TimeSeriesSplit):
-                told[name] = TimeSeriesSplit(value.n_splits, gap=value.gap * width)
+                n, gap = len(sessions), value.gap * width
+                fit = (k for k in range(value.n_splits, 2, -1) if n - gap > n // (k + 1) * k)
+                told[name] = TimeSeriesSplit(next(fit, 2), gap=gap)
     return estimator.set_params(**told) if told else estimator
 
 

@@ -59,6 +59,12 @@ class Matrix:
         own = {part: getattr(self, part).xs(ticker, level="ticker") for part in ("X", "y", "scale", "prices")}
         return replace(self, **own, name=ticker, provenance=None)
 
+    def of_one(self, job: str) -> "Matrix":
+        """Itself, or `BadInput` if it is a panel and the job is one for a single ticker."""
+        if self.tickers != [self.name]:
+            raise BadInput(f"{self.name} holds several tickers, and {job} takes one; give it each on its own")
+        return self
+
     def fingerprint(self) -> str:
         """Hash of everything a model can see or be judged by."""
         return fingerprint(self.kind, self.name, self.horizon, self.X, self.y, self.scale, self.prices)
@@ -167,6 +173,8 @@ def panel(*matrices: Matrix) -> Matrix:
     ----------
     matrices : sealed matrices of different tickers and of one horizon; sessions may differ.
     """
+    for part in matrices:
+        part.of_one("a panel")
     if len({m.name for m in matrices}) < len(matrices) or len({m.horizon for m in matrices}) > 1:
         raise BadInput("a panel takes each ticker once, and all with one horizon; build its matrices alike")
     return gate.derive(stack, *matrices)

@@ -6,7 +6,7 @@ from functools import partial
 from math import exp, log
 from typing import Any
 
-from mltrainer.errors import BadInput
+from mltrainer.errors import BadInput, UnknownName
 from mltrainer.models import catalog
 from mltrainer.models.base import Lazy, ModelSpec
 
@@ -175,7 +175,9 @@ def own(spec: ModelSpec) -> dict[str, Any]:
 
 
 def candidate(spec: ModelSpec, settings: Mapping[str, Any]) -> ModelSpec:
-    """The entry with other settings, under a name that says which; `settings` maps parameters of `space` to values."""
+    """The entry with other settings, under a name that says which; `settings` maps its parameters to values."""
+    for path in settings.keys() - _params(spec).keys():
+        raise UnknownName.of(f"parameter of {spec.name}", path, _params(spec))
     if isinstance(spec.estimator, Lazy):
         estimator: Any = replace(spec.estimator, params={**spec.estimator.params, **settings})
     else:

@@ -30,7 +30,7 @@ from mltrainer.settings import settings
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import fingerprint
 
-FORMAT = 5  # raise it when pages of the same results would look different
+FORMAT = 6  # raise it when pages of the same results would look different
 PAGE_BYTES = 6 * 2**20  # most of a page is plotly.js, so that it opens offline
 MANIFEST = (
     "run status mode as_of created_at parameters families sources matrices results luck library_versions outputs "

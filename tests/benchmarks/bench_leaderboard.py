@@ -2,8 +2,9 @@
 
     python tests/benchmarks/bench_leaderboard.py [--models 123] [--rows 2700] [--trials 600]
 
-Numbers in place of results: only shapes matter here. CPU seconds. Budgets: 3 s to rank, 1 s for luck the
-first time; the last line is what luck would cost if it read every result whole.
+Numbers in place of results, each model noisier than the one before: the confidence set then leaves out nearly all of
+them one by one, which is its worst case. CPU seconds. Budgets: 3 s to rank, 1 s for luck the first time; the last line
+is what luck would cost if it read every result whole.
 """
 
 import argparse
@@ -23,22 +24,15 @@ from mltrainer.evaluation.leaderboard import leaderboard
 from mltrainer.evaluation.walkforward import Evaluation, judge
 
 
-def result(name: str, rows: int, y: np.ndarray) -> Evaluation:
-    rng = np.random.default_rng(abs(hash(name)) % 2**32)
-    net = 0.01 * rng.normal(size=rows)
-    columns = {"y": y, "forecast": 0.003 * rng.normal(size=rows), "lower": -0.05, "upper": 0.05, "net": net}
-    columns |= {
-        "position": 1.0,
-        "gross": net,
-        "benchmark": 0.01 * rng.normal(size=rows),
-        "fold": np.arange(rows) // 540,
-    }
-    columns |= {"close": 50.0, "scale": 1.0, "expanding_mean": 0.0}
+def result(i: int, rows: int, y: np.ndarray) -> Evaluation:
+    rng = np.random.default_rng(i)
+    net, name = 0.01 * rng.normal(size=rows), f"model-{i}"
+    columns = {"y": y, "forecast": 0.003 * i * rng.normal(size=rows), "lower": -0.05, "upper": 0.05, "net": net}
+    columns |= {"position": 1.0, "gross": net, "benchmark": 0.01 * rng.normal(size=rows)}
+    columns |= {"fold": np.arange(rows) // 540, "close": 50.0, "scale": 1.0, "expanding_mean": 0.0}
     frame = pd.DataFrame(columns, index=pd.bdate_range("2000-01-03", periods=rows, name="session"))
     meta = {"fit_seconds": 1.0, "predict_seconds": 0.1, "peak_mb": 99.0}
-    return Evaluation(
-        f"key-{name}", name, "toys", "regressor", "X", 5, forecasts=frame, metrics=judge(frame, 5), meta=meta
-    )
+    return Evaluation(name, name, "toys", "regressor", "X", 5, forecasts=frame, metrics=judge(frame, 5), meta=meta)
 
 
 def main() -> None:
@@ -47,7 +41,7 @@ def main() -> None:
         parser.add_argument(option, type=int, default=default)
     asked = parser.parse_args()
     y = 0.03 * np.random.default_rng(0).normal(size=asked.rows)
-    results = [result(f"model-{i}", asked.rows, y) for i in range(asked.models)]
+    results = [result(i, asked.rows, y) for i in range(asked.models)]
     luck = {"trials": 200.0, "effective": 60.0, "spread": 0.4, "threshold": 0.9}
     import arch.bootstrap  # noqa: F401 - its import is not the ranking's
 

@@ -313,32 +313,26 @@ def test_workers_of_a_killed_script_leave_with_it_and_never_run_it_again(msft, h
 
 # --- sharing --------------------------------------------------------------------------------------------------
 
-FORESTS = ["ExtraTrees_10", "RidgeRegression", "ExtraTrees_50", "BaggingRegressor_10", "BaggingRegressor_25"]
+FORESTS = ["ExtraTrees_10", "RidgeRegression", "ExtraTrees_50"]
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_shared_fits_give_the_bits_of_separate_ones_and_say_what_was_shared(msft, template, home, monkeypatch, jobs):
-    together = run(FORESTS, msft, jobs=jobs)
+def test_shared_fits_give_the_bits_of_separate_ones_and_say_what_was_shared(msft, template, home, monkeypatch):
+    together = run(FORESTS, msft, jobs=2)
     elsewhere = home.with_name("elsewhere")
     shutil.copytree(template[0], elsewhere)
     monkeypatch.setenv("MLTRAINER_HOME", str(elsewhere))
     monkeypatch.setenv("MLTRAINER_SHARE", "false")
     apart = run(FORESTS, msft)
     same_numbers(together, apart)
-    assert [e.model for e in together if e.meta["shared_seconds"] > 0] == ["ExtraTrees_10", "BaggingRegressor_10"]
-    assert all(e.meta["fit_seconds"] >= e.meta["shared_seconds"] for e in together)
+    assert [e.model for e in together if e.meta["shared_seconds"] > 0] == ["ExtraTrees_10"]
+    assert together[0].meta["fit_seconds"] >= together[0].meta["shared_seconds"]
     assert all(e.meta["shared_seconds"] == 0 for e in apart)
 
 
 def test_models_that_share_go_to_one_worker_the_longest_first(msft):
     tasks = [engine.Task(catalog.spec(n), msft, Protocol(), n, "forest" * n.startswith("Extra")) for n in FORESTS]
     bundles = [[t.spec.name for t in bundle] for bundle in engine._bundles(tasks)]
-    assert bundles == [
-        ["BaggingRegressor_25"],
-        ["ExtraTrees_50", "ExtraTrees_10"],
-        ["BaggingRegressor_10"],
-        ["RidgeRegression"],
-    ]
+    assert bundles == [["ExtraTrees_50", "ExtraTrees_10"], ["RidgeRegression"]]
 
 
 def test_nothing_is_shared_after_a_batch(msft):

@@ -159,7 +159,7 @@ def arrays():
 def test_model_is_an_estimator_that_clones_and_tells_its_parameters(arrays):
     model = mt.model("RidgeRegression").fit(*arrays)
     twin = clone(model)
-    assert model.get_params() == twin.get_params() == {"name": "RidgeRegression"}
+    assert model.get_params() == twin.get_params() == {"name": "RidgeRegression", "parameters": None}
     assert not hasattr(twin, "estimator_")
     assert Model("x").set_params(name="SVR_rbf").spec.name == "SVR_rbf"
 

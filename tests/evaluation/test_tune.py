@@ -1,6 +1,10 @@
 """A search chooses in the past, is judged afterwards, costs what it costs, and is the same however it is run."""
 
 import dataclasses
+import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -10,9 +14,9 @@ from mltrainer import metrics
 from mltrainer.errors import BadInput, NotEnoughHistory, Refused, Unavailable, UnknownName
 from mltrainer.evaluation import engine, study, trials, walkforward
 from mltrainer.evaluation import tune as room
-from mltrainer.evaluation.lifecycle import Model
+from mltrainer.evaluation.lifecycle import Model, model
 from mltrainer.evaluation.splits import KFoldDiagnostic, Part
-from mltrainer.evaluation.tune import METHODS, SCORES, TunedModel, tune
+from mltrainer.evaluation.tune import METHODS, SCORES, tune
 from mltrainer.evaluation.walkforward import Evaluation, Protocol
 from mltrainer.models import catalog, spaces
 from mltrainer.models.base import Lazy
@@ -106,6 +110,20 @@ def test_a_setting_that_fails_is_never_chosen(msft, monkeypatch):
         assert list(found.candidates["status"]) == ["ok"] + 5 * ["failed"]
 
 
+def test_where_only_unscored_settings_ran_the_catalogs_own_stays_and_its_failure_is_said(msft, monkeypatch):
+    true = walkforward.evaluate
+
+    def evaluate(spec, matrix, protocol, key):
+        if spec.name == RIDGE:
+            return Evaluation(key, spec.name, "linear", "regressor", "MSFT", 5, "failed", "too hard")
+        return dataclasses.replace(true(spec, matrix, protocol, key), metrics={})
+
+    monkeypatch.setattr(engine, "evaluate", evaluate)
+    found = search(msft, trials=2)
+    assert (found.parameters, found.evaluation.reason) == ({}, "too hard")
+    assert found.candidates["score"].isna().all()
+
+
 def test_a_model_that_never_runs_is_said_so(msft, monkeypatch):
     def evaluate(spec, matrix, protocol, key):
         return Evaluation(key, spec.name, "linear", "regressor", "MSFT", 5, "failed", "too hard")
@@ -119,13 +137,16 @@ def test_a_model_that_never_runs_is_said_so(msft, monkeypatch):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_seed_is_a_search_and_another_seed_another(msft, method):
-    one, again, other = (search(msft, "KNeighborsRegressor_5", 7, method=method, random_state=s) for s in (0, 0, 1))
+def test_a_seed_is_a_search(template, method, tmp_path, monkeypatch):
+    found = []
+    for home in (tmp_path / "a", tmp_path / "b"):  # neither remembers anything of the other
+        shutil.copytree(template[0], home)
+        monkeypatch.setenv("MLTRAINER_HOME", str(home))
+        found.append(search(template[1], trials=5, method=method))
+    one, again = found
     pd.testing.assert_frame_equal(one.candidates, again.candidates)
     assert one.luck == pytest.approx(again.luck, nan_ok=True)
-    assert list(one.candidates["key"]) != list(other.candidates["key"])
-    assert one.candidates["n_neighbors"].between(2, 100).all()
-    assert len(one.candidates) == 8
+    assert one.sentence() == again.sentence()
 
 
 def test_workers_do_not_change_the_search(msft):
@@ -137,42 +158,42 @@ def test_workers_do_not_change_the_search(msft):
     assert len(trials.ledger()) > len(ledger)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_methods_that_learn_end_nearer_to_a_summit_than_they_began(method):
-    search, away = METHODS[method](2, 60, 0), []
+def walked(method: str, seed: int) -> np.ndarray:
+    """The first 60 points of a search for a summit at (0.2, 0.7)."""
+    search, away = METHODS[method](2, 60, seed), []
     points = next(search)
-    while len(away) < 60:
-        assert points.shape[1] == 2
-        assert ((points >= 0) & (points <= 1)).all()
-        distance = np.linalg.norm(points - [0.2, 0.7], axis=1)  # the summit, by hand
-        away += list(distance)
-        points = search.send(-distance)
-    nearer = np.mean(away[40:60]) < 0.7 * np.mean(away[:10])
-    assert nearer is np.bool_(method != "random")
+    while sum(map(len, away)) < 60:
+        away.append(points)
+        points = search.send(-np.linalg.norm(points - [0.2, 0.7], axis=1))
+    return np.concatenate(away)[:60]
 
 
-def test_a_search_that_was_ended_goes_on_without_fitting_anything_twice(msft, monkeypatch):
-    with monkeypatch.context() as patch:
-        first = counted(patch)
-        true = engine.evaluate
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_that_learn_end_nearer_to_a_summit_and_another_seed_is_another_search(method):
+    points = walked(method, 0)
+    assert ((points >= 0) & (points <= 1)).all()
+    distance = np.linalg.norm(points - [0.2, 0.7], axis=1)
+    assert (distance[40:].mean() < 0.7 * distance[:10].mean()) == (method != "random")
+    assert np.array_equal(points, walked(method, 0))
+    assert not np.array_equal(points, walked(method, 1))
 
-        def ended(*task):
-            if len(first) == 5:
-                raise KeyboardInterrupt
-            return true(*task)
 
-        patch.setattr(engine, "evaluate", ended)
-        with pytest.raises(KeyboardInterrupt):
-            search(msft, trials=10)
-    assert len(trials.ledger()) == 5
-    second = counted(monkeypatch)
-    found = search(msft, trials=10)
-    kept = set(first)
-    assert kept.isdisjoint(second[: len(second) - 2])  # the last two are the judged ones
-    assert len(first) + len(second) == len(trials.ledger()) == found.luck["cost"]
-    third = counted(monkeypatch)
-    search(msft, trials=10)
-    assert third == []
+def test_a_killed_search_goes_on_without_fitting_anything_twice(msft, monkeypatch):
+    code = f"import mltrainer as mt; mt.tune({RIDGE!r}, 'MSFT', start='2004-01-02', end='2008-12-31', trials=40)"
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as process:
+        while len(trials.ledger()) < 5 and process.poll() is None:
+            time.sleep(0.05)
+        process.kill()
+    assert process.returncode == -9
+    kept = set(trials.ledger()["key"])
+    fitted = counted(monkeypatch)
+    found = search(msft, trials=12)
+    assert len(kept & set(found.candidates["key"])) >= 5
+    assert len(trials.ledger()) == len(kept) + len(fitted)
+    assert len(set(fitted)) >= len(fitted) - 2  # but for the two judged outside, each once
+    fitted.clear()
+    search(msft, trials=12)
+    assert fitted == []
 
 
 # --- what it costs --------------------------------------------------------------------------------------------
@@ -227,25 +248,31 @@ def test_the_sentence_says_how_many_what_since_when_and_whether_it_helped(msft):
 # --- what is chosen can be used -------------------------------------------------------------------------------
 
 
-def test_the_choice_can_be_trained_kept_and_opened_again(msft, template):
-    model = search(msft).estimator()
-    assert isinstance(model, TunedModel)
+def test_the_choice_can_be_judged_trained_kept_and_opened_again(msft, template):
+    found = search(msft)
+    model = found.estimator()
+    (path, value), *_ = found.parameters.items()
+    judged = study.evaluate([found.spec, RIDGE], msft)
+    assert [e.model for e in judged] == [found.spec.name, RIDGE]
+    assert model.evaluate(msft).key == judged[0].key
     model.train(msft)
-    (path,) = model.parameters
-    assert model.estimator_.get_params()[path] == model.parameters[path]
+    assert model.estimator_.get_params()[path] == value
     again = Model.load(model.save())
-    assert again.name == RIDGE
-    assert again.state_["parameters"] == model.parameters
+    assert (again.name, again.parameters) == (RIDGE, found.parameters)
     np.testing.assert_array_equal(again.estimator_[-1].coef_, model.estimator_[-1].coef_)
 
 
-def test_it_is_an_estimator_like_any_other():
+def test_a_model_with_other_settings_is_an_estimator_like_any_other():
     from sklearn.base import clone
 
-    model = clone(TunedModel(RIDGE, {"ridge__alpha": 9.0}))
-    X, y = np.random.default_rng(0).normal(size=(2, 60, 1))[0], np.arange(60.0)
-    assert model.fit(X, y).estimator_[-1].alpha == 9.0
-    assert model.get_params() == {"name": RIDGE, "parameters": {"ridge__alpha": 9.0}}
+    copy = clone(model(RIDGE, {"ridge__alpha": 9.0}))
+    X, y = np.random.default_rng(0).normal(size=(60, 1)), np.arange(60.0)
+    assert copy.fit(X, y).estimator_[-1].alpha == 9.0
+    assert copy.get_params() == {"name": RIDGE, "parameters": {"ridge__alpha": 9.0}}
+    with pytest.raises(
+        UnknownName, match="no parameter of RidgeRegression is called 'ridge__alpa'; close: ridge__alpha"
+    ):
+        model(RIDGE, {"ridge__alpa": 9.0})
 
 
 # --- mistakes -------------------------------------------------------------------------------------------------
@@ -272,7 +299,7 @@ def test_a_mistake_is_one_line_before_any_work(msft, monkeypatch, name, knobs, k
     assert fitted == []
 
 
-def test_data_without_origin_is_refused(msft):
+def test_data_without_origin_is_refused():
     with pytest.raises(Refused):
         search(pd.DataFrame(np.zeros((500, 3))))
 

@@ -97,6 +97,9 @@ def test_the_index_answers_its_question_first(made: Made):
     words = [w.strip() for w in Reader((made.folder / "index.html").read_text()).words if w.strip()]
     assert "Can any of 5 models forecast MSFT five sessions ahead?" in words[:6]
     assert any(w.startswith("No model shows evidence of skill") for w in words[:8])
+    (together,) = (w for w in words if w.startswith("All models together: "))
+    for test in ("Superior predictive ability (SPA): p = ", "confidence set holds ", "backtest overfitting (PBO): "):
+        assert test in together
 
 
 def test_a_family_page_holds_its_figures_and_the_card_of_every_model(made: Made):
@@ -161,12 +164,12 @@ def test_hostile_words_of_an_index_are_text(text: str, made: Made):
     fields = dict.fromkeys(("banner", "sentence", "figures", "picture", "board", "refused", "data", "versions"), "")
     numbers = dict.fromkeys(("horizon", "folds", "gap", "cost", "trials", "effective", "poor"), 5)
     families = [{"key": text, "title": text, "said": text, "link": text}]
-    own = {"title": text, "run": text, "head": text, "sentence": text, "failures": {text: text}}
+    own = {"title": text, "run": text, "head": text, "sentence": text, "failures": {text: text}, "tests": [text]}
     plain = set(Reader((made.folder / "index.html").read_text()).tags)
     read = Reader(pages.page("index", **(fields | numbers | own), families=families))
     assert set(read.tags) <= plain | {"b"}
     assert read.handlers == []
-    assert " ".join(read.words).count(text) >= 6
+    assert " ".join(read.words).count(text) >= 7
 
 
 def test_a_figure_leaves_its_title_to_the_page():
