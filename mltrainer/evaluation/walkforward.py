@@ -163,7 +163,7 @@ def evaluate_each(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str 
         figures = judge(own, matrix.horizon, meta["quantile"])
         results.append(Evaluation(k, ticker=ticker, forecasts=own, metrics=figures, meta=dict(meta), **base))
     if len(results) > 1:
-        together = pooled_figures([e.forecasts for e in results if e.ok], matrix.horizon)
+        together = pooled_figures([e.forecasts for e in results if len(e.forecasts)], matrix.horizon)
         for result in results:
             result.meta["pooled"] = together
     return results

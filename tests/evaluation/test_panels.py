@@ -16,8 +16,8 @@ import mltrainer as mt
 from mltrainer import metrics
 from mltrainer.errors import BadInput, Refused
 from mltrainer.evaluation import engine, panels, trials
-from mltrainer.evaluation.splits import WalkForward
-from mltrainer.evaluation.walkforward import Protocol, configured, evaluate, out_of_sample
+from mltrainer.evaluation.splits import KFoldDiagnostic, WalkForward
+from mltrainer.evaluation.walkforward import Protocol, configured, evaluate, evaluate_each, out_of_sample
 from mltrainer.features import matrix as features
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
@@ -296,3 +296,9 @@ def test_figures_of_a_panel_as_a_whole_by_hand():
     assert together["ic_by_session"] == pytest.approx(0.0)
     assert together["sharpe"] == metrics.sharpe([0.03, 0.0])
     assert np.isnan(panels.pooled_figures(forecasts[:4], 1)["ic_by_session"])
+
+
+def test_a_panel_is_walked_by_a_diagnostic_split_as_well(panel):
+    results = evaluate_each(catalog.spec("RidgeRegression"), panel, Protocol(split=KFoldDiagnostic()), "k")
+    assert [e.status for e in results] == ["diagnostic"] * 3
+    assert np.isfinite(results[0].meta["pooled"]["sharpe"])

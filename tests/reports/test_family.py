@@ -1,6 +1,7 @@
 """The family page shows what the ledger holds, and nothing it would have to invent."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,12 @@ def test_the_opening_asks_and_answers(page: FamilyPage):
     assert "<h1>Can nearest neighbors forecast MSFT 5 sessions ahead?</h1>" in text
     assert "SAMPLE" in text
     assert "None of its 5 models shows evidence of skill after costs" in text
+
+
+def test_a_card_says_which_rows_a_model_learned_from(page: FamilyPage, monkeypatch: pytest.MonkeyPatch):
+    first = page.results[0]
+    monkeypatch.setattr(page, "results", [replace(first, meta=first.meta | {"policy": "the latest 120 of 835 rows"})])
+    assert "Learned in the last fold from the latest 120 of 835 rows of MSFT" in page.cards()._repr_html_()
 
 
 def test_names_of_the_ranking_lead_to_cards_that_are_there(page: FamilyPage):
