@@ -26,13 +26,16 @@ os.environ |= {"MLTRAINER_TASK_SECONDS": "3600"}
 import numpy as np
 import psutil
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import mltrainer as mt
 from mltrainer.evaluation import engine
 from mltrainer.evaluation.walkforward import Evaluation, Protocol, feature_bounds
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
-from mltrainer.models.base import ModelSpec, scaled
+from mltrainer.models.base import ModelSpec
 
 say = partial(print, flush=True)
 SPAN: dict[str, str] = {}
@@ -83,17 +86,23 @@ def peer(ticker: str) -> None:
     """Time lazypredict's loop and our pool over the same regressors, settings and rows."""
     from lazypredict.Supervised import REGRESSORS, LazyRegressor
 
-    ours = {spec.engine.rpartition(".")[2] for spec in catalog.specs()}
+    ours: dict[str, float] = {}  # what each costs, so that the longest are begun first
+    for spec in catalog.specs():
+        kind = spec.engine.rpartition(".")[2]
+        ours[kind] = max(spec.cost, ours.get(kind, 0.0))
     quiet = {"CatBoostRegressor": {"verbose": 0, "allow_writing_files": False}, "LGBMRegressor": {"verbose": -1}}
     kinds = [k for name, k in REGRESSORS if name in ours and name != "GammaRegressor"]  # it refuses negative y
-    specs = []
-    for kind in kinds:
-        seed = {"random_state": 42} if "random_state" in kind().get_params() else {}
-        estimator = scaled(kind(**seed, **quiet.get(kind.__name__, {})))
-        specs.append(ModelSpec(kind.__name__, catalog.specs()[0].method, estimator, 1.0, "linear"))
     home()
     matrix = mt.matrix(ticker, **SPAN)
-    rows = folds(matrix, Protocol())
+    rows, specs = folds(matrix, Protocol()), []
+    # like lazypredict's frames its rows lie column by column: a sum over another layout rounds otherwise
+    scaler = make_column_transformer((StandardScaler(), list(range(matrix.X.shape[1]))))
+    for regressor in kinds:
+        seed = {"random_state": 42} if "random_state" in regressor().get_params() else {}
+        estimator = make_pipeline(scaler, regressor(**seed, **quiet.get(regressor.__name__, {})))
+        specs.append(
+            ModelSpec(regressor.__name__, catalog.specs()[0].method, estimator, ours[regressor.__name__], "linear")
+        )
     say(f"peer: {len(kinds)} regressors, {len(rows)} folds of {matrix}; load {os.getloadavg()[0]:.1f}")
 
     begin, said = time.perf_counter(), []
@@ -102,7 +111,7 @@ def peer(ticker: str) -> None:
         said.append(lazy.fit(X, X_new, z, z_new)[1])
     theirs = time.perf_counter() - begin
     wall, results = run(specs, ticker, 2)
-    equal, lost = 0, []
+    equal, lost, different = 0, [], []
     for result in results:
         name, fold = result.model, result.forecasts["fold"].to_numpy() if result.ok else np.empty(0)
         if not result.ok or any(name not in s for s in said):
@@ -116,8 +125,11 @@ def peer(ticker: str) -> None:
             * unit[fold == i]
             for i, (s, c) in enumerate(zip(said, cuts, strict=True))
         ]
-        equal += np.array_equal(np.concatenate(back), result.forecasts["forecast"].to_numpy())
-    say(f"  {equal} of {len(results) - len(lost)} forecasts identical; not run by both: {lost or 'none'}")
+        alike = np.array_equal(np.concatenate(back), result.forecasts["forecast"].to_numpy())
+        equal, different = equal + alike, different + [name] * (not alike)
+    say(
+        f"  {equal} of {len(results) - len(lost)} forecasts identical {different or ''}; not run by both: {lost or '-'}"
+    )
     say(f"  lazypredict {theirs:.1f} s over two workers {wall:.1f} s = {theirs / wall:.2f}   (goal 1.8)")
 
 
