@@ -197,10 +197,13 @@ def test_a_mode_that_is_none_is_one_line(run: Run, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("command", [REPORT, ["fetch", "bars", "MSFT"], ["quality", "MSFT"]], ids=" ".join)
 def test_a_key_never_falls_back_to_the_sample(run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]):
+    """With a key and nothing that answers, every command ends; tests do not leave this machine."""
     monkeypatch.setenv("POLYGON_API_KEY", "canary-5c1e")
+    monkeypatch.setenv("MLTRAINER_WIRE_SECONDS", "1")
     answer = run(*command)
     assert_one_line(answer)
-    assert "mode live is not part of this release; set MLTRAINER_MODE=sample" in answer.err
+    assert "Polygon failed at /v2/aggs/ticker/MSFT" in answer.err
+    assert "nothing stands in for it" in answer.err
     assert "canary" not in answer.err
 
 

@@ -227,7 +227,8 @@ def _correlation(a: "pd.Series[float]", b: "pd.Series[float]") -> float:
 
 ELSEWHERE = "leave them out, unless another exchange was open"  # as Nasdaq in the hurricane of 27 September 1985
 SLOW: dict[str, Any] = {"quick": False}
-VOLUME, ALL = {"needs": "volume"}, {"needs": "open high low close volume"}
+VOLUME: dict[str, Any] = {"needs": "volume"}
+ALL: dict[str, Any] = {"needs": "open high low close volume"}
 REPORT, LOOK = "ask the source again, or cut the span to leave them out", "look at these days before you trust them"
 NEITHER = "neither can be believed; ask the source"
 AGREEMENT = Rule("agreement", "warning", "another source says the same", "find out which one is right", _agreement)

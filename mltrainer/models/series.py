@@ -146,6 +146,7 @@ AT_ONE = (
     "ConvergenceWarning where a level weight of 1 fits best: the search stops there, within 0.01 % of the least sum of"
     " squares that slower searches find; kept with the result."
 )
+AT_ZERO = "ConvergenceWarning where a level that does not move fits best: its variance stops at the bound of zero; kept."
 LEVEL = "The filtered level of returns times the horizon; where the level does not move, a constant. Never smoothed."
 CLOUD = (
     "1,000 paths of the log variance, each with a Kalman filter of the drift; systematic resampling, fixed seed."
@@ -184,7 +185,7 @@ SPECS = (
     spec("ExponentialSmoothing_alpha_0.5", SES, ExponentialSmoothing(0.5), 0.05, reading=SMOOTHED),
     spec("HoltWinters_additive", HOLT_WINTERS, HoltWinters("add"), 1.6, reading=SEASON, warns=AT_ONE),
     spec("HoltWinters_multiplicative", HOLT_WINTERS, HoltWinters("mul"), 1.5, reading=SEASON, warns=AT_ONE),
-    spec("KalmanFilter", LOCAL_LEVEL, LocalLevel(), 0.7, reading=LEVEL),
+    spec("KalmanFilter", LOCAL_LEVEL, LocalLevel(), 0.7, reading=LEVEL, warns=AT_ZERO),
     spec("ParticleFilter", PARTICLE, ParticleFilter(1_000), 1.9, reading=CLOUD),
     spec("UnscientedKalmanFilter", UNSCENTED, UnscentedFilter(), 2.7, reading=SIGMA),
     spec("LSTM_simulation", LSTM, _lstm(), 9.0, extra="deep", columns=SEEN, reading=MEMORY),
