@@ -353,7 +353,7 @@ def test_every_option_json_is_tested_here():
     }  # fmt: skip
 
 
-TESTED_ELSEWHERE = {"leakcheck", "attest", "train", "predict"}
+TESTED_ELSEWHERE = {"leakcheck", "attest", "train", "predict", "fetch actions"}
 
 
 def command_of(path: list[str]):
