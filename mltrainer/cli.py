@@ -206,7 +206,7 @@ def tune(
         _say(_document(said))
     else:
         _say(found.candidates.drop(columns="key").to_string(float_format="{:.4g}".format, na_rep=""))
-        _say(found.sentence())
+        _say(f"{found.sentence()}\n{_mode()}")
     return 0 if found.evaluation.ok else 1
 
 
@@ -252,10 +252,12 @@ def leaderboard(json_: Json = False) -> None:
 
 
 def _board(board: Any, json_: bool) -> None:
+    from mltrainer.settings import settings
     from mltrainer.views import fixed
 
     if json_:
-        _say(_document({"sentence": board.sentence(), "luck": board.luck, "rows": board.rows.to_dict("records")}))
+        said = {"mode": settings().data_mode, "sentence": board.sentence(), "luck": board.luck}
+        _say(_document(said | {"rows": board.rows.to_dict("records")}))
         return
     columns = ["deflated_sharpe", "sharpe", "ic", "r2_oos", "max_drawdown"]
     rows = [
@@ -268,7 +270,15 @@ def _board(board: Any, json_: bool) -> None:
         for _, r in board.rows.iterrows()
     ]
     _say(_table(["model", "ticker", "deflated", "Sharpe", "IC", "R2 oos", "drawdown", "verdict"], rows))
-    _say(board.sentence())
+    _say(f"{board.sentence()}\n{_mode()}")
+
+
+def _mode() -> str:
+    from mltrainer.settings import settings
+    from mltrainer.views import mode_words
+
+    mode = settings().data_mode
+    return f"Mode {mode}: {mode_words(mode)}."
 
 
 @app.command()

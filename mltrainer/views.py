@@ -221,14 +221,19 @@ def asides(lines: Iterable[str]) -> str:
     return "".join(f'<p class="quiet">{escape(line)}</p>' for line in lines)
 
 
+def mode_words(mode: str, as_of: str = "") -> str:
+    """What kind of data a mode shows, "as_of" its last session where that is known."""
+    return {
+        "sample": f"real historical data{as_of and f' to {as_of}'}, not Polygon/FRED, not for trading",
+        "live": f"provider data{as_of and f' as of {as_of}'}",
+        "replay": f"TEST: replayed answers{as_of and f' as of {as_of}'}, worth nothing",
+    }.get(mode, f"unknown mode{as_of and f', as of {as_of}'}")
+
+
 def banner(mode: str, as_of: str) -> str:
     """Say on every page what kind of data it shows."""
-    said = {
-        "sample": f"real historical data to {as_of}, not Polygon/FRED, not for trading",
-        "live": f"provider data as of {as_of}",
-        "replay": f"TEST: replayed answers as of {as_of}, worth nothing",
-    }.get(mode, f"unknown mode, as of {as_of}")
-    return f'<div class="banner {escape(mode)}"><b>{escape(mode.upper())}</b><span>{escape(said)}</span></div>'
+    said = escape(mode_words(mode, as_of))
+    return f'<div class="banner {escape(mode)}"><b>{escape(mode.upper())}</b><span>{said}</span></div>'
 
 
 def card(card: Any) -> str:

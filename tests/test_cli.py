@@ -239,10 +239,14 @@ def test_models_as_json_lists_the_whole_catalog(run: Run):
     ]
 
 
+SAMPLE = "Mode sample: real historical data, not Polygon/FRED, not for trading.\n"
+
+
 def test_evaluate_and_leaderboard_as_json_are_one_document_each(run: Run):
     done = document(run("evaluate", "KNeighborsRegressor_5", "KNeighborsRegressor_3", *SPAN, "--json"))
     assert isinstance(done, dict)
-    assert done.keys() == {"sentence", "luck", "rows"}
+    assert done.keys() == {"mode", "sentence", "luck", "rows"}
+    assert done["mode"] == "sample"
     assert {r["name"] for r in done["rows"]} == {"KNeighborsRegressor_5", "KNeighborsRegressor_3"}
     ranked = document(run("leaderboard", "--json"))
     assert isinstance(ranked, dict)
@@ -260,7 +264,7 @@ def test_tune_as_json_and_in_words(run: Run):
     assert done["luck"]["cost"] >= 4
     said = run(*call)
     assert said.code == 0
-    assert said.out.endswith(f"{done['sentence']}\n")
+    assert said.out.endswith(f"{done['sentence']}\n{SAMPLE}")
     assert "n_neighbors" in said.out
 
 
@@ -268,7 +272,7 @@ def test_an_empty_ledger_is_an_empty_leaderboard(run: Run):
     empty = document(run("leaderboard", "--json"))
     assert isinstance(empty, dict)
     assert empty["rows"] == []
-    assert run("leaderboard").out.endswith("No model ran to the end, so nothing can be said.\n")
+    assert run("leaderboard").out.endswith(f"No model ran to the end, so nothing can be said.\n{SAMPLE}")
 
 
 def test_data_as_json_comes_with_its_provenance(run: Run):

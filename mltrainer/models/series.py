@@ -146,7 +146,7 @@ AT_ONE = (
     "ConvergenceWarning where a level weight of 1 fits best: the search stops there, within 0.01 % of the least sum of"
     " squares that slower searches find; kept with the result."
 )
-AT_ZERO = "ConvergenceWarning where a level that does not move fits best: its variance stops at the bound of zero; kept."
+AT_ZERO = "ConvergenceWarning where a level that does not move fits best: its variance stops at zero; kept."
 LEVEL = "The filtered level of returns times the horizon; where the level does not move, a constant. Never smoothed."
 CLOUD = (
     "1,000 paths of the log variance, each with a Kalman filter of the drift; systematic resampling, fixed seed."

@@ -293,7 +293,7 @@ def test_a_provider_that_fails_is_no_missing_market(replay: Replay):
         market.context(bars)
 
 
-def test_a_model_is_evaluated_on_replayed_bars_and_everything_says_replay(replay: Replay):
+def test_a_model_is_evaluated_on_replayed_bars_and_everything_says_replay(replay: Replay, monkeypatch, capfd):
     data = mt.matrix("MSFT")
     result = mt.evaluate("RidgeRegression", data)
     assert result.ok
@@ -301,6 +301,10 @@ def test_a_model_is_evaluated_on_replayed_bars_and_everything_says_replay(replay
     assert {root.source for root in gate.roots(data)} == {"replay"}
     assert trials.ledger()["mode"].tolist() == ["replay"]
     assert "market_return_1" in data.unavailable
+    monkeypatch.setattr(sys, "argv", ["mltrainer", "leaderboard"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capfd.readouterr().out.endswith("Mode replay: TEST: replayed answers, worth nothing.\n")
 
 
 def test_the_commands_show_bars_and_actions_with_their_origin(replay: Replay, monkeypatch, capfd):
