@@ -6,6 +6,7 @@ operator asks for the disk. The hashes stand elsewhere, in the database beside t
 
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -42,7 +43,7 @@ def recall(provider: str, question: PreparedRequest) -> tuple[bytes, str] | None
             response = answers.get_response(key)
             if response is None and not answers.contains(key):
                 return None
-        except (sqlite3.Error, OSError):
+        except _failures():
             raise
         except Exception:  # whatever a changed row makes its reader say
             response = None
@@ -141,12 +142,20 @@ def _place(provider: str) -> str:
     return "it from redis" if settings().cache_url else str(_file())
 
 
+def _failures() -> tuple[type[Exception], ...]:
+    """What says that the store does not work, and not that an answer in it was changed."""
+    redis = sys.modules.get("redis")  # it is there if somebody asked for it
+    return (sqlite3.Error, OSError, *([redis.RedisError] if redis else []))
+
+
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Turn what a file or a database says into one line."""
+    """Turn what a file, a database or redis says into one line."""
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
+    except _failures() as error:
         said = getattr(error, "strerror", None) or str(error).splitlines()[0]
         remedy = f"see that this user may write to {settings().home} and it is not full, or remove {_file().name} there"
+        if settings().cache_url:
+            remedy = "see that redis answers at MLTRAINER_CACHE_URL"
         raise StorageError(f"answers of providers cannot be kept ({said}); {remedy}") from None

@@ -10,13 +10,12 @@ from mltrainer.models.filters import (
     HoltWinters,
     LocalLevel,
     MarkovSwitching,
-    ParticleFilter,
     SeriesForecaster,
     Theta,
-    UnscentedFilter,
     VectorAutoregression,
 )
 from mltrainer.models.networks import LazyLstm
+from mltrainer.models.volatility import ParticleFilter, UnscentedFilter
 
 ARIMA = Method(
     "arima",

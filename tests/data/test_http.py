@@ -8,24 +8,27 @@ import gzip
 import json
 import logging
 import re
+import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from replay.faults import FAULTS
-from replay.server import Replay
+from replay.server import POLYGON_KEY, Replay
 
 from mltrainer.data import http, kept, wire
-from mltrainer.errors import BadInput, NotEntitled, ProviderError, Refused, Unavailable, UnknownName
+from mltrainer.errors import BadInput, NotEntitled, ProviderError, Refused, StorageError, Unavailable, UnknownName
 from mltrainer.trust import audit
 
 BARS = "/v2/aggs/ticker/AAPL/range/1/day/2005-01-03/2006-01-03"
@@ -533,6 +536,52 @@ def test_a_file_that_is_no_store_of_answers_is_one_line(replay: Replay, home: Pa
 def test_a_cache_that_is_no_redis_is_one_line(replay: Replay, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLTRAINER_CACHE_URL", "memcached://127.0.0.1")
     assert "MLTRAINER_CACHE_URL is no redis:// address" in said(bars, BadInput)
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real redis for the tests of this file, empty and on this machine only."""
+    server = shutil.which("redis-server")
+    if server is None:
+        pytest.skip("redis-server is not installed (apt-get install redis-server)")
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("redis")
+    words = [server, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(folder)]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    while subprocess.run(["redis-cli", "-p", str(port), "ping"], capture_output=True).stdout != b"PONG\n":
+        assert process.poll() is None
+    yield f"redis://127.0.0.1:{port}"
+    process.kill()
+    process.wait()
+
+
+def test_answers_are_kept_in_redis_and_one_that_was_changed_there_is_a_violation(
+    replay: Replay, home: Path, monkeypatch: pytest.MonkeyPatch, redis_url: str
+):
+    monkeypatch.setenv("MLTRAINER_CACHE_URL", redis_url)
+    assert [bars().cached, bars().cached] == [False, True]
+    assert len(replay.log) == 1
+    assert not (home / "answers.sqlite").exists()
+    assert "1, in redis" in kept.summary()["kept answers"]
+    store = redis.Redis.from_url(redis_url)
+    (key,) = store.scan_iter()
+    value = store.get(key)
+    assert POLYGON_KEY.encode() not in key + value
+    store.set(key, value.replace(b'"_content": "', b'"_content": "AAAA'))
+    assert "find out who changed it, then remove it from redis" in said(bars, Refused)
+
+
+def test_a_redis_that_does_not_answer_is_one_line_and_no_violation(
+    replay: Replay, monkeypatch: pytest.MonkeyPatch, redis_url: str
+):
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setenv("MLTRAINER_CACHE_URL", f"redis://:canary@127.0.0.1:{port}")
+    line = said(bars, StorageError)
+    assert "see that redis answers at MLTRAINER_CACHE_URL" in line
+    assert "canary" not in line
+    assert violations() == []
 
 
 # --- doctor ---------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from statsmodels.tsa.forecasting.theta import ThetaModel
 from statsmodels.tsa.regime_switching.markov_regression import MarkovRegression
 
 from mltrainer.errors import BadInput, NotEnoughHistory
-from mltrainer.models import filters
+from mltrainer.models import filters, volatility
 
 H = 5
 ROWS = (0, 1, 7, 400)  # of the new rows: forecasts are checked there
@@ -240,7 +240,7 @@ def simulated(n, *, phi=0.97, spread=0.8, mean=1.0, seed=5):
 
 def test_moments_find_the_persistence_and_the_size_of_volatility():
     r, _ = simulated(20_000)
-    model = filters.UnscentedFilter().fit(r[:, None] / 100)
+    model = volatility.UnscentedFilter().fit(r[:, None] / 100)
     assert model.persistence_[1] == pytest.approx(0.97, abs=0.01)
     assert model.variance_[1] == pytest.approx(0.8, abs=0.25)
     assert model.mean_[1] == pytest.approx(1.0, abs=0.2)
@@ -270,7 +270,7 @@ def kalman():
     return r, seen.filtered_state[0]
 
 
-@pytest.mark.parametrize("kind", [filters.UnscentedFilter, filters.ParticleFilter])
+@pytest.mark.parametrize("kind", [volatility.UnscentedFilter, volatility.ParticleFilter])
 def test_the_nonlinear_filters_are_the_kalman_filter_on_a_linear_model(kind, kalman):
     r, exact = kalman
     assert linear(kind, r)._drift(r) == pytest.approx(exact, abs=1e-4)
@@ -286,7 +286,7 @@ def test_particles_that_are_all_drawn_come_close_to_the_kalman_filter(kalman):
     def error(m):
         rng = np.random.default_rng(2)
         start = np.sqrt(2.0) * rng.standard_normal((m, 1))
-        mean, effective = filters.bootstrap_filter(r, start, step, rng)
+        mean, effective = volatility.bootstrap_filter(r, start, step, rng)
         assert 1 <= effective.min() <= effective.max() <= m
         return np.std(mean[:, 0] - exact)
 
@@ -299,7 +299,7 @@ def test_particles_that_are_all_drawn_come_close_to_the_kalman_filter(kalman):
 def test_both_filters_follow_the_hidden_volatility_and_agree():
     r, x = simulated(3_000)
     X = r[:, None] / 100
-    sigma, cloud = (kind().fit(X) for kind in (filters.UnscentedFilter, filters.ParticleFilter))
+    sigma, cloud = (kind().fit(X) for kind in (volatility.UnscentedFilter, volatility.ParticleFilter))
     tracked = sigma._track(np.column_stack([r, sigma._log_square(r)]))[:, 1], cloud._run(r)[0][:, 2]
     assert min(np.corrcoef(x, other)[0, 1] for other in tracked) > 0.7
     assert np.corrcoef(*tracked)[0, 1] > 0.9
@@ -307,19 +307,19 @@ def test_both_filters_follow_the_hidden_volatility_and_agree():
 
 def test_the_cloud_is_not_lost_and_another_seed_gives_another_cloud(one):
     train, new = one
-    model = filters.ParticleFilter().fit(train)
+    model = volatility.ParticleFilter().fit(train)
     effective = model.effective_particles(new)
     assert effective.shape == (600,)
     assert effective.min() >= 1
     assert effective.max() <= 1_000
     assert np.median(effective) > 500
-    other = filters.ParticleFilter(random_state=1).fit(train).predict(new)
+    other = volatility.ParticleFilter(random_state=1).fit(train).predict(new)
     assert not np.array_equal(model.predict(new), other)
     assert np.corrcoef(model.predict(new), other)[0, 1] > 0.95
 
 
 def test_forecasts_return_to_the_mean_by_the_persistence_of_the_drift(one):
-    model = filters.UnscentedFilter().fit(one[0])
+    model = volatility.UnscentedFilter().fit(one[0])
     drift = model._drift(percent(*one))[len(one[0]) :]
     by_hand = sum(model.mean_[0] + 0.95**k * (drift - model.mean_[0]) for k in (1, 2, 3, 4, 5))
     assert model.predict(one[1]) == pytest.approx(by_hand / 100)

@@ -105,7 +105,7 @@ ENGINES = {
             for s in ("additive", "multiplicative")
         },
         "KalmanFilter": "statsmodels.tsa.statespace.structural.UnobservedComponents",
-        "ParticleFilter": "mltrainer.models.filters.ParticleFilter",
+        "ParticleFilter": "mltrainer.models.volatility.ParticleFilter",
         "UnscientedKalmanFilter": "filterpy.kalman.UnscentedKalmanFilter",
         "LSTM_simulation": "keras.layers.LSTM",
     },
