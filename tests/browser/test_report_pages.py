@@ -75,6 +75,12 @@ def test_on_a_phone_what_is_touched_fits_a_finger(reader: Reader):
         assert min(heights) >= 44
 
 
+def test_a_family_with_a_long_title_does_not_widen_a_phone(reader: Reader):
+    page = reader.open("index.html", PHONE)
+    page.evaluate("document.querySelector('#family').add(new Option('Bayes, components, kernels and regimes'))")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+
+
 def test_the_first_screen_answers_the_question(reader: Reader):
     for size in (DESKTOP, PHONE):
         page = reader.open("index.html", size)
