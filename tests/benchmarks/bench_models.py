@@ -86,30 +86,30 @@ def peer(ticker: str) -> None:
     """Time lazypredict's loop and our pool over the same regressors, settings and rows."""
     from lazypredict.Supervised import REGRESSORS, LazyRegressor
 
-    ours: dict[str, float] = {}  # what each costs, so that the longest are begun first
-    for spec in catalog.specs():
-        kind = spec.engine.rpartition(".")[2]
-        ours[kind] = max(spec.cost, ours.get(kind, 0.0))
+    ours = {spec.engine.rpartition(".")[2] for spec in catalog.specs()}
     quiet = {"CatBoostRegressor": {"verbose": 0, "allow_writing_files": False}, "LGBMRegressor": {"verbose": -1}}
     kinds = [k for name, k in REGRESSORS if name in ours and name != "GammaRegressor"]  # it refuses negative y
     home()
     matrix = mt.matrix(ticker, **SPAN)
-    rows, specs = folds(matrix, Protocol()), []
+    rows, estimators = folds(matrix, Protocol()), {}
     # like lazypredict's frames its rows lie column by column: a sum over another layout rounds otherwise
     scaler = make_column_transformer((StandardScaler(), list(range(matrix.X.shape[1]))))
     for regressor in kinds:
         seed = {"random_state": 42} if "random_state" in regressor().get_params() else {}
-        estimator = make_pipeline(scaler, regressor(**seed, **quiet.get(regressor.__name__, {})))
-        specs.append(
-            ModelSpec(regressor.__name__, catalog.specs()[0].method, estimator, ours[regressor.__name__], "linear")
-        )
+        knobs = seed | quiet.get(regressor.__name__, {})
+        estimators[regressor.__name__] = make_pipeline(scaler, regressor(**knobs))
     say(f"peer: {len(kinds)} regressors, {len(rows)} folds of {matrix}; load {os.getloadavg()[0]:.1f}")
 
-    begin, said = time.perf_counter(), []
+    begin, said, taken = time.perf_counter(), [], []
     for X, z, X_new, z_new in rows:
         lazy = LazyRegressor(verbose=0, ignore_warnings=True, predictions=True, regressors=kinds)
-        said.append(lazy.fit(X, X_new, z, z_new)[1])
+        scores, forecasts = lazy.fit(X, X_new, z, z_new)
+        said.append(forecasts)
+        taken.append(scores["Time Taken"])
     theirs = time.perf_counter() - begin
+    # as in the catalog, what each costs was measured before, so that the longest are begun first
+    cost, method = sum(taken).to_dict(), catalog.specs()[0].method
+    specs = [ModelSpec(n, method, e, float(cost.get(n, 0)), "linear") for n, e in estimators.items()]
     wall, results = run(specs, ticker, 2)
     equal, lost, different = 0, [], []
     for result in results:
@@ -129,6 +129,10 @@ def peer(ticker: str) -> None:
         equal, different = equal + alike, different + [name] * (not alike)
     say(
         f"  {equal} of {len(results) - len(lost)} forecasts identical {different or ''}; not run by both: {lost or '-'}"
+    )
+    longest = max(results, key=lambda e: e.meta.get("fit_seconds", 0))
+    say(
+        f"  the longest is {longest.model} with {longest.meta['fit_seconds']:.1f} s of fits, there {cost[longest.model]:.1f}"
     )
     say(f"  lazypredict {theirs:.1f} s over two workers {wall:.1f} s = {theirs / wall:.2f}   (goal 1.8)")
 
