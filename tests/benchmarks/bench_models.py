@@ -131,7 +131,7 @@ def peer(ticker: str) -> None:
         f"  {equal} of {len(results) - len(lost)} forecasts identical {different or ''}; not run by both: {lost or '-'}"
     )
     longest = max(results, key=lambda e: e.meta.get("fit_seconds", 0))
-    say(f"  longest: {longest.model}, {longest.meta['fit_seconds']:.1f} s of fits beside {cost[longest.model]:.1f} there")
+    say(f"  longest: {longest.model}, {longest.meta['fit_seconds']:.1f} s beside {cost[longest.model]:.1f} there")
     say(f"  lazypredict {theirs:.1f} s over two workers {wall:.1f} s = {theirs / wall:.2f}   (goal 1.8)")
 
 
