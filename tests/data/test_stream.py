@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -47,6 +48,12 @@ class Server:
             await socket.send(message if isinstance(message, str) else json.dumps(message))
 
 
+def finished(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run it in a thread of its own: in this one the browser tests may have left a loop that runs."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
 @asynccontextmanager
 async def listening(server: Server, **more: Any) -> AsyncIterator[str]:
     async with serve(server.speak, "127.0.0.1", 0, **more) as running:
@@ -72,7 +79,7 @@ def received(monkeypatch: pytest.MonkeyPatch, server: Server, *tickers: str, n: 
                     break
             return found
 
-    return asyncio.run(listen())
+    return finished(listen())
 
 
 def test_a_minute_is_read_as_sent_after_key_and_subscription(monkeypatch):
@@ -168,13 +175,13 @@ def test_only_the_providers_own_stream_is_opened(monkeypatch, mode, url):
     monkeypatch.setenv("MLTRAINER_MODE", mode)
     monkeypatch.setenv("MLTRAINER_POLYGON_STREAM_URL", url)
     with pytest.raises(Refused, match="the stream"):
-        asyncio.run(anext(stream.minutes("GTE")))
+        finished(anext(stream.minutes("GTE")))
 
 
 def test_hostile_tickers_no_key_and_the_sample_stream_nothing(monkeypatch):
     for names in (("../x",), ("A,T.*",), ()):
         with pytest.raises(BadInput):
-            asyncio.run(anext(stream.minutes(*names)))
+            finished(anext(stream.minutes(*names)))
     monkeypatch.setenv("MLTRAINER_MODE", "sample")
     with pytest.raises(Unavailable, match="sample"):
-        asyncio.run(anext(stream.minutes("GTE")))
+        finished(anext(stream.minutes("GTE")))
