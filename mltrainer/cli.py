@@ -194,6 +194,7 @@ def tune(
 ) -> int:
     """Search a model's settings in the past and judge the choice on what came after; each is a trial."""
     from mltrainer.evaluation.tune import tune as search
+    from mltrainer.settings import settings
 
     found = search(
         model, ticker, method=method, trials=trials, score=score, random_state=seed, start=start, end=end,
@@ -201,7 +202,8 @@ def tune(
     )  # fmt: skip
     if json_:
         said = {name: getattr(found, name) for name in ("model", "ticker", "method", "score", "parameters", "luck")}
-        said |= {"sentence": found.sentence(), "candidates": found.candidates.to_dict("records")}
+        said |= {"mode": settings().data_mode, "sentence": found.sentence()}
+        said |= {"candidates": found.candidates.to_dict("records")}
         said |= {name: getattr(found, name).metrics for name in ("evaluation", "baseline")}
         _say(_document(said))
     else:

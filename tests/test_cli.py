@@ -259,7 +259,7 @@ def test_evaluate_and_leaderboard_as_json_are_one_document_each(run: Run):
 def test_tune_as_json_and_in_words(run: Run):
     call = ["tune", "KNeighborsRegressor_5", "--trials", "2", *SPAN]
     done = document(run(*call, "--json"))
-    assert done["model"] == "KNeighborsRegressor_5"
+    assert (done["model"], done["mode"]) == ("KNeighborsRegressor_5", "sample")
     assert [row["status"] for row in done["candidates"]] == ["ok", "ok", "ok"]
     assert done["luck"]["cost"] >= 4
     said = run(*call)
