@@ -12,7 +12,8 @@ import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from mltrainer.evaluation import study
-from mltrainer.evaluation.walkforward import Protocol, evaluate
+from mltrainer.evaluation.judging import evaluate
+from mltrainer.evaluation.protocol import Protocol
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
 from mltrainer.models.base import Method, ModelSpec

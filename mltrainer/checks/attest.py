@@ -14,7 +14,9 @@ from tqdm.auto import tqdm
 
 from mltrainer.checks import leakcheck
 from mltrainer.evaluation import artifacts, study
-from mltrainer.evaluation.walkforward import configured, feature_bounds
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.scaling import Scaling, arrays
+from mltrainer.evaluation.walk import configured
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec, engine
 from mltrainer.trust.provenance import fingerprint
@@ -116,14 +118,10 @@ def _rows(spec: ModelSpec, matrix: Matrix) -> tuple[np.ndarray, np.ndarray, np.n
     """Train rows, their target, and later rows, as the walk-forward would give them."""
     y = matrix.y.dropna()
     cut = len(y) * 3 // 4
-    raw = matrix.X[list(spec.columns)] if spec.columns else matrix.X
-    X = raw.loc[y.index].to_numpy(float)
-    z = y.to_numpy(float) / (1.0 if spec.columns else matrix.scale.loc[y.index].to_numpy(float))
-    if spec.columns:
-        return X[:cut], z[:cut], X[cut:]
-    low, high = feature_bounds(X[:cut], 0.01)
-    z = (z - z[:cut].mean()) / z[:cut].std()
-    return np.clip(X[:cut], low, high), z[:cut], np.clip(X[cut:], low, high)
+    X, unit = arrays(spec, matrix, y.index)
+    z = y.to_numpy(float) / unit
+    scaling = Scaling.fit(spec, X[:cut], z[:cut], Protocol().tail)
+    return scaling.features(X[:cut]), scaling.label(z[:cut]), scaling.features(X[cut:])
 
 
 def _other(X: np.ndarray) -> np.ndarray:

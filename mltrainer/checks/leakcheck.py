@@ -21,8 +21,8 @@ from mltrainer.data import market
 from mltrainer.errors import BadInput
 from mltrainer.evaluation import study
 from mltrainer.evaluation.engine import Pool, Task
+from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.splits import WalkForward
-from mltrainer.evaluation.walkforward import Protocol
 from mltrainer.features import indicators, macro
 from mltrainer.features.matrix import Matrix, forward_return
 from mltrainer.models.base import ModelSpec

@@ -66,7 +66,7 @@ TRUSTED = (
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBRegressor",
 )
-FORMAT = 2  # of the record; raise it when a model of before could no longer be asked
+FORMAT = 3  # of the record; raise it when a model of before could no longer be asked
 BACKENDS = {"keras": ("jax",)}
 
 

@@ -16,8 +16,10 @@ from sklearn.linear_model import LogisticRegression
 
 from mltrainer import metrics
 from mltrainer.errors import NotEnoughHistory
+from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.splits import WalkForward
-from mltrainer.evaluation.walkforward import Protocol, conformal_interval, out_of_sample
+from mltrainer.evaluation.trading import conformal_interval
+from mltrainer.evaluation.walk import out_of_sample
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec
 

@@ -17,8 +17,10 @@ from tqdm.auto import tqdm
 
 from mltrainer.errors import BadInput
 from mltrainer.evaluation import trials
+from mltrainer.evaluation.judging import evaluate, evaluate_each
 from mltrainer.evaluation.panels import keys
-from mltrainer.evaluation.walkforward import Evaluation, Protocol, evaluate, evaluate_each
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import sharing
 from mltrainer.models.base import ModelSpec

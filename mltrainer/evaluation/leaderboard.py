@@ -8,13 +8,8 @@ import pandas as pd
 
 from mltrainer import metrics
 from mltrainer.evaluation import trials
-from mltrainer.evaluation.walkforward import (
-    SUSPECT_HIT,
-    SUSPECT_IC,
-    SUSPECT_ROWS,
-    Evaluation,
-    constant_forecast,
-)
+from mltrainer.evaluation.judging import SUSPECT_HIT, SUSPECT_IC, SUSPECT_ROWS, constant_forecast
+from mltrainer.evaluation.record import Evaluation
 
 COLUMNS = (
     "name family task ticker status verdict mse mae r2 r2_oos mape ic ic_t hit_rate sharpe deflated_sharpe sortino "

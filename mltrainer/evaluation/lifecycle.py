@@ -16,8 +16,11 @@ from mltrainer import metrics
 from mltrainer.errors import BadInput, NotEnoughHistory
 from mltrainer.evaluation import artifacts, study
 from mltrainer.evaluation.calibration import Calibration, calibrate
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.results import Forecast
-from mltrainer.evaluation.walkforward import Evaluation, Protocol, configured, feature_bounds
+from mltrainer.evaluation.scaling import Scaling, arrays
+from mltrainer.evaluation.walk import configured
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog, spaces
 from mltrainer.models.base import ModelSpec
@@ -89,12 +92,10 @@ class Model(RegressorMixin, BaseEstimator):
             raise BadInput(f"{data.name} is a {type(data).__name__} without labels; train on mt.matrix(...) of it")
         data.of_one("training")
         y = data.y.dropna().iloc[-(self.spec.max_train_rows or 0) :]
-        unit = 1.0 if self.spec.columns else data.scale.loc[y.index].to_numpy(float)
+        X, unit = arrays(self.spec, data, y.index)
         z = y.to_numpy(float) / unit
-        mean, spread = (0.0, 1.0) if self.spec.columns else (float(z.mean()), float(z.std()))
-        X = data.X.loc[y.index, list(self.spec.columns or data.X.columns)].to_numpy(float)
-        low, high = feature_bounds(X, 0.0 if self.spec.columns else Protocol().tail)
-        X, z = np.clip(X, low, high), (z - mean) / spread
+        scaling = Scaling.fit(self.spec, X, z, Protocol().tail)
+        X, z = scaling.features(X), scaling.label(z)
         series = self.spec.columns is not None  # it carries its state forward and cannot go back to its own past
         with threadpool_limits(1):  # as in an evaluation, so that the same rows give the same model
             self.estimator_ = configured(self.spec, data).fit(X, z)
@@ -102,10 +103,8 @@ class Model(RegressorMixin, BaseEstimator):
             calibration = calibrate(self.spec, data)
         self.n_features_in_ = X.shape[1]
         self.state_ = {
-            "mean": mean,
-            "deviation": spread,
-            "low": low.tolist(),
-            "high": high.tolist(),
+            "scaling": scaling.record,
+            "columns": X.shape[1],
             "horizon": data.horizon,
             "ticker": data.name,
             "mode": origin.mode,
@@ -154,20 +153,19 @@ class Model(RegressorMixin, BaseEstimator):
         """What the estimator says of the sessions `after`, in returns: mean, and deviation or quantile if it does."""
         state, estimator = self.state_, self.estimator_
         assert state is not None
-        X = data.X.loc[after, list(self.spec.columns or state["features"])].to_numpy(float)
+        X, unit = arrays(self.spec, data, after)
+        scaling = Scaling(**state["scaling"])
+        X = scaling.features(X)
         if self.spec.columns:
             # labels have not matured yet; only the returns carry a series model forward
             found = {"mean": estimator.filter(X, np.full(len(X), np.nan), lag=len(data.X) + 1)}
-            unit = np.ones(len(X))
         else:
-            X = np.clip(X, state["low"], state["high"])
             found = {"mean": np.asarray(estimator.predict(X), dtype=float).reshape(len(X))}
-            unit = data.scale.loc[after].to_numpy(float)
         if hasattr(estimator, "predict_quantile"):
             found["quantile"] = estimator.predict_quantile(X)
-        out = {name: (z * state["deviation"] + state["mean"]) * unit for name, z in found.items()}
+        out = {name: scaling.forecast(z) * unit for name, z in found.items()}
         if says_deviation(estimator):
-            out["deviation"] = deviation(estimator, X) * state["deviation"] * unit
+            out["deviation"] = deviation(estimator, X) * scaling.deviation * unit
         return {name: pd.Series(values, index=after, name=name) for name, values in out.items()}
 
     def evaluate(self, data: "str | Dataset | Matrix", **options: Any) -> Evaluation:
@@ -188,7 +186,7 @@ class Model(RegressorMixin, BaseEstimator):
         name, estimator, state, changed = artifacts.load(artifact)
         model = cls(name, state.get("parameters") or None)
         model.estimator_, model.state_ = estimator, state
-        model.n_features_in_ = len(state["low"])
+        model.n_features_in_ = state["columns"]
         if changed:
             warnings.warn(f"{name} was saved by other versions: {'; '.join(changed)}", stacklevel=2)
         return model
@@ -230,7 +228,7 @@ class ModelResult:
             name=model.name,
             start=state["trained_from"],
             end=state["trained_to"],
-            features=len(state["low"]),
+            features=state["columns"],
             r2=_number(state["r2"]),
             calibration=Calibration(**{k: _number(v) for k, v in state["calibration"].items()}),
             model=model,

@@ -14,8 +14,8 @@ from sqlalchemy import func, select
 
 from mltrainer import metrics, store
 from mltrainer.errors import Unavailable
-from mltrainer.evaluation import walkforward
-from mltrainer.evaluation.walkforward import Evaluation, Protocol
+from mltrainer.evaluation.protocol import VERSION, Protocol
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec
 from mltrainer.trust import audit
@@ -43,7 +43,7 @@ def key(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> str:
     package = spec.engine.partition(".")[0]
     used = versions(("mltrainer", "numpy", "scipy", "scikit-learn", DISTRIBUTIONS.get(package, package)))
     model = (spec.name, spec.identity(), spec.max_train_rows, spec.columns)
-    return fingerprint(matrix.provenance.content_sha256, *model, repr(protocol), walkforward.VERSION, used)
+    return fingerprint(matrix.provenance.content_sha256, *model, repr(protocol), VERSION, used)
 
 
 def record(evaluation: Evaluation, matrix: Matrix) -> None:

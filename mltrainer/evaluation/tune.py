@@ -20,8 +20,9 @@ from mltrainer.data.market import Day
 from mltrainer.errors import BadInput, NotEnoughHistory, Unavailable, UnknownName
 from mltrainer.evaluation import engine, study
 from mltrainer.evaluation.lifecycle import Model
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.splits import Part, WalkForward
-from mltrainer.evaluation.walkforward import Evaluation, Protocol
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog, spaces
 from mltrainer.models.base import ModelSpec

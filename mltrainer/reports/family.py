@@ -11,8 +11,9 @@ from mltrainer.data.market import Day
 from mltrainer.errors import BadInput
 from mltrainer.evaluation import engine, study, trials
 from mltrainer.evaluation.leaderboard import leaderboard
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.residuals import residual_tests
-from mltrainer.evaluation.walkforward import Evaluation, Protocol
 from mltrainer.models import catalog
 from mltrainer.reports.index import origins
 from mltrainer.settings import settings

@@ -11,7 +11,8 @@ from mltrainer import metrics, views
 from mltrainer.data.quality import Quality, quality
 from mltrainer.evaluation import trials
 from mltrainer.evaluation.leaderboard import Leaderboard
-from mltrainer.evaluation.walkforward import Evaluation, Protocol
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
 from mltrainer.settings import settings

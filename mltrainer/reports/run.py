@@ -22,7 +22,8 @@ from mltrainer.data.market import Day
 from mltrainer.errors import StorageError, Tampered, Unavailable
 from mltrainer.evaluation import engine, study, trials
 from mltrainer.evaluation.leaderboard import Leaderboard, leaderboard
-from mltrainer.evaluation.walkforward import Evaluation, Protocol
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.models import catalog
 from mltrainer.reports.execution import family_pages, sha
 from mltrainer.reports.index import LIBRARIES, Work, csv, index_html

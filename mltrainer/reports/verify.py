@@ -8,7 +8,7 @@ from mltrainer.data.sample import packaged_bytes
 from mltrainer.errors import MltrainerError, StorageError, Tampered, Unavailable
 from mltrainer.evaluation import trials
 from mltrainer.evaluation.leaderboard import leaderboard
-from mltrainer.evaluation.walkforward import Evaluation
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.reports.index import csv
 from mltrainer.reports.run import Run, read
 from mltrainer.trust import audit, gate

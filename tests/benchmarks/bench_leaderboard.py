@@ -20,8 +20,9 @@ import numpy as np
 import pandas as pd
 
 from mltrainer.evaluation import trials
+from mltrainer.evaluation.judging import judge
 from mltrainer.evaluation.leaderboard import leaderboard
-from mltrainer.evaluation.walkforward import Evaluation, judge
+from mltrainer.evaluation.record import Evaluation
 
 
 def result(i: int, rows: int, y: np.ndarray) -> Evaluation:

@@ -14,7 +14,7 @@ import mltrainer as mt
 from mltrainer.checks import leakcheck as room
 from mltrainer.cli import app
 from mltrainer.evaluation import study
-from mltrainer.evaluation.walkforward import evaluate
+from mltrainer.evaluation.judging import evaluate
 from mltrainer.models import catalog
 
 

@@ -22,7 +22,8 @@ import pytest
 
 from mltrainer.errors import BadInput, NotEnoughHistory, Refused
 from mltrainer.evaluation import engine, study, trials
-from mltrainer.evaluation.walkforward import Evaluation, Protocol
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.models import catalog, sharing
 from mltrainer.models.base import Lazy
 from mltrainer.trust import audit

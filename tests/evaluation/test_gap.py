@@ -8,8 +8,9 @@ import pytest
 from mltrainer.errors import Unavailable, UnknownName
 from mltrainer.evaluation import engine, study, trials
 from mltrainer.evaluation.gap import leakage_gap
+from mltrainer.evaluation.judging import judge
+from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.splits import CombinatorialPurged, KFoldDiagnostic
-from mltrainer.evaluation.walkforward import Protocol, judge
 from mltrainer.models import catalog
 
 K_FOLD = Protocol(split=KFoldDiagnostic())

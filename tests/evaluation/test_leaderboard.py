@@ -7,6 +7,7 @@ import pytest
 from mltrainer import metrics
 from mltrainer.evaluation import leaderboard as board
 from mltrainer.evaluation import trials
+from mltrainer.evaluation.judging import judge
 from mltrainer.evaluation.leaderboard import (
     COLUMNS,
     EVIDENCE,
@@ -17,7 +18,7 @@ from mltrainer.evaluation.leaderboard import (
     leaderboard,
     verdict,
 )
-from mltrainer.evaluation.walkforward import Evaluation, judge
+from mltrainer.evaluation.record import Evaluation
 
 # design.md, section 7: leaderboard.csv
 PROMISED = (

@@ -16,8 +16,10 @@ import mltrainer as mt
 from mltrainer import metrics
 from mltrainer.errors import BadInput, Refused
 from mltrainer.evaluation import engine, panels, trials
+from mltrainer.evaluation.judging import evaluate, evaluate_each
+from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.splits import KFoldDiagnostic, WalkForward
-from mltrainer.evaluation.walkforward import Protocol, configured, evaluate, evaluate_each, out_of_sample
+from mltrainer.evaluation.walk import configured, out_of_sample
 from mltrainer.features import matrix as features
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog

@@ -11,9 +11,11 @@ from sqlalchemy import text
 
 from mltrainer import metrics, store
 from mltrainer.errors import MltrainerError, StorageError, Tampered
-from mltrainer.evaluation import trials, walkforward
+from mltrainer.evaluation import trials
+from mltrainer.evaluation.judging import evaluate
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.splits import WalkForward
-from mltrainer.evaluation.walkforward import Evaluation, Protocol, evaluate
 from mltrainer.models import catalog
 from mltrainer.settings import settings
 from mltrainer.trust import audit
@@ -119,7 +121,7 @@ def test_other_data_another_version_or_another_library_is_another_address(msft, 
     other = dataclasses.replace(msft, provenance=dataclasses.replace(msft.provenance, content_sha256="0" * 64))
     assert trials.key(RIDGE, other, Protocol()) != key
     with monkeypatch.context() as patch:
-        patch.setattr(walkforward, "VERSION", walkforward.VERSION + 1)
+        patch.setattr(trials, "VERSION", trials.VERSION + 1)
         assert trials.key(RIDGE, msft, Protocol()) != key
     monkeypatch.setattr(trials, "_version", lambda name: "99.0")
     assert trials.key(RIDGE, msft, Protocol()) != key

@@ -12,12 +12,13 @@ import pytest
 
 from mltrainer import metrics
 from mltrainer.errors import BadInput, NotEnoughHistory, Refused, Unavailable, UnknownName
-from mltrainer.evaluation import engine, study, trials, walkforward
+from mltrainer.evaluation import engine, judging, study, trials
 from mltrainer.evaluation import tune as room
 from mltrainer.evaluation.lifecycle import Model, model
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.splits import KFoldDiagnostic, Part
 from mltrainer.evaluation.tune import METHODS, SCORES, tune
-from mltrainer.evaluation.walkforward import Evaluation, Protocol
 from mltrainer.models import catalog, spaces
 from mltrainer.models.base import Lazy
 
@@ -30,7 +31,7 @@ def search(matrix, name=RIDGE, trials=8, **knobs):
 
 def counted(monkeypatch) -> list[str]:
     """Names of the models that are really fitted from here on."""
-    fitted, true = [], walkforward.evaluate
+    fitted, true = [], judging.evaluate
 
     def evaluate(spec, *rest):
         fitted.append(spec.name)
@@ -82,7 +83,7 @@ def test_what_happened_after_the_search_cannot_move_the_choice(msft):
     rewritten = dataclasses.replace(msft, X=X, y=y)
     spec = catalog.spec(RIDGE)
     for protocol, same in ((inside, True), (outside, False)):
-        one, other = (walkforward.evaluate(spec, m, protocol).forecasts["forecast"] for m in (msft, rewritten))
+        one, other = (judging.evaluate(spec, m, protocol).forecasts["forecast"] for m in (msft, rewritten))
         assert one.equals(other) is same
 
 
@@ -96,7 +97,7 @@ def test_where_nothing_does_better_inside_the_catalogs_own_stays(msft, monkeypat
 
 
 def test_a_setting_that_fails_is_never_chosen(msft, monkeypatch):
-    true = walkforward.evaluate
+    true = judging.evaluate
 
     def evaluate(spec, matrix, protocol, key):
         if spec.name == RIDGE:
@@ -111,7 +112,7 @@ def test_a_setting_that_fails_is_never_chosen(msft, monkeypatch):
 
 
 def test_where_only_unscored_settings_ran_the_catalogs_own_stays_and_its_failure_is_said(msft, monkeypatch):
-    true = walkforward.evaluate
+    true = judging.evaluate
 
     def evaluate(spec, matrix, protocol, key):
         if spec.name == RIDGE:

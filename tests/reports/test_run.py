@@ -29,7 +29,8 @@ from mltrainer import reports
 from mltrainer.errors import BadInput, StorageError
 from mltrainer.evaluation import engine, trials
 from mltrainer.evaluation.leaderboard import Leaderboard
-from mltrainer.evaluation.walkforward import Evaluation, Protocol
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.models import catalog
 from mltrainer.paths import notebooks
 from mltrainer.reports import execution

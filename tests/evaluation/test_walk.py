@@ -13,10 +13,14 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.dummy import DummyRegressor
 
 from mltrainer import metrics
-from mltrainer.evaluation import leaderboard, walkforward
+from mltrainer.evaluation import leaderboard, walk
+from mltrainer.evaluation.judging import constant_forecast, evaluate, judge
 from mltrainer.evaluation.leaderboard import NO_EVIDENCE, NO_SIGNAL, SUSPECT, verdict
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.splits import WalkForward
-from mltrainer.evaluation.walkforward import Evaluation, Protocol, evaluate, judge, out_of_sample, trade
+from mltrainer.evaluation.trading import conformal_interval, trade
+from mltrainer.evaluation.walk import out_of_sample
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
 from mltrainer.models.base import Lazy, Method, ModelSpec
@@ -134,25 +138,25 @@ def errors(seed, n=700):
 @given(st.integers(1, 15), st.integers(0, 699), st.integers(1, 2**31))
 def test_an_interval_knows_only_errors_whose_label_has_matured(horizon, i, seed):
     frame, rng = errors(seed)
-    lower, upper = walkforward.conformal_interval(frame, horizon, 0.9)
+    lower, upper = conformal_interval(frame, horizon, 0.9)
     future = frame.copy()
     future.iloc[max(i - horizon, 0) :, 0] = rng.normal(size=700 - max(i - horizon, 0))  # y of i - h is known at i + 1
     future.iloc[i + 1 :, 1:3] = rng.uniform(1, 2, (700 - i - 1, 2))
-    low, high = walkforward.conformal_interval(future, horizon, 0.9)
+    low, high = conformal_interval(future, horizon, 0.9)
     assert_array_equal(low[: i + 1], lower[: i + 1])
     assert_array_equal(high[: i + 1], upper[: i + 1])
 
 
 def test_the_newest_matured_error_does_move_the_interval():
     frame, _ = errors(1)
-    before = walkforward.conformal_interval(frame, 5, 0.9)[1]
+    before = conformal_interval(frame, 5, 0.9)[1]
     wild = frame.copy()
     wild.iloc[:494, 0] = 9.0
-    assert walkforward.conformal_interval(wild, 5, 0.9)[1][499] > before[499]  # row 499 knows errors up to 493
+    assert conformal_interval(wild, 5, 0.9)[1][499] > before[499]  # row 499 knows errors up to 493
 
 
 def test_no_interval_before_a_hundred_errors_are_known():
-    lower, _ = walkforward.conformal_interval(errors(2)[0], 5, 0.9)
+    lower, _ = conformal_interval(errors(2)[0], 5, 0.9)
     assert np.isnan(lower[: 99 + 6]).all()
     assert np.isfinite(lower[99 + 6 :]).all()
 
@@ -165,7 +169,7 @@ def test_interval_is_the_conformal_quantile_by_hand():
     y[:100] = np.random.default_rng(3).permutation(np.arange(1, 101)) / 100.0
     frame = said(index, np.zeros(n), y).assign(scale=1.0)
     frame.iloc[105, frame.columns.get_loc("scale")] = 2.0
-    lower, upper = walkforward.conformal_interval(frame, 5, 0.9)
+    lower, upper = conformal_interval(frame, 5, 0.9)
     assert upper[105] == pytest.approx(2 * 0.91)
     assert lower[105] == pytest.approx(-2 * 0.91)
 
@@ -214,7 +218,7 @@ def test_a_model_that_bears_few_rows_gets_the_latest(msft):
 
 
 def test_the_mean_to_beat_is_of_labels_that_were_known():
-    known = walkforward._known_mean(np.array([1.0, 3.0, 5.0, 7.0, 9.0, 11.0]), 2)
+    known = walk._known_mean(np.array([1.0, 3.0, 5.0, 7.0, 9.0, 11.0]), 2)
     assert_allclose(known, [0.0, 0.0, 0.0, 1.0, 2.0, 3.0])  # row 3 is the exit of row 0
 
 
@@ -279,7 +283,7 @@ def test_a_shuffled_label_gets_no_evidence(msft, name):
 
 def test_a_constant_forecast_is_no_signal_and_has_no_correlation(msft):
     e = evaluate(toy(DummyRegressor()), msft, Protocol())
-    assert walkforward.constant_forecast(e.forecasts)
+    assert constant_forecast(e.forecasts)
     assert np.isnan(e.metrics["ic"])
     assert verdict(e, 1.0) == NO_SIGNAL
 
