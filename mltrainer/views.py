@@ -111,7 +111,7 @@ MAJOR = {"name", "ticker", "verdict", "deflated_sharpe", "sharpe", "interval"}
 def pill(verdict: str) -> str:
     """Show a verdict or status as a pill; the word says what the color says."""
     kind = "none"
-    if verdict == "evidence of skill":
+    if verdict.startswith("evidence of skill"):
         kind = "evidence"
     elif verdict.startswith(("suspected", "timeout", "memory", "unavailable")):
         kind = "warning"
@@ -391,7 +391,7 @@ def forecasts(evaluation: Any, sessions: int = 500) -> go.Figure:
 def sharpes(rows: pd.DataFrame, luck: Mapping[str, float], *, held: float | None = None, corner: str = "") -> go.Figure:
     """Every model's annual Sharpe ratio with its 95 % interval, sorted, and the best that luck alone would give."""
     ran = rows[(rows["status"] == "ok") & rows["sharpe"].notna()].sort_values("sharpe")
-    skilled = ran["verdict"] == "evidence of skill"
+    skilled = ran["verdict"].str.startswith("evidence of skill")
     several = len(set(ran["ticker"])) > 1
     labels = (ran["name"] + " · " + ran["ticker"]) if several else ran["name"]
     data = [

@@ -195,10 +195,17 @@ def _start(bundle: list[Task]) -> Worker:
         context.set_forkserver_preload([__name__, "mltrainer.models.catalog"])
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs,), daemon=True)
-    with _one_thread(), _no_script():
+    with clean_start():
         process.start()
     theirs.close()
     return Worker(process, ours, task=bundle[0], rest=bundle[1:])
+
+
+@contextmanager
+def clean_start() -> Iterator[None]:
+    """Processes that start inside use one thread each and do not run the caller's script again."""
+    with _one_thread(), _no_script():
+        yield
 
 
 @contextmanager

@@ -15,14 +15,13 @@ from threadpoolctl import threadpool_limits
 from mltrainer import metrics
 from mltrainer.evaluation.panels import keys, pooled_figures
 from mltrainer.evaluation.protocol import Protocol
-from mltrainer.evaluation.record import Evaluation
+from mltrainer.evaluation.record import Evaluation, constant_forecast
 from mltrainer.evaluation.results import Metrics
+from mltrainer.evaluation.skill import timing_return
 from mltrainer.evaluation.trading import trade
 from mltrainer.evaluation.walk import out_of_sample
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec
-
-SUSPECT_IC, SUSPECT_HIT, SUSPECT_ROWS = 0.15, 0.60, 250
 
 
 def evaluate(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str = "") -> Evaluation:
@@ -69,7 +68,7 @@ def evaluate_each(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str 
     if len(results) > 1:
         together = pooled_figures([e.forecasts for e in results if len(e.forecasts)], matrix.horizon)
         for result in results:
-            result.meta["pooled"] = together
+            result.meta.update(pooled=together, trial=key)
     return results
 
 
@@ -82,6 +81,8 @@ def judge(forecasts: pd.DataFrame, horizon: int, level: float | None = None) -> 
     net, gross, held = (forecasts[c].to_numpy() for c in ("net", "gross", "position"))
     constant = constant_forecast(forecasts)
     ic, ic_t = (np.nan, np.nan) if constant else metrics.information_coefficient(y, said, lags=horizon)
+    timing = timing_return(forecasts, horizon)
+    alpha, alpha_t, beta = metrics.market_model(net, forecasts["benchmark"].to_numpy(), lags=horizon)
     traded = np.abs(np.diff(held, prepend=0.0))
     apart = slice(0, None, horizon)
     figures = {
@@ -93,10 +94,15 @@ def judge(forecasts: pd.DataFrame, horizon: int, level: float | None = None) -> 
         "ic": ic,
         "ic_t": ic_t,
         "hit_rate": metrics.hit_rate(y, said),
+        "hit_base": max(float(np.mean(y > 0)), float(np.mean(y < 0))),
         "hit_p": metrics.timing_p_value(y[apart], said[apart]),
         "sharpe": metrics.sharpe(net),
         "sharpe_deviation": metrics.sharpe_deviation(net),
         "sharpe_gross": metrics.sharpe(gross),
+        "timing_sharpe": metrics.sharpe(timing),
+        "alpha": alpha * metrics.SESSIONS,
+        "alpha_t": alpha_t,
+        "beta": beta,
         "sortino": metrics.sortino(net),
         "calmar": metrics.calmar(net),
         "max_drawdown": metrics.max_drawdown(net),
@@ -114,13 +120,6 @@ def judge(forecasts: pd.DataFrame, horizon: int, level: float | None = None) -> 
         figures["pinball"] = metrics.pinball(y, forecasts["quantile"], q=level)
         figures["quantile_coverage"] = float(np.mean(y <= forecasts["quantile"].to_numpy()))
     return Metrics({name: float(value) for name, value in figures.items()})
-
-
-def constant_forecast(forecasts: pd.DataFrame) -> bool:
-    """Whether the forecast per unit of volatility never changes inside a fold: the model found no signal."""
-    per_unit = forecasts["forecast"] / forecasts["scale"]
-    spread = per_unit.groupby(forecasts["fold"]).std()
-    return bool((spread < 1e-9 * max(per_unit.abs().max(), 1e-12)).all())
 
 
 @contextmanager

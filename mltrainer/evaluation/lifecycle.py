@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from mltrainer import metrics
 from mltrainer.errors import BadInput, NotEnoughHistory
 from mltrainer.evaluation import artifacts, study
-from mltrainer.evaluation.calibration import Calibration, calibrate
+from mltrainer.evaluation.conformal import Calibration, conformalize
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.results import Forecast
@@ -100,7 +100,7 @@ class Model(RegressorMixin, BaseEstimator):
         with threadpool_limits(1):  # as in an evaluation, so that the same rows give the same model
             self.estimator_ = configured(self.spec, data).fit(X, z)
             recalled = None if series else metrics.r2(z, np.asarray(self.estimator_.predict(X)).reshape(len(z)))
-            calibration = calibrate(self.spec, data)
+            calibration = conformalize(self.spec, data)
         self.n_features_in_ = X.shape[1]
         self.state_ = {
             "scaling": scaling.record,

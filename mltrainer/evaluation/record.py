@@ -48,6 +48,16 @@ class Evaluation:
         """Whether it ran to the end."""
         return self.status == "ok"
 
+    @property
+    def trial(self) -> str:
+        """Address of the trial it belongs to: its own, or that of the panel it is one ticker of."""
+        return str(self.meta.get("trial", self.key))
+
+    @property
+    def constant(self) -> bool:
+        """Whether the model found no signal; see `constant_forecast`."""
+        return constant_forecast(self.forecasts)
+
     def __repr__(self) -> str:
         """Say the result in one line."""
         if not self.ok:
@@ -76,7 +86,15 @@ class Evaluation:
             return cls(forecasts=pd.DataFrame(columns, index=index), **json.loads(str(packed["head"])))
 
     @staticmethod
-    def column(body: bytes, name: str) -> np.ndarray:
-        """One column of the forecasts in what `to_bytes` wrote, without unpacking the rest."""
+    def columns(body: bytes, *names: str) -> pd.DataFrame:
+        """Some columns of the forecasts in what `to_bytes` wrote, by session, without unpacking the rest."""
         with np.load(io.BytesIO(body), allow_pickle=False) as packed:
-            return np.asarray(packed[f"f_{name}"])
+            index = pd.DatetimeIndex(packed["index"].astype("datetime64[s]"), name="session")
+            return pd.DataFrame({name: packed[f"f_{name}"] for name in names}, index=index)
+
+
+def constant_forecast(forecasts: pd.DataFrame) -> bool:
+    """Whether the forecast per unit of volatility never changes inside a fold: the model found no signal."""
+    per_unit = forecasts["forecast"] / forecasts["scale"]
+    spread = per_unit.groupby(forecasts["fold"]).std()
+    return bool((spread < 1e-9 * max(per_unit.abs().max(), 1e-12)).all())

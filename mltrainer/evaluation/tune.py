@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from mltrainer import metrics
 from mltrainer.data.market import Day
 from mltrainer.errors import BadInput, NotEnoughHistory, Unavailable, UnknownName
-from mltrainer.evaluation import engine, study
+from mltrainer.evaluation import engine, skill, study, trials
 from mltrainer.evaluation.lifecycle import Model
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
@@ -215,15 +215,13 @@ def _judged(
     if not np.isfinite(scores[best]) and not any(e.ok for _, _, e in tried):
         raise Unavailable(f"no setting of {spec.name} ran to the end: {tried[0][2].reason}")
     chosen, parameters, within = tried[best]
-    sessions = max(len(e.forecasts) for _, _, e in tried)
     evaluation, baseline = outside([chosen, spec])
-    nets = {e.key: e.forecasts["net"].to_numpy() for _, _, e in tried if e.ok}
-    effective = metrics.effective_trials(np.column_stack(list(nets.values())))
+    inside = skill.judge(trials.grouped({e.key: e for _, _, e in tried if e.ok}.values()).values()).luck
     luck = {
         "cost": float(len({e.key for _, _, e in tried} | {evaluation.key, baseline.key})),
-        "effective": float(effective),
-        "threshold": metrics.luck_threshold(np.sqrt(metrics.SESSIONS / sessions), effective),
-        "sharpe": within.metrics.get("sharpe", float("nan")),
+        "effective": inside["effective"],
+        "threshold": inside["threshold"],
+        "sharpe": within.metrics.get("timing_sharpe", float("nan")),
         "t": _saved(evaluation, baseline) if parameters else float("nan"),
     }
     rows = [

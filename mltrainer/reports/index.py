@@ -27,13 +27,17 @@ LIBRARIES = (
 
 @dataclass(frozen=True)
 class Work:
-    """What a run asked and found; `status` is, per family, how its page ended and why."""
+    """What a run asked and found.
+
+    `ledger` is the last trial it was judged among; `status` says, per family, how its page ended and why.
+    """
 
     run: str
     parameters: dict[str, Any]
     matrices: Sequence[Matrix]
     results: Sequence[Evaluation]
     board: Leaderboard
+    ledger: int
     status: dict[str, dict[str, str]]
     protocol: Protocol
 

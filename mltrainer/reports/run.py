@@ -34,8 +34,8 @@ from mltrainer.trust.provenance import fingerprint
 FORMAT = 6  # raise it when pages of the same results would look different
 PAGE_BYTES = 6 * 2**20  # most of a page is plotly.js, so that it opens offline
 MANIFEST = (
-    "run status mode as_of created_at parameters families sources matrices results luck library_versions outputs "
-    "audit_head"
+    "run status mode as_of created_at parameters families sources matrices results luck ledger library_versions "
+    "outputs audit_head"
 ).split()
 
 
@@ -153,7 +153,8 @@ def report(
     _writable(folder, PAGE_BYTES * (len(chosen) + 1))
     protocol = Protocol()
     results = engine.run(specs, matrices, protocol=protocol, jobs=jobs, progress=progress)
-    board = leaderboard(results)
+    ledger = trials.position()
+    board = leaderboard(results, trials.judgment(results, upto=ledger))
     parameters = {
         "families": chosen,
         "tickers": names,
@@ -171,7 +172,7 @@ def report(
         done.mkdir(exist_ok=True)
         _sweep(done)
         status = family_pages(chosen, names, parameters, run_id, done, progress)
-        return _finish(done, Work(run_id, parameters, matrices, results, board, status, protocol))
+        return _finish(done, Work(run_id, parameters, matrices, results, board, ledger, status, protocol))
 
 
 def _finished(folder: Path) -> Run | None:
@@ -267,6 +268,7 @@ def _finish(folder: Path, work: Work) -> Run:
             for e in work.results
         ],
         "luck": work.board.luck,
+        "ledger": work.ledger,
         "library_versions": {"python": sys.version.split()[0], **trials.versions(LIBRARIES)},
         "outputs": {name: sha(folder / name) for name in ["index.html", "leaderboard.csv", *pages]},
         "audit_head": head,

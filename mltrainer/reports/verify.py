@@ -106,11 +106,12 @@ def _results(run: Run) -> list[str]:
         except (MltrainerError, ValueError, KeyError) as error:
             said.append(f"{where}: {error}")
     if not said:
-        luck = {k: v for k, v in run.manifest["luck"].items() if k != "overfitting"}
-        again = csv(leaderboard(evaluations, luck))
+        board = leaderboard(evaluations, trials.judgment(evaluations, upto=run.manifest["ledger"]))
         path = run.path / "leaderboard.csv"
-        if path.is_file() and again != path.read_text(encoding="utf-8"):
+        if path.is_file() and csv(board) != path.read_text(encoding="utf-8"):
             said.append("leaderboard.csv does not follow from the stored results")
+        if repr(sorted(board.luck.items())) != repr(sorted(run.manifest["luck"].items())):
+            said.append("the luck in the manifest does not follow from the trial ledger")
     return said
 
 

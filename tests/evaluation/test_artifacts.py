@@ -17,7 +17,7 @@ from mltrainer import store
 from mltrainer.cli import app
 from mltrainer.errors import BadInput, Refused, Unavailable
 from mltrainer.evaluation import artifacts, lifecycle
-from mltrainer.evaluation.calibration import Calibration
+from mltrainer.evaluation.conformal import Calibration
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
 from mltrainer.settings import settings

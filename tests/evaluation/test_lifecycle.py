@@ -15,7 +15,7 @@ import mltrainer as mt
 from mltrainer import metrics
 from mltrainer.errors import BadInput, NotEnoughHistory, Refused
 from mltrainer.evaluation import lifecycle, record, walk
-from mltrainer.evaluation.calibration import Calibration, calibrate, platt
+from mltrainer.evaluation.conformal import Calibration, conformalize, platt
 from mltrainer.evaluation.lifecycle import Model, ModelResult
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.results import Forecast, Metrics
@@ -199,7 +199,7 @@ def test_a_matrix_that_ends_with_the_training_holds_nothing_to_forecast(early_an
 
 def test_an_interval_is_as_wide_as_nine_in_ten_errors_on_rows_that_were_not_learned_from(msft):
     """By hand: two thirds of the rows forecast by models of rows before them; the 451st of the latest 500 errors."""
-    found = calibrate(catalog.spec("RidgeRegression"), msft)
+    found = conformalize(catalog.spec("RidgeRegression"), msft)
     said, _ = walk.out_of_sample(catalog.spec("RidgeRegression"), msft, Protocol(split=WalkForward(folds=2)))
     errors = ((said["y"] - said["forecast"]).abs() / said["scale"]).to_numpy()[-500:]
     assert found.radius == pytest.approx(np.sort(errors)[450])  # ceil(0.9 * 501) = 451

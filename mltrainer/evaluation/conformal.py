@@ -66,7 +66,7 @@ class Calibration:
         return pd.Series(expit(self.intercept + self.slope * mean / scale), index=mean.index)
 
 
-def calibrate(spec: ModelSpec, matrix: Matrix, protocol: Protocol | None = None) -> Calibration:
+def conformalize(spec: ModelSpec, matrix: Matrix, protocol: Protocol | None = None) -> Calibration:
     """Walk a model forward over its own train rows and measure how wrong it was; costs about one more fit."""
     protocol = protocol or Protocol()
     nothing = Calibration(protocol.interval)
