@@ -36,7 +36,7 @@ def cheapest() -> list[str]:
     ready = {f: [s for s in catalog.specs(f) if s.available] for f in catalog.FAMILIES}
     names = [min(specs, key=lambda s: s.cost).name for specs in ready.values() if specs]
     everyone = [s for specs in ready.values() for s in specs]
-    return list(dict.fromkeys([*names, *(s.name for s in everyone if hasattr(s.build(), "filter"))]))
+    return list(dict.fromkeys([*names, *(s.name for s in everyone if s.follows)]))
 
 
 def rewritten(matrix: Matrix, cut: int, how: str) -> Matrix:

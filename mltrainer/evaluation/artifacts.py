@@ -28,6 +28,7 @@ TRUSTED = (
     "mltrainer.models.combiners.IndependentComponents",
     "mltrainer.models.combiners.Inliers",
     "mltrainer.models.combiners.MajorityVote",
+    "mltrainer.models.combiners.Parts",
     "mltrainer.models.combiners.RadialBasis",
     "mltrainer.models.combiners.Sided",
     "mltrainer.models.filters.Arima",
@@ -66,7 +67,7 @@ TRUSTED = (
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBRegressor",
 )
-FORMAT = 3  # of the record; raise it when a model of before could no longer be asked
+FORMAT = 4  # of the record; raise it when a model of before could no longer be asked
 BACKENDS = {"keras": ("jax",)}
 
 
