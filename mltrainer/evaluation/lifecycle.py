@@ -109,7 +109,7 @@ class Model(RegressorMixin, BaseEstimator):
             "ticker": data.name,
             "entry_lag": data.entry_lag,
             "mode": origin.mode,
-            "features": list(map(str, data.X.columns)),
+            "features": list(map(str, self.spec.columns or data.X.columns)),
             "from": data.since,
             "trained_from": str(y.index[0].date()),
             "trained_to": str(y.index[-1].date()),

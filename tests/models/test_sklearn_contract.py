@@ -86,7 +86,7 @@ KNOWN = {  # (part of the estimator, check) -> why it may fail
     ("RadialBasis", "check_regressors_train"): CAUTIOUS,
     ("RecentGaussianProcess", "check_regressors_train"): CAUTIOUS,
     ("IndependentComponents", "check_regressor_multioutput"): ONE,
-    ("NMF", "check_regressors_train"): LIBRARY,
+    ("Parts", "check_regressors_train"): LIBRARY,
     ("Perceptron", "check_positive_only_tag_during_fit"): BLOCK,
     ("PLSRegression", "check_transformer_general"): NAMED,
     ("PLSRegression", "check_transformer_data_not_an_array"): NAMED,
