@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from mltrainer import metrics
 from mltrainer.errors import BadInput, NotEnoughHistory
-from mltrainer.evaluation import artifacts, study
+from mltrainer.evaluation import artifacts, study, trials
 from mltrainer.evaluation.calibration import Calibration, calibrate
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
@@ -115,7 +115,7 @@ class Model(RegressorMixin, BaseEstimator):
             "trained_to": str(y.index[-1].date()),
             "rows": len(y),
             "matrix": origin.content_sha256,
-            "libraries": artifacts.libraries(self.spec),
+            "libraries": trials.libraries(self.spec),
             "r2": recalled,
             "calibration": _plain(asdict(calibration)),
             "parameters": dict(self.parameters or {}),

@@ -360,6 +360,12 @@ class Parts(NMF):
         X = checked(self, X)
         return np.array([nnls(self.components_.T, x)[0] for x in X])
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = False
+        tags.transformer_tags.preserves_dtype = ["float64"]
+        return tags
+
 
 class IndependentComponents(TransformerMixin, BaseEstimator):
     """The `keep` independent components (FastICA) that are most correlated with y on the train rows.

@@ -55,6 +55,7 @@ SMALLEST = (
     combiners.IndependentComponents(1),
     combiners.Inliers(scaled(IsolationForest(n_estimators=5, random_state=0)), Ridge()),
     combiners.MajorityVote([("one", Ridge()), ("other", LinearRegression())]),
+    combiners.Parts(2, max_iter=2_000),
     combiners.RadialBasis(2),
     combiners.Sided(Ridge(), horizon=1),
 )
