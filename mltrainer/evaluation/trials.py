@@ -14,10 +14,10 @@ from sqlalchemy import func, select
 
 from mltrainer import metrics, store
 from mltrainer.errors import Unavailable
+from mltrainer.evaluation import code
 from mltrainer.evaluation.protocol import VERSION, Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.features.matrix import Matrix
-from mltrainer.models import code
 from mltrainer.models.base import ModelSpec
 from mltrainer.trust import audit
 from mltrainer.trust.provenance import fingerprint
@@ -50,7 +50,7 @@ def libraries(spec: ModelSpec) -> dict[str, str]:
 def key(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> str:
     """Address of a result: the hash of data, model, protocol and the code that computes it.
 
-    Libraries count by their versions, an estimator of one's own by what it runs (`models.code`).
+    Libraries count by their versions, an estimator of one's own by what it runs (`evaluation.code`).
     """
     assert matrix.provenance is not None
     model = (spec.name, *spec.decides, code.source(spec.estimator))

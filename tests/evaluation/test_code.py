@@ -15,7 +15,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from mltrainer.models import code
+from mltrainer.evaluation import code
 from mltrainer.models.base import Lazy
 from mltrainer.models.catalog import specs
 
@@ -126,7 +126,7 @@ def test_what_is_loaded_counts_and_not_what_the_file_says_by_now(tmp_path: Path,
 
 def test_it_is_the_same_in_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "owned.py").write_text(PLAIN.replace("factor = 2", "factor = 2; names = {'a', 'b', 'c', 'd'}"))
-    line = "import owned; from mltrainer.models import code; print(code.source(owned.Mine()))"
+    line = "import owned; from mltrainer.evaluation import code; print(code.source(owned.Mine()))"
     found = set()
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(tmp_path)}
