@@ -168,7 +168,7 @@ def test_a_model_is_served_as_it_was_judged(name: str, whole: Matrix, home: Any)
     known = int((y.index <= pd.Timestamp(result.end)).sum())
 
     class Once(WalkForward):
-        def split(self, n: int, horizon: int) -> Iterator[Fold]:
+        def split(self, n: int, horizon: int, *_: int) -> Iterator[Fold]:
             yield Fold(np.arange(known), np.arange(known, n))
 
     judged, _ = walk.out_of_sample(spec, whole, Protocol(split=Once()))
