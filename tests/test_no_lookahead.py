@@ -36,7 +36,7 @@ def cheapest() -> list[str]:
     ready = {f: [s for s in catalog.specs(f) if s.available] for f in catalog.FAMILIES}
     names = [min(specs, key=lambda s: s.cost).name for specs in ready.values() if specs]
     everyone = [s for specs in ready.values() for s in specs]
-    return list(dict.fromkeys([*names, *(s.name for s in everyone if hasattr(s.build(), "filter"))]))
+    return list(dict.fromkeys([*names, *(s.name for s in everyone if s.follows)]))
 
 
 def rewritten(matrix: Matrix, cut: int, how: str) -> Matrix:
@@ -125,9 +125,12 @@ class Smooths(RegressorMixin, BaseEstimator):
 @pytest.mark.parametrize("estimator", [Peeks(0), Peeks(1), Peeks(-H), Smooths()])
 def test_the_check_itself_finds_a_model_that_looks_ahead(real, estimator):
     method = Method("toy", "toy", "x", "x", "x", "x", "x")
-    assert "forecast" in moved(ModelSpec("Toy", method, estimator, 0.1, "toys"), real, CUTS[0], "multiplied")
+    follows = "labels" if isinstance(estimator, Peeks) else ""
+    spec = ModelSpec("Toy", method, estimator, 0.1, "toys", follows=follows)
+    assert "forecast" in moved(spec, real, CUTS[0], "multiplied")
 
 
 def test_a_model_that_uses_a_label_on_the_day_it_matures_is_innocent(real):
     method = Method("toy", "toy", "x", "x", "x", "x", "x")
-    assert moved(ModelSpec("Toy", method, Peeks(-H - 1), 0.1, "toys"), real, CUTS[0], "multiplied") == []
+    spec = ModelSpec("Toy", method, Peeks(-H - 1), 0.1, "toys", follows="labels")
+    assert moved(spec, real, CUTS[0], "multiplied") == []

@@ -22,7 +22,7 @@ from mltrainer.evaluation.panels import keys
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.features.matrix import Matrix
-from mltrainer.models import sharing
+from mltrainer.models import catalog, sharing
 from mltrainer.models.base import ModelSpec
 from mltrainer.settings import Settings, settings
 from mltrainer.trust import gate
@@ -88,7 +88,7 @@ def run(
     is awaited, so a killed run loses at most the tasks in flight. A task over its time or memory budget
     (settings `task_seconds`, `task_megabytes`) has its worker ended and is reported so.
     """
-    matrices, specs, protocol = list(matrices), list(specs), protocol or Protocol()
+    matrices, specs, protocol = list(matrices), [catalog.claimed(s) for s in specs], protocol or Protocol()
     for matrix in matrices:
         gate.verify(matrix, "evaluation")
         labelled = matrix.y.dropna().index.unique(0)

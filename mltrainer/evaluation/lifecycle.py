@@ -14,17 +14,17 @@ from threadpoolctl import threadpool_limits
 
 from mltrainer import metrics
 from mltrainer.errors import BadInput, NotEnoughHistory
-from mltrainer.evaluation import artifacts, study
+from mltrainer.evaluation import artifacts, study, trials
 from mltrainer.evaluation.conformal import Calibration, conformalize
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.results import Forecast
 from mltrainer.evaluation.scaling import Scaling, arrays
-from mltrainer.evaluation.walk import configured
+from mltrainer.evaluation.walk import carried, configured
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog, spaces
 from mltrainer.models.base import ModelSpec
-from mltrainer.models.forecasters import checked, deviation, labelled, says_deviation
+from mltrainer.models.forecasters import checked, deviation, labelled
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset
 
@@ -96,10 +96,10 @@ class Model(RegressorMixin, BaseEstimator):
         z = y.to_numpy(float) / unit
         scaling = Scaling.fit(self.spec, X, z, Protocol().tail)
         X, z = scaling.features(X), scaling.label(z)
-        series = self.spec.columns is not None  # it carries its state forward and cannot go back to its own past
         with threadpool_limits(1):  # as in an evaluation, so that the same rows give the same model
-            self.estimator_ = configured(self.spec, data).fit(X, z)
-            recalled = None if series else metrics.r2(z, np.asarray(self.estimator_.predict(X)).reshape(len(z)))
+            self.estimator_ = configured(self.spec, data, np.arange(len(y))).fit(X, z)
+            # a series model carries its state forward and cannot go back to its own past
+            recalled = None if self.spec.series else metrics.r2(z, np.reshape(self.estimator_.predict(X), len(z)))
             calibration = conformalize(self.spec, data)
         self.n_features_in_ = X.shape[1]
         self.state_ = {
@@ -107,14 +107,15 @@ class Model(RegressorMixin, BaseEstimator):
             "columns": X.shape[1],
             "horizon": data.horizon,
             "ticker": data.name,
+            "entry_lag": data.entry_lag,
             "mode": origin.mode,
-            "features": list(map(str, data.X.columns)),
+            "features": list(map(str, self.spec.columns or data.X.columns)),
             "from": data.since,
             "trained_from": str(y.index[0].date()),
             "trained_to": str(y.index[-1].date()),
             "rows": len(y),
             "matrix": origin.content_sha256,
-            "libraries": artifacts.libraries(self.spec),
+            "libraries": trials.libraries(self.spec),
             "r2": recalled,
             "calibration": _plain(asdict(calibration)),
             "parameters": dict(self.parameters or {}),
@@ -132,8 +133,10 @@ class Model(RegressorMixin, BaseEstimator):
     def _forecast(self, data: Matrix) -> Forecast:
         origin = gate.verify(data, "prediction")
         state = self.state_
-        if state is None or (state["horizon"], state["ticker"]) != (data.horizon, data.name):
-            alike = f"of horizon {data.horizon} on {data.name}"
+        data.of_one("a forecast")
+        asked = {"horizon": data.horizon, "ticker": data.name, "entry_lag": data.entry_lag}
+        if state is None or any(state[what] != value for what, value in asked.items()):
+            alike = f"of horizon {data.horizon} on {data.name}, entered at the {'close' if data.entry_lag else 'open'}"
             raise BadInput(f"{self.name} was not trained on a matrix {alike}; train it on one that is built alike")
         if lost := [name for name in state["features"] if name not in data.X]:
             why = data.unavailable.get(lost[0], "it is not in this matrix")
@@ -141,6 +144,10 @@ class Model(RegressorMixin, BaseEstimator):
         after = data.X.index[data.X.index > pd.Timestamp(state["trained_to"])]
         if after.empty:
             raise NotEnoughHistory(f"{data.name} has no session after {state['trained_to']}, where the training ended")
+        if self.spec.follows and pd.Timestamp(state["trained_to"]) not in data.X.index:
+            missing = f"{self.name} follows one session after the other, and this matrix has none of {data.name} from"
+            between = f"{state['trained_to']}, where the training ended, to {after[0].date()}"
+            raise BadInput(f"{missing} {between}; build it from an earlier start, or train on it")
         said, fitted = self._said(data, after), self.result.calibration
         scale = data.scale.loc[after]
         lower, upper = fitted.bounds(said["mean"], scale)
@@ -156,15 +163,12 @@ class Model(RegressorMixin, BaseEstimator):
         X, unit = arrays(self.spec, data, after)
         scaling = Scaling(**state["scaling"])
         X = scaling.features(X)
-        if self.spec.columns:
-            # labels have not matured yet; only the returns carry a series model forward
-            found = {"mean": estimator.filter(X, np.full(len(X), np.nan), lag=len(data.X) + 1)}
-        else:
-            found = {"mean": np.asarray(estimator.predict(X), dtype=float).reshape(len(X))}
-        if hasattr(estimator, "predict_quantile"):
+        labels = scaling.label(data.y.loc[after].to_numpy(float) / unit)
+        found = {"mean": carried(self.spec, estimator, X, labels, data.horizon)}
+        if "quantile" in self.spec.gives:
             found["quantile"] = estimator.predict_quantile(X)
         out = {name: scaling.forecast(z) * unit for name, z in found.items()}
-        if says_deviation(estimator):
+        if "deviation" in self.spec.gives:
             out["deviation"] = deviation(estimator, X) * scaling.deviation * unit
         return {name: pd.Series(values, index=after, name=name) for name, values in out.items()}
 

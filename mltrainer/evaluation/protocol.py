@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from mltrainer.evaluation.splits import Split, WalkForward
 
-VERSION = 1  # raise it when the protocol changes what a stored result would be
+VERSION = 2  # raise it when the protocol changes what a stored result would be
 
 
 @dataclass(frozen=True)

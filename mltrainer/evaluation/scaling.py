@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 def arrays(spec: ModelSpec, matrix: Matrix, rows: pd.Index) -> tuple[Array, Array]:
     """Features (n, p) of a model at `rows`, and (n,) the unit of its label: volatility, 1 for series models."""
     X = matrix.X.loc[rows, list(spec.columns or matrix.X.columns)].to_numpy(float)
-    return X, np.ones(len(rows)) if spec.columns else matrix.scale.loc[rows].to_numpy(float)
+    return X, np.ones(len(rows)) if spec.series else matrix.scale.loc[rows].to_numpy(float)
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Scaling:
 
         A series model sees its columns and its label as they are.
         """
-        if spec.columns:
+        if spec.series:
             return cls()
         low, high = np.quantile(X, [tail, 1 - tail], axis=0)
         return cls(low, high, float(z.mean()), float(z.std()))

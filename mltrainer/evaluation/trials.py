@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 
 from mltrainer import store
 from mltrainer.errors import Unavailable
-from mltrainer.evaluation import skill
+from mltrainer.evaluation import code, skill
 from mltrainer.evaluation.protocol import VERSION, Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.skill import Judgment, Trial
@@ -25,6 +25,7 @@ from mltrainer.trust import audit
 from mltrainer.trust.provenance import fingerprint
 
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "xgboost": "xgboost-cpu"}  # import name -> distribution, where they differ
+BACKENDS = {"keras": ("jax", "jaxlib")}  # what computes for a library that does not itself
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
@@ -40,13 +41,22 @@ def _version(name: str) -> str | None:
         return None
 
 
+def libraries(spec: ModelSpec) -> dict[str, str]:
+    """Versions of what computes a model: these packages, and those that its engine and its parts come from."""
+    packages = code.packages(spec.estimator) | {spec.engine.partition(".")[0]}
+    computing = {library for package in packages for library in (package, *BACKENDS.get(package, ()))}
+    always = {"mltrainer", "numpy", "scipy", "scikit-learn"}
+    return versions(sorted(always | {DISTRIBUTIONS.get(package, package) for package in computing}))
+
+
 def key(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> str:
-    """Address of a result: the hash of data, model, protocol and the libraries that compute it."""
+    """Address of a result: the hash of data, model, protocol and the code that computes it.
+
+    Libraries count by their versions, an estimator of one's own by what it runs (`evaluation.code`).
+    """
     assert matrix.provenance is not None
-    package = spec.engine.partition(".")[0]
-    used = versions(("mltrainer", "numpy", "scipy", "scikit-learn", DISTRIBUTIONS.get(package, package)))
-    model = (spec.name, spec.identity(), spec.max_train_rows, spec.columns)
-    return fingerprint(matrix.provenance.content_sha256, *model, repr(protocol), VERSION, used)
+    model = (spec.name, *spec.decides, code.source(spec.estimator))
+    return fingerprint(matrix.provenance.content_sha256, *model, repr(protocol), VERSION, libraries(spec))
 
 
 def record(evaluation: Evaluation, matrix: Matrix) -> None:

@@ -175,27 +175,27 @@ MEANS = VotingRegressor(_members(), weights=[2, 1, 1])
 TREE = DecisionTreeRegressor(max_depth=3, min_samples_leaf=50, random_state=0)
 LOGITS = ClassifierChain(LogisticRegression(C=0.01), chain_method="predict_proba")
 outlier = partial(spec, task="outlier", reading=STRANGE)
+forward = partial(spec, takes=frozenset({"horizon"}))
+several = partial(spec, task="multi-output", takes=frozenset({"horizon", "return_column"}))
 
 # fmt: off
 SPECS = (
     spec("VotingRegressor_soft", SOFT, MEANS, 1.5, reading=WEIGHTS),
-    spec("VotingRegressor_hard", HARD, Sided(MajorityVote(_members())), 2.8, reading=VOTE),
+    forward("VotingRegressor_hard", HARD, Sided(MajorityVote(_members())), 2.8, reading=VOTE),
     spec("BaggingRegressor_10", BAGGING, _bagging(10), 0.5, reading=UNIQUE),
     spec("BaggingRegressor_25", BAGGING, _bagging(25), 1.3, reading=UNIQUE),
     spec("BaggingRegressor_50", BAGGING, _bagging(50), 2.3, reading=UNIQUE),
-    spec("StackingRegressor_linear", STACKING, _stack(LinearRegression()), 5.0, reading=FORWARD),
-    spec("StackingRegressor_tree", STACKING, _stack(TREE), 5.0, reading=FINAL_TREE),
-    spec("StackingRegressor_ridge", STACKING, _stack(Ridge(100.0)), 5.0, reading=FINAL_RIDGE),
-    spec("MultiOutputRegressor", SEVERAL, Horizons(MultiOutputRegressor(_boosting())), 2.0, task="multi-output",
-         reading=APART),
-    spec("RegressorChain", CHAIN, Horizons(scaled(RegressorChain(Ridge(100.0)))), 0.1, task="multi-output",
-         reading=LINKS),
-    spec("ClassifierChain", DIRECTIONS, HorizonDirections(scaled(LOGITS)), 0.2, task="classifier", reading=LINKS),
+    forward("StackingRegressor_linear", STACKING, _stack(LinearRegression()), 5.0, reading=FORWARD),
+    forward("StackingRegressor_tree", STACKING, _stack(TREE), 5.0, reading=FINAL_TREE),
+    forward("StackingRegressor_ridge", STACKING, _stack(Ridge(100.0)), 5.0, reading=FINAL_RIDGE),
+    several("MultiOutputRegressor", SEVERAL, Horizons(MultiOutputRegressor(_boosting())), 2.0, reading=APART),
+    several("RegressorChain", CHAIN, Horizons(scaled(RegressorChain(Ridge(100.0)))), 0.1, reading=LINKS),
+    several("ClassifierChain", DIRECTIONS, HorizonDirections(scaled(LOGITS)), 0.2, task="classifier", reading=LINKS),
     outlier("IsolationForest", ISOLATION, _usual(IsolationForest(random_state=0, n_jobs=1)), 1.1),
     outlier("OneClassSVM", BOUNDARY, _usual(OneClassSVM(nu=0.05)), 0.25, max_train_rows=10_000),
     outlier("LocalOutlierFactor", FACTOR, _usual(LocalOutlierFactor(20, algorithm="brute", novelty=True)), 0.2,
             max_train_rows=10_000),
-    spec("ForecastCombination_NNLS", COMBINATION, _stack(LinearRegression(positive=True)), 5.0, reading=NONNEGATIVE),
+    forward("ForecastCombination_NNLS", COMBINATION, _stack(LinearRegression(positive=True)), 5.0, reading=NONNEGATIVE),
 )
 # fmt: on
 

@@ -40,7 +40,8 @@ from mltrainer.models.forecasters import (
     RecursiveForecaster,
 )
 
-# A month between the inner train and test rows: labels of up to 21 sessions do not reach across.
+# A month between the inner train and test rows: labels of up to 21 sessions do not reach across, and where they are
+# longer the evaluation widens the gap.
 INNER = TimeSeriesSplit(n_splits=5, gap=22)
 ALPHAS = np.geomspace(0.005, 0.1, 10)  # from nearly all columns to none, on targets with sd 1
 L1 = [0.1, 0.5, 0.9]
@@ -206,8 +207,8 @@ spec = partial(ModelSpec, family="linear")
 
 PENALTY = "scikit-learn's default penalty of 1 forecasts a constant on targets with sd 1; alpha is {} instead."
 WALK = (
-    "The penalty is chosen by five inner walk-forward splits with a gap of 22 rows, as shuffled or left-out rows ignore"
-    " time."
+    "The penalty is chosen by five inner walk-forward splits with a gap of 22 rows, or as long as labels take to be"
+    " known, as shuffled or left-out rows ignore time."
 )
 NOTHING = " Where the largest penalty does best the forecast is constant: no signal found."
 MOVED = "The quantile is kept for pinball loss and intervals; the point forecast is the quantile moved to the mean."
@@ -259,7 +260,8 @@ def _gamma() -> PricedVolatility:
     return PricedVolatility(scaled(GammaRegressor(alpha=0.1, solver="newton-cholesky", max_iter=1_000)))
 
 
-quantile = partial(spec, task="quantile", reading=MOVED, max_train_rows=10_000)
+DEVIATION = frozenset({"deviation"})
+quantile = partial(spec, task="quantile", reading=MOVED, max_train_rows=10_000, gives=frozenset({"quantile"}))
 
 # fmt: off
 SPECS = (
@@ -267,7 +269,7 @@ SPECS = (
     spec("RidgeRegression", RIDGE, scaled(Ridge(alpha=1.0)), 0.04),
     spec("LassoRegression", LASSO, scaled(Lasso(alpha=0.01)), 0.05, reading=PENALTY.format(0.01)),
     spec("ElasticNet", ELASTIC_NET, scaled(ElasticNet(alpha=0.01, l1_ratio=0.5)), 0.07, reading=PENALTY.format(0.01)),
-    spec("BayesianRidge", BAYESIAN_RIDGE, scaled(BayesianRidge()), 0.08, reading=BAYES),
+    spec("BayesianRidge", BAYESIAN_RIDGE, scaled(BayesianRidge()), 0.08, gives=DEVIATION, reading=BAYES),
     spec("PolynomialRegression_degree_2", POLYNOMIAL, _polynomial(20, 2, 100.0), 0.2, reading=MONOMIALS.format(20)),
     spec("PolynomialRegression_degree_3", POLYNOMIAL, _polynomial(10, 3, 1_000.0), 0.2, reading=MONOMIALS.format(10)),
     spec("HuberRegressor", HUBER, scaled(HuberRegressor(alpha=1.0, max_iter=2_000)), 0.66),
@@ -278,7 +280,7 @@ SPECS = (
     quantile("QuantileRegressor_q0.9", QUANTILE, _quantile(0.9), 1.6),
     spec("OrthogonalMatchingPursuit", OMP, scaled(OrthogonalMatchingPursuit()), 0.03),
     spec("LassoLars", LARS, scaled(LassoLars(alpha=0.005)), 0.07, reading=PENALTY.format(0.005)),
-    spec("ARDRegression", ARD, scaled(ARDRegression()), 0.32),
+    spec("ARDRegression", ARD, scaled(ARDRegression()), 0.32, gives=DEVIATION),
     spec("Lars", LARS, scaled(Lars(n_nonzero_coefs=10)), 0.03, reading="The path is stopped after ten columns."),
     spec("LassoLarsIC_bic", LARS, scaled(LassoLarsIC(criterion="bic")), 0.13, reading=BIC),
     spec("RidgeCV", RIDGE, scaled(RidgeCV(alphas=np.geomspace(1, 1e5, 11), cv=INNER)), 1.0, reading=WALK),
@@ -286,8 +288,9 @@ SPECS = (
     spec("ElasticNetCV_walkforward", ELASTIC_NET, _walk(ElasticNetCV, l1_ratio=L1), 0.55, reading=WALK + NOTHING),
     spec("PLSRegression_3", PLS, scaled(PLSRegression(3, scale=False)), 0.04),
     spec("LogisticRegression", LOGIT, _direction(LogisticRegression(C=0.01)), 0.07, task="classifier", reading=CLASSES),
-    spec("GammaRegressor_volatility", GAMMA, _gamma(), 0.06, task="volatility", reading=PRICED),
-    spec("RecursiveLS", RLS, RecursiveForecaster(scaled(Components(15))), 0.45, task="online", reading=ONLINE),
+    spec("GammaRegressor_volatility", GAMMA, _gamma(), 0.06, task="volatility", gives=DEVIATION, reading=PRICED),
+    spec("RecursiveLS", RLS, RecursiveForecaster(scaled(Components(15))), 0.45, task="online", follows="labels",
+         reading=ONLINE),
 )
 # fmt: on
 

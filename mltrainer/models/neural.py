@@ -103,7 +103,15 @@ SPECS = (
     network("MLP_50", estimator=_mlp(50), cost=1.2),
     spec("RBFNetwork_5_centers", RBF, _rbf(5), 0.4, reading=CENTERS),
     spec("RBFNetwork_10_centers", RBF, _rbf(10), 0.6, reading=CENTERS),
-    spec("Perceptron", PERCEPTRON, Sided(scaled(Perceptron(random_state=0))), 0.14, task="classifier", reading=SIDES),
+    spec(
+        "Perceptron",
+        PERCEPTRON,
+        Sided(scaled(Perceptron(random_state=0))),
+        0.14,
+        task="classifier",
+        takes=frozenset({"horizon"}),
+        reading=SIDES,
+    ),
     spec("PassiveAggressiveRegressor", AGGRESSIVE, scaled(PA_I), 0.08, reading=PA),
     spec("SGDRegressor", SGD, scaled(SGDRegressor(alpha=0.1, random_state=0)), 0.1, reading=PENALTY),
 )

@@ -142,7 +142,7 @@ SPACES: Mapping[str, tuple[Knob, ...] | str] = {
     "qda": (COMPONENTS, real("reg_param", 0.0, 1.0)),
     "pca-regression": (COMPONENTS,),
     "ica-regression": (whole("components__n", 8, 25), whole("keep", 1, 8)),
-    "nmf-regression": (whole("nmf__n_components", 2, 12),),
+    "nmf-regression": (whole("parts__n_components", 2, 12),),
     "kernel-ridge": (scale("alpha", 1.0, 1e4),),
     "KernelRidge_sigmoid": (scale("alpha", 150.0, 1e4),),  # below, its kernel would leave no unique solution
 }

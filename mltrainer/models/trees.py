@@ -163,7 +163,7 @@ SPECS = (
     spec("LightGBM_simulation", LIGHTGBM, LGBM, 1.5, reading=f"{GENUINE} {SMALL}"),
     spec("XGBoost", XGBOOST, XGB, 1.6, extra="boost",
          reading="Depth 4, leaves of at least 40 rows and a learning rate of 0.05, as returns are mostly noise."),
-    spec("HistGradientBoosting_quantile_0.5", HISTOGRAM, MEDIAN, 3.1, task="quantile",
+    spec("HistGradientBoosting_quantile_0.5", HISTOGRAM, MEDIAN, 3.1, task="quantile", gives=frozenset({"quantile"}),
          reading=f"The median is kept for pinball loss; the point forecast is the median moved to the mean. {SMALL}"),
 )
 # fmt: on

@@ -86,7 +86,7 @@ def test_a_forecast_that_peeks_is_found(monkeypatch: pytest.MonkeyPatch) -> None
             return y
 
     ridge = catalog.spec("RidgeRegression")
-    peeking = dataclasses.replace(ridge, name="Peeking", estimator=Peeking(ridge.build().steps))
+    peeking = dataclasses.replace(ridge, name="Peeking", estimator=Peeking(ridge.build().steps), follows="labels")
     monkeypatch.setattr(study, "select", lambda models: [ridge, peeking])
     monkeypatch.setattr(room, "Pool", InProcess)
     found = mt.leakcheck(models=["both"], progress=False)

@@ -7,16 +7,20 @@ from contextlib import closing
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import VotingRegressor
+from sklearn.linear_model import Ridge
 from sqlalchemy import text
 
+import mltrainer as mt
 from mltrainer import metrics, store
-from mltrainer.errors import MltrainerError, StorageError, Tampered
+from mltrainer.errors import BadInput, MltrainerError, StorageError, Tampered
 from mltrainer.evaluation import trials
 from mltrainer.evaluation.judging import evaluate
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.splits import WalkForward
 from mltrainer.models import catalog
+from mltrainer.models.base import ModelSpec
 from mltrainer.settings import settings
 from mltrainer.trust import audit
 
@@ -102,6 +106,9 @@ def test_no_row_can_be_changed_or_taken_back(msft, statement):
         {"estimator": catalog.spec("LassoRegression").estimator},
         {"max_train_rows": 300},
         {"columns": ("return_1",)},
+        {"follows": "returns"},
+        {"takes": frozenset({"horizon"})},
+        {"gives": frozenset({"quantile"})},
     ],
 )
 def test_another_model_is_another_address(msft, change):
@@ -125,6 +132,54 @@ def test_other_data_another_version_or_another_library_is_another_address(msft, 
         assert trials.key(RIDGE, msft, Protocol()) != key
     monkeypatch.setattr(trials, "_version", lambda name: "99.0")
     assert trials.key(RIDGE, msft, Protocol()) != key
+
+
+def test_the_backend_of_keras_computes_too(msft, monkeypatch):
+    network, before = catalog.spec("LSTM_simulation"), trials._version
+    key, ridge = trials.key(network, msft, Protocol()), trials.key(RIDGE, msft, Protocol())
+    for backend in ("jax", "jaxlib"):
+        assert backend in trials.libraries(network)
+        monkeypatch.setattr(trials, "_version", lambda name, other=backend: "99" if name == other else before(name))
+        assert trials.key(network, msft, Protocol()) != key
+        assert trials.key(RIDGE, msft, Protocol()) == ridge
+
+
+def test_a_member_of_another_library_counts_with_its_version(msft):
+    from lightgbm import LGBMRegressor
+
+    member = dataclasses.replace(
+        RIDGE, name="Mixed", estimator=VotingRegressor([("a", Ridge()), ("b", LGBMRegressor())])
+    )
+    assert "lightgbm" in trials.libraries(member)
+
+
+def test_a_result_of_a_class_of_ones_own_is_not_another_bodys(msft, monkeypatch):
+    """The same name, the same settings, another body: it is computed, and not opened as what the first one gave."""
+
+    def mine(shift):
+        class Own(Ridge):
+            def predict(self, X):
+                return super().predict(X) + shift
+
+        Own.__qualname__ = "Own"
+        return ModelSpec("Mine", RIDGE.method, Own(), 0.1, "linear")
+
+    first, second = (mt.evaluate(mine(shift), msft) for shift in (0.0, 1.0))
+    assert first.key != second.key
+    assert not np.allclose(first.forecasts["forecast"], second.forecasts["forecast"])
+    assert mt.evaluate(mine(0.0), msft).key == first.key
+    assert len(trials.ledger()) == 2
+
+
+def test_a_name_of_the_catalog_belongs_to_its_entry(msft):
+    other = ModelSpec("RidgeRegression", RIDGE.method, Ridge(1e6), 0.1, "linear")
+    with pytest.raises(BadInput, match=r"RidgeRegression is a name of the catalog.*mt.model\('RidgeRegression', "):
+        mt.evaluate(other, msft)
+    assert trials.ledger().empty
+    own = mt.evaluate(dataclasses.replace(other, name="Ridge_1e6"), msft)
+    same = mt.evaluate(dataclasses.replace(RIDGE, cost=9.0), msft)
+    tuned = mt.model("RidgeRegression", {"ridge__alpha": 1e6}).evaluate(msft)
+    assert [own.model, same.model, tuned.model] == ["Ridge_1e6", "RidgeRegression", "RidgeRegression(alpha=1000000.0)"]
 
 
 def test_what_does_not_decide_a_result_does_not_move_its_address(msft):
