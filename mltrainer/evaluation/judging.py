@@ -53,7 +53,9 @@ def evaluate_each(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str 
             return each("failed", f"{type(error).__name__}: {said}"[:300])
     meta |= {"warnings": sorted({f"{w.category.__name__}: {w.message}".splitlines()[0][:200] for w in caught})}
     meta |= {"peak_mb": peak[0], "reading": spec.reading}
-    base |= {"status": "diagnostic", "reason": protocol.split.diagnostic} if protocol.split.diagnostic else {}
+    flawed = meta.pop("flaw")
+    flawed = protocol.split.diagnostic or flawed
+    base |= {"status": "diagnostic", "reason": flawed} if flawed else {}
     results = []
     for ticker, k in keys(matrix, key).items():
         own = forecasts

@@ -16,6 +16,7 @@ from mltrainer import metrics, store
 from mltrainer.errors import Unavailable
 from mltrainer.evaluation.protocol import VERSION, Protocol
 from mltrainer.evaluation.record import Evaluation
+from mltrainer.evaluation.splits import Split
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec
 from mltrainer.trust import audit
@@ -43,7 +44,16 @@ def key(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> str:
     package = spec.engine.partition(".")[0]
     used = versions(("mltrainer", "numpy", "scipy", "scikit-learn", DISTRIBUTIONS.get(package, package)))
     model = (spec.name, spec.identity(), spec.max_train_rows, spec.columns)
-    return fingerprint(matrix.provenance.content_sha256, *model, repr(protocol), VERSION, used)
+    cuts = _foreign(protocol.split, matrix)
+    return fingerprint(matrix.provenance.content_sha256, *model, repr(protocol), VERSION, used, *cuts)
+
+
+def _foreign(split: Split, matrix: Matrix) -> list[Any]:
+    """Every fold of a split that is not of this package: whatever it is called, it may cut as it likes."""
+    if type(split).__module__ == Split.__module__:
+        return []
+    n = len(matrix.y.dropna().index.unique(0))
+    return [[fold.train.tolist(), fold.test.tolist()] for fold in split.split(n, matrix.horizon)]
 
 
 def record(evaluation: Evaluation, matrix: Matrix) -> None:

@@ -33,6 +33,8 @@ class Matrix:
     horizon : sessions a position is held.
     unavailable : feature -> why it is not in X.
     since : first session of the bars, before the features' warm-up.
+    sources : the bars and what was known beside them, as `build` was given them; of a panel those of its tickers, one
+        after the other in the order of their names; empty where a matrix was made in another way.
     """
 
     X: pd.DataFrame
@@ -45,6 +47,7 @@ class Matrix:
     since: str = ""
     kind: str = "matrix"
     provenance: Provenance | None = None
+    sources: tuple[Dataset, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def tickers(self) -> list[str]:
@@ -57,7 +60,7 @@ class Matrix:
         if not isinstance(self.X.index, pd.MultiIndex):
             return self
         own = {part: getattr(self, part).xs(ticker, level="ticker") for part in ("X", "y", "scale", "prices")}
-        return replace(self, **own, name=ticker, provenance=None)
+        return replace(self, **own, name=ticker, provenance=None, sources=())
 
     def of_one(self, job: str) -> "Matrix":
         """Itself, or `BadInput` if it is a panel and the job is one for a single ticker."""
@@ -118,7 +121,8 @@ def build(bars: Dataset, *context: Dataset, horizon: int) -> Matrix:
     prices = pd.DataFrame({"entry": entry, "close": frame["close"]})
     y = forward_return(entry, horizon).rename("y")
     since = str(frame.index[0].date())
-    return Matrix(X[keep], y[keep], scale[keep].rename("scale"), prices[keep], horizon, bars.name, unavailable, since)
+    parts = (X[keep], y[keep], scale[keep].rename("scale"), prices[keep])
+    return Matrix(*parts, horizon, bars.name, unavailable, since, sources=(bars, *context))
 
 
 def _quoted(bars: Dataset, context: tuple[Dataset, ...]) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -198,4 +202,7 @@ def stack(*matrices: Matrix) -> Matrix:
     X, y, scale, prices = map(together, ("X", "y", "scale", "prices"))
     name = f"panel of {len(matrices)}: {', '.join(m.name for m in matrices)}"
     since = min(m.since for m in matrices)
-    return Matrix(X, y, scale, prices, first.horizon, name, first.unavailable | lacking, since)
+    sources: tuple[Dataset, ...] = ()
+    if all(m.sources for m in matrices):
+        sources = tuple(d for m in sorted(matrices, key=lambda m: m.name) for d in m.sources)
+    return Matrix(X, y, scale, prices, first.horizon, name, first.unavailable | lacking, since, sources=sources)
