@@ -47,12 +47,13 @@ def _another_path(frame: pd.DataFrame, cut: int, rng: np.random.Generator) -> pd
     return pd.concat([past, future.assign(**dict(zip(numbers.columns, values.T, strict=True)))])
 
 
+PATH = "sent on another path"
 FUTURES: dict[str, Rewrite] = {
-    "truncated": indicators.REWRITES["truncated"],
+    PATH: _another_path,
     "multiplied": indicators.REWRITES["multiplied"],
+    "truncated": indicators.REWRITES["truncated"],
     "shuffled": indicators.REWRITES["shuffled"],
     "moved to other dates": lambda frame, cut, rng: _moved_dates(frame, cut),
-    "another path": _another_path,
 }
 """What may come after a day instead, for every source of a matrix alike."""
 
@@ -115,7 +116,7 @@ def rewritten(matrix: Matrix, cut: int, rng: np.random.Generator) -> Matrix:
     return dataclasses.replace(matrix, X=X, y=y, scale=scale, prices=prices, provenance=None, sources=())
 
 
-def another(matrix: Matrix, cut: int, how: str = "another path", seed: int = 1) -> Matrix:
+def another(matrix: Matrix, cut: int, how: str = PATH, seed: int = 1) -> Matrix:
     """The matrix as it would be had the sessions after number `cut` been others: from its sources if it knows them."""
     if not knows_sources(matrix):
         return rewritten(matrix, cut, np.random.default_rng(seed))
@@ -241,9 +242,9 @@ def _cuts(folds: Sequence[Fold], cut: int | None) -> list[tuple[int, Fold]]:
 def _moves(spec: ModelSpec, matrix: Matrix, protocol: Protocol, fold: Fold, cut: int) -> Iterator[Move]:
     other, day = _future(matrix, cut), matrix.X.index.unique(0)[cut]
     chosen = dataclasses.replace(protocol, split=Chosen((fold,)))
-    yield from moves(parts(matrix), parts(other), day, how="others", lags=lags(matrix.horizon))
+    yield from moves(parts(matrix), parts(other), day, how=PATH, lags=lags(matrix.horizon))
     past, again = (out_of_sample(spec, m, chosen)[0] for m in (matrix, other))
-    yield from moves(past.drop(columns="y"), again, day, how="others")
+    yield from moves(past.drop(columns="y"), again, day, how=PATH)
 
 
 _futures: dict[tuple[str, int], Matrix] = {}
