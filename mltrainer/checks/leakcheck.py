@@ -228,9 +228,14 @@ def _rare(past: pd.DataFrame, each: int = 3) -> Iterator[int]:
         yield from (int(row) for row in words.map(words.value_counts()).sort_values(kind="stable").index[:each])
         changes = np.flatnonzero(np.diff(column.isna().to_numpy())) + 1
         yield from (int(row) for row in (*changes[:each], *changes[-each:]))
-        if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_complex_dtype(column.dtype):
+        if _real(column):
             order = np.argsort(column.to_numpy(float, na_value=np.nan))[: int(column.notna().sum())]
             yield from (int(row) for row in (*order[:each], *order[-each:]))
+
+
+def _real(column: pd.Series) -> bool:
+    kind = column.dtype
+    return pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind)
 
 
 def _others(frame: pd.DataFrame, cut: int, number: int, rng: np.random.Generator) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -265,10 +270,11 @@ def _elsewhere(kind: str, compute: FeatureFunction, frame: pd.DataFrame, past: p
         other = _columns(compute, frame.iloc[order].set_axis(frame.index))
     except Exception:  # it looks at its bars, at least
         return
-    steady = [name for name in past if name not in set(indicators.differing(past, other))]
-    returns = np.log(frame["close"]).diff()
-    for name in past[steady].select_dtypes("number"):
-        values = past[name].astype(float)
+    moved, returns = set(indicators.differing(past, other)), np.log(frame["close"]).diff()
+    for name, column in past.items():
+        if name in moved or not _real(column):
+            continue
+        values = pd.Series(column.to_numpy(float, na_value=np.nan), frame.index)
         if values.nunique() < 2:
             continue
         pairs = [(v, returns.shift(-ahead)) for v in (values, values.diff()) for ahead in range(-1, 6)]
