@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection as mpc
@@ -40,15 +40,27 @@ START_SECONDS = 120.0
 START: Literal["forkserver", "spawn"] = "forkserver" if sys.platform == "linux" else "spawn"
 
 
+def answer(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str, shares: str) -> list[Evaluation]:
+    """The usual work of a task: judge the model, one result per ticker."""
+    sharing.share(shares)
+    if len(matrix.tickers) > 1:
+        return evaluate_each(spec, matrix, protocol, key)
+    return [evaluate(spec, matrix, protocol, key)]
+
+
 @dataclass(frozen=True)
 class Task:
-    """One model on one matrix; `key` is the address of its result, `shares` names whom it can share fits with."""
+    """One model on one matrix; `key` is the address of its result, `shares` names whom it can share fits with.
+
+    `work` is what is done with these, a function that a worker process can import.
+    """
 
     spec: ModelSpec
     matrix: Matrix
     protocol: Protocol
     key: str
     shares: str = ""
+    work: Callable[[ModelSpec, Matrix, Protocol, str, str], list[Evaluation]] = answer
 
     @property
     def seconds(self) -> float:
@@ -102,7 +114,7 @@ def run(
     jobs = min(jobs or os.cpu_count() or 1, max(len(todo), 1))
     total = len({k for t in tasks for k in t.keys.values()})
     with tqdm(total=total, initial=len(known), disable=not progress or not todo, unit="fit", leave=False) as bar:
-        for task, result in _serial(todo) if jobs == 1 else Pool(jobs).map(todo):
+        for task, result in results(todo, jobs):
             if result.status != "unavailable":
                 trials.record(result, task.matrix)
             known[result.key] = result
@@ -111,10 +123,15 @@ def run(
     return [known[k] for t in tasks for k in t.keys.values()]
 
 
+def results(tasks: Iterable[Task], jobs: int) -> Iterator[tuple[Task, Evaluation]]:
+    """Do tasks in so many worker processes, or in this one, and yield each result as it comes; nothing is stored."""
+    return _serial(tasks) if jobs == 1 else Pool(jobs).map(tasks)
+
+
 def _serial(tasks: Iterable[Task]) -> Iterator[tuple[Task, Evaluation]]:
     try:
         for task in (t for bundle in _bundles(tasks) for t in bundle):
-            for result in _answer(task.spec, task.matrix, task.protocol, task.key, task.shares):
+            for result in task.work(task.spec, task.matrix, task.protocol, task.key, task.shares):
                 yield task, result
     finally:
         sharing.share("")
@@ -126,13 +143,6 @@ def _bundles(tasks: Iterable[Task]) -> list[list[Task]]:
     for task in sorted(tasks, key=lambda t: -t.seconds):
         bundles.setdefault((id(task.matrix), task.shares or f"{task.spec.name} {task.key}"), []).append(task)
     return list(bundles.values())
-
-
-def _answer(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str, shares: str) -> list[Evaluation]:
-    sharing.share(shares)
-    if len(matrix.tickers) > 1:
-        return evaluate_each(spec, matrix, protocol, key)
-    return [evaluate(spec, matrix, protocol, key)]
 
 
 # --- the pool -------------------------------------------------------------------------------------------------
@@ -237,7 +247,7 @@ def _give(worker: Worker, task: Task) -> None:
     matrix = None if content in worker.holds else task.matrix
     worker.holds.add(content)
     with suppress(OSError):  # a worker that died is found by `_receive`
-        worker.pipe.send((task.spec, content, matrix, task.protocol, task.key, task.shares))
+        worker.pipe.send((task.work, task.spec, content, matrix, task.protocol, task.key, task.shares))
 
 
 def _content(matrix: Matrix) -> str:
@@ -300,6 +310,6 @@ def _work(pipe: Any) -> None:
     with suppress(EOFError, KeyboardInterrupt):
         pipe.send(None)
         while True:
-            spec, content, matrix, protocol, key, shares = pipe.recv()
+            work, spec, content, matrix, protocol, key, shares = pipe.recv()
             held[content] = held.get(content, matrix)
-            pipe.send(_answer(spec, held[content], protocol, key, shares))
+            pipe.send(work(spec, held[content], protocol, key, shares))

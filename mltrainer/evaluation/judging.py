@@ -13,11 +13,12 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from mltrainer import metrics
+from mltrainer.evaluation.lookahead import forecast_moves, knows_sources
 from mltrainer.evaluation.panels import keys, pooled_figures
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation, constant_forecast
 from mltrainer.evaluation.results import Metrics
-from mltrainer.evaluation.skill import timing_return
+from mltrainer.evaluation.skill import timing_return, unusually_strong
 from mltrainer.evaluation.trading import trade
 from mltrainer.evaluation.walk import out_of_sample
 from mltrainer.features.matrix import Matrix
@@ -52,7 +53,9 @@ def evaluate_each(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str 
             return each("failed", f"{type(error).__name__}: {said}"[:300])
     meta |= {"warnings": sorted({f"{w.category.__name__}: {w.message}".splitlines()[0][:200] for w in caught})}
     meta |= {"peak_mb": peak[0], "reading": spec.reading}
-    base |= {"status": "diagnostic", "reason": protocol.split.diagnostic} if protocol.split.diagnostic else {}
+    flawed = meta.pop("flaw")
+    flawed = protocol.split.diagnostic or flawed
+    base |= {"status": "diagnostic", "reason": flawed} if flawed else {}
     results = []
     for ticker, k in keys(matrix, key).items():
         own = forecasts
@@ -64,12 +67,21 @@ def evaluate_each(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str 
             continue
         own = trade(own, matrix.of(ticker), protocol)
         figures = judge(own, matrix.horizon, meta["quantile"])
+        if unusually_strong(figures, len(own), matrix.horizon) and "lookahead" not in meta:
+            meta["lookahead"] = _lookahead(spec, matrix, protocol)
         results.append(Evaluation(k, ticker=ticker, forecasts=own, metrics=figures, meta=dict(meta), **base))
     if len(results) > 1:
         together = pooled_figures([e.forecasts for e in results if len(e.forecasts)], matrix.horizon)
         for result in results:
             result.meta.update(pooled=together, trial=key)
     return results
+
+
+def _lookahead(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> str:
+    """What the future moves in a model that is too good to be believed unseen; empty where it moves nothing."""
+    if matrix.sources and not knows_sources(matrix):
+        return "its features are not what its bars give"
+    return forecast_moves(spec, matrix, protocol)
 
 
 def judge(forecasts: pd.DataFrame, horizon: int, level: float | None = None) -> Metrics:

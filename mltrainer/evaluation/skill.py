@@ -23,6 +23,7 @@ NO_SIGNAL = "no signal: the forecast is constant"
 LEAKAGE = "suspected leakage"
 BLOCK = 5  # a block of the bootstrap is so many horizons
 SHORTEST_BLOCK = 21
+STRONG = {"ic": 0.10, "hit_rate": 0.05, "timing_sharpe": 2.0}  # what hardly anybody has on daily prices
 
 Question = tuple[tuple[str, ...], int]  # tickers, horizon
 
@@ -98,6 +99,21 @@ class Trial:
 
 def _mean(parts: "Sequence[pd.Series[float]]") -> "pd.Series[float]":
     return parts[0] if len(parts) == 1 else pd.concat(parts, axis=1).mean(axis=1)
+
+
+def unusually_strong(figures: Mapping[str, float], n: int, horizon: int) -> bool:
+    """Whether a result is better than what is believed without a look: beyond `STRONG` by two null spreads.
+
+    Only what flatters counts. The null spread of the IC is its HAC standard error, that of the hit rate is
+    sqrt(horizon / n) / 2 around the larger share of rises or falls, that of the annual timing Sharpe sqrt(252 / n).
+    """
+    error = abs(figures["ic"] / figures["ic_t"]) if figures["ic_t"] else float("nan")
+    beyond = {
+        "ic": figures["ic"] - 2 * error,
+        "hit_rate": figures["hit_rate"] - figures["hit_base"] - np.sqrt(horizon / n),
+        "timing_sharpe": figures["timing_sharpe"] - 2 * np.sqrt(metrics.SESSIONS / n),
+    }
+    return any(beyond[name] > limit for name, limit in STRONG.items())
 
 
 # --- how it is tested -----------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from mltrainer.evaluation import code, skill
 from mltrainer.evaluation.protocol import VERSION, Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.skill import Judgment, Trial
+from mltrainer.evaluation.splits import Split
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec
 from mltrainer.settings import settings
@@ -55,8 +56,16 @@ def key(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> str:
     Libraries count by their versions, an estimator of one's own by what it runs (`evaluation.code`).
     """
     assert matrix.provenance is not None
-    model = (spec.name, *spec.decides, code.source(spec.estimator))
-    return fingerprint(matrix.provenance.content_sha256, *model, repr(protocol), VERSION, libraries(spec))
+    model, cuts = (spec.name, *spec.decides, code.source(spec.estimator)), _foreign(protocol.split, matrix)
+    return fingerprint(matrix.provenance.content_sha256, *model, repr(protocol), VERSION, libraries(spec), *cuts)
+
+
+def _foreign(split: Split, matrix: Matrix) -> list[Any]:
+    """Every fold of a split that is not of this package: whatever it is called, it may cut as it likes."""
+    if type(split).__module__ == Split.__module__:
+        return []
+    n = len(matrix.y.dropna().index.unique(0))
+    return [[fold.train.tolist(), fold.test.tolist()] for fold in split.split(n, matrix.horizon)]
 
 
 def record(evaluation: Evaluation, matrix: Matrix) -> None:

@@ -11,7 +11,7 @@ from sklearn.model_selection import TimeSeriesSplit
 
 from mltrainer.errors import BadInput
 from mltrainer.evaluation.panels import bounded, in_words, members, places
-from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.protocol import Protocol, flaw
 from mltrainer.evaluation.scaling import Array, Scaling, arrays
 from mltrainer.evaluation.splits import MINIMUM_TRAIN, Rows
 from mltrainer.features.matrix import Matrix
@@ -37,11 +37,12 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
     X, unit = arrays(spec, matrix, y.index)
     z = y.to_numpy(float) / unit
     session, ticker, late = places(matrix, y.index)
-    if protocol.split.diagnostic and spec.in_order:
-        raise BadInput(f"{spec.name} follows one session after the other, and this split takes them apart")
     forecast, quantile, fold = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
-    fit_seconds, predict_seconds, policy, shared = [], [], "", sharing.seconds()
+    fit_seconds, predict_seconds, policy, shared, flawed = [], [], "", sharing.seconds(), ""
     for number, cut in enumerate(protocol.split.split(session[-1] + 1, matrix.horizon)):
+        if spec.in_order and cut.train.max() >= cut.test.min():
+            raise BadInput(f"{spec.name} follows one session after the other, and this split takes them apart")
+        flawed = flawed or flaw(cut, matrix.horizon)
         fit_seconds.append(0.0)
         predict_seconds.append(0.0)
         for own, rows in members(spec, matrix, y.index, ticker):
@@ -84,6 +85,7 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
         "shared_seconds": shared,  # of which so many were spent by a model that ran before
         "predict_seconds": sum(predict_seconds),
         "slowest_fold": max(a + b for a, b in zip(fit_seconds, predict_seconds, strict=True)),
+        "flaw": flawed,
         "rows": n,
         "features": X.shape[1],
         "policy": policy,

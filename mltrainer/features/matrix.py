@@ -34,6 +34,8 @@ class Matrix:
     unavailable : feature -> why it is not in X.
     since : first session of the bars, before the features' warm-up.
     at_close : the tickers that are entered at the close, as their source has no open.
+    sources : the bars and what was known beside them, as `build` was given them; of a panel those of its tickers, one
+        after the other in the order of their names; empty where a matrix was made in another way.
     """
 
     X: pd.DataFrame
@@ -47,6 +49,7 @@ class Matrix:
     at_close: tuple[str, ...] = ()
     kind: str = "matrix"
     provenance: Provenance | None = None
+    sources: tuple[Dataset, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def tickers(self) -> list[str]:
@@ -59,7 +62,7 @@ class Matrix:
         if not isinstance(self.X.index, pd.MultiIndex):
             return self
         own = {part: getattr(self, part).xs(ticker, level="ticker") for part in ("X", "y", "scale", "prices")}
-        return replace(self, **own, name=ticker, provenance=None)
+        return replace(self, **own, name=ticker, provenance=None, sources=())
 
     @property
     def entry_lag(self) -> int:
@@ -127,7 +130,8 @@ def build(bars: Dataset, *context: Dataset, horizon: int) -> Matrix:
     y = forward_return(entry, horizon).rename("y")
     parts = (X[keep], y[keep], scale[keep].rename("scale"), prices[keep])
     at_close = () if "open" in frame else (bars.name,)
-    return Matrix(*parts, horizon, bars.name, unavailable, str(frame.index[0].date()), at_close)
+    since = str(frame.index[0].date())
+    return Matrix(*parts, horizon, bars.name, unavailable, since, at_close, sources=(bars, *context))
 
 
 def _quoted(bars: Dataset, context: tuple[Dataset, ...]) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -208,4 +212,8 @@ def stack(*matrices: Matrix) -> Matrix:
     name = f"panel of {len(matrices)}: {', '.join(m.name for m in matrices)}"
     since = min(m.since for m in matrices)
     at_close = tuple(sorted(ticker for m in matrices for ticker in m.at_close))
-    return Matrix(X, y, scale, prices, first.horizon, name, first.unavailable | lacking, since, at_close)
+    sources: tuple[Dataset, ...] = ()
+    if all(m.sources for m in matrices):
+        sources = tuple(d for m in sorted(matrices, key=lambda m: m.name) for d in m.sources)
+    gaps = first.unavailable | lacking
+    return Matrix(X, y, scale, prices, first.horizon, name, gaps, since, at_close, sources=sources)

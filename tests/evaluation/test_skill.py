@@ -217,6 +217,28 @@ def test_a_panel_is_one_trial_of_the_mean_over_its_tickers():
     pd.testing.assert_series_equal(trial.pays, expected, check_names=False)
 
 
+# --- what is too good -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("figures", "n", "strong"),
+    [
+        ({"ic": 0.15, "ic_t": 2.0}, 300, False),  # common noise over 300 rows at horizon 5
+        ({"ic": -0.30, "ic_t": -6.0}, 2500, False),  # bad is not suspicious
+        ({"ic": 0.14, "ic_t": 4.0}, 2500, False),
+        ({"ic": 0.32, "ic_t": 8.0}, 2500, True),
+        ({"hit_rate": 0.62, "hit_base": 0.60}, 2500, False),  # a share that rises on 60 % of days
+        ({"hit_rate": 0.62, "hit_base": 0.52}, 2500, True),
+        ({"timing_sharpe": 1.8}, 2500, False),
+        ({"timing_sharpe": 3.0}, 2500, True),
+        ({"timing_sharpe": float("nan"), "ic": float("nan"), "ic_t": float("nan")}, 2500, False),
+    ],
+)
+def test_suspicion_follows_evidence_and_not_size(figures, n, strong):
+    usual = {"ic": 0.0, "ic_t": 0.5, "hit_rate": 0.52, "hit_base": 0.52, "timing_sharpe": 0.0}
+    assert skill.unusually_strong(usual | figures, n, 5) is strong
+
+
 # --- the words ------------------------------------------------------------------------------------------------
 
 

@@ -32,6 +32,20 @@ def toy(estimator, **knobs) -> ModelSpec:
     return ModelSpec("Toy", METHOD, estimator, 0.1, "toys", **knobs)
 
 
+class Smoothed(RegressorMixin, BaseEstimator):
+    """Says of each row of a block what became of it."""
+
+    def fit(self, X, y):
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def predict(self, X):
+        return np.zeros(len(X))
+
+    def filter(self, X, y, lag):
+        return np.nan_to_num(np.asarray(y, dtype=float))
+
+
 class Recorder(RegressorMixin, BaseEstimator):
     """Keeps what it was shown and forecasts the first feature."""
 
@@ -252,6 +266,23 @@ def test_the_same_twice_is_the_same_to_the_last_bit(msft):
 
 
 # --- what is too good, and what is nothing --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["RidgeRegression", "DecisionTree_depth_3"])
+def test_a_feature_that_is_tomorrows_label_is_called_leakage(msft, name):
+    leaky = dataclasses.replace(msft, X=msft.X.assign(lead=msft.y.fillna(0.0)))
+    e = evaluate(catalog.spec(name), leaky, Protocol())
+    assert e.metrics["ic"] > 0.5
+    expected = "suspected leakage: its features are not what its bars give"
+    assert leaderboard.leaderboard([e]).rows["verdict"].iloc[0] == expected
+
+
+def test_a_model_that_reads_its_own_block_is_called_leakage(msft):
+    e = evaluate(toy(Smoothed(), follows="labels"), msft, Protocol())
+    assert e.metrics["ic"] > 0.3
+    verdict = leaderboard.leaderboard([e]).rows["verdict"].iloc[0]
+    assert verdict.startswith("suspected leakage: its forecast of ")
+    assert " moves when sessions after " in verdict
 
 
 @pytest.mark.parametrize("name", ["RidgeRegression", "KNeighborsRegressor_5", "SVR_rbf"])
