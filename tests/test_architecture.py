@@ -79,7 +79,10 @@ ENGINE = ("sqlalchemy.create_engine", "sqlalchemy.engine", "sqlalchemy.pool", "s
 ONE_ROOM = {
     "engines and tables": (ENGINE, {"store.py"}),
     # what talks to the tables of the store, through its connections
-    "SQL": (("sqlalchemy",), {"store.py", "trust/audit.py", "trust/gate.py", "evaluation/trials.py"}),
+    "SQL": (
+        ("sqlalchemy",),
+        {"store.py", "trust/audit.py", "trust/gate.py", "evaluation/trials.py", "evaluation/calibrate.py"},
+    ),
     # figures are drawn in views; the others put them on a page, and the server hands out plotly.js
     "figures": (("plotly.express", "plotly.subplots", "plotly.figure_factory"), {"views.py"}),
     "figures on a page": (
