@@ -20,7 +20,9 @@ from mltrainer.models import catalog
 from mltrainer.models.base import Method, ModelSpec
 
 H = 5
-PROTOCOL = Protocol(split=WalkForward(folds=5))  # of 1,001 labelled rows: five test blocks of 166, from row 171
+PROTOCOL = Protocol(
+    split=WalkForward(5, rows_per_column=0)
+)  # of 1,001 labelled rows: five test blocks of 166, from row 171
 FIRST = 171 + 2 * 166  # of the third block: a label that reaches across the gap before it shows here and nowhere else
 CUTS = (FIRST, FIRST + 57, 842)  # inside the third block and inside the fifth
 

@@ -103,8 +103,8 @@ def run(
     matrices, specs, protocol = list(matrices), [catalog.claimed(s) for s in specs], protocol or Protocol()
     for matrix in matrices:
         gate.verify(matrix, "evaluation")
-        labelled = matrix.y.dropna().index.unique(0)
-        next(protocol.split.split(len(labelled), matrix.horizon))  # too short is said before any work
+        labelled, columns = len(matrix.y.dropna().index.unique(0)), matrix.X.shape[1]
+        next(protocol.split.split(labelled, matrix.horizon, columns))  # too short is said before any work
     if jobs is not None and jobs < 1:
         raise BadInput(f"jobs={jobs} is not a number of worker processes; use 1 or more")
     shares = {s.name: sharing.group(s.estimator) if settings().share else "" for s in specs}

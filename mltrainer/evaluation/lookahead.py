@@ -192,7 +192,7 @@ class Chosen(Split):
 
     cuts: tuple[Fold, ...] = ()
 
-    def split(self, n: int, horizon: int) -> Iterator[Fold]:
+    def split(self, n: int, horizon: int, columns: int = 0) -> Iterator[Fold]:
         """Yield the folds as they are."""
         yield from self.cuts
 
@@ -215,7 +215,7 @@ def forecast_moves(spec: ModelSpec, matrix: Matrix, protocol: Protocol, *, cut: 
     What moved, in words; "" if nothing did. A model that cannot be walked through another future has not passed, and
     the text says why.
     """
-    folds = list(protocol.split.split(len(matrix.y.dropna().index.unique(0)), matrix.horizon))
+    folds = list(protocol.split.split(len(matrix.y.dropna().index.unique(0)), matrix.horizon, matrix.X.shape[1]))
     with warnings.catch_warnings(), threadpool_limits(1), sharing.shared(f"lookahead {spec.name}"):
         warnings.simplefilter("ignore")
         for at, fold in _cuts(folds, cut):

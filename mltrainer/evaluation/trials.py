@@ -65,7 +65,7 @@ def _foreign(split: Split, matrix: Matrix) -> list[Any]:
     if type(split).__module__ == Split.__module__:
         return []
     n = len(matrix.y.dropna().index.unique(0))
-    return [[fold.train.tolist(), fold.test.tolist()] for fold in split.split(n, matrix.horizon)]
+    return [[fold.train.tolist(), fold.test.tolist()] for fold in split.split(n, matrix.horizon, matrix.X.shape[1])]
 
 
 def record(evaluation: Evaluation, matrix: Matrix) -> None:

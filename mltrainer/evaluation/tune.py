@@ -218,12 +218,13 @@ def _nested(matrix: Matrix, protocol: Protocol) -> tuple[Protocol, Protocol]:
     whole = protocol.split
     if type(whole) is not WalkForward:
         raise BadInput(f"a search is judged by a walk-forward, not by {type(whole).__name__}")
-    n = int(matrix.y.notna().sum())
-    outer = Part(whole.folds, whole.window, skip=whole.folds // 2)
-    free = int(next(outer.split(n, matrix.horizon)).train[-1]) + 1
-    inner = Part(INNER_FOLDS, whole.window, rows=free)
+    n, columns = int(matrix.y.notna().sum()), matrix.X.shape[1]
+    blocks = len(list(whole.split(n, matrix.horizon, columns)))
+    outer = Part(**vars(whole), skip=blocks // 2)
+    free = int(next(outer.split(n, matrix.horizon, columns)).train[-1]) + 1
+    inner = Part(**vars(replace(whole, folds=INNER_FOLDS)), rows=free)
     try:
-        next(inner.split(n, matrix.horizon))
+        next(inner.split(n, matrix.horizon, columns))
     except NotEnoughHistory as error:
         raise NotEnoughHistory(f"of {n} labelled rows a search may see the first {free}; inside, {error}") from None
     return replace(protocol, split=inner), replace(protocol, split=outer)

@@ -38,8 +38,9 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
     z = y.to_numpy(float) / unit
     session, ticker, late = places(matrix, y.index)
     forecast, quantile, fold = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
+    cuts = protocol.split.split(session[-1] + 1, matrix.horizon, matrix.X.shape[1])  # the same for every model
     fit_seconds, predict_seconds, policy, shared, flawed = [], [], "", sharing.seconds(), ""
-    for number, cut in enumerate(protocol.split.split(session[-1] + 1, matrix.horizon)):
+    for number, cut in enumerate(cuts):
         if spec.in_order and cut.train.max() >= cut.test.min():
             raise BadInput(f"{spec.name} follows one session after the other, and this split takes them apart")
         flawed = flawed or flaw(cut, matrix.horizon)

@@ -74,7 +74,7 @@ def index_html(work: Work, head: str) -> str:
     lost += [[f"{family} page", "", "failed", why] for family, why in work.failed.items()]
     lost += [[f"feature {f}", m.name, "unavailable", why] for m in matrices for f, why in m.unavailable.items()]
     checks = [quality(m.name, start=m.prices.index[0], end=m.prices.index[-1]) for m in matrices]
-    split, rows_of_first = work.protocol.split, int(matrices[0].y.notna().sum())
+    split, labelled = work.protocol.split, int(matrices[0].y.notna().sum())
     return page(
         "index",
         title=f"Can any of {len(set(rows['name']))} models forecast {names} {_ahead(horizon)} ahead?",
@@ -92,8 +92,8 @@ def index_html(work: Work, head: str) -> str:
         else "<p>Everything that was asked for ran.</p>",
         data=_data(matrices, checks),
         horizon=horizon,
-        folds=split.folds,
-        gap=split.purge(horizon) + split.embargo(rows_of_first, horizon),
+        folds=len(list(split.split(labelled, horizon, matrices[0].X.shape[1]))),
+        gap=split.gap(labelled, horizon),
         cost=views.number(work.protocol.cost_bps),
         trials=int(luck["trials"]),
         effective=int(luck["effective"]),
