@@ -1,19 +1,25 @@
-"""The append-only ledger: every fit ever made is a row, and every leaderboard is deflated by all of them."""
+"""The append-only ledger: every fit ever made is a row, and every leaderboard is deflated by all of them.
 
+A result lies at the hash of what decides it, so a fit that is made again heals one that was lost or damaged; what was
+measured on the way (times, memory) stands in its row. `lost` names what the audit trail tells of and is not there.
+"""
+
+import dataclasses
 import json
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache, lru_cache
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import func, select
+from sqlalchemy import Connection, Row, func, select
 
 from mltrainer import metrics, store
-from mltrainer.errors import Unavailable
+from mltrainer.errors import Tampered, Unavailable
 from mltrainer.evaluation import walkforward
 from mltrainer.evaluation.walkforward import Evaluation, Protocol
 from mltrainer.features.matrix import Matrix
@@ -46,81 +52,132 @@ def key(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> str:
     return fingerprint(matrix.provenance.content_sha256, *model, repr(protocol), walkforward.VERSION, used)
 
 
-def record(evaluation: Evaluation, matrix: Matrix) -> None:
-    """Write a finished fit to the ledger, its forecasts to the blobs and its hash to the audit trail, as one.
+def record(evaluation: Evaluation, matrix: Matrix) -> Evaluation:
+    """Write a finished fit to the ledger, its forecasts to the blobs and the row to the audit trail, as one.
 
-    A second record of the same key changes nothing. A fit that was ended or failed gets a row of its own under
-    a numbered key, so that it can be tried again and is never forgotten.
+    A second record of the same key adds no row: it heals a result that was lost or damaged. A fit that was ended or
+    failed gets a row of its own under a numbered key, so that it can be tried again and is never forgotten.
+
+    Returns
+    -------
+    Evaluation
+        With what the ledger holds as measured, so that two processes that fit the same thing show the same figures.
     """
-    assert matrix.provenance is not None
-    blob = store.put_blob(evaluation.to_bytes())
-    origin = {"matrix": matrix.provenance.content_sha256, "mode": matrix.provenance.mode}
-    payload = {"blob": blob, **origin, "reason": evaluation.reason}
-    trials = store.trials
+    body = evaluation.to_bytes()
+    before = store.flaw(sha256(body).hexdigest())
+    row = _row(evaluation, matrix, store.put_blob(body))
+    finished = evaluation.ok or evaluation.status == "diagnostic"
     with store.writing() as connection:
-        row_key = evaluation.key
-        if not (evaluation.ok or evaluation.status == "diagnostic"):
-            attempts = select(func.count()).where(trials.c.key.startswith(f"{evaluation.key}#"))
-            row_key = f"{evaluation.key}#{connection.execute(attempts).scalar_one() + 1}"
-        elif connection.execute(select(trials.c.seq).where(trials.c.key == row_key)).first():
-            return
-        sharpe = evaluation.metrics.get("sharpe", float("nan"))
-        connection.execute(
-            trials.insert().values(
-                key=row_key,
-                at=datetime.now(UTC).isoformat(timespec="seconds"),
-                model=evaluation.model,
-                family=evaluation.family,
-                ticker=evaluation.ticker,
-                horizon=evaluation.horizon,
-                status=evaluation.status,
-                sharpe=sharpe if np.isfinite(sharpe) else None,
-                n=len(evaluation.forecasts),
-                payload=json.dumps(payload, sort_keys=True),
-            )
-        )
-        audit.extend(connection, "trial", {"key": row_key, "blob": blob, "model": evaluation.model})
+        held = _held(connection, evaluation.key) if finished else None
+        if held is None:
+            row["key"] = evaluation.key if finished else _attempt(connection, evaluation.key)
+            named = {name: row[name] for name in row.keys() & store.trials.c.keys()}
+            rest = {name: value for name, value in row.items() if name not in named}
+            connection.execute(store.trials.insert().values(**named, payload=json.dumps(rest, sort_keys=True)))
+            audit.extend(connection, "trial", row)
+            return evaluation
+        payload = json.loads(held.payload)
+        if before and payload["blob"] == row["blob"]:
+            audit.extend(connection, "healed", {"blob": row["blob"], "key": evaluation.key, "was": before})
+    return _with_measured(evaluation, payload)
+
+
+def _row(evaluation: Evaluation, matrix: Matrix, blob: str) -> dict[str, Any]:
+    """All that the ledger and the audit trail say of a fit; columns of the table, and the rest as its payload."""
+    assert matrix.provenance is not None
+    sharpe = evaluation.metrics.get("sharpe", float("nan"))
+    same = {name: getattr(evaluation, name) for name in ("model", "family", "ticker", "horizon", "status", "reason")}
+    return same | {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "sharpe": sharpe if np.isfinite(sharpe) else None,
+        "n": len(evaluation.forecasts),
+        "matrix": matrix.provenance.content_sha256,
+        "mode": matrix.provenance.mode,
+        "blob": blob,
+        "measured": evaluation.measured,
+    }
+
+
+def _attempt(connection: Connection, result_key: str) -> str:
+    attempts = select(func.count()).where(store.trials.c.key.startswith(f"{result_key}#"))
+    return f"{result_key}#{connection.execute(attempts).scalar_one() + 1}"
+
+
+def _held(connection: Connection, result_key: str) -> Row[Any] | None:
+    return connection.execute(select(store.trials.c.payload).where(store.trials.c.key == result_key)).first()
+
+
+def _with_measured(evaluation: Evaluation, payload: dict[str, Any]) -> Evaluation:
+    return dataclasses.replace(evaluation, meta=evaluation.meta | payload.get("measured", {}))
 
 
 def load(result_key: str) -> Evaluation | None:
-    """Return the stored result of a key, or None when that fit was never finished."""
+    """Return the stored result of a key; None when that fit was never finished, or what it gave is lost or damaged."""
+    try:
+        return opened(result_key)
+    except (Unavailable, Tampered):
+        return None  # `lost` names it; its row stays in the ledger, and the same fit made again heals it
+
+
+def opened(result_key: str) -> Evaluation | None:
+    """Like `load`, but a result that is lost is `Unavailable` and a damaged one `Tampered`."""
     with store.reading() as connection:
-        row = connection.execute(select(store.trials.c.payload).where(store.trials.c.key == result_key)).first()
+        row = _held(connection, result_key)
     if row is None:
         return None
-    try:
-        return Evaluation.from_bytes(store.get_blob(json.loads(row.payload)["blob"]))
-    except Unavailable:
-        return None  # the row stays in the ledger; the forecasts are computed again
+    payload = json.loads(row.payload)
+    return _with_measured(Evaluation.from_bytes(store.get_blob(payload["blob"])), payload)
 
 
-def ledger() -> pd.DataFrame:
-    """Every trial ever made: seq, at, model, family, ticker, horizon, status, sharpe, n, reason, mode, matrix, blob."""
+LEDGER = "seq key at model family ticker horizon status sharpe n reason mode matrix blob".split()
+LOST = "key model ticker horizon mode status n matrix why".split()
+
+
+def ledger(until: int | None = None) -> pd.DataFrame:
+    """Every trial ever made, or those up to row `until`.
+
+    Columns: seq, key, at, model, family, ticker, horizon, status, sharpe, n, reason, mode, matrix, blob.
+    """
+    query = select(store.trials).order_by(store.trials.c.seq)
     with store.reading() as connection:
-        rows = connection.execute(select(store.trials).order_by(store.trials.c.seq)).mappings().all()
-    names = [
-        "seq",
-        "key",
-        "at",
-        "model",
-        "family",
-        "ticker",
-        "horizon",
-        "status",
-        "sharpe",
-        "n",
-        "reason",
-        "mode",
-        "matrix",
-        "blob",
-    ]
+        rows = connection.execute(query if until is None else query.where(store.trials.c.seq <= until)).mappings().all()
     # the first release noted no mode, and knew the sample only
     flat: list[dict[str, Any]] = [{"mode": "sample", **r, **json.loads(r["payload"])} for r in rows]
-    return pd.DataFrame(flat, columns=names)
+    return pd.DataFrame(flat, columns=LEDGER)
 
 
-def luck() -> dict[str, float]:
-    """What luck alone could have done with all trials of the ledger.
+def position() -> int:
+    """The last row of the ledger, 0 of an empty one: who says it can be judged again as of then."""
+    with store.reading() as connection:
+        return int(connection.execute(select(func.max(store.trials.c.seq))).scalar() or 0)
+
+
+def lost() -> pd.DataFrame:
+    """Trials that the audit trail tells of and that are not all there; they were tried, so luck had them too.
+
+    Returns
+    -------
+    DataFrame
+        A row per trial: key, model, ticker, horizon, mode, status, n (sessions), matrix, and why: "row deleted" (from
+        the ledger), "result lost" or "result damaged" (its forecasts). What an entry of an older version does not say
+        is missing. A result is hashed once while its file stays as it is.
+    """
+    with store.reading() as connection:
+        keys = set(connection.execute(select(store.trials.c.key)).scalars())
+        entries = audit.payloads(connection, "trial")
+    found = {entry["key"]: entry | {"why": _why(entry, keys)} for entry in entries}
+    return pd.DataFrame([entry for entry in found.values() if entry["why"]], columns=LOST)
+
+
+def _why(entry: dict[str, Any], keys: set[str]) -> str:
+    if entry["key"] not in keys:
+        return "row deleted"
+    finished = entry.get("status", "ok") in ("ok", "diagnostic")  # what failed has no forecasts to lose
+    return f"result {flaw}" if finished and (flaw := store.flaw(entry["blob"])) else ""
+
+
+def luck(until: int | None = None) -> dict[str, float]:
+    """What luck alone could have done with all trials of the ledger, or with those up to row `until`.
 
     Returns
     -------
@@ -134,7 +191,7 @@ def luck() -> dict[str, float]:
     Trials on one history share its luck, so their Sharpe ratios differ by less than each could err; deflating by
     their spread alone, as the formula is usually fed, would flatter the best.
     """
-    rows = ledger()
+    rows = ledger(until)
     rows = rows[rows["status"] == "ok"]
     effective = 0
     for _, same in rows.groupby(["matrix", "ticker", "n"]):
@@ -155,7 +212,7 @@ def _net_returns(rows: pd.DataFrame) -> np.ndarray:
     """(n_sessions, k) net returns of trials over equally many sessions; those whose result is lost are left out."""
     found = []
     for blob in rows["blob"]:
-        with suppress(Unavailable):
+        with suppress(Unavailable, Tampered):
             found.append(_net_return(blob))
     return np.column_stack(found) if found else np.empty((0, 0))
 

@@ -35,6 +35,7 @@ class Work:
     board: Leaderboard
     status: dict[str, dict[str, str]]
     protocol: Protocol
+    ledger: int
 
     @property
     def as_of(self) -> str:

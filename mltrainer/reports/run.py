@@ -33,8 +33,8 @@ from mltrainer.trust.provenance import fingerprint
 FORMAT = 6  # raise it when pages of the same results would look different
 PAGE_BYTES = 6 * 2**20  # most of a page is plotly.js, so that it opens offline
 MANIFEST = (
-    "run status mode as_of created_at parameters families sources matrices results luck library_versions outputs "
-    "audit_head"
+    "run status mode as_of created_at parameters families sources matrices results luck ledger library_versions "
+    "outputs audit_head"
 ).split()
 
 
@@ -84,8 +84,9 @@ class Run:
     def evaluation(self, name: str, ticker: str) -> Evaluation:
         """Return the stored result of one model on one ticker."""
         for r in self.manifest["results"]:
-            if r["model"] == name and r["ticker"] == ticker and r["status"] == "ok":
-                return Evaluation.from_bytes(store.get_blob(r["blob"]))
+            held = r["model"] == name and r["ticker"] == ticker and r["status"] == "ok"
+            if held and (found := trials.opened(r["key"])) is not None:
+                return found
         raise Unavailable(f"run {self.id} holds no result of {name} on {ticker}")
 
     def __repr__(self) -> str:
@@ -109,6 +110,8 @@ def read(folder: Path) -> Run:
     """Read one run folder; `Tampered` if its manifest is none."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        if isinstance(manifest, dict):
+            manifest = {"ledger": None} | manifest  # runs of before do not say it
         if not isinstance(manifest, dict) or any(key not in manifest for key in MANIFEST):
             raise ValueError("keys are missing")
     except (ValueError, RecursionError) as error:
@@ -152,7 +155,8 @@ def report(
     _writable(folder, PAGE_BYTES * (len(chosen) + 1))
     protocol = Protocol()
     results = engine.run(specs, matrices, protocol=protocol, jobs=jobs, progress=progress)
-    board = leaderboard(results)
+    ledger = trials.position()  # other trials may be added while pages are made
+    board = leaderboard(results, trials.luck(ledger))
     parameters = {
         "families": chosen,
         "tickers": names,
@@ -170,7 +174,7 @@ def report(
         done.mkdir(exist_ok=True)
         _sweep(done)
         status = family_pages(chosen, names, parameters, run_id, done, progress)
-        return _finish(done, Work(run_id, parameters, matrices, results, board, status, protocol))
+        return _finish(done, Work(run_id, parameters, matrices, results, board, status, protocol, ledger))
 
 
 def _finished(folder: Path) -> Run | None:
@@ -266,6 +270,7 @@ def _finish(folder: Path, work: Work) -> Run:
             for e in work.results
         ],
         "luck": work.board.luck,
+        "ledger": work.ledger,
         "library_versions": {"python": sys.version.split()[0], **trials.versions(LIBRARIES)},
         "outputs": {name: sha(folder / name) for name in ["index.html", "leaderboard.csv", *pages]},
         "audit_head": head,
