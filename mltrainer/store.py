@@ -350,7 +350,7 @@ _whole: dict[Path, tuple[int, int, int]] = {}  # files that matched their addres
 def flaw(sha: str) -> str:
     """What is wrong with a blob: "lost", "damaged" or nothing; a file is hashed once while it stays as it is."""
     path = _blob_path(sha)
-    if not has_blob(sha):
+    if not path.is_file():
         return "lost"
     found = path.stat()
     state = (found.st_ino, found.st_size, found.st_mtime_ns)
