@@ -122,7 +122,7 @@ def reading(*, whole: bool = True) -> Iterator[Connection]:
     `whole=False` also reads a database that lacks what this home remembers.
     """
     url = _url()
-    with _explained(url), _engine(url).connect() as connection:
+    with _explained(url), _undisturbed(url), _engine(url).connect() as connection:
         if connection.dialect.name == "postgresql":  # its default is a new snapshot for every statement
             connection.execution_options(isolation_level="REPEATABLE READ")
         with connection.begin():
@@ -217,11 +217,28 @@ def _sqlite(url: URL) -> Engine:
 def _look_only(_dialect: Any, _record: Any, where: list[str], options: dict[str, Any]) -> sqlite3.Connection | None:
     """Open a database that may not be written, or beside which no log may be; None opens it as usual."""
     file = Path(where[0])
-    if not file.exists() or (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
+    if not _locked(file):
         return None
     log = file.with_name(f"{file.name}-wal")
     how = "mode=ro" if log.exists() and log.stat().st_size else "immutable=1"  # immutable would ignore a log
     return sqlite3.connect(f"{file.absolute().as_uri()}?{how}", uri=True, **options)
+
+
+def _locked(file: Path) -> bool:
+    return file.exists() and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
+
+
+@contextmanager
+def _undisturbed(url: URL) -> Iterator[None]:
+    """Stop if a file that may only be read, and so is read without a lock, was written meanwhile by its owner."""
+    file = Path(url.database or "")
+    if url.get_backend_name() != "sqlite" or not _locked(file):
+        yield
+        return
+    before = file.stat().st_mtime_ns
+    yield
+    if file.stat().st_mtime_ns != before:
+        raise StorageError(f"{file} was written while it was read; run again")
 
 
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:

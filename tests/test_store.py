@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -9,15 +10,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from databases import BOTH, Tamper
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import URL, func, insert, select, text
 
 from mltrainer import store
 from mltrainer.errors import BadInput, MltrainerError, StorageError, Tampered, Unavailable
+from mltrainer.evaluation import trials
 from mltrainer.settings import settings
 from mltrainer.trust import audit
 
@@ -335,10 +338,11 @@ AS_NOBODY = """
 import os, sys
 from mltrainer import store
 from mltrainer.errors import StorageError
+from mltrainer.evaluation import trials
 from mltrainer.trust import audit
 if os.geteuid() == 0:
     os.setgid(65534); os.setuid(65534)
-print(audit.head(), audit.verify(sys.argv[1]), [e.kind for e in audit.entries()])
+print(audit.head(), audit.verify(sys.argv[1]), len(trials.ledger()), trials.luck()["trials"], trials.lost().empty)
 for act in (lambda: audit.append("x"), lambda: store.put_blob(b"new")):
     try:
         act()
@@ -355,6 +359,8 @@ def test_a_home_that_may_only_be_read_is_read_and_stays_as_it_was(monkeypatch: p
         monkeypatch.setenv("MLTRAINER_HOME", str(home))
         saved = audit.append("kept")
         store.put_blob(b"kept")
+        with closing(sqlite3.connect(home / "mltrainer.sqlite")) as older:  # whose triggers an older version made
+            older.execute("DROP TRIGGER admitted_no_DELETE")
         for path in (home, *home.rglob("*")):
             path.chmod(0o555 if path.is_dir() else 0o444)
         call = [sys.executable, "-c", AS_NOBODY, str(saved)]
@@ -363,11 +369,43 @@ def test_a_home_that_may_only_be_read_is_read_and_stays_as_it_was(monkeypatch: p
             path.chmod(0o755 if path.is_dir() else 0o644)
         assert done.stderr == ""
         found, *said = done.stdout.splitlines()
-        assert found == f"{saved} [] ['kept']"
+        assert found == f"{saved} [] 0 0.0 True"
         assert len(said) == 2
         assert all(str(home) in line and "permission" in line for line in said)
         assert audit.verify(saved) == []
         assert audit.head() == saved
+
+
+def test_a_file_that_its_owner_writes_while_it_is_read_without_a_lock_gives_no_answer(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit.append("first")
+    closed = pytest.MonkeyPatch()
+    closed.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(StorageError, match="was written while it was read; run again"), store.reading():  # noqa: PT012
+        closed.undo()
+        subprocess.run([sys.executable, "-c", "from mltrainer.trust import audit; audit.append('second')"], check=True)
+    assert audit.head().size == 2
+
+
+@either
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_server_that_lets_this_user_only_read_is_read(database: URL, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = audit.append("kept")
+    with store.writing() as connection:
+        connection.execute(text("DROP ROLE IF EXISTS reader"))
+        connection.execute(text("CREATE ROLE reader LOGIN"))
+        connection.execute(text("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader"))
+    monkeypatch.setenv("MLTRAINER_DATABASE_URL", str(database.set(username="reader")))
+    assert (audit.head(), audit.verify(saved)) == (saved, [])
+    assert trials.ledger().empty
+    with pytest.raises(StorageError, match="permission denied"):
+        audit.append("more")
+    store._engine(database.set(username="reader")).dispose()
+    monkeypatch.setenv("MLTRAINER_DATABASE_URL", str(database))
+    with store.writing() as connection:
+        connection.execute(text("DROP OWNED BY reader"))
+        connection.execute(text("DROP ROLE reader"))
 
 
 @pytest.fixture
