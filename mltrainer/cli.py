@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from typer._click.exceptions import ClickException
 
 from mltrainer.errors import BadInput, MltrainerError, Tampered
 
@@ -45,7 +44,7 @@ def main() -> None:
         code = app(standalone_mode=False)
         if code == STOPPED:  # what typer makes of Ctrl-C
             raise KeyboardInterrupt
-    except ClickException as error:
+    except typer.TyperException as error:
         _fail(error.format_message())
     except MltrainerError as error:
         _fail(str(error), 1 if isinstance(error, Tampered) else 2)
@@ -431,11 +430,15 @@ def quality(
 
 
 @audit_app.command("show")
-def audit_show(limit: Annotated[int, typer.Option(min=1, help="newest entries")] = 20, json_: Json = False) -> None:
+def audit_show(
+    limit: Annotated[int, typer.Option(min=1, help="newest entries")] = 20,
+    kind: Annotated[str | None, typer.Option(help="of one kind only, such as violation or trial")] = None,
+    json_: Json = False,
+) -> None:
     """Show the newest entries, oldest first."""
     from mltrainer.trust import audit
 
-    entries = audit.entries(limit)
+    entries = audit.entries(limit, kind)
     if json_:
         _say(_document(entries))
         return
@@ -461,10 +464,15 @@ def audit_head(json_: Json = False) -> None:
 def audit_verify(
     against: Annotated[str | None, typer.Option(help="a head printed earlier, size:hash")] = None, json_: Json = False
 ) -> int:
-    """Recompute the whole trail; exit 0 if it holds, 1 if not."""
+    """Recompute the whole trail, and all that it tells of; exit 0 if it holds, 1 if not."""
+    from mltrainer.evaluation import trials
     from mltrainer.trust import audit
 
-    return _findings(audit.verify(against), json_, f"{audit.head().size} entries hold")
+    found = audit.verify(against)
+    if not found:  # else the trail does not say what there should be
+        lost = trials.lost().fillna("?").to_dict("records")
+        found = [f"trial {t['key'][:12]} ({t['model']} on {t['ticker']}): {t['why']}; evaluate it again" for t in lost]
+    return _findings(found, json_, "" if found else f"{audit.head().size} entries hold")
 
 
 @app.command()
@@ -492,8 +500,8 @@ def doctor(json_: Json = False) -> int:
         "newest data": lambda: kept.summary()["newest data"],
         "free disk": lambda: f"{shutil.disk_usage(folder).free / 2**30:.1f} GB",
         "state folder": lambda: here.home,
-        "state": lambda: "can be written" if store.put_blob(b"doctor") else "",
         "audit trail": lambda: f"{audit.head().size} entries, {len(audit.verify())} findings",
+        "state": lambda: "can be written" if store.put_blob(b"doctor") else "",  # once there is a database beside it
         "models": lambda: f"{sum(s.available for s in catalog.specs())} of {len(catalog.specs())} available",
         "missing": lambda: ", ".join(s.name for s in catalog.specs() if not s.available) or "nothing",
     }

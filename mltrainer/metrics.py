@@ -366,10 +366,11 @@ def win_rate(returns: ArrayLike) -> float:
 
 
 def backtest_overfitting(trial_returns: ArrayLike, *, blocks: int = 10) -> float:
-    """Probability that the best trial in one half of the time is below the median in the other half (PBO).
+    """Probability that the best trial in one half of the time is no better than the median in the other half (PBO).
 
     Combinatorially symmetric cross-validation: the sessions are cut into `blocks`, every half of the blocks
-    chooses the trial with the best Sharpe ratio, and the other half ranks it.
+    chooses the trial with the best Sharpe ratio, and the other half ranks it: r of k, the best being k. PBO is the
+    share of splits with logit(r / (k + 1)) <= 0; so the median itself, where k is odd, is no better than the median.
 
     Parameters
     ----------
@@ -399,7 +400,7 @@ def backtest_overfitting(trial_returns: ArrayLike, *, blocks: int = 10) -> float
     for half in halves:
         best = int(np.argmax(ratio(half)))
         rest = ratio([b for b in range(blocks) if b not in half])
-        below += bool(np.mean(rest <= rest[best]) <= 0.5)
+        below += bool(np.sum(rest <= rest[best]) / (len(rest) + 1) <= 0.5)
     return below / len(halves)
 
 

@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from mltrainer import cli, store
+from mltrainer.evaluation import trials
 from mltrainer.models import catalog
 from mltrainer.trust import audit
 
@@ -323,6 +324,37 @@ def test_the_trail_as_json_and_in_words(run: Run):
     assert isinstance(cut, dict)
     assert "cut short" in cut["findings"][0]
     assert max(map(len, run("audit", "show").out.splitlines())) < 200
+
+
+def test_the_trail_is_shown_by_kind(run: Run):
+    audit.append("work", n=1)
+    audit.append("violation", what="a frame")
+    kinds = [entry["kind"] for entry in document(run("audit", "show", "--kind", "violation", "--json"))]
+    assert kinds == ["violation"]
+
+
+def test_audit_verify_names_a_result_that_is_lost_until_it_is_made_again(run: Run, home: Path):
+    evaluate = ["evaluate", "RidgeRegression", "LassoRegression", *SPAN]
+    board = run(*evaluate).out
+    assert run("audit", "verify").code == 0
+    (blob,) = (home / "blobs").glob(f"*/{trials.ledger().set_index('model')['blob']['RidgeRegression']}")
+    blob.write_bytes(b"damaged")
+    answer = run("audit", "verify")
+    assert answer.code == 1
+    assert answer.out.splitlines() == [line for line in answer.out.splitlines() if "RidgeRegression on MSFT" in line]
+    assert "result damaged; evaluate it again" in answer.out
+    assert "LassoRegression" in run("leaderboard").out
+    assert run(*evaluate).out == board
+    assert run("audit", "verify").code == 0
+
+
+def test_a_database_that_is_gone_is_one_line_and_exit_1(run: Run, home: Path):
+    run("evaluate", "RidgeRegression", *SPAN)
+    (home / "mltrainer.sqlite").unlink()
+    for command in (["audit", "verify"], ["leaderboard"], ["evaluate", "RidgeRegression"]):
+        answer = run(*command)
+        assert (answer.code, answer.out, answer.err.count("\n")) == (1, "", 1)
+        assert "restore it from a backup" in answer.err
 
 
 def test_doctor_says_what_there_is_and_no_key(run: Run, monkeypatch: pytest.MonkeyPatch):

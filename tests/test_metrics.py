@@ -1,5 +1,7 @@
 """The formulas give the numbers of a hand calculation, of another library or of the paper that is named."""
 
+import itertools
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
@@ -297,6 +299,24 @@ def test_overfitting_of_a_trial_better_in_every_block_is_zero(rng):
 def test_overfitting_of_pure_noise_is_about_one_half(rng):
     figures = [metrics.backtest_overfitting(rng.normal(size=(400, 20)), blocks=8) for _ in range(60)]
     assert np.mean(figures) == pytest.approx(0.5, abs=0.08)
+
+
+def test_overfitting_counts_a_best_that_is_the_median_of_the_other_half():
+    """Of three trials the best of each half is second of the other: logit(2 / 4) = 0, and the definition says <= 0."""
+    r, means = np.tile([0.01, -0.01], 20), np.array([[3, 2, 1], [2, 3, 1]]) / 1e3
+    assert metrics.backtest_overfitting(np.vstack([r[:, None] + half for half in means]), blocks=2) == 1.0
+
+
+@pytest.mark.parametrize("k", [2, 3, 4, 5, 8, 9])
+def test_overfitting_is_the_share_of_splits_whose_logit_is_not_positive(rng, k):
+    """Bailey, Borwein, Lopez de Prado and Zhu (2017), section 2, step by step, by scipy's ranks."""
+    R, logits = rng.normal(0.1, 1.0, size=(200, k)), []
+    for half in itertools.combinations(range(10), 5):
+        inside = np.isin(np.repeat(np.arange(10), 20), half)
+        ratio = [R[rows].mean(axis=0) / R[rows].std(axis=0) for rows in (inside, ~inside)]
+        omega = stats.rankdata(ratio[1])[np.argmax(ratio[0])] / (k + 1)
+        logits.append(np.log(omega / (1 - omega)))
+    assert metrics.backtest_overfitting(R) == np.mean(np.array(logits) <= 0)
 
 
 def test_overfitting_needs_two_trials_that_trade():

@@ -61,7 +61,7 @@ def keep(provider: str, question: PreparedRequest, body: bytes, at: str) -> None
     with _explained():
         answers = _answers(provider)
         key = answers.create_key(question)
-    store.note_answer(key, sha256(body).hexdigest(), at)  # first: nobody must find an answer without its hash
+    gate.note_answer(key, sha256(body).hexdigest(), at)  # first: nobody must find an answer without its hash
     kept = CachedResponse(
         content=body,
         status_code=200,

@@ -73,7 +73,7 @@ class Leaderboard:
         if pbo is not None and np.isfinite(pbo):
             said.append(
                 f"Probability of backtest overfitting (PBO): {pbo:.2f}; so often the best in one half of the time was "
-                "below the median in the other."
+                "no better than the median in the other."
             )
         return said
 

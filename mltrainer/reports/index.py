@@ -37,9 +37,9 @@ class Work:
     matrices: Sequence[Matrix]
     results: Sequence[Evaluation]
     board: Leaderboard
-    ledger: int
     status: dict[str, dict[str, str]]
     protocol: Protocol
+    ledger: int
 
     @property
     def as_of(self) -> str:

@@ -85,8 +85,9 @@ class Run:
     def evaluation(self, name: str, ticker: str) -> Evaluation:
         """Return the stored result of one model on one ticker."""
         for r in self.manifest["results"]:
-            if r["model"] == name and r["ticker"] == ticker and r["status"] == "ok":
-                return Evaluation.from_bytes(store.get_blob(r["blob"]))
+            held = r["model"] == name and r["ticker"] == ticker and r["status"] == "ok"
+            if held and (found := trials.opened(r["key"])) is not None:
+                return found
         raise Unavailable(f"run {self.id} holds no result of {name} on {ticker}")
 
     def __repr__(self) -> str:
@@ -110,6 +111,8 @@ def read(folder: Path) -> Run:
     """Read one run folder; `Tampered` if its manifest is none."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        if isinstance(manifest, dict):
+            manifest = {"ledger": None} | manifest  # runs of before do not say it
         if not isinstance(manifest, dict) or any(key not in manifest for key in MANIFEST):
             raise ValueError("keys are missing")
     except (ValueError, RecursionError) as error:
@@ -153,8 +156,8 @@ def report(
     _writable(folder, PAGE_BYTES * (len(chosen) + 1))
     protocol = Protocol()
     results = engine.run(specs, matrices, protocol=protocol, jobs=jobs, progress=progress)
-    ledger = trials.position()
-    board = leaderboard(results, trials.judgment(results, upto=ledger))
+    ledger = trials.position()  # other trials may be added while pages are made
+    board = leaderboard(results, trials.judgment(results, until=ledger))
     parameters = {
         "families": chosen,
         "tickers": names,
@@ -172,7 +175,7 @@ def report(
         done.mkdir(exist_ok=True)
         _sweep(done)
         status = family_pages(chosen, names, parameters, run_id, done, progress)
-        return _finish(done, Work(run_id, parameters, matrices, results, board, ledger, status, protocol))
+        return _finish(done, Work(run_id, parameters, matrices, results, board, status, protocol, ledger))
 
 
 def _finished(folder: Path) -> Run | None:

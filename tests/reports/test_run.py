@@ -335,6 +335,20 @@ def test_killed_at_any_moment_the_same_command_completes_one_run(
     assert not [p for p in out.rglob("*") if p.name.startswith(".")]
 
 
+@pytest.mark.slow
+def test_two_reports_at_once_on_one_home_both_verify(home: Path, tmp_path: Path):
+    """Both fit the same models; whoever is second to record shows what the first one measured."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    places = [tmp_path / "one", tmp_path / "two"]
+    calls = [[str(MLTRAINER), *COMMAND, "--jobs", "1", "--out", str(place)] for place in places]
+    pair = [subprocess.Popen(call, env=environment(home), **quiet) for call in calls]
+    assert [process.wait(180) for process in pair] == [0, 0]
+    assert [reports.verify(folder) for place in places for folder in place.iterdir()] == [[], []]
+    first, second = ([r["fit_seconds"] for r in rows_of(next(place.iterdir()))] for place in places)
+    assert sorted(first) == sorted(second)
+    assert audit.verify() == []
+
+
 # A shell's background job ignores Ctrl-C, and so would all that it starts; a person's terminal does not. Set in the new
 # process and not between fork and exec: code of this process must not run there once jax has started its threads.
 ATTENTIVE = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
