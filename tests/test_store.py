@@ -342,7 +342,8 @@ from mltrainer.evaluation import trials
 from mltrainer.trust import audit
 if os.geteuid() == 0:
     os.setgid(65534); os.setuid(65534)
-print(audit.head(), audit.verify(sys.argv[1]), len(trials.ledger()), trials.judgment().luck["trials"], trials.lost().empty)
+ran = trials.judgment().luck["trials"]
+print(audit.head(), audit.verify(sys.argv[1]), len(trials.ledger()), ran, trials.lost().empty)
 for act in (lambda: audit.append("x"), lambda: store.put_blob(b"new")):
     try:
         act()

@@ -171,6 +171,12 @@ def ledger(until: int | None = None) -> pd.DataFrame:
     return pd.DataFrame(flat, columns=LEDGER)
 
 
+def position() -> int:
+    """The last row of the ledger, 0 of an empty one: who says it can be judged again as of then."""
+    with store.reading() as connection:
+        return int(connection.execute(select(func.max(store.trials.c.seq))).scalar() or 0)
+
+
 def lost() -> pd.DataFrame:
     """Trials that the audit trail tells of and that are not all there; they were tried, so luck had them too.
 
