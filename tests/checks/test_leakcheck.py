@@ -55,6 +55,10 @@ PLANTED = {
     "means of blocks that divide the history": lambda f: blocks(f, 109),
     "rare gaps filled from behind": lambda f: f["close"].where(z(f).abs() < 0.07).bfill(),
     "tomorrow on the wildest days": lambda f: z(f).where(f["volume"] < f["volume"].nlargest(5).min(), z(f).shift(-1)),
+    "tomorrow on three days of a crash": lambda f: z(f).where(~(z(f) < -0.11), z(f).shift(-1)),
+    "tomorrow on leap days, else nothing": lambda f: (
+        z(f).shift(-1).where((f.index.month == 2) & (f.index.day == 29), 0.0)
+    ),
     "tomorrow on the last session of a quarter": lambda f: z(f).where(~last_of(f, "Q"), z(f).shift(-1)),
     "tomorrow before a long weekend": lambda f: (
         z(f).where(days_to_next(f) < 4, z(f).shift(-1)).where(days_to_next(f) > 0)
