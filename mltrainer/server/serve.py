@@ -28,6 +28,8 @@ def serve(
     open_browser: bool = False,
     out: str | Path = "reports",
     dashboards: Path | None = None,
+    seats: int = 8,
+    patience: float = 60.0,
 ) -> None:
     """Serve the dashboards on 127.0.0.1 until interrupted; prints one line, the address with its token.
 
@@ -37,6 +39,8 @@ def serve(
     token : 16 to 128 letters, digits, `-` or `_`; made up when not given. Whoever holds it is a viewer.
     out : the folder of report runs that the dashboards read.
     dashboards : serve the notebooks of another folder; for tests.
+    seats : pages open at a time, at about 150 MB each.
+    patience : seconds in which the browser must come back for a page that it asked for.
     """
     folder = Path(dashboards) if dashboards else notebooks() / "dashboards"
     if not any(folder.glob("*.ipynb")):
@@ -51,6 +55,8 @@ def serve(
         "dashboards": str(folder.resolve()),
         "open_browser": open_browser,
         "mode": settings().data_mode,
+        "seats": seats,
+        "patience": patience,
     }
     become([sys.executable, "-P", "-m", "mltrainer.server.app"], dashboard_environment(out), json.dumps(plan))
 
