@@ -122,6 +122,14 @@ def report(
 
 
 @app.command()
+def export(run: str, to: Path, out: Out = Path("reports")) -> None:
+    """Write the pages of a run to a folder, each as one file that can be sent by itself."""
+    from mltrainer import reports
+
+    _say("\n".join(map(str, reports.export(run, to, out))))
+
+
+@app.command()
 def verify(run: str, out: Out = Path("reports"), json_: Json = False) -> int:
     """Recompute every hash of a run folder; exit 0 if all of it holds, 1 if not."""
     from mltrainer import reports

@@ -115,8 +115,7 @@ class Picture(widgets.VBox):
 
     def show(self, figure: Any) -> None:
         """Put `figure` in the place of the one before."""
-        finding, bare = views.untitled(figure)
-        drawing = json.loads(bare.to_json()) | {"config": views.CONFIG}
+        finding, drawing = views.drawing(figure)
         caption = f'<p class="finding">{escape(finding)}</p>'
         if "MLTRAINER_SERVE" in os.environ:
             caption += f'<div data-chart="{escape(self.name)}" data-figure="{escape(json.dumps(drawing))}"></div>'

@@ -21,3 +21,9 @@ def notebooks() -> Path:
 def look() -> str:
     """The one stylesheet that reports, dashboards and plain pages share, as text to put in a `<style>` element."""
     return (PACKAGE / "look.css").read_text(encoding="utf-8")
+
+
+@cache
+def figures_script() -> str:
+    """The one script by which reports and dashboards draw figures, as text to put in a `<script>` element."""
+    return (PACKAGE / "figures.js").read_text(encoding="utf-8")

@@ -150,7 +150,7 @@ def execute(template: Path, parameters: dict[str, Any], folder: Path, name: str)
         notebook = json.loads(produced.read_text(encoding="utf-8"))
         for where in ("input_path", "output_path"):  # they name folders of the machine it ran on
             notebook["metadata"]["papermill"][where] = Path(notebook["metadata"]["papermill"][where]).name
-        text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True)
+        text = json.dumps(notebook, ensure_ascii=False, sort_keys=True)  # on one line: most of it are figures
         store.write_atomic(folder / f"{name}.ipynb", text)
         store.write_atomic(folder / f"{name}.html", html)
     (folder / "failed" / f"{name}.ipynb").unlink(missing_ok=True)

@@ -19,7 +19,7 @@ import pandas as pd
 
 from mltrainer import store
 from mltrainer.data.market import Day
-from mltrainer.errors import StorageError, Tampered, Unavailable
+from mltrainer.errors import BadInput, StorageError, Tampered, Unavailable
 from mltrainer.evaluation import engine, study, trials
 from mltrainer.evaluation.leaderboard import Leaderboard, leaderboard
 from mltrainer.evaluation.walkforward import Evaluation, Protocol
@@ -30,8 +30,9 @@ from mltrainer.settings import settings
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import fingerprint
 
-FORMAT = 6  # raise it when pages of the same results would look different
-PAGE_BYTES = 6 * 2**20  # most of a page is plotly.js, so that it opens offline
+FORMAT = 7  # raise it when pages of the same results would look different
+PAGE_BYTES = 2 * 2**20  # of a page and its notebook
+SCRIPT_BYTES = 5 * 2**20  # of what draws the figures of all pages
 MANIFEST = (
     "run status mode as_of created_at parameters families sources matrices results luck library_versions outputs "
     "audit_head"
@@ -105,6 +106,33 @@ def runs(out: str | Path = "reports") -> list[Run]:
     return sorted(found, key=lambda r: str(r.manifest["created_at"]), reverse=True)
 
 
+def locate(run: str | Path | Run, out: str | Path = "reports") -> Path:
+    """Return the folder of a run, given as such, as a run id below `out`, or as a `Run`."""
+    if isinstance(run, Run):
+        return run.path
+    folder, below = Path(run), Path(out) / Path(run).name
+    if (folder / "manifest.json").is_file():
+        return folder
+    if folder.name != str(run) or not (below / "manifest.json").is_file():
+        raise Unavailable(f"{str(run)[:80]!r} is no run folder and no run id below {out}; mltrainer report makes one")
+    return below
+
+
+def export(run: str | Path | Run, to: str | Path, out: str | Path = "reports") -> list[Path]:
+    """Write the pages of a run to the folder `to`, each with what draws its figures inside, to be sent by itself."""
+    from mltrainer.reports.pages import whole
+
+    found, folder = read(locate(run, out)), Path(to)
+    written = [folder / name for name in found.manifest["outputs"] if name == f"{Path(name).stem}.html"]
+    if folder.resolve() == found.path.resolve():
+        raise BadInput(
+            f"{folder} is the run itself, whose pages are as its manifest records them; choose another folder"
+        )
+    for path in written:
+        store.write_atomic(path, whole((found.path / path.name).read_text(encoding="utf-8")))
+    return written
+
+
 def read(folder: Path) -> Run:
     """Read one run folder; `Tampered` if its manifest is none."""
     try:
@@ -149,7 +177,7 @@ def report(
     names = list(dict.fromkeys(str(t).upper() for t in (tickers or ("MSFT",))))
     folder = Path(out).absolute()
     matrices = [study.matrix(name, start=start, end=end, horizon=horizon) for name in names]
-    _writable(folder, PAGE_BYTES * (len(chosen) + 1))
+    _writable(folder, PAGE_BYTES * (len(chosen) + 1) + SCRIPT_BYTES)
     protocol = Protocol()
     results = engine.run(specs, matrices, protocol=protocol, jobs=jobs, progress=progress)
     board = leaderboard(results)
@@ -245,9 +273,12 @@ def _writable(folder: Path, need: int) -> None:
 
 def _finish(folder: Path, work: Work) -> Run:
     """Write index, leaderboard and manifest; the trail is told of the manifest before it stands in the folder."""
+    from mltrainer.reports.pages import SCRIPT, get_plotlyjs  # nbconvert, which only a new run needs
+
     head = str(audit.head())
     store.write_atomic(folder / "leaderboard.csv", csv(work.board))
     store.write_atomic(folder / "index.html", index_html(work, head))
+    store.write_atomic(folder / SCRIPT, get_plotlyjs())
     pages = [f"{f}{ending}" for f in work.status if f not in work.failed for ending in (".html", ".ipynb")]
     blobs = trials.ledger().set_index("key")["blob"].to_dict()
     manifest = {
@@ -267,7 +298,7 @@ def _finish(folder: Path, work: Work) -> Run:
         ],
         "luck": work.board.luck,
         "library_versions": {"python": sys.version.split()[0], **trials.versions(LIBRARIES)},
-        "outputs": {name: sha(folder / name) for name in ["index.html", "leaderboard.csv", *pages]},
+        "outputs": {name: sha(folder / name) for name in ["index.html", "leaderboard.csv", SCRIPT, *pages]},
         "audit_head": head,
     }
     text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)

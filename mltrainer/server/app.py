@@ -21,7 +21,7 @@ from traitlets.config import Config
 from voila.app import Voila
 from voila.paths import collect_static_paths, collect_template_paths
 
-from mltrainer.paths import look
+from mltrainer.paths import figures_script, look
 from mltrainer.server.gate import TokenHolder
 from mltrainer.server.handlers import INSTEAD_OF, OURS, NotFound, title_of
 from mltrainer.server.seats import Seats
@@ -139,6 +139,7 @@ def configuration(plan: dict[str, Any]) -> Config:
             "template": "lab",
             "resources": {
                 "look": look(),
+                "figures_script": figures_script(),
                 "pages": pages,
                 "plotly": version("plotly"),
             },

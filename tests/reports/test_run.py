@@ -114,6 +114,7 @@ def test_the_folder_holds_what_the_design_promises_and_nothing_else(made: Made):
         "neighbors.ipynb",
         "leaderboard.csv",
         "manifest.json",
+        "plotly.min.js",
     }
     assert [p.name for p in made.out.iterdir()] == [made.folder.name]
 
@@ -329,7 +330,7 @@ def test_killed_at_any_moment_the_same_command_completes_one_run(
     assert audit.verify() == []
     assert sorted(trials.ledger()["model"]) == sorted(NEIGHBORS)
     assert len(audit.entries(kind="trial")) == len(NEIGHBORS)
-    assert len(list(folder.iterdir())) == 5
+    assert len(list(folder.iterdir())) == 6
     assert not [p for p in out.rglob("*") if p.name.startswith(".")]
 
 
@@ -535,12 +536,12 @@ def test_a_full_disk_for_the_state_is_one_line_and_afterwards_everything_goes_on
 
 @pytest.mark.parametrize(("size", "said"), [("4k", "has 0 MB free"), ("8m", "has 8 MB free")])
 def test_a_disk_too_small_for_the_report_is_said_before_any_work(tiny, command, size: str, said: str):
-    """Two pages of one family, five megabytes each."""
+    """Two pages of one family, and five megabytes that draw their figures."""
     disk = tiny(f"size={size}")
     answer = command(*COMMAND, "--jobs", "1", "--out", disk / "out")
     assert answer.code == 2
     assert answer.err.splitlines()[-1].startswith(
-        f"mltrainer: {disk / 'out'} {said}, and the report needs about 12 MB; make room or choose another"
+        f"mltrainer: {disk / 'out'} {said}, and the report needs about 9 MB; make room or choose another"
     )
     assert not len(trials.ledger())
 
@@ -552,7 +553,7 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(
     disk = tiny("size=2m")
     call = [*COMMAND, "--jobs", "1", "--out", disk / "out"]
     with monkeypatch.context() as unseen:
-        unseen.setattr(room, "PAGE_BYTES", 0)  # it fills up later
+        unseen.setattr(room, "PAGE_BYTES", -(10**9))  # it fills up later
         said = command(*call)
     assert said.code == 2
     assert "Traceback" not in said.err
