@@ -193,7 +193,7 @@ def _start(bundle: list[Task]) -> Worker:
         context.set_forkserver_preload([__name__, "mltrainer.models.catalog"])
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs,), daemon=True)
-    with _one_thread(), _no_script():
+    with _one_thread(), no_script():
         process.start()
     theirs.close()
     return Worker(process, ours, task=bundle[0], rest=bundle[1:])
@@ -211,8 +211,12 @@ def _one_thread() -> Iterator[None]:
 
 
 @contextmanager
-def _no_script() -> Iterator[None]:
-    # spawn runs the caller's script again in every child; one without a `__main__` guard would evaluate for ever
+def no_script() -> Iterator[None]:
+    """Start processes without the caller's script.
+
+    Spawn runs it again in every child: one without a `__main__` guard would go on for ever, and one that came by
+    standard input is not there to be run.
+    """
     script = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:

@@ -21,12 +21,14 @@ from tqdm.auto import tqdm
 
 from mltrainer import store
 from mltrainer.errors import BadInput
+from mltrainer.evaluation.engine import no_script
 from mltrainer.models import catalog
 from mltrainer.paths import notebooks
 from mltrainer.trust import audit
 
 NOTEBOOK = "reports/model-family.ipynb"
 AT_ONCE = 2
+CELL_SECONDS = 300  # a cell shows what is stored; one that takes longer is stuck, and its page fails
 
 
 def sha(path: Path) -> str:
@@ -58,7 +60,7 @@ def family_pages(
         tqdm(total=len(missing), disable=not progress, unit="page", leave=False) as bar,
     ):
         try:
-            with _deaf():
+            with _deaf(), no_script():
                 jobs = {pool.submit(execute, notebooks() / NOTEBOOK, inputs[f], folder, f): f for f in missing}
             for job in as_completed(jobs):
                 family = jobs[job]
@@ -138,6 +140,7 @@ def execute(template: Path, parameters: dict[str, Any], folder: Path, name: str)
                     parameters,
                     kernel_name="python3",
                     progress_bar=False,
+                    execution_timeout=CELL_SECONDS,
                     request_save_on_cell_execute=False,
                 )
             html = notebook_html(produced, title=catalog.FAMILIES[name].title if name in catalog.FAMILIES else name)

@@ -24,6 +24,7 @@ from mltrainer.evaluation import engine, study, trials
 from mltrainer.evaluation.leaderboard import Leaderboard, leaderboard
 from mltrainer.evaluation.walkforward import Evaluation, Protocol
 from mltrainer.models import catalog
+from mltrainer.paths import runs_folder
 from mltrainer.reports.execution import family_pages, sha
 from mltrainer.reports.index import LIBRARIES, Work, csv, index_html
 from mltrainer.settings import settings
@@ -94,10 +95,10 @@ class Run:
         return f"Run({self.manifest['status']}: {self.path / 'index.html'})"
 
 
-def runs(out: str | Path = "reports") -> list[Run]:
-    """Every run folder below `out` that has a readable manifest, newest first."""
+def runs(out: str | Path | None = None) -> list[Run]:
+    """Every run folder below `out` (default as for `report`) that has a readable manifest, newest first."""
     found = []
-    for path in Path(out).glob("*/manifest.json"):
+    for path in place(out).glob("*/manifest.json"):
         try:
             run = read(path.parent)
         except (Tampered, OSError):
@@ -106,19 +107,26 @@ def runs(out: str | Path = "reports") -> list[Run]:
     return sorted(found, key=lambda r: str(r.manifest["created_at"]), reverse=True)
 
 
-def locate(run: str | Path | Run, out: str | Path = "reports") -> Path:
+def place(out: str | Path | None) -> Path:
+    """The folder of runs that is meant: the one named, else that of the settings, else `reports`."""
+    return runs_folder(out or settings().out)
+
+
+def locate(run: str | Path | Run, out: str | Path | None = None) -> Path:
     """Return the folder of a run, given as such, as a run id below `out`, or as a `Run`."""
     if isinstance(run, Run):
         return run.path
-    folder, below = Path(run), Path(out) / Path(run).name
+    folder, below = Path(run), place(out) / Path(run).name
     if (folder / "manifest.json").is_file():
         return folder
     if folder.name != str(run) or not (below / "manifest.json").is_file():
-        raise Unavailable(f"{str(run)[:80]!r} is no run folder and no run id below {out}; mltrainer report makes one")
+        raise Unavailable(
+            f"{str(run)[:80]!r} is no run folder and no run id below {below.parent}; mltrainer report makes one"
+        )
     return below
 
 
-def export(run: str | Path | Run, to: str | Path, out: str | Path = "reports") -> list[Path]:
+def export(run: str | Path | Run, to: str | Path, out: str | Path | None = None) -> list[Path]:
     """Write the pages of a run to the folder `to`, each with what draws its figures inside, to be sent by itself."""
     from mltrainer.reports.pages import whole
 
@@ -152,7 +160,7 @@ def report(
     end: Day = None,
     horizon: int = 5,
     jobs: int | None = None,
-    out: str | Path = "reports",
+    out: str | Path | None = None,
     progress: bool = True,
 ) -> Run:
     """Evaluate families of models on tickers and write a report folder.
@@ -164,7 +172,8 @@ def report(
     start, end : first and last session; default all there is.
     horizon : sessions a position is held.
     jobs : worker processes; default the number of cores.
-    out : folder that holds the run folders.
+    out : folder that holds the run folders; default the setting, else `reports` where you stand. In a notebook of a
+        checkout that is the checkout's own. What is returned says where.
 
     Returns
     -------
@@ -175,7 +184,7 @@ def report(
     chosen = list(dict.fromkeys(families or catalog.FAMILIES))
     specs = study.select(chosen)
     names = list(dict.fromkeys(str(t).upper() for t in (tickers or ("MSFT",))))
-    folder = Path(out).absolute()
+    folder = place(out)
     matrices = [study.matrix(name, start=start, end=end, horizon=horizon) for name in names]
     _writable(folder, PAGE_BYTES * (len(chosen) + 1) + SCRIPT_BYTES)
     protocol = Protocol()

@@ -14,7 +14,7 @@ from mltrainer.reports.run import Run, locate, read
 from mltrainer.trust import audit, gate
 
 
-def verify(run: str | Path | Run, out: str | Path = "reports") -> list[str]:
+def verify(run: str | Path | Run, out: str | Path | None = None) -> list[str]:
     """Recompute a run: files, manifest, sources, results, leaderboard and audit trail.
 
     Parameters

@@ -362,6 +362,26 @@ def test_ctrl_c_is_one_line_and_leaves_no_process_behind(copy: Path, home: Path,
     assert_gone(mark)
 
 
+SCRIPT = f"""import mltrainer as mt
+print(mt.report(["neighbors"], ["MSFT"], start={SPAN[1]!r}, end={SPAN[3]!r}, jobs=2, out="elsewhere", progress=False))
+"""
+
+
+@pytest.mark.parametrize("way", ["file", "standard input"])
+def test_a_script_without_a_main_guard_makes_its_pages(copy: Path, home: Path, tmp_path: Path, way: str):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    call = {"file": ["script.py"], "standard input": ["-"]}[way]
+    with (tmp_path / "script.py").open() as text:
+        done = subprocess.run(
+            [sys.executable, *call], stdin=text, env=environment(home), cwd=tmp_path, capture_output=True, text=True,
+            timeout=120,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "elsewhere").iterdir()
+    assert done.stdout == f"Run(complete: {folder / 'index.html'})\n"  # once, and it says where
+    assert (folder / "neighbors.html").exists()
+
+
 # --- what goes wrong ------------------------------------------------------------------------------------------
 
 
@@ -417,6 +437,9 @@ def test_a_model_that_failed_keeps_a_row_with_its_reason_and_the_run_holds(
     assert reports.verify(run) == []
 
 
+DEAF = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"
+
+
 def test_an_export_that_fails_is_the_reason_of_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from mltrainer.reports import pages
 
@@ -428,6 +451,18 @@ def test_an_export_that_fails_is_the_reason_of_its_page(tmp_path: Path, monkeypa
     (tmp_path / "out").mkdir()
     assert execution.execute(template, {"x": 2}, tmp_path / "out", "f") == "ValueError: no such template"
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["failed"]
+
+
+@pytest.mark.parametrize("stuck", ["import time; time.sleep(600)", DEAF])
+def test_a_stuck_page_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stuck: str):
+    monkeypatch.setattr(execution, "CELL_SECONDS", 3)
+    begin = time.monotonic()
+    template = small_template(tmp_path, stuck, parameters="x = 1")
+    (tmp_path / "out").mkdir()
+    reason = execution.execute(template, {}, tmp_path / "out", "f")
+    assert reason == "CellTimeoutError: A cell timed out while it was being executed, after 3 seconds."
+    assert time.monotonic() - begin < 60
+    assert not [p for p in psutil.Process().children(recursive=True) if "ipykernel_launcher" in " ".join(p.cmdline())]
 
 
 # --- names and values that are code to somebody ---------------------------------------------------------------
