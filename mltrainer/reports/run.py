@@ -23,6 +23,7 @@ from mltrainer.errors import BadInput, StorageError, Tampered, Unavailable
 from mltrainer.evaluation import engine, study, trials
 from mltrainer.evaluation.leaderboard import Leaderboard, leaderboard
 from mltrainer.evaluation.walkforward import Evaluation, Protocol
+from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
 from mltrainer.paths import runs_folder
 from mltrainer.reports.execution import family_pages, sha
@@ -35,8 +36,8 @@ FORMAT = 7  # raise it when pages of the same results would look different
 PAGE_BYTES = 2 * 2**20  # of a page and its notebook
 SCRIPT_BYTES = 5 * 2**20  # of what draws the figures of all pages
 MANIFEST = (
-    "run status mode as_of created_at parameters families sources matrices results luck library_versions outputs "
-    "audit_head"
+    "run revision earlier status mode as_of created_at parameters families sources matrices results luck "
+    "library_versions outputs audit_head"
 ).split()
 
 
@@ -178,8 +179,10 @@ def report(
     Returns
     -------
     Run
-        The same inputs and the same ledger give the same run, which is then only checked and returned. A run that
-        was killed goes on where it stopped: finished fits are in the ledger, finished pages in the folder.
+        The same question has the same folder. With the same answer the run is only checked and returned; where other
+        trials have moved the luck since, or a library the results, the folder gets a new revision and keeps the one
+        before as a line. A run that was killed goes on where it stopped: finished fits are in the ledger, finished
+        pages in the folder.
     """
     chosen = list(dict.fromkeys(families or catalog.FAMILIES))
     specs = study.select(chosen)
@@ -198,16 +201,17 @@ def report(
         "horizon": horizon,
         "protocol": repr(protocol),
     }
-    run_id = _run_id(parameters, results, board)
+    run_id, revision = _run_id(parameters, matrices), _revision(results, board)
     done = folder / run_id
     with _alone(run_id):
         old = _finished(done)
-        if old is not None:
+        if old is not None and old.manifest["revision"] == revision:
             return old
         done.mkdir(exist_ok=True)
         _sweep(done)
-        status = family_pages(chosen, names, parameters, run_id, done, progress)
-        return _finish(done, Work(run_id, parameters, matrices, results, board, status, protocol))
+        status = family_pages(chosen, names, parameters, (run_id, revision), done, progress)
+        earlier = _earlier(run_id, revision)
+        return _finish(done, Work(run_id, parameters, matrices, results, board, status, protocol, revision, earlier))
 
 
 def _finished(folder: Path) -> Run | None:
@@ -253,14 +257,27 @@ def _sweep(folder: Path) -> None:
         shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
-def _run_id(parameters: dict[str, Any], results: Sequence[Evaluation], board: Leaderboard) -> str:
-    """Name a run by what it holds, so that the same work has the same place: MSFT-5d-1a2b3c4d."""
-    ran = [(e.key, e.status) for e in results]
-    digest = fingerprint(FORMAT, json.dumps(parameters, sort_keys=True), repr(ran), repr(board.luck))
+def _run_id(parameters: dict[str, Any], matrices: Sequence[Matrix]) -> str:
+    """Name a run by its question: what was asked, of which data; MSFT-5d-1a2b3c4d."""
+    data = [m.provenance.content_sha256 for m in matrices if m.provenance]
+    digest = fingerprint(json.dumps(parameters, sort_keys=True), repr(data))
     who = (
         "-".join(parameters["tickers"]) if len(parameters["tickers"]) <= 3 else f"{len(parameters['tickers'])}-tickers"
     )
     return f"{re.sub(r'[^A-Za-z0-9-]', '_', who)}-{parameters['horizon']}d-{digest[:8]}"
+
+
+def _revision(results: Sequence[Evaluation], board: Leaderboard) -> str:
+    """Name an answer by what it rests on: results, the luck of all trials, and how pages look."""
+    return fingerprint(FORMAT, repr([(e.key, e.status) for e in results]), repr(board.luck))[:8]
+
+
+def _earlier(run: str, revision: str) -> list[dict[str, Any]]:
+    """What the trail tells of other revisions of a run, oldest first, a line each."""
+    told = [{"at": e.at} | e.payload for e in audit.entries(kind="report") if e.payload.get("run") == run]
+    last = {line.get("revision"): line for line in told if line.get("revision") != revision}
+    names = ("revision", "at", "trials", "finding", "manifest")
+    return [{name: line.get(name, "") for name in names} for line in last.values()]
 
 
 def _writable(folder: Path, need: int) -> None:
@@ -292,6 +309,8 @@ def _finish(folder: Path, work: Work) -> Run:
     blobs = trials.ledger().set_index("key")["blob"].to_dict()
     manifest = {
         "run": work.run,
+        "revision": work.revision,
+        "earlier": work.earlier,
         "status": "failed" if work.failed else "complete",
         "mode": settings().data_mode,
         "as_of": work.as_of,
@@ -313,6 +332,8 @@ def _finish(folder: Path, work: Work) -> Run:
     text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)
     # The trail is told first: a manifest without its entry would look forged, an entry without its manifest is a
     # run that was killed here and will be finished by the same command.
-    audit.append("report", run=work.run, manifest=sha256(text.encode()).hexdigest(), status=manifest["status"])
+    told = {"revision": work.revision, "trials": int(work.board.luck["trials"]), "finding": work.board.sentence()}
+    digest = sha256(text.encode()).hexdigest()
+    audit.append("report", run=work.run, manifest=digest, status=manifest["status"], **told)
     store.write_atomic(folder / "manifest.json", text)
     return Run(folder, manifest)

@@ -170,7 +170,16 @@ def test_hostile_words_of_an_index_are_text(text: str, made: Made):
     fields = dict.fromkeys(("banner", "sentence", "figures", "picture", "board", "refused", "data", "versions"), "")
     numbers = dict.fromkeys(("horizon", "folds", "gap", "cost", "trials", "effective", "poor"), 5)
     families = [{"key": text, "title": text, "said": text, "link": text}]
-    own = {"title": text, "run": text, "head": text, "sentence": text, "failures": {text: text}, "tests": [text]}
+    own = {
+        "revision": text,
+        "earlier": "",
+        "title": text,
+        "run": text,
+        "head": text,
+        "sentence": text,
+        "failures": {text: text},
+        "tests": [text],
+    }
     plain = set(Reader((made.folder / "index.html").read_text()).tags)
     read = Reader(pages.page("index", **(fields | numbers | own), families=families))
     assert set(read.tags) <= plain | {"b"}

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import hashlib
 import json
 import os
 import random
@@ -19,16 +20,15 @@ from uuid import uuid4
 
 import nbformat
 import numpy as np
-import pandas as pd
 import psutil
 import pytest
 from making import COMMAND, MLTRAINER, SPAN, Made, environment
 from scipy import stats
 
+import mltrainer as mt
 from mltrainer import reports
 from mltrainer.errors import BadInput, StorageError
 from mltrainer.evaluation import engine, trials
-from mltrainer.evaluation.leaderboard import Leaderboard
 from mltrainer.evaluation.walkforward import Evaluation, Protocol
 from mltrainer.models import catalog
 from mltrainer.paths import notebooks
@@ -231,6 +231,38 @@ def test_a_changed_manifest_is_made_anew(copy: Path):
     run = again(copy.parent)
     assert run.mode == "sample"
     assert (copy / "leaderboard.csv").read_bytes() == rows
+    assert reports.verify(run) == []
+
+
+def test_other_trials_make_a_new_revision_in_the_same_folder_and_the_old_one_is_a_line(made: Made, copy: Path, small):
+    old = reports.run.read(copy)
+    assert old.manifest["earlier"] == []
+    mt.evaluate("KNeighborsRegressor_5", mt.matrix("MSFT", start=SPAN[1], end=SPAN[3], horizon=1))
+    small("print('made anew')")
+    run = again(copy.parent)
+    assert (run.path, [p.name for p in copy.parent.iterdir()]) == (copy, [copy.name])
+    assert run.manifest["luck"]["trials"] == old.manifest["luck"]["trials"] + 1
+    assert run.manifest["revision"] != old.manifest["revision"]
+    (line,) = run.manifest["earlier"]
+    assert line["revision"] == old.manifest["revision"]
+    assert line["manifest"] == hashlib.sha256(made.before[f"{copy.name}/manifest.json"]).hexdigest()
+    assert line["finding"] == made.first.stdout.splitlines()[0]
+    index = (copy / "index.html").read_text()
+    assert "Earlier revisions of this run" in index
+    assert line["manifest"][:16] in index
+    assert "made anew" in (copy / "neighbors.html").read_text()  # a page tells of luck, too
+    assert reports.verify(run) == []
+    head = audit.head()
+    assert again(copy.parent).manifest == reports.run.read(copy).manifest
+    assert audit.head() == head
+
+
+def test_a_page_that_fails_in_a_new_revision_does_not_leave_the_old_one_behind(copy: Path, small):
+    mt.evaluate("KNeighborsRegressor_5", mt.matrix("MSFT", start=SPAN[1], end=SPAN[3], horizon=1))
+    small("raise RuntimeError('no')")
+    run = again(copy.parent)
+    assert run.failed == {"neighbors": "RuntimeError: no"}
+    assert not (copy / "neighbors.html").exists()
     assert reports.verify(run) == []
 
 
@@ -514,10 +546,8 @@ def test_the_kernel_reads_a_relative_home_and_a_dotenv_as_the_command_does(
 
 
 def test_a_run_is_named_by_what_it_holds_in_letters_that_any_disk_takes():
-    board = Leaderboard(pd.DataFrame(), {"threshold": 0.5})
-
     def name(**more: object) -> str:
-        return room._run_id({"tickers": ["../x", "A B"], "horizon": 5, **more}, [], board)
+        return room._run_id({"tickers": ["../x", "A B"], "horizon": 5, **more}, [])
 
     assert name().startswith("___x-A_B-5d-")
     assert name() == name()
