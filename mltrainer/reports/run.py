@@ -97,7 +97,7 @@ class Run:
 
 
 def runs(out: str | Path | None = None) -> list[Run]:
-    """Every run folder below `out` (default as for `report`) that has a readable manifest, newest first."""
+    """Every run folder below `out` that has a readable manifest, newest first; `out` is by default as for `report`."""
     found = []
     for path in place(out).glob("*/manifest.json"):
         try:
