@@ -324,11 +324,10 @@ def leakcheck(
     json_: Json = False,
 ) -> int:
     """Rewrite the future and see whether anything said of the past moves; exit 1 if it does."""
-    from mltrainer.checks.leakcheck import imported
     from mltrainer.checks.leakcheck import leakcheck as check
 
     chosen = () if features_only else model
-    found = check(imported(function) if function else None, ticker=ticker, models=chosen, jobs=jobs)
+    found = check(function, ticker=ticker, models=chosen, jobs=jobs)
     if json_:
         _say(_document({"holds": found.holds, "checked": found.checked, "findings": found.leaks}))
         return 0 if found.holds else 1

@@ -22,7 +22,7 @@ from websockets.sync.client import connect
 
 from mltrainer import metrics, reports, views
 from mltrainer.errors import UnknownName
-from mltrainer.evaluation.leaderboard import EVIDENCE
+from mltrainer.evaluation import skill
 from mltrainer.models import catalog
 from mltrainer.settings import settings
 from mltrainer.trust.provenance import notices
@@ -215,12 +215,22 @@ class ModelsPage(widgets.VBox):
 
 # title, column, how it is written, what it means; {names} are columns again, with two digits
 SHOWN: tuple[tuple[str, str, Callable[[object], str], str], ...] = (
-    ("Deflated Sharpe", "deflated_sharpe", views.fixed(2), "chance that it is more than the luck of the search"),
+    (
+        "Deflated Sharpe",
+        "deflated_sharpe",
+        views.fixed(2),
+        "chance that its timing is more than the luck of the search",
+    ),
+    (
+        "Timing Sharpe",
+        "timing_sharpe",
+        views.fixed(2),
+        "annual, of its timing alone; luck's best would be {timing_luck}",
+    ),
     ("Sharpe, net of costs", "sharpe", views.fixed(2), "annual; 95 % interval {sharpe_low} to {sharpe_high}"),
     ("Buy-and-hold Sharpe", "held", views.fixed(2), "annual, over the same days"),
     ("Rank", "rank", views.fixed(0), "by deflated Sharpe, of {ranked} models on this ticker"),
-    ("Out-of-sample R², %", "r2_oos", views.percent, "against the mean so far; above 0 is better than it"),
-    ("Information coefficient", "ic", views.fixed(3), "HAC t {ic_t}; above 2 would be evidence"),
+    ("Information coefficient", "ic", views.fixed(3), "HAC t {ic_t}; as good by luck in {p_knows} of such searches"),
     ("Worst drawdown, %", "max_drawdown", views.percent, "of wealth, net of costs"),
     ("Break-even cost, bps", "breakeven_bps", views.number, "of what is traded; at this cost nothing is left"),
 )
@@ -239,7 +249,7 @@ def _finding(row: pd.Series, same: pd.DataFrame, held: float) -> str:
         for title, column, write, note in SHOWN
     )
     more = known["sharpe"] > held
-    doubt = ", yet that is no evidence of skill" if more and row["verdict"] != EVIDENCE else ""
+    doubt = ", yet that is no evidence of skill" if more and not skill.shows(row["verdict"]) else ""
     said = (
         f"Net of costs, {escape(row['name'])} earned {'more' if more else 'less'} for its risk on "
         f"{escape(row['ticker'])} than holding it{doubt}."

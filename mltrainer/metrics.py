@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
-from scipy.cluster.hierarchy import fcluster, linkage
 
 Array = NDArray[np.float64]
 SESSIONS = 252
@@ -25,6 +24,12 @@ UNDEFINED = {
     "hit_p": "all forecasts or all outcomes have one sign",
     "sharpe": "the returns do not vary",
     "deflated_sharpe": "needs two trials that traded",
+    "timing_sharpe": "the position never changes",
+    "alpha": "the benchmark does not vary",
+    "alpha_t": "the benchmark does not vary",
+    "beta": "the benchmark does not vary",
+    "p_knows": "the forecast is constant",
+    "p_pays": "the position never changes",
     "sortino": "no losing day",
     "calmar": "no drawdown",
     "profit_factor": "no losing day",
@@ -235,6 +240,24 @@ def sharpe_deviation(returns: ArrayLike, *, periods: int = SESSIONS) -> float:
     return float(np.sqrt(periods * max(1 - g3 * sr + (g4 - 1) / 4 * sr**2, 0.0) / (len(r) - 1)))
 
 
+def market_model(returns: ArrayLike, benchmark: ArrayLike, *, lags: int) -> tuple[float, float, float]:
+    r"""Alpha per session, its HAC t, and beta, of returns (n,) on a benchmark (n,); NaN where that is constant.
+
+    .. math:: r_t = \alpha + \beta b_t + e_t
+
+    The t rests on the influence of each session on alpha, :math:`e_t (1 - \bar b (b_t - \bar b) / s_b^2)`, with a
+    Bartlett kernel of 2 `lags`; Jensen (1968), Journal of Finance 23; Newey and West (1987).
+    """
+    r, b = np.asarray(returns, dtype=float), np.asarray(benchmark, dtype=float)
+    d, variance = b - b.mean(), float(np.var(b))
+    if not variance > 0:
+        return float("nan"), float("nan"), float("nan")
+    beta = float(np.mean(d * r)) / variance
+    alpha = float(r.mean()) - beta * float(b.mean())
+    influence = (r - alpha - beta * b) * (1 - b.mean() * d / variance)
+    return alpha, newey_west_t(alpha + influence, 2 * lags), beta
+
+
 def probabilistic_sharpe(returns: ArrayLike, *, benchmark: float = 0.0) -> float:
     """Probability that the true Sharpe ratio exceeds `benchmark` (annual); Bailey and López de Prado (2012)."""
     sr, deviation = sharpe(returns), sharpe_deviation(returns)
@@ -264,45 +287,6 @@ def luck_threshold(spread: float, n_trials: float) -> float:
         return float("nan")
     z, n = stats.norm.ppf, n_trials
     return float(spread * ((1 - EULER_GAMMA) * z(1 - 1 / n) + EULER_GAMMA * z(1 - 1 / (n * np.e))))
-
-
-def chance_of_best(best: float, spread: float, n_trials: float) -> float:
-    r"""Probability that the best of `n_trials` skill-less trials reaches an annual Sharpe ratio of `best`.
-
-    .. math:: 1 - \Phi(\mathrm{SR} / s)^N
-
-    >>> round(chance_of_best(1.0, 0.5, 20), 3)
-    0.369
-    """
-    return float(1 - stats.norm.cdf(best / spread) ** n_trials) if spread > 0 else float("nan")
-
-
-def effective_trials(trial_returns: ArrayLike, *, alike: float = 0.8) -> int:
-    """How many independent trials correlated ones amount to: clusters of trials whose returns move together.
-
-    Average-linkage clustering on the distance 1 - correlation, cut where the average correlation falls to
-    `alike`. The threshold is high on purpose: trials that share only a common factor still differ by luck, and
-    the spread of their Sharpe ratios in `luck_threshold` has already lost that factor.
-
-    Parameters
-    ----------
-    trial_returns : (n_sessions, k) net returns of k trials over the same sessions, no NaN. A trial that never
-        varies counts as no trial.
-
-    References
-    ----------
-    López de Prado and Lewis (2019), Quantitative Finance 19(9), 1555-1565 (the idea; they cluster by silhouette).
-
-    >>> effective_trials([[1, 1, 1], [1, 1, -1], [-1, -1, 1], [-1, -1, -1]])
-    2
-    """
-    R = np.asarray(trial_returns, dtype=float)
-    R = R[:, R.std(axis=0) > 0]
-    if R.shape[1] < 2:
-        return int(R.shape[1])
-    distance = np.clip(1 - np.corrcoef(R, rowvar=False), 0, 2)
-    pairs = distance[np.triu_indices(R.shape[1], 1)]
-    return int(fcluster(linkage(pairs, "average"), 1 - alike, "distance").max())
 
 
 def wealth(returns: ArrayLike) -> Array:

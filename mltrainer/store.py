@@ -76,6 +76,8 @@ trials = Table(
     sqlite_autoincrement=True,
 )
 
+worlds = Table("worlds", SCHEMA, Column("key", Text, primary_key=True), *_words("payload", "at"))  # see calibrate
+
 _SQLITE_TRIGGER = """CREATE TRIGGER IF NOT EXISTS {table}_no_{verb} BEFORE {verb} ON {table}
 BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"""
 _POSTGRES_FUNCTION = """CREATE OR REPLACE FUNCTION append_only() RETURNS trigger AS
@@ -84,7 +86,7 @@ _POSTGRES_TRIGGER = """CREATE OR REPLACE TRIGGER {table}_append_only BEFORE UPDA
 FOR EACH STATEMENT EXECUTE FUNCTION append_only()"""
 
 event.listen(SCHEMA, "before_create", DDL(_POSTGRES_FUNCTION).execute_if(dialect="postgresql"))
-for _table in (audit, trials):
+for _table in (audit, trials, worlds):
     for _verb in ("UPDATE", "DELETE"):
         _ddl = DDL(_SQLITE_TRIGGER.format(table=_table.name, verb=_verb))
         event.listen(_table, "after_create", _ddl.execute_if(dialect="sqlite"))

@@ -30,6 +30,7 @@ CONFIG = {
     "responsive": True,
     "displayModeBar": False,
 }
+SKILL = "evidence of skill"  # as a verdict begins that claims it
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 
 
@@ -113,7 +114,7 @@ MAJOR = {"name", "ticker", "verdict", "deflated_sharpe", "sharpe", "interval"}
 def pill(verdict: str) -> str:
     """Show a verdict or status as a pill; the word says what the color says."""
     kind = "none"
-    if verdict == "evidence of skill":
+    if verdict.startswith(SKILL):
         kind = "evidence"
     elif verdict.startswith(("suspected", "timeout", "memory", "unavailable")):
         kind = "warning"
@@ -432,7 +433,7 @@ def sharpes(rows: pd.DataFrame, luck: Mapping[str, float], *, held: float | None
     one = above == 1
     count = f"{above} of {len(ran)} models {'lies' if one else 'lie'}" if above else f"None of {len(ran)} models lies"
     passed = f"{count} above what luck alone would reach ({threshold:.2f})"
-    if above and not (ran["verdict"] == SKILL).any():
+    if above and not ran["verdict"].str.startswith(SKILL).any():
         passed += f", {'and fails' if one else 'none passes'} the other tests"
     lines = [(0.0, "", NONE, "dot"), (threshold, f"luck {threshold:.2f}", VERMILION, "dash")]
     if held is not None and np.isfinite(held):
@@ -453,7 +454,6 @@ def sharpes(rows: pd.DataFrame, luck: Mapping[str, float], *, held: float | None
     return fig.update_layout(meta=fig.layout.meta | {"phone": json.loads(small.to_json()), "above": LINES})
 
 
-SKILL = "evidence of skill"
 PHONE_ROWS = 12
 SCREEN = 30  # rows after which the scale is said again
 LINES = 56  # pixels above the marks for the scale and the names of the lines
@@ -471,7 +471,7 @@ def _best(few: pd.DataFrame, ran: pd.DataFrame, corner: str) -> str:
 
 def _lanes(ran: pd.DataFrame, lines: Sequence[tuple[float, str, str, str]], lane: int, **known: Any) -> go.Figure:
     """One lane of `lane` pixels a row, the first at the bottom, with the scale below and above; `lines` cross all."""
-    skilled, place, names = (ran["verdict"] == SKILL).to_numpy(), np.arange(len(ran)), np.array(_names(ran))
+    skilled, place, names = ran["verdict"].str.startswith(SKILL).to_numpy(), np.arange(len(ran)), np.array(_names(ran))
     data = [
         go.Scatter(
             x=ran[chosen]["sharpe"].round(3),

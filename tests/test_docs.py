@@ -30,9 +30,9 @@ from mltrainer.cli import app
 from mltrainer.data import quality, sample
 from mltrainer.data.economy import ECONOMY
 from mltrainer.data.series import SERIES, Series
-from mltrainer.evaluation import leaderboard, walkforward
+from mltrainer.evaluation import protocol, significance, skill
+from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.splits import WalkForward
-from mltrainer.evaluation.walkforward import Protocol
 from mltrainer.features import indicators
 from mltrainer.features.matrix import forward_return
 from mltrainer.models import catalog
@@ -318,18 +318,14 @@ def test_shuffled_validation_finds_skill_in_a_random_walk_and_the_walk_forward_d
 
 def test_thresholds_and_costs_in_the_documents_are_those_of_the_code() -> None:
     readme, contributing = flat(README), flat(CONTRIBUTING)
-    suspect = f"|IC| above {walkforward.SUSPECT_IC:g} or a hit rate above {100 * walkforward.SUSPECT_HIT:g} %"
-    assert f"More than {walkforward.SUSPECT_ROWS} forecasts with {suspect}" in readme
     assert f"a flat {Protocol().cost_bps:g} basis points per side" in readme
-    assert f'default verdict is "{leaderboard.NO_EVIDENCE}"' in readme
+    assert f'default verdict is "{skill.NO_EVIDENCE}"' in readme
     assert f"outer {100 * Protocol().tail:g} %" in contributing
-    alike = inspect.signature(metrics.effective_trials).parameters["alike"].default
-    assert f"correlation of {alike:g}" in contributing
-    for number in (walkforward.VERSION, run.FORMAT):
+    for number in (protocol.VERSION, run.FORMAT):
         assert isinstance(number, int)
-    assert "`walkforward.VERSION`" in contributing
+    assert "`protocol.VERSION`" in contributing
     assert "`run.FORMAT`" in contributing
-    assert f"deflated Sharpe of at least {leaderboard.CONFIDENCE:g}" in contributing
+    assert f"adjusted p value of at most {significance.SIZE:g}" in contributing
 
 
 def test_terms_and_notices_are_the_sources_own() -> None:

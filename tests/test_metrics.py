@@ -282,26 +282,6 @@ def test_one_trial_has_no_luck_to_deflate_by():
     assert np.isnan(metrics.luck_threshold(1.0, 1))
 
 
-def test_chance_of_best_is_one_half_at_the_median_of_the_maximum():
-    n = 20
-    median = stats.norm.ppf(0.5 ** (1 / n))
-    assert metrics.chance_of_best(0.7 * median, 0.7, n) == pytest.approx(0.5)
-    assert np.isnan(metrics.chance_of_best(1.0, 0.0, n))
-
-
-def test_copies_of_a_trial_count_once_and_independent_trials_count_each(rng):
-    R = rng.normal(size=(1000, 12))
-    assert metrics.effective_trials(R) == 12
-    copies = np.repeat(R, 3, axis=1) + 0.01 * rng.normal(size=(1000, 36))
-    assert metrics.effective_trials(copies) == 12
-    assert metrics.effective_trials(np.column_stack([R, np.zeros(1000)])) == 12  # one that never trades is no trial
-
-
-@given(hnp.arrays(float, (30, 5), elements=thousandths))
-def test_effective_trials_are_between_none_and_all(R):
-    assert 0 <= metrics.effective_trials(R) <= 5
-
-
 def test_overfitting_of_two_trials_that_take_turns_is_certain():
     r = np.tile([0.01, 0.02], 20)
     turns = np.column_stack([np.append(r, -r), np.append(-r, r)])  # the winner of a half is the loser of the other

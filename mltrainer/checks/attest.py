@@ -8,18 +8,22 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from mltrainer.checks import leakcheck
 from mltrainer.evaluation import artifacts, study
-from mltrainer.evaluation.walkforward import configured, feature_bounds
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.scaling import Scaling, arrays
+from mltrainer.evaluation.walk import carried, configured
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec, engine
 from mltrainer.trust.provenance import fingerprint
 
 LEAD = 0.2  # correlation with the outcome that a planted lead must at least give
+CUT, ASKED = 700, 200  # rows of made numbers to learn from and to ask about
 
 
 @dataclass(frozen=True)
@@ -116,14 +120,10 @@ def _rows(spec: ModelSpec, matrix: Matrix) -> tuple[np.ndarray, np.ndarray, np.n
     """Train rows, their target, and later rows, as the walk-forward would give them."""
     y = matrix.y.dropna()
     cut = len(y) * 3 // 4
-    raw = matrix.X[list(spec.columns)] if spec.columns else matrix.X
-    X = raw.loc[y.index].to_numpy(float)
-    z = y.to_numpy(float) / (1.0 if spec.columns else matrix.scale.loc[y.index].to_numpy(float))
-    if spec.columns:
-        return X[:cut], z[:cut], X[cut:]
-    low, high = feature_bounds(X[:cut], 0.01)
-    z = (z - z[:cut].mean()) / z[:cut].std()
-    return np.clip(X[:cut], low, high), z[:cut], np.clip(X[cut:], low, high)
+    X, unit = arrays(spec, matrix, y.index)
+    z = y.to_numpy(float) / unit
+    scaling = Scaling.fit(spec, X[:cut], z[:cut], Protocol().tail)
+    return scaling.features(X[:cut]), scaling.label(z[:cut]), scaling.features(X[cut:])
 
 
 def _other(X: np.ndarray) -> np.ndarray:
@@ -137,9 +137,8 @@ def _said(spec: ModelSpec, matrix: Matrix, X: np.ndarray, y: np.ndarray, later: 
 
 
 def _answer(fitted: Any, spec: ModelSpec, later: np.ndarray) -> np.ndarray:
-    if spec.columns:
-        return np.asarray(fitted.filter(later, np.full(len(later), np.nan), lag=len(later) + 1), dtype=float)
-    return np.asarray(fitted.predict(later), dtype=float).reshape(len(later))
+    # as long as all later rows together, so that none of their labels is known
+    return carried(spec, fitted, later, np.full(len(later), np.nan), horizon=len(later))
 
 
 def _planted(spec: ModelSpec, matrix: Matrix) -> float:
@@ -148,27 +147,43 @@ def _planted(spec: ModelSpec, matrix: Matrix) -> float:
     A series model gets a return with a slow drift and one that takes back yesterday's noise, and must find one of
     them; a volatility model a factor that moves the risk and its price; any other model a factor in two states.
     """
+    matrix = replace(matrix, at_close=())  # sessions of made numbers are entered when they begin
+    if spec.series:
+        return max((_followed(spec, matrix, r) for r in _returns()), key=lambda c: (np.isfinite(c), c))
+    X, y = _lead(matrix.X.shape[1], volatile=spec.task == "volatility")
+    return _correlation(_answer(configured(spec, matrix).fit(X[:CUT], y[:CUT]), spec, X[CUT:]), y[CUT:])
+
+
+def _lead(columns: int, volatile: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Features (n, p) of which a third rises with the factor, a third falls, a third is noise; and the label (n,).
+
+    A mean over the features knows nothing of it, nor any sum that did not learn their signs.
+    """
     rng = np.random.default_rng(7)
-    n, cut, h = 900, 700, matrix.horizon
-    if not spec.columns:
-        lead = rng.choice([-1.0, 1.0], n) + 0.3 * rng.normal(size=n)
-        X = lead[:, None] + 0.7 * rng.normal(size=(n, matrix.X.shape[1]))
-        y = lead + 0.5 * rng.normal(size=n)
-        if spec.task == "volatility":
-            y = np.exp(0.5 * lead) * (0.7 + 0.7 * rng.normal(size=n))
-        y = (y - y.mean()) / y.std()
-        return _correlation(_answer(configured(spec, matrix).fit(X[:cut], y[:cut]), spec, X[cut:]), y[cut:])
+    n, third = CUT + ASKED, columns // 3
+    lead = rng.choice([-1.0, 1.0], n) + 0.3 * rng.normal(size=n)
+    loads = rng.permutation(np.repeat([1.0, -1.0, 0.0], [third, third, columns - 2 * third]))
+    X = lead[:, None] * loads + 0.7 * rng.normal(size=(n, columns))
+    y = np.exp(0.5 * lead) * (0.7 + 0.7 * rng.normal(size=n)) if volatile else lead + 0.5 * rng.normal(size=n)
+    return X, (y - y.mean()) / y.std()
+
+
+def _returns() -> tuple[np.ndarray, np.ndarray]:
+    """Returns (n,) with a slow drift, and returns that take back the noise of the session before."""
+    rng, n = np.random.default_rng(7), CUT + ASKED
     drift = np.zeros(n)
     for t in range(1, n):
         drift[t] = 0.98 * drift[t - 1] + 0.002 * rng.normal()
     noise = 0.01 * rng.normal(size=n)
-    found = []
-    for r in (drift + 0.1 * noise, 0.002 * rng.normal(size=n) + np.diff(noise, prepend=0.0)):
-        X = np.column_stack([r, *(np.abs(r) + 0.01 for _ in spec.columns[1:])])
-        y = np.array([r[t + 1 : t + 1 + h].sum() for t in range(n - h)])
-        said = _answer(configured(spec, matrix).fit(X[:cut], y[:cut]), spec, X[cut:])
-        found.append(_correlation(said[: n - h - cut], y[cut:]))
-    return max(found, key=lambda c: (np.isfinite(c), c))
+    return drift + 0.1 * noise, 0.002 * rng.normal(size=n) + np.diff(noise, prepend=0.0)
+
+
+def _followed(spec: ModelSpec, matrix: Matrix, r: np.ndarray) -> float:
+    """Correlation of a series model's forecasts with the sum of the next returns, on the rows after `CUT`."""
+    X = np.column_stack([r, *(np.abs(r) + 0.01 for _ in (spec.columns or ())[1:])])
+    y = sliding_window_view(r[1:], matrix.horizon).sum(axis=1)
+    answer = _answer(configured(spec, matrix).fit(X[:CUT], y[:CUT]), spec, X[CUT:])
+    return _correlation(answer[: len(y) - CUT], y[CUT:])
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

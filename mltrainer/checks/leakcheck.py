@@ -1,50 +1,61 @@
-"""Rewrite the future, and the past must not move by one bit: features, labels, regimes, splits and forecasts.
+"""Rewrite the future, and the past must not move by one bit: from the raw bars to the verdict, the search included.
 
 What is said of session t may use only what was known at its close. So everything after t is truncated, multiplied,
 shuffled, replaced by noise or moved to other dates, everything is computed again, and the rows up to t are compared.
 """
 
-import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from mltrainer.data import market
-from mltrainer.errors import BadInput
-from mltrainer.evaluation import study
-from mltrainer.evaluation.engine import Pool, Task
+from mltrainer.errors import BadInput, MltrainerError
+from mltrainer.evaluation import judging, lookahead, study, tune
+from mltrainer.evaluation.engine import Task, results
+from mltrainer.evaluation.lookahead import PATH
+from mltrainer.evaluation.protocol import Protocol, flaw
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.splits import WalkForward
-from mltrainer.evaluation.walkforward import Protocol
-from mltrainer.features import indicators, macro
-from mltrainer.features.matrix import Matrix, forward_return
+from mltrainer.features import indicators
+from mltrainer.features import matrix as features
+from mltrainer.features.matrix import Matrix
+from mltrainer.models import catalog, sharing
 from mltrainer.models.base import ModelSpec
 from mltrainer.trading import regimes
+from mltrainer.trust.provenance import Dataset
 
 FeatureFunction = Callable[[pd.DataFrame], "pd.DataFrame | pd.Series[float]"]
 START, END = "2004-01-02", "2008-12-31"  # both ways of the market, and quick to fit
-SAID = ("forecast", "expanding_mean", "lower", "upper", "position", "quantile")
+FOLDS = 3
+CHEAP = "RidgeRegression"  # trades and search are the same for every model, so the quickest shows them
 
 
 @dataclass(frozen=True)
 class Leak:
-    """Something said of a session that moved when only later sessions were rewritten."""
+    """Something said of a session that moved when only later sessions were rewritten.
+
+    `note` says it in words where it was found in another way.
+    """
 
     kind: str
     name: str
-    how: str
-    first: str
-    cut: str
+    how: str = ""
+    first: str = ""
+    cut: str = ""
+    note: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.name}: its value of {self.first} moves when sessions after {self.cut} are {self.how}"
+        said = f"its value of {self.first} moves when sessions after {self.cut} are {self.how}"
+        return f"{self.kind} {self.name}: {self.note or said}"
 
 
 @dataclass(frozen=True)
@@ -66,8 +77,11 @@ class LeakCheck:
         return f"LeakCheck({what}: {said})"
 
 
+Part = tuple[str, int, list[Leak]]  # the kind of thing, how many were checked, what leaked
+
+
 def leakcheck(
-    function: FeatureFunction | None = None,
+    function: FeatureFunction | str | None = None,
     *,
     ticker: str = "MSFT",
     models: Iterable[str] | None = None,
@@ -80,188 +94,317 @@ def leakcheck(
     Parameters
     ----------
     function : from a frame of bars (index session; columns open, high, low, close, volume as far as they exist) to
-        features aligned with it. When given, only it is checked.
+        features aligned with it, or its name as module:name. When given, only it is checked.
     ticker : whose real bars are used.
-    models : names of models whose forecasts are checked; default the whole catalog, () for none.
+    models : names of models whose forecasts are checked; default the whole catalog, () for none. What is the same for
+        all models, from the matrix to trades and search, is checked in any case.
     horizon : of labels and forecasts.
-    jobs : worker processes for the forecasts; default the number of cores.
+    jobs : worker processes for the forecasts; default the number of cores. 1 computes in this process.
     """
-    rng = np.random.default_rng(0)
     bars = market.bars(ticker)
-    cuts = [len(bars.frame) // 3, len(bars.frame) * 4 // 5]
     if function is not None:
-        return _gathered([("feature", *_features(function, bars.frame, cuts, rng))])
+        return _gathered([_function(function, bars)])
     specs = study.select(models=models) if models is None or list(models) else []
-    parts = [
-        ("feature", *_features(lambda f: indicators.compute(f)[0], bars.frame, cuts, rng)),
-        ("context", *_context(bars.frame, market.context(bars), cuts, rng)),
-        ("label", *_labels(bars.frame, cuts, rng, horizon)),
-        ("regime", *_features(lambda f: _codes(regimes.detect(f["close"])), bars.frame, cuts, rng)),
-        ("split", *_splits(horizon)),
-    ]
+    short = market.bars(ticker, start=START, end=END)
+    matrix = features.build(short, *market.context(short), horizon=horizon)  # probes are never sealed
+    parts = [part(bars, matrix) for part in PARTS.values()]
     if specs:
-        parts.append(("forecast", *_forecasts(specs, ticker, horizon, jobs, progress)))
+        parts.append(_forecasts(specs, matrix, jobs or os.cpu_count() or 1, progress))
     return _gathered(parts)
 
 
-def imported(path: str) -> FeatureFunction:
-    """Import a feature function named as module:name; modules of the current folder are found too."""
+def imported(path: str, *, fresh: bool = False) -> FeatureFunction:
+    """Import a feature function named as module:name; modules of the current folder are found too.
+
+    `fresh` runs the module again, so that the function knows nothing of what it was asked before.
+    """
     module, _, name = path.partition(":")
     if not name or not all(part.isidentifier() for part in [*module.split("."), name]):
         raise BadInput(f"{path[:80]!r} names no function; write module:name")
     sys.path.insert(0, str(Path.cwd()))
+    before = sys.modules.pop(module, None) if fresh else None
     try:
         function = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise BadInput(f"{path[:80]!r} cannot be imported: {error}") from None
     finally:
         sys.path.pop(0)
+        if before is not None:
+            sys.modules[module] = before
     if not callable(function):
         raise BadInput(f"{path[:80]!r} is no function but {type(function).__name__}")
     return cast(FeatureFunction, function)
 
 
-def _gathered(parts: list[tuple[str, int, list[Leak]]]) -> LeakCheck:
-    checked = {kind: n for kind, n, _ in parts}
-    leaks = [dataclasses.replace(leak, kind=kind) for kind, _, found in parts for leak in found]
-    return LeakCheck(checked, leaks)
+def _gathered(parts: list[Part]) -> LeakCheck:
+    return LeakCheck({kind: n for kind, n, _ in parts}, [leak for *_, leaks in parts for leak in leaks])
 
 
-def _features(
-    compute: FeatureFunction, frame: pd.DataFrame, cuts: list[int], rng: np.random.Generator
-) -> tuple[int, list[Leak]]:
-    def columns(rows: pd.DataFrame) -> pd.DataFrame:
-        out = compute(rows)
-        out = out.to_frame() if isinstance(out, pd.Series) else pd.DataFrame(out)
-        if len(out) != len(rows):
-            raise BadInput(f"the function gave {len(out)} rows for {len(rows)} sessions; it must give one for each")
-        return out.set_axis([str(c) for c in out.columns], axis=1)
+# --- functions of bars ----------------------------------------------------------------------------------------
 
-    past = columns(frame)
-    leaks: dict[str, Leak] = {}
-    for cut in cuts:
-        for how, other in indicators.rewrites(frame, cut, rng):
-            for leak in _moved(past.iloc[:cut], columns(other).iloc[:cut], how, frame.index[cut - 1]):
+EARLY = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233)  # where a warm-up may have been filled from behind
+LATE = (1, 2, 3, 6, 22)  # rows from the end
+TRUNCATE = 300  # rows that an honest feature may need to say anything
+ALL = 8  # cuts at which every rewrite is tried; at the others, two
+ELSEWHERE = 0.15  # correlation with returns it was not given; of 3,000 rows, eight standard errors
+
+
+def _function(function: FeatureFunction | str, bars: Dataset) -> Part:
+    """A feature function of somebody's own, which may also remember, throw dice, or read its bars elsewhere."""
+    compute = imported(function) if isinstance(function, str) else function
+    try:
+        compute(bars.frame.copy())
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        raise BadInput(f"the function fails on the bars of {bars.name} as they are ({said}); mend it first") from error
+    kind, n, leaks = _features("feature", compute, bars.frame, most=400)
+    past = _columns(compute, bars.frame)
+    leaks += _elsewhere(kind, compute, bars.frame, past)
+    if isinstance(function, str):
+        rows, rng = bars.frame, np.random.default_rng(0)
+        half = len(rows) // 2
+        other = _columns(imported(function, fresh=True), indicators.REWRITES["noise"](rows, half, rng))
+        again = _columns(imported(function, fresh=True), rows)
+        leaks += _moved(kind, again.iloc[:half], other.iloc[:half], "replaced before it was asked for the first time")
+    return kind, n, list({leak.name: leak for leak in reversed(leaks)}.values())[::-1]
+
+
+def _features(kind: str, compute: FeatureFunction, frame: pd.DataFrame, *, most: int) -> Part:
+    """Rewrite the bars after many cuts: early, late, anywhere, and beside rows that are out of the ordinary."""
+    rng = np.random.default_rng(0)
+    past = _columns(compute, frame)
+    leaks = {leak.name: leak for leak in _moved(kind, past, _columns(compute, frame), "left as they are")}
+    for number, cut in enumerate(_cuts(frame, past, most, rng)):
+        if len(leaks) == past.shape[1]:
+            break
+        for how, other in _others(frame, cut, number, rng):
+            try:
+                again = _columns(compute, other)
+            except Exception as error:  # what it says must not hang on what comes later, not even that it says it
+                how, again = f"{how} ({type(error).__name__}: {str(error)[:80]})", past.iloc[:0, :0]
+            for leak in _moved(kind, past.iloc[:cut], again.iloc[:cut], how):
                 leaks.setdefault(leak.name, leak)
-    return past.shape[1], list(leaks.values())
+    return kind, past.shape[1], list(leaks.values())
 
 
-def _moved(past: pd.DataFrame, again: pd.DataFrame, how: str, cut: pd.Timestamp) -> Iterator[Leak]:
+def _columns(compute: FeatureFunction, rows: pd.DataFrame) -> pd.DataFrame:
+    """What a function makes of bars: columns of text names, each once, in the order of the bars."""
+    out = compute(rows.copy())
+    out = out.to_frame() if isinstance(out, pd.Series) else pd.DataFrame(out)
+    if len(out) != len(rows):
+        raise BadInput(f"the function gave {len(out)} rows for {len(rows)} sessions; it must give one for each")
+    if isinstance(out.index, pd.DatetimeIndex) and out.index.is_unique and rows.index.isin(out.index).all():
+        out = out.reindex(rows.index)
+    names = [str(c) for c in out.columns]
+    return out.set_axis([f"{c} ({i})" if c in names[:i] else c for i, c in enumerate(names)], axis=1)
+
+
+def _cuts(frame: pd.DataFrame, past: pd.DataFrame, most: int, rng: np.random.Generator) -> list[int]:
+    """How many rows stay: at first those cuts at which every rewrite is tried."""
+    n = len(frame)
+    spread = [n // 3, n * 4 // 5, *(int(n * share) for share in rng.uniform(0.15, 0.98, ALL - 2))]
+    beside = sorted({row + after for row in {*_events(frame), *_rare(past)} for after in (0, 1)})
+    chosen = rng.permutation(beside)[: max(0, most - ALL - len(EARLY) - len(LATE))].tolist()
+    cuts = [*spread, *EARLY, *(n - k for k in LATE), *chosen]
+    return [cut for cut in dict.fromkeys(cuts) if 0 < cut < n]
+
+
+def _events(frame: pd.DataFrame) -> Iterator[int]:
+    """Rows out of the ordinary: the largest and least moves of each column, long gaps, ends of quarters."""
+    changes = np.diff(np.log(frame.select_dtypes("number").clip(lower=1e-12).to_numpy(float)), axis=0)
+    for column in changes.T:
+        order = np.argsort(column) + 1
+        yield from (int(row) for row in (*order[:5], *order[-5:]))
+    yield from (int(row) for row in np.argsort(np.diff(frame.index.to_numpy()))[-5:] + 1)
+    quarters = pd.DatetimeIndex(frame.index).to_period("Q").asi8
+    yield from (int(row) for row in np.flatnonzero(np.diff(quarters)) + 1)
+
+
+def _rare(past: pd.DataFrame, each: int = 3) -> Iterator[int]:
+    """Rows where a column says what it seldom says: its extremes, its rarest values, where it begins or is missing."""
+    for name in past:
+        column = past[name].reset_index(drop=True)
+        words = column.astype(object).map(repr)
+        yield from (int(row) for row in words.map(words.value_counts()).sort_values(kind="stable").index[:each])
+        changes = np.flatnonzero(np.diff(column.isna().to_numpy())) + 1
+        yield from (int(row) for row in (*changes[:each], *changes[-each:]))
+        if _real(column):
+            order = np.argsort(column.to_numpy(float, na_value=np.nan))[: int(column.notna().sum())]
+            yield from (int(row) for row in (*order[:each], *order[-each:]))
+
+
+def _real(column: pd.Series) -> bool:
+    kind = column.dtype
+    return pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind)
+
+
+def _others(frame: pd.DataFrame, cut: int, number: int, rng: np.random.Generator) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Other futures: all there are at the first cuts; then noise on other dates, and one of the others in turn."""
+    table = {how: r for how, r in indicators.REWRITES.items() if how != "truncated" or cut >= TRUNCATE}
+    if number >= ALL:
+        noise = indicators.REWRITES["noise"](frame, cut, rng)
+        yield "replaced by noise on other dates", indicators.REWRITES["postponed"](noise, cut, rng)
+        turn = list(table)[number % len(table)]
+        table = {turn: table[turn]}
+    for how, rewrite in table.items():
+        yield WORDS.get(how, how), rewrite(frame, cut, rng)
+
+
+WORDS = {"noise": "replaced by noise"}
+
+
+def _moved(kind: str, past: pd.DataFrame, again: pd.DataFrame, how: str) -> Iterator[Leak]:
     """One leak per column that is not bit for bit the same, with the first session that differs."""
     for name in indicators.differing(past, again):
-        first = past.index[0]
-        if name in again:
-            a, b = past[name].to_numpy(float), again[name].to_numpy(float)
-            differs = ~((a == b) | (np.isnan(a) & np.isnan(b)))
-            first = past.index[int(np.argmax(differs))]
-        yield Leak("", name, how, str(pd.Timestamp(first).date()), str(cut.date()))
+        row = 0
+        if name in again and len(again) == len(past):
+            row = int(np.argmax(indicators.unequal(past[name], again[name])))
+        first, cut = (str(pd.Timestamp(day).date()) for day in (past.index[row], past.index[-1]))
+        yield Leak(kind, name, how, first, cut)
 
 
-def _codes(labels: pd.DataFrame) -> pd.DataFrame:
-    """Labels as numbers, so that they are compared like features."""
-    known = {name: code for code, name in enumerate((*regimes.VOLATILITY, *regimes.TREND))}
-    return labels.apply(lambda column: column.map(known).astype(float))
+def _elsewhere(kind: str, compute: FeatureFunction, frame: pd.DataFrame, past: pd.DataFrame) -> Iterator[Leak]:
+    """Columns that no bar they are given can move, and that move with the market all the same."""
+    order = np.random.default_rng(1).permutation(len(frame))
+    try:
+        other = _columns(compute, frame.iloc[order].set_axis(frame.index))
+    except Exception:  # it looks at its bars, at least
+        return
+    moved, returns = set(indicators.differing(past, other)), np.log(frame["close"]).diff()
+    for name, column in past.items():
+        if name in moved or not _real(column):
+            continue
+        values = pd.Series(column.to_numpy(float, na_value=np.nan), frame.index)
+        if values.nunique() < 2:
+            continue
+        pairs = [(v, returns.shift(-ahead)) for v in (values, values.diff()) for ahead in range(-1, 6)]
+        known = max(abs(a.corr(b)) for a, b in pairs if a.std() > 0)
+        if known > ELSEWHERE:
+            note = "no bar it is given moves it, but it moves with the market: what it reads elsewhere is not checked"
+            yield Leak(kind, str(name), note=f"{note} (correlation {known:.2f})")
 
 
-def _context(
-    frame: pd.DataFrame, datasets: list[market.Dataset], cuts: list[int], rng: np.random.Generator
-) -> tuple[int, list[Leak]]:
-    """Rewrite what became available after the cut, in the index and in every series."""
-    index = next((d.frame for d in datasets if d.kind == "bars"), None)
-    series = {d.name: d.frame for d in datasets if d.kind == "macro"}
-    past, _ = macro.context(index, series, frame.index, frame["close"])
-    leaks: dict[str, Leak] = {}
-    for cut in cuts:
-        day = frame.index[cut - 1]
-
-        def after(rows: pd.DataFrame, known: pd.Series, columns: list[str]) -> pd.DataFrame:
-            later = known.to_numpy() > day.to_numpy()  # noqa: B023 - called inside this pass of the loop only
-            noise = rng.lognormal(0.0, 1.0, (int(later.sum()), len(columns)))
-            out = rows.copy()
-            out.loc[later, columns] = out.loc[later, columns].to_numpy() * noise
-            return out
-
-        other = None if index is None else after(index, index.index.to_series(), list(index.columns))
-        changed = {name: after(rows, rows["available"], ["value"]) for name, rows in series.items()}
-        close = after(frame, frame.index.to_series(), ["close"])["close"]
-        again, _ = macro.context(other, changed, frame.index, close)
-        for leak in _moved(past.iloc[:cut], again.iloc[:cut], "replaced by noise", day):
-            leaks.setdefault(leak.name, leak)
-    return past.shape[1], list(leaks.values())
+# --- from bars to trades and choices --------------------------------------------------------------------------
 
 
-def _labels(frame: pd.DataFrame, cuts: list[int], rng: np.random.Generator, horizon: int) -> tuple[int, list[Leak]]:
-    """The label of t is known at t + 1 + horizon: rewriting later sessions must not move it, nor invent one."""
-    entry = frame["open"] if "open" in frame else frame["close"]
-    y = forward_return(entry, horizon).to_frame("y")
-    leaks = [] if y["y"].iloc[-horizon - 1 :].isna().all() else [Leak("", "y", "missing", str(y.index[-1]), "the end")]
-    for cut in cuts:
-        settled = cut - horizon - 1
-        for how, other in indicators.rewrites(entry.to_frame("entry"), cut, rng):
-            again = forward_return(other["entry"], horizon).to_frame("y")
-            leaks += _moved(y.iloc[:settled], again.iloc[:settled], how, frame.index[cut - 1])
-    return 1, leaks[:1]
+def _matrix(matrix: Matrix) -> Part:
+    """Rewrite all sources after several sessions and build the matrix again: features, scale, prices and labels.
 
-
-def _splits(horizon: int) -> tuple[int, list[Leak]]:
-    """No label window of a train row reaches the first test row of its fold."""
-    leaks, count = [], 0
-    for n in (800, 1500, 3012):
-        for fold in WalkForward().split(n, horizon):
-            count += 1
-            if fold.train.max() + 1 + horizon >= fold.test.min():
-                leaks.append(Leak("", f"fold of {n} rows", "overlapping", str(fold.train.max()), str(fold.test.min())))
-    return count, leaks
-
-
-# --- forecasts ------------------------------------------------------------------------------------------------
-
-
-def rewritten(matrix: Matrix, cut: int, rng: np.random.Generator) -> Matrix:
-    """The same matrix with noise in place of everything that was not known at the close of row `cut`.
-
-    Known are features, scale and closes up to the row, entries up to the row, and labels that had matured: those of
-    rows up to cut - horizon - 1.
+    A label is a return from the next entry on: rewriting its own session, and what came before, must not move it.
     """
+    kind, n, past = "matrix column", len(matrix.X), lookahead.parts(matrix)
+    leaks: dict[str, Leak] = {}
+    others = [how for how in lookahead.FUTURES if how != PATH]
+    for number, at in enumerate((8, n // 3, n // 2 + 1, n * 4 // 5, n - 7)):
+        day = matrix.X.index[at]
+        for how in (PATH, others[number % len(others)]):
+            if how == "truncated" and at < TRUNCATE:  # fewer rows than a matrix has
+                continue
+            again = lookahead.parts(lookahead.rebuilt(matrix, partial(lookahead.later, day=day, how=how)))
+            for leak in _leaks(kind, past, again, day, how, lookahead.lags(matrix.horizon)):
+                leaks.setdefault(leak.name, leak)
+            if how == "truncated" and again["y"].iloc[-matrix.horizon - 1 :].notna().any():
+                leaks.setdefault("y", Leak(kind, "y", note="it is there before its window has ended"))
+    day = matrix.X.index[n // 2]
+    other = lookahead.parts(lookahead.rebuilt(matrix, partial(_earlier, day=day)))
+    if indicators.unequal(past["y"][day:], other["y"].reindex(past.index)[day:]).any():
+        note = f"labels from {day.date()} on move when sessions up to it are rewritten: they do not begin at the next"
+        leaks.setdefault("y", Leak(kind, "y", note=note))
+    return kind, past.shape[1], list(leaks.values())
 
-    def noise(values: np.ndarray, first: int) -> np.ndarray:
-        out = values.copy()
-        later = out[first:]
-        out[first:] = np.where(np.isnan(later), np.nan, later * rng.lognormal(0.0, 1.0, later.shape) + 1e-3)
-        return out
 
-    X = pd.DataFrame(noise(matrix.X.to_numpy(float), cut + 1), matrix.X.index, matrix.X.columns)
-    prices = pd.DataFrame(noise(matrix.prices.to_numpy(float), cut + 1), matrix.X.index, matrix.prices.columns)
-    y = pd.Series(noise(matrix.y.to_numpy(float), cut - matrix.horizon), matrix.X.index, name="y")
-    scale = pd.Series(noise(matrix.scale.to_numpy(float), cut + 1), matrix.X.index, name="scale")
-    return dataclasses.replace(matrix, X=X, y=y, scale=scale, prices=prices, provenance=None)
+def _earlier(source: Dataset, day: pd.Timestamp) -> Dataset:
+    """The source with another level of everything up to `day`."""
+    if source.kind != "bars":
+        return source
+    known = (source.frame.index <= day)[:, None]
+    return Dataset(source.frame.mask(np.broadcast_to(known, source.frame.shape), source.frame * 1.37), *_named(source))
 
 
-def _forecasts(
-    specs: list[ModelSpec], ticker: str, horizon: int, jobs: int | None, progress: bool
-) -> tuple[int, list[Leak]]:
-    """Fit every model on the real and on a rewritten history; probes, not trials: nothing is chosen by them."""
-    matrix = dataclasses.replace(study.matrix(ticker, start=START, end=END, horizon=horizon), provenance=None)
-    cut = len(matrix.X) * 4 // 5
-    other = rewritten(matrix, cut, np.random.default_rng(1))
-    protocol = Protocol(split=WalkForward(folds=3))
-    available = sorted((s for s in specs if s.available), key=lambda s: -s.cost)
-    tasks = [Task(s, m, protocol, name) for s in available for name, m in (("real", matrix), ("rewritten", other))]
-    answers: dict[tuple[str, str], pd.DataFrame] = {}
+def _named(source: Dataset) -> tuple[str, str]:
+    return source.name, source.kind
+
+
+def _leaks(
+    kind: str, past: pd.DataFrame, again: pd.DataFrame, day: pd.Timestamp, how: str, lags: dict[str, int]
+) -> Iterator[Leak]:
+    for m in lookahead.moves(past, again, day, how=how, lags=lags):
+        yield Leak(kind, m.name, m.how, m.first, m.cut)
+
+
+def _folds(horizon: int) -> Part:
+    """No label window of a train row reaches the first test row of its fold."""
+    found = [(n, flaw(fold, horizon)) for n in (800, 1500, 3012) for fold in WalkForward().split(n, horizon)]
+    return "fold", len(found), [Leak("fold", f"of {n} rows", note=text) for n, text in found if text]
+
+
+def _trades(matrix: Matrix) -> Part:
+    """Walk, trade and judge one model through other futures: at first rows of test blocks, beside them and inside."""
+    kind, spec, protocol = "record column", catalog.spec(CHEAP), Protocol(split=WalkForward(folds=FOLDS))
+    with sharing.shared("leakcheck"):
+        past = judging.evaluate(spec, matrix, protocol)
+        if not past.ok:
+            return kind, 0, [Leak(kind, CHEAP, note=f"{past.status}, {past.reason}")]
+        starts = np.flatnonzero(past.forecasts["fold"].diff().to_numpy() != 0)
+        leaks: dict[str, Leak] = {}
+        for at in sorted({*starts[1:], *(starts[1:] - 1), starts[-1] + 5, starts[-1] + 101}):
+            day = past.forecasts.index[at]
+            other = lookahead.another(matrix, int(matrix.X.index.searchsorted(day)))
+            again = judging.evaluate(spec, other, protocol)
+            for leak in _leaks(kind, past.forecasts, again.forecasts, day, PATH, lookahead.lags(matrix.horizon)):
+                leaks.setdefault(leak.name, leak)
+            known = slice(0, max(0, int(at) - matrix.horizon - 1))
+            one, two = (judging.judge(e.forecasts.iloc[known], matrix.horizon) for e in (past, again))
+            if len(past.forecasts.iloc[known]) and not pd.Series(one).equals(pd.Series(two)) and not leaks:
+                leaks["figures"] = Leak(kind, "figures", PATH, str(day.date()), str(day.date()))
+    return kind, past.forecasts.shape[1], list(leaks.values())
+
+
+def _search(matrix: Matrix) -> Part:
+    """Search once, and once more with another future from the first session on that judges the choice."""
+    kind, spec = "search setting", catalog.spec(CHEAP)
+    try:
+        first = _searched(spec, matrix)
+    except MltrainerError as error:
+        return kind, 0, [Leak(kind, CHEAP, note=f"nothing can be searched: {error}")]
+    day = first.evaluation.forecasts.index[0]
+    other = _searched(spec, lookahead.another(matrix, int(matrix.X.index.searchsorted(day))))
+    one, two = (t.candidates.drop(columns="key").reset_index(drop=True) for t in (first, other))
+    note = f"its score moves when sessions after {day.date()}, which judge the choice, are others"
+    leaks = [Leak(kind, str(name), note=note) for name in indicators.differing(one, two)]
+    if not leaks and first.parameters != other.parameters:
+        leaks = [Leak(kind, "choice", note=note)]
+    return kind, len(one), leaks
+
+
+def _searched(spec: ModelSpec, matrix: Matrix) -> tune.Tuned:
+    def evaluated(specs: list[ModelSpec], protocol: Protocol) -> list[Evaluation]:
+        return [judging.evaluate(s, matrix, protocol, f"{s.name} {protocol}") for s in specs]
+
+    knobs: dict[str, Any] = {"method": "random", "trials": 6, "score": "ic", "random_state": 0}
+    return tune.searched(spec, matrix, Protocol(), evaluated, **knobs)
+
+
+def _forecasts(specs: list[ModelSpec], matrix: Matrix, jobs: int, progress: bool) -> Part:
+    """Walk every model through other futures; probes, not trials: nothing is chosen by them and nothing stored."""
+    protocol = Protocol(split=WalkForward(folds=FOLDS))
+    available = [s for s in specs if s.available]
+    tasks = [Task(s, matrix, protocol, s.name, sharing.group(s.estimator), lookahead.probe) for s in available]
     leaks = []
-    with tqdm(total=len(tasks), disable=not progress, unit="fit", leave=False) as bar:
-        for task, result in Pool(jobs or os.cpu_count() or 1).map(tasks):
+    with tqdm(total=len(tasks), disable=not progress, unit="model", leave=False) as bar:
+        for task, result in results(tasks, jobs):
             bar.update()
             if not result.ok:
-                leaks.append(Leak("", task.spec.name, f"{result.status} ({result.reason})", "any session", "any"))
-                continue
-            answers[task.spec.name, task.key] = result.forecasts
-    day = matrix.X.index[cut]
-    for spec in available:
-        past, again = answers.get((spec.name, "real")), answers.get((spec.name, "rewritten"))
-        if past is None or again is None:
-            continue
-        said = [c for c in SAID if c in past]
-        found = list(_moved(past.loc[:day, said], again.loc[:day, said], "replaced by noise", day))
-        leaks += [dataclasses.replace(leak, name=f"{spec.name} ({leak.name})") for leak in found[:1]]
-    return len(available), leaks
+                leaks.append(Leak("forecast", task.spec.name, note=result.reason))
+    return "forecast", len(available), leaks
+
+
+PARTS: dict[str, Callable[[Dataset, Matrix], Part]] = {
+    "feature": lambda bars, m: _features("feature", lambda f: indicators.compute(f)[0], bars.frame, most=60),
+    "regime": lambda bars, m: _features("regime", lambda f: regimes.detect(f["close"]), bars.frame[["close"]], most=40),
+    "matrix column": lambda bars, m: _matrix(m),
+    "fold": lambda bars, m: _folds(m.horizon),
+    "record column": lambda bars, m: _trades(m),
+    "search setting": lambda bars, m: _search(m),
+}
+"""What is checked for all models at once, from the bars of a ticker and an unsealed matrix."""

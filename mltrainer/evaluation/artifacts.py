@@ -9,7 +9,6 @@ from skops.io.exceptions import UntrustedTypesFoundException
 from mltrainer import store
 from mltrainer.errors import MltrainerError, Unavailable
 from mltrainer.evaluation import trials
-from mltrainer.models.base import ModelSpec
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import canonical
 
@@ -28,6 +27,7 @@ TRUSTED = (
     "mltrainer.models.combiners.IndependentComponents",
     "mltrainer.models.combiners.Inliers",
     "mltrainer.models.combiners.MajorityVote",
+    "mltrainer.models.combiners.Parts",
     "mltrainer.models.combiners.RadialBasis",
     "mltrainer.models.combiners.Sided",
     "mltrainer.models.filters.Arima",
@@ -66,16 +66,7 @@ TRUSTED = (
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBRegressor",
 )
-FORMAT = 2  # of the record; raise it when a model of before could no longer be asked
-BACKENDS = {"keras": ("jax",)}
-
-
-def libraries(spec: ModelSpec) -> dict[str, str]:
-    """Versions of what computes a model: these packages, and the one that its engine comes from."""
-    package = spec.engine.partition(".")[0]
-    computes = trials.DISTRIBUTIONS.get(package, package)
-    always = {"mltrainer", "numpy", "scipy", "scikit-learn"}
-    return trials.versions(sorted({*always, computes, *BACKENDS.get(package, ())}))
+FORMAT = 4  # of the record; raise it when a model of before could no longer be asked
 
 
 def save(name: str, estimator: Any, state: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection as mpc
@@ -17,10 +17,12 @@ from tqdm.auto import tqdm
 
 from mltrainer.errors import BadInput
 from mltrainer.evaluation import trials
+from mltrainer.evaluation.judging import evaluate, evaluate_each
 from mltrainer.evaluation.panels import keys
-from mltrainer.evaluation.walkforward import Evaluation, Protocol, evaluate, evaluate_each
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.features.matrix import Matrix
-from mltrainer.models import sharing
+from mltrainer.models import catalog, sharing
 from mltrainer.models.base import ModelSpec
 from mltrainer.settings import Settings, settings
 from mltrainer.trust import gate
@@ -38,15 +40,27 @@ START_SECONDS = 120.0
 START: Literal["forkserver", "spawn"] = "forkserver" if sys.platform == "linux" else "spawn"
 
 
+def answer(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str, shares: str) -> list[Evaluation]:
+    """The usual work of a task: judge the model, one result per ticker."""
+    sharing.share(shares)
+    if len(matrix.tickers) > 1:
+        return evaluate_each(spec, matrix, protocol, key)
+    return [evaluate(spec, matrix, protocol, key)]
+
+
 @dataclass(frozen=True)
 class Task:
-    """One model on one matrix; `key` is the address of its result, `shares` names whom it can share fits with."""
+    """One model on one matrix; `key` is the address of its result, `shares` names whom it can share fits with.
+
+    `work` is what is done with these, a function that a worker process can import.
+    """
 
     spec: ModelSpec
     matrix: Matrix
     protocol: Protocol
     key: str
     shares: str = ""
+    work: Callable[[ModelSpec, Matrix, Protocol, str, str], list[Evaluation]] = answer
 
     @property
     def seconds(self) -> float:
@@ -86,11 +100,11 @@ def run(
     is awaited, so a killed run loses at most the tasks in flight. A task over its time or memory budget
     (settings `task_seconds`, `task_megabytes`) has its worker ended and is reported so.
     """
-    matrices, specs, protocol = list(matrices), list(specs), protocol or Protocol()
+    matrices, specs, protocol = list(matrices), [catalog.claimed(s) for s in specs], protocol or Protocol()
     for matrix in matrices:
         gate.verify(matrix, "evaluation")
-        labelled = matrix.y.dropna().index.unique(0)
-        next(protocol.split.split(len(labelled), matrix.horizon))  # too short is said before any work
+        labelled, columns = len(matrix.y.dropna().index.unique(0)), matrix.X.shape[1]
+        next(protocol.split.split(labelled, matrix.horizon, columns))  # too short is said before any work
     if jobs is not None and jobs < 1:
         raise BadInput(f"jobs={jobs} is not a number of worker processes; use 1 or more")
     shares = {s.name: sharing.group(s.estimator) if settings().share else "" for s in specs}
@@ -100,7 +114,7 @@ def run(
     jobs = min(jobs or os.cpu_count() or 1, max(len(todo), 1))
     total = len({k for t in tasks for k in t.keys.values()})
     with tqdm(total=total, initial=len(known), disable=not progress or not todo, unit="fit", leave=False) as bar:
-        for task, result in _serial(todo) if jobs == 1 else Pool(jobs).map(todo):
+        for task, result in results(todo, jobs):
             if result.status != "unavailable":
                 trials.record(result, task.matrix)
             known[result.key] = result
@@ -109,10 +123,15 @@ def run(
     return [known[k] for t in tasks for k in t.keys.values()]
 
 
+def results(tasks: Iterable[Task], jobs: int) -> Iterator[tuple[Task, Evaluation]]:
+    """Do tasks in so many worker processes, or in this one, and yield each result as it comes; nothing is stored."""
+    return _serial(tasks) if jobs == 1 else Pool(jobs).map(tasks)
+
+
 def _serial(tasks: Iterable[Task]) -> Iterator[tuple[Task, Evaluation]]:
     try:
         for task in (t for bundle in _bundles(tasks) for t in bundle):
-            for result in _answer(task.spec, task.matrix, task.protocol, task.key, task.shares):
+            for result in task.work(task.spec, task.matrix, task.protocol, task.key, task.shares):
                 yield task, result
     finally:
         sharing.share("")
@@ -124,13 +143,6 @@ def _bundles(tasks: Iterable[Task]) -> list[list[Task]]:
     for task in sorted(tasks, key=lambda t: -t.seconds):
         bundles.setdefault((id(task.matrix), task.shares or f"{task.spec.name} {task.key}"), []).append(task)
     return list(bundles.values())
-
-
-def _answer(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str, shares: str) -> list[Evaluation]:
-    sharing.share(shares)
-    if len(matrix.tickers) > 1:
-        return evaluate_each(spec, matrix, protocol, key)
-    return [evaluate(spec, matrix, protocol, key)]
 
 
 # --- the pool -------------------------------------------------------------------------------------------------
@@ -193,10 +205,17 @@ def _start(bundle: list[Task]) -> Worker:
         context.set_forkserver_preload([__name__, "mltrainer.models.catalog"])
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs,), daemon=True)
-    with _one_thread(), no_script():
+    with clean_start():
         process.start()
     theirs.close()
     return Worker(process, ours, task=bundle[0], rest=bundle[1:])
+
+
+@contextmanager
+def clean_start() -> Iterator[None]:
+    """Processes that start inside use one thread each and do not run the caller's script again."""
+    with _one_thread(), _no_script():
+        yield
 
 
 @contextmanager
@@ -211,12 +230,8 @@ def _one_thread() -> Iterator[None]:
 
 
 @contextmanager
-def no_script() -> Iterator[None]:
-    """Start processes without the caller's script.
-
-    Spawn runs it again in every child: one without a `__main__` guard would go on for ever, and one that came by
-    standard input is not there to be run.
-    """
+def _no_script() -> Iterator[None]:
+    # spawn runs the caller's script again in every child; one without a `__main__` guard would evaluate for ever
     script = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -232,7 +247,7 @@ def _give(worker: Worker, task: Task) -> None:
     matrix = None if content in worker.holds else task.matrix
     worker.holds.add(content)
     with suppress(OSError):  # a worker that died is found by `_receive`
-        worker.pipe.send((task.spec, content, matrix, task.protocol, task.key, task.shares))
+        worker.pipe.send((task.work, task.spec, content, matrix, task.protocol, task.key, task.shares))
 
 
 def _content(matrix: Matrix) -> str:
@@ -295,6 +310,6 @@ def _work(pipe: Any) -> None:
     with suppress(EOFError, KeyboardInterrupt):
         pipe.send(None)
         while True:
-            spec, content, matrix, protocol, key, shares = pipe.recv()
+            work, spec, content, matrix, protocol, key, shares = pipe.recv()
             held[content] = held.get(content, matrix)
-            pipe.send(_answer(spec, held[content], protocol, key, shares))
+            pipe.send(work(spec, held[content], protocol, key, shares))

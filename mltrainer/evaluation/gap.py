@@ -7,8 +7,10 @@ import pandas as pd
 from mltrainer.data.market import Day
 from mltrainer.errors import Unavailable
 from mltrainer.evaluation import engine, study
+from mltrainer.evaluation.judging import judge
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.splits import CombinatorialPurged, KFoldDiagnostic, Split
-from mltrainer.evaluation.walkforward import Evaluation, Protocol, judge
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
 from mltrainer.trust.provenance import Dataset

@@ -1,4 +1,4 @@
-"""Who did best, and is that more than luck? One row per model and ticker, deflated by every trial ever made."""
+"""Who did best, and is that more than luck? One row per model and ticker, judged among every trial ever made."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,38 +7,27 @@ import numpy as np
 import pandas as pd
 
 from mltrainer import metrics
-from mltrainer.evaluation import trials
-from mltrainer.evaluation.walkforward import (
-    SUSPECT_HIT,
-    SUSPECT_IC,
-    SUSPECT_ROWS,
-    Evaluation,
-    constant_forecast,
-)
+from mltrainer.evaluation import skill, trials
+from mltrainer.evaluation.record import Evaluation
+from mltrainer.evaluation.significance import SIZE
+from mltrainer.evaluation.skill import Evidence, Judgment
 
 COLUMNS = (
     "name family task ticker status verdict mse mae r2 r2_oos mape ic ic_t hit_rate sharpe deflated_sharpe sortino "
     "calmar max_drawdown value_at_risk expected_shortfall profit_factor win_rate turnover breakeven_bps "
     "information_ratio coverage fit_seconds predict_seconds peak_mb "
-    "sharpe_low sharpe_high hit_p annual_return pinball key reason in_confidence_set panel"
+    "sharpe_low sharpe_high hit_p annual_return pinball key reason in_confidence_set panel "
+    "p_knows p_pays timing_sharpe timing_t timing_luck alpha alpha_t beta horizon start end"
 ).split()
-
-NO_EVIDENCE = "no evidence of skill"
-EVIDENCE = "evidence of skill"
-NO_SIGNAL = "no signal: the forecast is constant"
-SUSPECT = "suspected leakage: too good to be true, check before believing"
-NOT_BEYOND = "no evidence of skill beyond holding the share"
-CONFIDENCE = 0.95
-SIZE = 0.05
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The ranked rows (columns `COLUMNS`, best deflated Sharpe first) and what luck could have done.
+    """The ranked rows (columns `COLUMNS`, strongest evidence first) and what luck could have done.
 
-    `luck` has trials, effective, spread, threshold (see `trials.luck`), overfitting, the probability that
-    picking the best of these models by their past is no better than picking the median one (PBO), and spa_p, the p
-    value of the hypothesis that none forecasts better than the mean of the past (SPA).
+    `luck` has what `skill.Judgment.luck` says, and overfitting, the probability that picking the best of these models
+    by their past is no better than picking the median one (PBO), and spa_p, the p value of the hypothesis that none
+    forecasts better than the mean of the past (SPA).
     """
 
     rows: pd.DataFrame
@@ -57,15 +46,18 @@ class Leaderboard:
         n = int(self.luck["trials"])
         if ran.empty:
             return "No model ran to the end, so nothing can be said."
-        best = ran.iloc[0]
-        skilled = ran[ran["verdict"] == EVIDENCE]
+        tried = f"after costs and {n} trial{'' if n == 1 else 's'}"
+        skilled = ran[ran["verdict"].map(skill.shows)]
         if len(skilled):
-            names = ", ".join(skilled["name"].head(3))
+            first = [f"{name} ({skill.kinds(v)})" for name, v in skilled[["name", "verdict"]].to_numpy()]
+            names = "; ".join(list(dict.fromkeys(first))[:3])
             count = f"{len(skilled)} of {len(ran)} models show" if len(skilled) > 1 else f"1 of {len(ran)} models shows"
-            return f"{count} evidence of skill after costs and {n} trials: {names}."
-        chance = metrics.chance_of_best(best["sharpe"], self.luck["spread"], self.luck["effective"])
-        tail = f"; the best, {best['name']} on {best['ticker']}, {_odds(chance)}" if np.isfinite(chance) else ""
-        return f"No model shows evidence of skill after costs and {n} trials{tail}."
+            return f"{count} evidence of skill {tried}: {names}."
+        best = ran.iloc[0]
+        chance = np.nanmin([best["p_knows"], best["p_pays"], 1.0])
+        return (
+            f"No model shows evidence of skill {tried}; the best, {best['name']} on {best['ticker']}, {_odds(chance)}."
+        )
 
     def tests(self) -> list[str]:
         """What the tests say that look at all models together, one true sentence each; empty where none applies."""
@@ -89,67 +81,56 @@ class Leaderboard:
 def _odds(chance: float) -> str:
     if chance > 0.95:
         return "does no better than luck alone would in nearly every such search"
-    if chance < 0.05:
-        return "is better than luck alone would explain but fails another test"
     return f"would be matched by luck alone in about {max(1, round(10 * chance))} of 10 such searches"
 
 
-def leaderboard(evaluations: Iterable[Evaluation], luck: dict[str, float] | None = None) -> Leaderboard:
-    """Rank evaluations by deflated Sharpe ratio and give each a verdict in words.
+def leaderboard(evaluations: Iterable[Evaluation], judgment: Judgment | None = None) -> Leaderboard:
+    """Rank evaluations by their evidence of skill and give each a verdict in words (`skill.verdict`).
 
     Parameters
     ----------
     evaluations : what to rank; those that did not run keep a row with the reason.
-    luck : what luck could have done; default from the whole ledger, as it stands now.
+    judgment : the tests of all trials; default those of the whole ledger, as it stands now.
     """
     evaluations = list(evaluations)
-    luck = dict(trials.luck() if luck is None else luck)
+    judgment = judgment or trials.judgment(evaluations)
     peers = _peers(evaluations)
-    luck["overfitting"] = _overfitting(peers)
-    luck["spa_p"] = _superior(peers)
+    luck = judgment.luck | {"overfitting": _overfitting(peers), "spa_p": _superior(peers)}
     best = {key: inside for same in peers for key, inside in _confidence_set(same).items()}
     rows = pd.DataFrame(
-        [_row(e, luck["threshold"]) | {"in_confidence_set": best.get(e.key)} for e in evaluations], columns=COLUMNS
+        [_row(e, judgment) | {"in_confidence_set": best.get(e.key)} for e in evaluations], columns=COLUMNS
     )
-    rows = rows.sort_values(["deflated_sharpe", "sharpe", "name"], ascending=[False, False, True], na_position="last")
+    p = rows[["p_knows", "p_pays"]].astype(float).min(axis=1).fillna(1.0)
+    keys, descending = ["_p", "deflated_sharpe", "sharpe", "name"], [True, False, False, True]
+    rows = rows.assign(_p=p).sort_values(keys, ascending=descending, na_position="last").drop(columns="_p")
     order = rows["status"].ne("ok").argsort(kind="stable")
     return Leaderboard(rows.iloc[order].reset_index(drop=True), luck)
 
 
-def _row(evaluation: Evaluation, threshold: float) -> dict[str, object]:
+def _row(evaluation: Evaluation, judgment: Judgment) -> dict[str, object]:
     e = evaluation
     row: dict[str, object] = {
         "name": e.model, "family": e.family, "task": e.task, "ticker": e.ticker, "status": e.status,
-        "key": e.key, "reason": e.reason, "verdict": e.status, "panel": e.meta.get("panel", ""),
+        "key": e.key, "reason": e.reason, "verdict": e.status, "panel": e.meta.get("panel", ""), "horizon": e.horizon,
     }  # fmt: skip
     if not e.ok:
         return row
     figures = e.metrics | {name: e.meta[name] for name in ("fit_seconds", "predict_seconds", "peak_mb")}
-    deviation = 1.96 * figures["sharpe_deviation"]
-    deflated = float("nan")
-    if np.isfinite(threshold):
-        deflated = metrics.probabilistic_sharpe(e.forecasts["net"], benchmark=max(threshold, 0.0))
-    figures |= {"deflated_sharpe": deflated}
-    figures |= {"sharpe_low": figures["sharpe"] - deviation, "sharpe_high": figures["sharpe"] + deviation}
-    return row | {k: v for k, v in figures.items() if k in COLUMNS} | {"verdict": verdict(e, deflated)}
-
-
-def verdict(evaluation: Evaluation, deflated: float) -> str:
-    """Put the evidence into words; without evidence on every count the answer is "no evidence of skill".
-
-    Evidence needs all of: a deflated Sharpe ratio of at least 0.95, an out-of-sample R² above zero, a HAC t of the
-    information coefficient above 2, and a better risk-adjusted result than holding the share.
-    """
-    m = evaluation.metrics
-    if constant_forecast(evaluation.forecasts):
-        return NO_SIGNAL
-    if len(evaluation.forecasts) > SUSPECT_ROWS and (abs(m["ic"]) > SUSPECT_IC or m["hit_rate"] > SUSPECT_HIT):
-        return SUSPECT
-    if not deflated >= CONFIDENCE:
-        return NO_EVIDENCE
-    if not m["information_ratio"] > 0:
-        return NOT_BEYOND
-    return EVIDENCE if m["r2_oos"] > 0 and m["ic_t"] > 2 else NO_EVIDENCE
+    deviation, evidence = 1.96 * figures["sharpe_deviation"], judgment.evidence.get(e.trial, Evidence())
+    timing = skill.timing_return(e.forecasts, e.horizon)
+    luck = judgment.luck["best"] * np.sqrt(metrics.SESSIONS / max(len(timing), 1))
+    figures |= {
+        "deflated_sharpe": metrics.probabilistic_sharpe(timing, benchmark=luck) if np.isfinite(luck) else np.nan,
+        "sharpe_low": figures["sharpe"] - deviation,
+        "sharpe_high": figures["sharpe"] + deviation,
+        "p_knows": evidence.p_knows,
+        "p_pays": evidence.p_pays,
+        "timing_t": evidence.t_pays,
+        "timing_luck": luck,
+    }
+    span = {"start": str(e.forecasts.index[0].date()), "end": str(e.forecasts.index[-1].date())}
+    known = {k: v for k, v in figures.items() if k in COLUMNS}
+    return row | known | span | {"verdict": skill.verdict(e, evidence)}
 
 
 def _peers(evaluations: list[Evaluation]) -> list[list[Evaluation]]:

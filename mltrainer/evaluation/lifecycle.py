@@ -14,14 +14,17 @@ from threadpoolctl import threadpool_limits
 
 from mltrainer import metrics
 from mltrainer.errors import BadInput, NotEnoughHistory
-from mltrainer.evaluation import artifacts, study
-from mltrainer.evaluation.calibration import Calibration, calibrate
+from mltrainer.evaluation import artifacts, study, trials
+from mltrainer.evaluation.conformal import Calibration, conformalize
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.results import Forecast
-from mltrainer.evaluation.walkforward import Evaluation, Protocol, configured, feature_bounds
+from mltrainer.evaluation.scaling import Scaling, arrays
+from mltrainer.evaluation.walk import carried, configured
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog, spaces
 from mltrainer.models.base import ModelSpec
-from mltrainer.models.forecasters import checked, deviation, labelled, says_deviation
+from mltrainer.models.forecasters import checked, deviation, labelled
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset
 
@@ -89,33 +92,30 @@ class Model(RegressorMixin, BaseEstimator):
             raise BadInput(f"{data.name} is a {type(data).__name__} without labels; train on mt.matrix(...) of it")
         data.of_one("training")
         y = data.y.dropna().iloc[-(self.spec.max_train_rows or 0) :]
-        unit = 1.0 if self.spec.columns else data.scale.loc[y.index].to_numpy(float)
+        X, unit = arrays(self.spec, data, y.index)
         z = y.to_numpy(float) / unit
-        mean, spread = (0.0, 1.0) if self.spec.columns else (float(z.mean()), float(z.std()))
-        X = data.X.loc[y.index, list(self.spec.columns or data.X.columns)].to_numpy(float)
-        low, high = feature_bounds(X, 0.0 if self.spec.columns else Protocol().tail)
-        X, z = np.clip(X, low, high), (z - mean) / spread
-        series = self.spec.columns is not None  # it carries its state forward and cannot go back to its own past
+        scaling = Scaling.fit(self.spec, X, z, Protocol().tail)
+        X, z = scaling.features(X), scaling.label(z)
         with threadpool_limits(1):  # as in an evaluation, so that the same rows give the same model
-            self.estimator_ = configured(self.spec, data).fit(X, z)
-            recalled = None if series else metrics.r2(z, np.asarray(self.estimator_.predict(X)).reshape(len(z)))
-            calibration = calibrate(self.spec, data)
+            self.estimator_ = configured(self.spec, data, np.arange(len(y))).fit(X, z)
+            # a series model carries its state forward and cannot go back to its own past
+            recalled = None if self.spec.series else metrics.r2(z, np.reshape(self.estimator_.predict(X), len(z)))
+            calibration = conformalize(self.spec, data)
         self.n_features_in_ = X.shape[1]
         self.state_ = {
-            "mean": mean,
-            "deviation": spread,
-            "low": low.tolist(),
-            "high": high.tolist(),
+            "scaling": scaling.record,
+            "columns": X.shape[1],
             "horizon": data.horizon,
             "ticker": data.name,
+            "entry_lag": data.entry_lag,
             "mode": origin.mode,
-            "features": list(map(str, data.X.columns)),
+            "features": list(map(str, self.spec.columns or data.X.columns)),
             "from": data.since,
             "trained_from": str(y.index[0].date()),
             "trained_to": str(y.index[-1].date()),
             "rows": len(y),
             "matrix": origin.content_sha256,
-            "libraries": artifacts.libraries(self.spec),
+            "libraries": trials.libraries(self.spec),
             "r2": recalled,
             "calibration": _plain(asdict(calibration)),
             "parameters": dict(self.parameters or {}),
@@ -133,8 +133,10 @@ class Model(RegressorMixin, BaseEstimator):
     def _forecast(self, data: Matrix) -> Forecast:
         origin = gate.verify(data, "prediction")
         state = self.state_
-        if state is None or (state["horizon"], state["ticker"]) != (data.horizon, data.name):
-            alike = f"of horizon {data.horizon} on {data.name}"
+        data.of_one("a forecast")
+        asked = {"horizon": data.horizon, "ticker": data.name, "entry_lag": data.entry_lag}
+        if state is None or any(state[what] != value for what, value in asked.items()):
+            alike = f"of horizon {data.horizon} on {data.name}, entered at the {'close' if data.entry_lag else 'open'}"
             raise BadInput(f"{self.name} was not trained on a matrix {alike}; train it on one that is built alike")
         if lost := [name for name in state["features"] if name not in data.X]:
             why = data.unavailable.get(lost[0], "it is not in this matrix")
@@ -142,6 +144,10 @@ class Model(RegressorMixin, BaseEstimator):
         after = data.X.index[data.X.index > pd.Timestamp(state["trained_to"])]
         if after.empty:
             raise NotEnoughHistory(f"{data.name} has no session after {state['trained_to']}, where the training ended")
+        if self.spec.follows and pd.Timestamp(state["trained_to"]) not in data.X.index:
+            missing = f"{self.name} follows one session after the other, and this matrix has none of {data.name} from"
+            between = f"{state['trained_to']}, where the training ended, to {after[0].date()}"
+            raise BadInput(f"{missing} {between}; build it from an earlier start, or train on it")
         said, fitted = self._said(data, after), self.result.calibration
         scale = data.scale.loc[after]
         lower, upper = fitted.bounds(said["mean"], scale)
@@ -154,20 +160,16 @@ class Model(RegressorMixin, BaseEstimator):
         """What the estimator says of the sessions `after`, in returns: mean, and deviation or quantile if it does."""
         state, estimator = self.state_, self.estimator_
         assert state is not None
-        X = data.X.loc[after, list(self.spec.columns or state["features"])].to_numpy(float)
-        if self.spec.columns:
-            # labels have not matured yet; only the returns carry a series model forward
-            found = {"mean": estimator.filter(X, np.full(len(X), np.nan), lag=len(data.X) + 1)}
-            unit = np.ones(len(X))
-        else:
-            X = np.clip(X, state["low"], state["high"])
-            found = {"mean": np.asarray(estimator.predict(X), dtype=float).reshape(len(X))}
-            unit = data.scale.loc[after].to_numpy(float)
-        if hasattr(estimator, "predict_quantile"):
+        X, unit = arrays(self.spec, data, after)
+        scaling = Scaling(**state["scaling"])
+        X = scaling.features(X)
+        labels = scaling.label(data.y.loc[after].to_numpy(float) / unit)
+        found = {"mean": carried(self.spec, estimator, X, labels, data.horizon)}
+        if "quantile" in self.spec.gives:
             found["quantile"] = estimator.predict_quantile(X)
-        out = {name: (z * state["deviation"] + state["mean"]) * unit for name, z in found.items()}
-        if says_deviation(estimator):
-            out["deviation"] = deviation(estimator, X) * state["deviation"] * unit
+        out = {name: scaling.forecast(z) * unit for name, z in found.items()}
+        if "deviation" in self.spec.gives:
+            out["deviation"] = deviation(estimator, X) * scaling.deviation * unit
         return {name: pd.Series(values, index=after, name=name) for name, values in out.items()}
 
     def evaluate(self, data: "str | Dataset | Matrix", **options: Any) -> Evaluation:
@@ -188,7 +190,7 @@ class Model(RegressorMixin, BaseEstimator):
         name, estimator, state, changed = artifacts.load(artifact)
         model = cls(name, state.get("parameters") or None)
         model.estimator_, model.state_ = estimator, state
-        model.n_features_in_ = len(state["low"])
+        model.n_features_in_ = state["columns"]
         if changed:
             warnings.warn(f"{name} was saved by other versions: {'; '.join(changed)}", stacklevel=2)
         return model
@@ -230,7 +232,7 @@ class ModelResult:
             name=model.name,
             start=state["trained_from"],
             end=state["trained_to"],
-            features=len(state["low"]),
+            features=state["columns"],
             r2=_number(state["r2"]),
             calibration=Calibration(**{k: _number(v) for k, v in state["calibration"].items()}),
             model=model,

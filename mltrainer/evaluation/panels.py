@@ -17,12 +17,12 @@ def keys(matrix: Matrix, key: str) -> dict[str, str]:
     return {ticker: fingerprint(key, ticker) for ticker in matrix.tickers}
 
 
-def in_order(spec: ModelSpec) -> bool:
-    """Whether a model makes sense only of rows that follow each other: a series, a state, sums over the next rows."""
-    if spec.columns:
-        return True
-    estimator = spec.build()
-    return hasattr(estimator, "filter") or hasattr(estimator, "return_column")
+def members(spec: ModelSpec, matrix: Matrix, labelled: pd.Index, ticker: Rows) -> list[tuple[Matrix, Rows]]:
+    """Whose labelled rows one fit learns from: those of all tickers, or of each with the matrix of its own."""
+    if not spec.in_order:
+        return [(matrix, np.arange(len(labelled)))]
+    names = [matrix.name] if matrix.tickers == [matrix.name] else sorted(labelled.unique("ticker"))
+    return [(matrix.of(name), np.flatnonzero(ticker == number)) for number, name in enumerate(names)]
 
 
 def bounded(train: Rows, session: Rows, limit: int | None) -> tuple[Rows, str]:

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from mltrainer import metrics
-from mltrainer.evaluation.walkforward import Evaluation
+from mltrainer.evaluation.record import Evaluation
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,13 @@ class Metrics(dict[str, float]):
     ic: float
     ic_t: float
     hit_rate: float
+    hit_base: float
     hit_p: float
     sharpe: float
+    timing_sharpe: float
+    alpha: float
+    alpha_t: float
+    beta: float
     sharpe_deviation: float
     sharpe_gross: float
     sortino: float

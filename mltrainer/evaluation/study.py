@@ -9,7 +9,8 @@ from mltrainer.errors import BadInput
 from mltrainer.evaluation import engine
 from mltrainer.evaluation.leaderboard import Leaderboard
 from mltrainer.evaluation.leaderboard import leaderboard as rank
-from mltrainer.evaluation.walkforward import Evaluation, Protocol
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.features import matrix as features
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog

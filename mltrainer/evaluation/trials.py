@@ -12,16 +12,21 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import func, select
 
-from mltrainer import metrics, store
+from mltrainer import store
 from mltrainer.errors import Unavailable
-from mltrainer.evaluation import walkforward
-from mltrainer.evaluation.walkforward import Evaluation, Protocol
+from mltrainer.evaluation import code, skill
+from mltrainer.evaluation.protocol import VERSION, Protocol
+from mltrainer.evaluation.record import Evaluation
+from mltrainer.evaluation.skill import Judgment, Trial
+from mltrainer.evaluation.splits import Split
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec
+from mltrainer.settings import settings
 from mltrainer.trust import audit
 from mltrainer.trust.provenance import fingerprint
 
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "xgboost": "xgboost-cpu"}  # import name -> distribution, where they differ
+BACKENDS = {"keras": ("jax", "jaxlib")}  # what computes for a library that does not itself
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
@@ -37,13 +42,30 @@ def _version(name: str) -> str | None:
         return None
 
 
+def libraries(spec: ModelSpec) -> dict[str, str]:
+    """Versions of what computes a model: these packages, and those that its engine and its parts come from."""
+    packages = code.packages(spec.estimator) | {spec.engine.partition(".")[0]}
+    computing = {library for package in packages for library in (package, *BACKENDS.get(package, ()))}
+    always = {"mltrainer", "numpy", "scipy", "scikit-learn"}
+    return versions(sorted(always | {DISTRIBUTIONS.get(package, package) for package in computing}))
+
+
 def key(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> str:
-    """Address of a result: the hash of data, model, protocol and the libraries that compute it."""
+    """Address of a result: the hash of data, model, protocol and the code that computes it.
+
+    Libraries count by their versions, an estimator of one's own by what it runs (`evaluation.code`).
+    """
     assert matrix.provenance is not None
-    package = spec.engine.partition(".")[0]
-    used = versions(("mltrainer", "numpy", "scipy", "scikit-learn", DISTRIBUTIONS.get(package, package)))
-    model = (spec.name, spec.identity(), spec.max_train_rows, spec.columns)
-    return fingerprint(matrix.provenance.content_sha256, *model, repr(protocol), walkforward.VERSION, used)
+    model, cuts = (spec.name, *spec.decides, code.source(spec.estimator)), _foreign(protocol.split, matrix)
+    return fingerprint(matrix.provenance.content_sha256, *model, repr(protocol), VERSION, libraries(spec), *cuts)
+
+
+def _foreign(split: Split, matrix: Matrix) -> list[Any]:
+    """Every fold of a split that is not of this package: whatever it is called, it may cut as it likes."""
+    if type(split).__module__ == Split.__module__:
+        return []
+    n = len(matrix.y.dropna().index.unique(0))
+    return [[fold.train.tolist(), fold.test.tolist()] for fold in split.split(n, matrix.horizon, matrix.X.shape[1])]
 
 
 def record(evaluation: Evaluation, matrix: Matrix) -> None:
@@ -55,7 +77,7 @@ def record(evaluation: Evaluation, matrix: Matrix) -> None:
     assert matrix.provenance is not None
     blob = store.put_blob(evaluation.to_bytes())
     origin = {"matrix": matrix.provenance.content_sha256, "mode": matrix.provenance.mode}
-    payload = {"blob": blob, **origin, "reason": evaluation.reason}
+    payload = {"blob": blob, **origin, "reason": evaluation.reason, "trial": evaluation.trial}
     trials = store.trials
     with store.writing() as connection:
         row_key = evaluation.key
@@ -95,7 +117,9 @@ def load(result_key: str) -> Evaluation | None:
 
 
 def ledger() -> pd.DataFrame:
-    """Every trial ever made: seq, at, model, family, ticker, horizon, status, sharpe, n, reason, mode, matrix, blob."""
+    """Every trial ever made: seq, at, model, family, ticker, horizon, status, sharpe, n, reason, mode, matrix, blob,
+    trial (the key that all tickers of a panel share).
+    """
     with store.reading() as connection:
         rows = connection.execute(select(store.trials).order_by(store.trials.c.seq)).mappings().all()
     names = [
@@ -113,53 +137,51 @@ def ledger() -> pd.DataFrame:
         "mode",
         "matrix",
         "blob",
+        "trial",
     ]
     # the first release noted no mode, and knew the sample only
-    flat: list[dict[str, Any]] = [{"mode": "sample", **r, **json.loads(r["payload"])} for r in rows]
+    flat: list[dict[str, Any]] = [{"mode": "sample", "trial": r["key"], **r, **json.loads(r["payload"])} for r in rows]
     return pd.DataFrame(flat, columns=names)
 
 
-def luck() -> dict[str, float]:
-    """What luck alone could have done with all trials of the ledger.
+def judgment(evaluations: Iterable[Evaluation] = (), *, upto: int | None = None) -> Judgment:
+    """Test every trial of the mode in force together, those of the ledger and `evaluations`.
 
-    Returns
-    -------
-    dict with `trials` (rows that ran to the end), `effective` (clusters of trials whose returns move together,
-    summed over the matrices, tickers and spans they were judged on), `spread` (annual Sharpe ratios: the larger of the
-    trials' standard deviation and the sampling error of a skill-less one) and `threshold` (the best annual Sharpe ratio
-    to expect from luck alone).
-
-    Notes
-    -----
-    Trials on one history share its luck, so their Sharpe ratios differ by less than each could err; deflating by
-    their spread alone, as the formula is usually fed, would flatter the best.
+    Parameters
+    ----------
+    evaluations : results that may not be in the ledger.
+    upto : the last row of the ledger that counts (`seq`); default all.
     """
     rows = ledger()
-    rows = rows[rows["status"] == "ok"]
-    effective = 0
-    for _, same in rows.groupby(["matrix", "ticker", "n"]):
-        returns = _net_returns(same)
-        effective += metrics.effective_trials(returns) if returns.shape[1] else len(same)
-    sharpes = rows["sharpe"].dropna().to_numpy(float)
-    error = float(np.sqrt(metrics.SESSIONS / rows["n"].median())) if len(rows) else float("nan")
-    spread = max(float(sharpes.std(ddof=1)), error) if len(sharpes) > 1 else error
-    return {
-        "trials": float(len(rows)),
-        "effective": float(effective),
-        "spread": spread,
-        "threshold": metrics.luck_threshold(spread, effective),
-    }
+    rows = rows[(rows["status"] == "ok") & (rows["mode"] == settings().data_mode)]
+    rows = rows if upto is None else rows[rows["seq"] <= upto]
+    family: dict[str, Trial] = {}
+    for key, same in rows.groupby("trial", sort=False):
+        with suppress(Unavailable):  # `lost` counts it
+            family[str(key)] = _kept(str(key), int(same["horizon"].iloc[0]), tuple(same["ticker"]), tuple(same["blob"]))
+    family |= grouped(e for e in evaluations if e.ok and e.trial not in family)
+    return _judged(tuple(family.values()))
 
 
-def _net_returns(rows: pd.DataFrame) -> np.ndarray:
-    """(n_sessions, k) net returns of trials over equally many sessions; those whose result is lost are left out."""
-    found = []
-    for blob in rows["blob"]:
-        with suppress(Unavailable):
-            found.append(_net_return(blob))
-    return np.column_stack(found) if found else np.empty((0, 0))
+def grouped(evaluations: Iterable[Evaluation]) -> dict[str, Trial]:
+    """Trials that results belong to, by their key: one for each, and one for all tickers of a panel."""
+    together: dict[str, list[Evaluation]] = {}
+    for e in evaluations:
+        together.setdefault(e.trial, []).append(e)
+    return {k: Trial.of(k, es[0].horizon, {e.ticker: e.forecasts for e in es}) for k, es in together.items()}
 
 
-@lru_cache(maxsize=10_000)  # an address names its content, so what it held it holds
-def _net_return(blob: str) -> np.ndarray:
-    return Evaluation.column(store.get_blob(blob), "net")
+def position() -> int:
+    """The last row of the ledger, 0 for none: what a leaderboard was judged at."""
+    with store.reading() as connection:
+        return connection.execute(select(func.max(store.trials.c.seq))).scalar() or 0
+
+
+@lru_cache(maxsize=4_096)  # an address names its content, so what it held it holds
+def _kept(key: str, horizon: int, tickers: tuple[str, ...], blobs: tuple[str, ...]) -> Trial:
+    columns = ("y", "forecast", "scale", "fold", "position", "gross", "net", "benchmark")
+    frames = (Evaluation.columns(store.get_blob(blob), *columns) for blob in blobs)
+    return Trial.of(key, horizon, dict(zip(tickers, frames, strict=True)))
+
+
+_judged = lru_cache(maxsize=8)(skill.judge)

@@ -18,10 +18,11 @@ from tqdm.auto import tqdm
 from mltrainer import metrics
 from mltrainer.data.market import Day
 from mltrainer.errors import BadInput, NotEnoughHistory, Unavailable, UnknownName
-from mltrainer.evaluation import engine, study
+from mltrainer.evaluation import engine, skill, study, trials
 from mltrainer.evaluation.lifecycle import Model
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.splits import Part, WalkForward
-from mltrainer.evaluation.walkforward import Evaluation, Protocol
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog, spaces
 from mltrainer.models.base import ModelSpec
@@ -29,6 +30,7 @@ from mltrainer.trust.provenance import Dataset
 
 Points = NDArray[np.float64]
 Asks = Generator[Points, NDArray[np.float64], None]
+Tried = tuple[ModelSpec, dict[str, Any], Evaluation]
 
 INNER_FOLDS = 3
 ROUND = 6  # settings asked for at a time, whatever the number of workers, which must not decide a result
@@ -139,37 +141,68 @@ def tune(
     ----------
     Cawley and Talbot (2010), *On over-fitting in model selection*, JMLR 11; Bergstra et al. (2011) for TPE.
     """
-    asks, spec = _asked(method, trials, score, random_state), catalog.spec(name)
-    space = spaces.space(spec)
+    _check(method, trials, score, random_state)
+    spec = catalog.spec(name)
+    spaces.space(spec)  # that there is nothing to search is said before anything is fetched
     if not spec.available:
         raise Unavailable(spec.why_unavailable)
     matrix = study.matrix(data, horizon=horizon, start=start, end=end).of_one("a search")
-    inside, outside = _nested(matrix, protocol or Protocol())
 
     def evaluated(specs: list[ModelSpec], protocol: Protocol) -> list[Evaluation]:
         return engine.run(specs, [matrix], protocol=protocol, jobs=jobs, progress=False)
 
-    tried: list[tuple[ModelSpec, dict[str, Any], Evaluation]] = [(spec, {}, evaluated([spec], inside)[0])]
+    knobs: dict[str, Any] = {"method": method, "trials": trials, "score": score, "random_state": random_state}
     with tqdm(total=trials, disable=not progress, unit="setting", leave=False) as bar:
-        search = asks(len(space), trials, random_state)
-        points = next(search)
-        while True:
-            settings = [{p: k.at(u) for (p, k), u in zip(space.items(), point, strict=True)} for point in points]
-            settings = settings[: trials - len(tried) + 1]
-            specs = [spaces.candidate(spec, s) for s in settings]
-            results = evaluated(specs, inside)
-            tried += zip(specs, settings, results, strict=True)
-            bar.update(len(results))
-            if len(tried) > trials:
-                break
-            try:
-                points = search.send(np.array([_score(e, score) for e in results]))
-            except StopIteration:  # a population that can give birth to nothing new
-                break
+        return searched(spec, matrix, protocol or Protocol(), evaluated, **knobs, done=bar.update)
+
+
+def searched(
+    spec: ModelSpec,
+    matrix: Matrix,
+    protocol: Protocol,
+    evaluated: "Callable[[list[ModelSpec], Protocol], list[Evaluation]]",
+    *,
+    method: str,
+    trials: int,
+    score: str,
+    random_state: int,
+    done: "Callable[[int], object]" = lambda settings: None,
+) -> Tuned:
+    """The search itself, however its settings are `evaluated`: choose inside, then judge the choice outside."""
+    inside, outside = _nested(matrix, protocol)
+    asks = METHODS[method](len(spaces.space(spec)), trials, random_state)
+    tried = _tried(spec, asks, lambda specs: evaluated(specs, inside), trials, score, done)
     return _judged(spec, tried, score, method, lambda specs: evaluated(specs, outside))
 
 
-def _asked(method: str, trials: int, score: str, random_state: int) -> "Callable[[int, int, int], Asks]":
+def _tried(
+    spec: ModelSpec,
+    asks: Asks,
+    evaluated: "Callable[[list[ModelSpec]], list[Evaluation]]",
+    trials: int,
+    score: str,
+    done: "Callable[[int], object]",
+) -> list[Tried]:
+    """Settings until there are enough, the catalog's own first: each with its entry and its result inside."""
+    space = spaces.space(spec)
+    tried: list[Tried] = [(spec, {}, evaluated([spec])[0])]
+    points = next(asks)
+    while True:
+        settings = [{p: k.at(u) for (p, k), u in zip(space.items(), point, strict=True)} for point in points]
+        settings = settings[: trials - len(tried) + 1]
+        specs = [spaces.candidate(spec, s) for s in settings]
+        results = evaluated(specs)
+        tried += zip(specs, settings, results, strict=True)
+        done(len(results))
+        if len(tried) > trials:
+            return tried
+        try:
+            points = asks.send(np.array([_score(e, score) for e in results]))
+        except StopIteration:  # a population that can give birth to nothing new
+            return tried
+
+
+def _check(method: str, trials: int, score: str, random_state: int) -> None:
     if method not in METHODS:
         raise UnknownName.of("search method", method, METHODS)
     if score not in SCORES:
@@ -178,7 +211,6 @@ def _asked(method: str, trials: int, score: str, random_state: int) -> "Callable
         raise BadInput(f"trials={trials}: a search tries 1 to {MOST_TRIALS:,} settings")
     if not 0 <= random_state < 2**32:
         raise BadInput(f"random_state={random_state}: a seed is a number from 0 to {2**32 - 1}")
-    return METHODS[method]
 
 
 def _nested(matrix: Matrix, protocol: Protocol) -> tuple[Protocol, Protocol]:
@@ -186,12 +218,13 @@ def _nested(matrix: Matrix, protocol: Protocol) -> tuple[Protocol, Protocol]:
     whole = protocol.split
     if type(whole) is not WalkForward:
         raise BadInput(f"a search is judged by a walk-forward, not by {type(whole).__name__}")
-    n = int(matrix.y.notna().sum())
-    outer = Part(whole.folds, whole.window, skip=whole.folds // 2)
-    free = int(next(outer.split(n, matrix.horizon)).train[-1]) + 1
-    inner = Part(INNER_FOLDS, whole.window, rows=free)
+    n, columns = int(matrix.y.notna().sum()), matrix.X.shape[1]
+    blocks = len(list(whole.split(n, matrix.horizon, columns)))
+    outer = Part(**vars(whole), skip=blocks // 2)
+    free = int(next(outer.split(n, matrix.horizon, columns)).train[-1]) + 1
+    inner = Part(**vars(replace(whole, folds=INNER_FOLDS)), rows=free)
     try:
-        next(inner.split(n, matrix.horizon))
+        next(inner.split(n, matrix.horizon, columns))
     except NotEnoughHistory as error:
         raise NotEnoughHistory(f"of {n} labelled rows a search may see the first {free}; inside, {error}") from None
     return replace(protocol, split=inner), replace(protocol, split=outer)
@@ -204,7 +237,7 @@ def _score(evaluation: Evaluation, score: str) -> float:
 
 def _judged(
     spec: ModelSpec,
-    tried: list[tuple[ModelSpec, dict[str, Any], Evaluation]],
+    tried: list[Tried],
     score: str,
     method: str,
     outside: "Callable[[list[ModelSpec]], list[Evaluation]]",
@@ -214,15 +247,13 @@ def _judged(
     if not np.isfinite(scores[best]) and not any(e.ok for _, _, e in tried):
         raise Unavailable(f"no setting of {spec.name} ran to the end: {tried[0][2].reason}")
     chosen, parameters, within = tried[best]
-    sessions = max(len(e.forecasts) for _, _, e in tried)
     evaluation, baseline = outside([chosen, spec])
-    nets = {e.key: e.forecasts["net"].to_numpy() for _, _, e in tried if e.ok}
-    effective = metrics.effective_trials(np.column_stack(list(nets.values())))
+    inside = skill.judge(trials.grouped({e.key: e for _, _, e in tried if e.ok}.values()).values()).luck
     luck = {
         "cost": float(len({e.key for _, _, e in tried} | {evaluation.key, baseline.key})),
-        "effective": float(effective),
-        "threshold": metrics.luck_threshold(np.sqrt(metrics.SESSIONS / sessions), effective),
-        "sharpe": within.metrics.get("sharpe", float("nan")),
+        "effective": inside["effective"],
+        "threshold": inside["threshold"],
+        "sharpe": within.metrics.get("timing_sharpe", float("nan")),
         "t": _saved(evaluation, baseline) if parameters else float("nan"),
     }
     rows = [

@@ -8,6 +8,7 @@ missing: the MACD signal (line minus histogram) and the one-day intraday return 
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import talib
 from talib import MA_Type
@@ -385,25 +386,60 @@ def _column(frame: pd.DataFrame, name: str) -> Array:
     return values
 
 
-def rewrites(frame: pd.DataFrame, cut: int, rng: np.random.Generator) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The same first `cut` rows followed by five other futures, each with its name.
+def _extended(
+    change: Callable[[pd.DataFrame, pd.DataFrame, np.random.Generator], pd.DataFrame],
+) -> Callable[[pd.DataFrame, int, np.random.Generator], pd.DataFrame]:
+    """The first `cut` rows of a frame, and those after it with the columns that `change` makes of (future, past)."""
 
-    Numbers are changed (all of them positive, so that bars stay bars), then the dates; other columns stay.
-    """
-    past, future = frame.iloc[:cut], frame.iloc[cut:]
-    yield "truncated", past
-    numbers = future.select_dtypes("number").astype(float)
-    noise = pd.DataFrame(rng.lognormal(0.0, 1.0, numbers.shape), numbers.index, numbers.columns)
-    changed = {
-        "multiplied": numbers * 10.0 ** rng.uniform(-2.0, 2.0),
-        "shuffled": numbers.iloc[rng.permutation(len(numbers))].set_axis(numbers.index),
-        "noise": noise * past[list(numbers.columns)].astype(float).abs().median(),
-    }
-    for name, values in changed.items():
-        yield name, pd.concat([past, future.assign(**values)])
-    if isinstance(frame.index, pd.DatetimeIndex):
-        delay = np.where(np.arange(len(frame)) < cut, 0, rng.integers(1, 300))
-        yield "postponed", frame.set_axis(frame.index + pd.to_timedelta(delay, unit="D"))
+    def rewrite(frame: pd.DataFrame, cut: int, rng: np.random.Generator) -> pd.DataFrame:
+        past, future = frame.iloc[:cut], frame.iloc[cut:]
+        columns = change(future, past, rng)
+        changed = future.assign(**{str(c): columns[c].to_numpy() for c in columns})
+        return pd.concat([past, changed.astype(frame.dtypes)])
+
+    return rewrite
+
+
+def _numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.select_dtypes("number").astype(float)
+
+
+def _drawn(future: pd.DataFrame, past: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    usual = _numbers(past).abs().median()
+    return pd.DataFrame(rng.lognormal(0.0, 1.0, (len(future), len(usual))), columns=usual.index) * usual
+
+
+def _shuffled(future: pd.DataFrame, past: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    return future.select_dtypes(exclude="datetime").iloc[rng.permutation(len(future))]
+
+
+def _postponed(frame: pd.DataFrame, cut: int, rng: np.random.Generator) -> pd.DataFrame:
+    if not isinstance(frame.index, pd.DatetimeIndex):
+        return frame
+    # first a leap, so that the next session is in another month, then other distances than a calendar has
+    days = int(rng.integers(40, 300)) + np.cumsum(rng.integers(0, 3, len(frame) - cut))
+    moved = frame.index + pd.to_timedelta(np.concatenate([np.zeros(cut, dtype=int), days]), unit="D")
+    return frame.set_axis(moved.rename(frame.index.name))
+
+
+REWRITES: dict[str, Callable[[pd.DataFrame, int, np.random.Generator], pd.DataFrame]] = {
+    "truncated": lambda frame, cut, rng: frame.iloc[:cut],
+    "multiplied": _extended(lambda future, past, rng: _numbers(future) * 10.0 ** rng.uniform(1.0, 2.0)),
+    "divided": _extended(lambda future, past, rng: _numbers(future) / 10.0 ** rng.uniform(1.0, 2.0)),
+    "shuffled": _extended(_shuffled),
+    "noise": _extended(_drawn),
+    "postponed": _postponed,
+}
+"""What may come after the first `cut` rows instead: a frame, the cut and a generator give another frame.
+
+Positive numbers stay positive, so that bars stay bars, and a column keeps its type.
+"""
+
+
+def rewrites(frame: pd.DataFrame, cut: int, rng: np.random.Generator) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The same first `cut` rows followed by six other futures, each with its name in `REWRITES`."""
+    for name, rewrite in REWRITES.items():
+        yield name, rewrite(frame, cut, rng)
 
 
 def future_moves(
@@ -429,8 +465,17 @@ def future_moves(
 
 def differing(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
     """Columns of `a` that are not bit for bit the same in `b`, or missing there."""
+    return [name for name in a.columns if name not in b or len(a) != len(b) or unequal(a[name], b[name]).any()]
 
-    def same(name: str) -> bool:
-        return name in b and np.array_equal(a[name].to_numpy(), b[name].to_numpy(), equal_nan=True)
 
-    return [name for name in a.columns if not same(name)]
+def unequal(a: pd.Series, b: pd.Series) -> npt.NDArray[np.bool_]:
+    """(n,) whether two columns differ, row by row; a missing value equals a missing one.
+
+    Numbers are compared as numbers, of whatever type; text, categories, dates and objects as they are written.
+    """
+    if all(pd.api.types.is_numeric_dtype(c.dtype) for c in (a, b)):
+        kind = complex if any(pd.api.types.is_complex_dtype(c.dtype) for c in (a, b)) else float
+        x, y = (c.to_numpy(kind, na_value=np.nan) for c in (a, b))
+        return np.asarray(~((x == y) | (np.isnan(x) & np.isnan(y))))
+    words = [c.astype(object).map(repr).where(c.notna().to_numpy(), "").to_numpy() for c in (a, b)]
+    return np.asarray(words[0] != words[1], dtype=bool)

@@ -33,6 +33,9 @@ class Matrix:
     horizon : sessions a position is held.
     unavailable : feature -> why it is not in X.
     since : first session of the bars, before the features' warm-up.
+    at_close : the tickers that are entered at the close, as their source has no open.
+    sources : the bars and what was known beside them, as `build` was given them; of a panel those of its tickers, one
+        after the other in the order of their names; empty where a matrix was made in another way.
     """
 
     X: pd.DataFrame
@@ -43,8 +46,10 @@ class Matrix:
     name: str
     unavailable: dict[str, str] = field(default_factory=dict)
     since: str = ""
+    at_close: tuple[str, ...] = ()
     kind: str = "matrix"
     provenance: Provenance | None = None
+    sources: tuple[Dataset, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def tickers(self) -> list[str]:
@@ -57,7 +62,12 @@ class Matrix:
         if not isinstance(self.X.index, pd.MultiIndex):
             return self
         own = {part: getattr(self, part).xs(ticker, level="ticker") for part in ("X", "y", "scale", "prices")}
-        return replace(self, **own, name=ticker, provenance=None)
+        return replace(self, **own, name=ticker, provenance=None, sources=())
+
+    @property
+    def entry_lag(self) -> int:
+        """Sessions between the close of a row and the close of entry: 1 where `y` begins at a close, 0 at an open."""
+        return int(self.of_one("an entry").name in self.at_close)
 
     def of_one(self, job: str) -> "Matrix":
         """Itself, or `BadInput` if it is a panel and the job is one for a single ticker."""
@@ -67,7 +77,8 @@ class Matrix:
 
     def fingerprint(self) -> str:
         """Hash of everything a model can see or be judged by."""
-        return fingerprint(self.kind, self.name, self.horizon, self.X, self.y, self.scale, self.prices)
+        parts = (self.X, self.y, self.scale, self.prices)
+        return fingerprint(self.kind, self.name, self.horizon, self.at_close, *parts)
 
     def __repr__(self) -> str:
         """Say what it is in one line."""
@@ -117,8 +128,10 @@ def build(bars: Dataset, *context: Dataset, horizon: int) -> Matrix:
         )
     prices = pd.DataFrame({"entry": entry, "close": frame["close"]})
     y = forward_return(entry, horizon).rename("y")
+    parts = (X[keep], y[keep], scale[keep].rename("scale"), prices[keep])
+    at_close = () if "open" in frame else (bars.name,)
     since = str(frame.index[0].date())
-    return Matrix(X[keep], y[keep], scale[keep].rename("scale"), prices[keep], horizon, bars.name, unavailable, since)
+    return Matrix(*parts, horizon, bars.name, unavailable, since, at_close, sources=(bars, *context))
 
 
 def _quoted(bars: Dataset, context: tuple[Dataset, ...]) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -198,4 +211,9 @@ def stack(*matrices: Matrix) -> Matrix:
     X, y, scale, prices = map(together, ("X", "y", "scale", "prices"))
     name = f"panel of {len(matrices)}: {', '.join(m.name for m in matrices)}"
     since = min(m.since for m in matrices)
-    return Matrix(X, y, scale, prices, first.horizon, name, first.unavailable | lacking, since)
+    at_close = tuple(sorted(ticker for m in matrices for ticker in m.at_close))
+    sources: tuple[Dataset, ...] = ()
+    if all(m.sources for m in matrices):
+        sources = tuple(d for m in sorted(matrices, key=lambda m: m.name) for d in m.sources)
+    gaps = first.unavailable | lacking
+    return Matrix(X, y, scale, prices, first.horizon, name, gaps, since, at_close, sources=sources)

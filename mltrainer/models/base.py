@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -53,6 +53,17 @@ class Lazy:
         return getattr(importlib.import_module(module), name)(**self.params)
 
 
+TAKES = {
+    "horizon": "sessions of the label; of a panel the rows that many sessions have at most",
+    "entry_lag": "sessions from the close of the row to the close of entry: 1 where the source has no open, else 0",
+    "return_column": "number of the column that is the return of one session",
+}
+GIVES = {
+    "deviation": "standard deviation of the label, by `predict_deviation`, or of a pipeline `predict(return_std=True)`",
+    "quantile": "a quantile of the label, by `predict_quantile`",
+}
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """One entry of the catalog.
@@ -67,8 +78,12 @@ class ModelSpec:
     warns : the warning that can come, why, and what is done about it; empty when none can.
     extra : the optional part of mltrainer that installs the library; None when it is always there.
     max_train_rows : how many rows the method can bear, see `policy`; None where any number will do.
-    columns : features of a series model, given as they are and in the order of time, with y in return units; None for
-        all of them, clipped, with y z-scored.
+    columns : the features it is given; None for all of them.
+    follows : what carries it through the rows after the train rows, by `filter(X, y, lag)`: "returns" makes it a series
+        model, given its columns as they are, in the order of time, with y in return units; "labels" one that learns
+        on as labels mature; empty where `predict` needs the row alone, clipped, with y z-scored.
+    takes : parameters of the estimator that only the matrix knows, of `TAKES`.
+    gives : what the estimator says beside the mean, of `GIVES`.
     """
 
     name: str
@@ -82,6 +97,25 @@ class ModelSpec:
     extra: str | None = None
     max_train_rows: int | None = None
     columns: tuple[str, ...] | None = None
+    follows: Literal["", "returns", "labels"] = ""
+    takes: frozenset[str] = frozenset()
+    gives: frozenset[str] = frozenset()
+
+    @property
+    def series(self) -> bool:
+        """Whether it is a series model: it reads returns as they are, one session after the other."""
+        return self.follows == "returns"
+
+    @property
+    def in_order(self) -> bool:
+        """Whether it makes sense only of one share's rows, each following the other: a state, sums over the next."""
+        return bool(self.follows) or "return_column" in self.takes
+
+    @property
+    def decides(self) -> tuple[Any, ...]:
+        """Everything of the row that decides a forecast, in words; what is only said of it (cost, reading) is not."""
+        declared = (self.follows, sorted(self.takes), sorted(self.gives))
+        return (self.identity(), self.max_train_rows, self.columns, *declared)
 
     @property
     def available(self) -> bool:

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from mltrainer.models.base import Lazy, Method, ModelSpec, canonical
-from mltrainer.models.forecasters import quantile_level, says_deviation
+from mltrainer.models.forecasters import quantile_level
 
 INNER = ("estimator", "estimators", "final", "regressor", "reduce", "kernel")  # parameters that are models themselves
 
@@ -134,9 +134,9 @@ def gives(spec: ModelSpec) -> Iterator[str]:
     yield "interval"
     if spec.task == "classifier":
         yield "probability"
-    if says_deviation(spec.estimator):
+    if "deviation" in spec.gives:
         yield "deviation"
-    if (level := quantile_level(spec.estimator)) is not None:
+    if (level := quantile_level(spec)) is not None:
         yield f"quantile {level:g}"
 
 

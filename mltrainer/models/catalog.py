@@ -1,6 +1,6 @@
 """The catalog: every model the workbench knows, by family and by name."""
 
-from mltrainer.errors import UnknownName
+from mltrainer.errors import BadInput, UnknownName
 from mltrainer.models import clusters, ensembles, gaussian, linear, neighbors, neural, series, special, svm, trees
 from mltrainer.models.base import Family, ModelSpec
 
@@ -20,6 +20,17 @@ def spec(name: str) -> ModelSpec:
     if name not in _SPECS:
         raise UnknownName.of("model", name, _SPECS)
     return _SPECS[name]
+
+
+def claimed(row: ModelSpec) -> ModelSpec:
+    """The row itself; `BadInput` where it bears the name of an entry that is configured otherwise."""
+    entry = _SPECS.get(row.name, row)
+    if row.decides != entry.decides:
+        raise BadInput(
+            f"{row.name} is a name of the catalog, and this model is configured otherwise, so its result would pass for"
+            f" that of the entry; give it a name of its own, or ask mt.model({row.name!r}, {{parameter: value}})"
+        )
+    return row
 
 
 def specs(family: str | None = None) -> list[ModelSpec]:

@@ -9,9 +9,10 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import nnls
 from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin, clone, is_classifier
 from sklearn.cluster import DBSCAN, KMeans
-from sklearn.decomposition import FastICA
+from sklearn.decomposition import NMF, FastICA
 from sklearn.ensemble import VotingRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import pairwise_distances, pairwise_distances_argmin_min
@@ -334,6 +335,36 @@ class RadialBasis(TransformerMixin, BaseEstimator):
         X = checked(self, X)
         away = pairwise_distances(X, self.centers_)
         return np.exp(-((away / self.width_) ** 2) / 2)
+
+
+class Parts(NMF):
+    r"""Non-negative matrix factorization in which the parts of a row depend on that row alone.
+
+    .. math:: w(x) = \arg\min_{w \ge 0} \lVert x - w H \rVert_2
+
+    H is that of scikit-learn. Its own `transform` stops on the error of all rows it is given together, so that a row's
+    parts move with the rows beside it; here each row is solved to the end, by non-negative least squares.
+
+    References
+    ----------
+    Lawson and Hanson (1974), *Solving Least Squares Problems*, ch. 23.
+    """
+
+    def fit_transform(self, X: ArrayLike, y: ArrayLike | None = None, **start: Any) -> Array:
+        """Learn H from X (n, p), non-negative; parts of its rows, (n, n_components)."""
+        super().fit_transform(X, y, **start)
+        return self.transform(X)
+
+    def transform(self, X: ArrayLike) -> Array:
+        """Parts of each row, (n, n_components), non-negative."""
+        X = checked(self, X)
+        return np.array([nnls(self.components_.T, x)[0] for x in X])
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = False
+        tags.transformer_tags.preserves_dtype = ["float64"]
+        return tags
 
 
 class IndependentComponents(TransformerMixin, BaseEstimator):

@@ -13,6 +13,7 @@ from sklearn.tree import DecisionTreeRegressor
 from mltrainer.models.base import Family, Method, ModelSpec, scaled
 from mltrainer.models.combiners import ForwardStack, HorizonDirections, Horizons, Inliers, MajorityVote, Sided
 from mltrainer.models.forecasters import OneThread
+from mltrainer.models.noise import LEAF, SHRINKAGE
 
 SOFT = Method(
     "voting",
@@ -117,7 +118,7 @@ FACTOR = Method(
 
 spec = partial(ModelSpec, family="ensembles")
 
-MEMBERS = "Members: ridge (penalty 1,000), 30 extremely randomized trees, 30 small boosted trees"
+MEMBERS = "Members: ridge (penalty 35,000, see RidgeRegression), 30 extremely randomized trees, 20 small boosted trees"
 WEIGHTS = f"{MEMBERS}; weights 2, 1, 1."
 VOTE = (
     "Only classifiers can vote hard, so forecasts vote by sign. The size is what following the vote earned on train"
@@ -131,7 +132,7 @@ FORWARD = (
     "The final model learns from forecasts of the last two thirds of the train rows in four blocks, each made from rows"
     " a gap of 22 or more before it; scikit-learn's own stacks on shuffled or future rows."
 )
-FINAL_TREE = f"{FORWARD} Final: a tree of depth 3, leaves of at least 50 rows."
+FINAL_TREE = f"{FORWARD} Final: a tree of depth 3, leaves of at least a tenth of the rows."
 FINAL_RIDGE = f"{FORWARD} Final: ridge with penalty 100."
 NONNEGATIVE = f"{FORWARD} Where no member helps, all weights are zero: a constant forecast, no signal found."
 TARGETS = (
@@ -140,21 +141,22 @@ TARGETS = (
 )
 APART = f"{TARGETS} By definition the horizons do not touch each other."
 LINKS = f"{TARGETS} The label comes last in the chain and reads the others."
+RIDGES = f"{LINKS} Each is a ridge with a penalty of 35,000, see RidgeRegression."
 STRANGE = (
-    "It has no target of its own: the strangest 5 % of the train rows are left out and a ridge (penalty 100) learns"
+    "It has no target of its own: the strangest 5 % of the train rows are left out and a ridge (penalty 35,000) learns"
     " from the rest. No day to forecast is left out; `anomaly_score` says how strange it is."
 )
 
 
 def _boosting() -> OneThread:
     return OneThread(
-        max_iter=30, learning_rate=0.05, max_leaf_nodes=15, min_samples_leaf=40, early_stopping=False, random_state=0
+        max_iter=20, learning_rate=0.05, max_leaf_nodes=15, min_samples_leaf=40, early_stopping=False, random_state=0
     )
 
 
 def _members() -> list[tuple[str, Any]]:
-    trees = ExtraTreesRegressor(30, min_samples_leaf=20, max_features=1 / 3, random_state=0, n_jobs=1)
-    return [("ridge", scaled(Ridge(1_000.0))), ("trees", trees), ("boosting", _boosting())]
+    trees = ExtraTreesRegressor(30, min_samples_leaf=LEAF, max_features=1 / 3, random_state=0, n_jobs=1)
+    return [("ridge", scaled(Ridge(SHRINKAGE))), ("trees", trees), ("boosting", _boosting())]
 
 
 def _bagging(trees: int) -> BaggingRegressor:
@@ -168,34 +170,34 @@ def _stack(final: Any) -> ForwardStack:
 
 
 def _usual(detector: Any) -> Inliers:
-    return Inliers(scaled(detector), scaled(Ridge(100.0)))
+    return Inliers(scaled(detector), scaled(Ridge(SHRINKAGE)))
 
 
 MEANS = VotingRegressor(_members(), weights=[2, 1, 1])
-TREE = DecisionTreeRegressor(max_depth=3, min_samples_leaf=50, random_state=0)
+TREE = DecisionTreeRegressor(max_depth=3, min_samples_leaf=0.1, random_state=0)
 LOGITS = ClassifierChain(LogisticRegression(C=0.01), chain_method="predict_proba")
 outlier = partial(spec, task="outlier", reading=STRANGE)
+forward = partial(spec, takes=frozenset({"horizon"}))
+several = partial(spec, task="multi-output", takes=frozenset({"horizon", "return_column"}))
 
 # fmt: off
 SPECS = (
     spec("VotingRegressor_soft", SOFT, MEANS, 1.5, reading=WEIGHTS),
-    spec("VotingRegressor_hard", HARD, Sided(MajorityVote(_members())), 2.8, reading=VOTE),
+    forward("VotingRegressor_hard", HARD, Sided(MajorityVote(_members())), 2.8, reading=VOTE),
     spec("BaggingRegressor_10", BAGGING, _bagging(10), 0.5, reading=UNIQUE),
     spec("BaggingRegressor_25", BAGGING, _bagging(25), 1.3, reading=UNIQUE),
     spec("BaggingRegressor_50", BAGGING, _bagging(50), 2.3, reading=UNIQUE),
-    spec("StackingRegressor_linear", STACKING, _stack(LinearRegression()), 5.0, reading=FORWARD),
-    spec("StackingRegressor_tree", STACKING, _stack(TREE), 5.0, reading=FINAL_TREE),
-    spec("StackingRegressor_ridge", STACKING, _stack(Ridge(100.0)), 5.0, reading=FINAL_RIDGE),
-    spec("MultiOutputRegressor", SEVERAL, Horizons(MultiOutputRegressor(_boosting())), 2.0, task="multi-output",
-         reading=APART),
-    spec("RegressorChain", CHAIN, Horizons(scaled(RegressorChain(Ridge(100.0)))), 0.1, task="multi-output",
-         reading=LINKS),
-    spec("ClassifierChain", DIRECTIONS, HorizonDirections(scaled(LOGITS)), 0.2, task="classifier", reading=LINKS),
+    forward("StackingRegressor_linear", STACKING, _stack(LinearRegression()), 5.0, reading=FORWARD),
+    forward("StackingRegressor_tree", STACKING, _stack(TREE), 5.0, reading=FINAL_TREE),
+    forward("StackingRegressor_ridge", STACKING, _stack(Ridge(100.0)), 5.0, reading=FINAL_RIDGE),
+    several("MultiOutputRegressor", SEVERAL, Horizons(MultiOutputRegressor(_boosting())), 2.0, reading=APART),
+    several("RegressorChain", CHAIN, Horizons(scaled(RegressorChain(Ridge(SHRINKAGE)))), 0.1, reading=RIDGES),
+    several("ClassifierChain", DIRECTIONS, HorizonDirections(scaled(LOGITS)), 0.2, task="classifier", reading=LINKS),
     outlier("IsolationForest", ISOLATION, _usual(IsolationForest(random_state=0, n_jobs=1)), 1.1),
     outlier("OneClassSVM", BOUNDARY, _usual(OneClassSVM(nu=0.05)), 0.25, max_train_rows=10_000),
     outlier("LocalOutlierFactor", FACTOR, _usual(LocalOutlierFactor(20, algorithm="brute", novelty=True)), 0.2,
             max_train_rows=10_000),
-    spec("ForecastCombination_NNLS", COMBINATION, _stack(LinearRegression(positive=True)), 5.0, reading=NONNEGATIVE),
+    forward("ForecastCombination_NNLS", COMBINATION, _stack(LinearRegression(positive=True)), 5.0, reading=NONNEGATIVE),
 )
 # fmt: on
 

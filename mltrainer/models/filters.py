@@ -1,11 +1,13 @@
 """Series models: parameters are estimated once on the train rows, then the state is carried on by what was observed.
 
 Every estimator here takes X (n, 1) of log returns per session (`VectorAutoregression` a second column), oldest first,
-known at the close of its row, and forecasts the return of the next `horizon` sessions: the expected sum of their log
-returns, as a fraction, about half the variance of that sum below the expected simple return. Rows given to `predict`
-or `filter` follow the train rows; row i uses rows up to i, and no label at all. Nothing is smoothed and nothing is
-refitted, so a forecast never moves when the rows after it do. Inside, returns are in percent: optimizers stop early
-on numbers of 0.01.
+known at the close of its row t, and forecasts the return over the sessions t + 1 + entry_lag to t + horizon +
+entry_lag: the expected sum of their log returns, as a fraction, about half the variance of that sum below the expected
+simple return. A position entered at the open of t + 1 earns about the sessions from t + 1 on (entry_lag 0); one
+entered at its close, where a source has no open, nothing of session t + 1 itself (entry_lag 1). Rows given to
+`predict` or `filter` follow the train rows; row i uses rows up to i, and no label at all. Nothing is smoothed and
+nothing is refitted, so a forecast never moves when the rows after it do. Inside, returns are in percent: optimizers
+stop early on numbers of 0.01.
 """
 
 from abc import abstractmethod
@@ -28,13 +30,15 @@ class SeriesForecaster(RegressorMixin, BaseEstimator):
 
     Parameters
     ----------
-    horizon : sessions ahead, at least 1.
+    horizon : sessions held, at least 1.
+    entry_lag : sessions between the close of a row and the close of entry, at least 0.
     """
 
     columns: ClassVar[tuple[str, ...]] = ("return_1",)
 
-    def __init__(self, horizon: int = 5) -> None:
+    def __init__(self, horizon: int = 5, entry_lag: int = 0) -> None:
         self.horizon = horizon
+        self.entry_lag = entry_lag
 
     def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Estimate the parameters on X (n, k); y is not used, as it is a sum of later rows of X."""
@@ -62,6 +66,11 @@ class SeriesForecaster(RegressorMixin, BaseEstimator):
             raise BadInput(f"{type(self).__name__} takes the columns {', '.join(self.columns)}, not shape {X.shape}")
         return 100 * (X[:, 0] if len(self.columns) == 1 else X)
 
+    @property
+    def _held(self) -> range:
+        """The steps ahead that a position is held: k for session t + k."""
+        return range(self.entry_lag + 1, self.entry_lag + self.horizon + 1)
+
     @abstractmethod
     def _estimate(self, r: Array) -> None:
         """Learn parameters from returns in percent."""
@@ -80,14 +89,17 @@ class StateSpace(SeriesForecaster):
     """
 
     def _forecast(self, r: Array) -> Array:
-        series, h = self._series(r), self.horizon
+        series, lag = self._series(r), self.entry_lag
         seen = self._model(series).filter(self.params_).filter_results
         Z, T, d = seen.design[:, :, 0], seen.transition[:, :, 0], seen.obs_intercept[0, 0]
-        ahead = [Z @ np.linalg.matrix_power(T, k) for k in range(h)]
         state = seen.predicted_state[:, 1:]  # column t is a_{t+1|t}: what is expected after row t was seen
+
+        def expected(k: int) -> Array:
+            return np.asarray((Z @ np.linalg.matrix_power(T, k - 1) @ state)[0] + d)
+
         if self._integrated:
-            return (ahead[-1] @ state)[0] + d - series
-        return (np.sum(ahead, axis=0) @ state)[0] + h * d
+            return expected(lag + self.horizon) - (expected(lag) if lag else series)
+        return np.sum([expected(k) for k in self._held], axis=0)
 
     @property
     def _integrated(self) -> bool:
@@ -109,8 +121,8 @@ class Arima(StateSpace):
 
     engine = "statsmodels.tsa.arima.model.ARIMA"
 
-    def __init__(self, order: tuple[int, int, int] = (1, 0, 0), horizon: int = 5) -> None:
-        super().__init__(horizon)
+    def __init__(self, order: tuple[int, int, int] = (1, 0, 0), horizon: int = 5, entry_lag: int = 0) -> None:
+        super().__init__(horizon, entry_lag)
         self.order = order
 
     @property
@@ -159,8 +171,8 @@ class ExponentialSmoothing(SeriesForecaster):
 
     engine = "statsmodels.tsa.holtwinters.SimpleExpSmoothing"
 
-    def __init__(self, alpha: float = 0.1, horizon: int = 5) -> None:
-        super().__init__(horizon)
+    def __init__(self, alpha: float = 0.1, horizon: int = 5, entry_lag: int = 0) -> None:
+        super().__init__(horizon, entry_lag)
         self.alpha = alpha
 
     def _estimate(self, r: Array) -> None:
@@ -173,15 +185,15 @@ class ExponentialSmoothing(SeriesForecaster):
 class HoltWinters(SeriesForecaster):
     r"""Level, damped trend and a season of `period` sessions of the price itself; forecasts its simple return.
 
-    .. math:: \hat P_{t+h} = \Big(\ell_t + \sum_{i=1}^{h} \phi^i\, b_t\Big) \ \{+, \times\}\ s_{t+h-m\lceil h/m \rceil}
+    .. math:: \hat P_{t+k} = \Big(\ell_t + \sum_{i=1}^{k} \phi^i\, b_t\Big) \ \{+, \times\}\ s_{t+k-m\lceil k/m \rceil}
 
     Smoothing weights, damping and the initial level, trend and season come from the train rows and stay.
     """
 
     engine = "statsmodels.tsa.holtwinters.ExponentialSmoothing"
 
-    def __init__(self, seasonal: str = "add", period: int = WEEK, horizon: int = 5) -> None:
-        super().__init__(horizon)
+    def __init__(self, seasonal: str = "add", period: int = WEEK, horizon: int = 5, entry_lag: int = 0) -> None:
+        super().__init__(horizon, entry_lag)
         self.seasonal = seasonal
         self.period = period
 
@@ -200,13 +212,17 @@ class HoltWinters(SeriesForecaster):
         # statsmodels has no append: the recursion runs again over all rows from the frozen start
         known = self._model(price, initialization_method="known", **self.initial_)
         seen = known.fit(**self.weights_, optimized=False)
-        damping = np.sum(self.weights_["damping_trend"] ** np.arange(1, self.horizon + 1))
+        entry = self._ahead(seen, self.entry_lag) if self.entry_lag else price
+        return 100 * (self._ahead(seen, self.entry_lag + self.horizon) / entry - 1)
+
+    def _ahead(self, seen: Any, k: int) -> Array:
+        """Price expected k sessions after each row, (n,)."""
+        damping = np.sum(self.weights_["damping_trend"] ** np.arange(1, k + 1))
         base = seen.level + damping * seen.trend
-        back = -self.horizon % self.period  # the season of the target, as estimated that many rows ago
+        back = -k % self.period  # the season of the target, as estimated that many rows ago
         known_then = np.concatenate([np.asarray(self.initial_["initial_seasonal"]), seen.season])
         season = known_then[self.period - back : len(known_then) - back]
-        ahead = base + season if self.seasonal == "add" else base * season
-        return 100 * (ahead / price - 1)
+        return np.asarray(base + season if self.seasonal == "add" else base * season)
 
     def _model(self, price: Array, **start: Any) -> Any:
         from statsmodels.tsa.holtwinters import ExponentialSmoothing as Smoothing
@@ -222,7 +238,9 @@ def _price(r: Array) -> Array:
 class Theta(SeriesForecaster):
     r"""The theta method on the log price: a smoothed level and half the drift of a straight line.
 
-    .. math:: E_t[p_{t+h}] = \ell_t + \tfrac{b_0}{2}\Big(h - 1 + \frac{1 - (1 - \alpha)^t}{\alpha}\Big)
+    .. math:: E_t[p_{t+k}] = \ell_t + \tfrac{b_0}{2}\Big(k - 1 + \frac{1 - (1 - \alpha)^t}{\alpha}\Big)
+
+    The price goes to the line within one session: entered a session later, what is left is half the drift, a constant.
     """
 
     engine = "statsmodels.tsa.forecasting.theta.ThetaModel"
@@ -234,6 +252,8 @@ class Theta(SeriesForecaster):
         self.drift_, self.alpha_ = float(found["b0"]), float(found["alpha"])
 
     def _forecast(self, r: Array) -> Array:
+        if self.entry_lag:
+            return np.full(len(r), 0.5 * self.drift_ * self.horizon)
         p, t = np.cumsum(r), np.arange(1, len(r) + 1)
         line = self.horizon - 1 + (1 - (1 - self.alpha_) ** t) / self.alpha_
         return _level(p, self.alpha_, p[0]) - p + 0.5 * self.drift_ * line
@@ -259,19 +279,20 @@ class Garch(SeriesForecaster):
     def _forecast(self, r: Array) -> Array:
         c, phi = self.params_[:2]
         mean, total = r, np.zeros(len(r))
-        for _ in range(self.horizon):
+        for k in range(1, self._held.stop):
             mean = c + phi * mean
-            total += mean
+            total += mean if k in self._held else 0.0
         return total
 
     def predict_deviation(self, X: ArrayLike) -> Array:
-        """Expected standard deviation of the return of the next `horizon` sessions, (m,), a fraction."""
+        """Expected standard deviation of the return that `predict` forecasts the mean of, (m,), a fraction."""
         check_is_fitted(self)
         r = np.concatenate([self.history_, self._percent(X)])
         _, phi, omega, alpha, beta, _ = self.params_
         variance, total = self._next_variance(r), np.zeros(len(r))
-        for left in range(self.horizon, 0, -1):  # a shock with `left` sessions to go moves all of them by powers of phi
-            total += np.sum(phi ** np.arange(left)) ** 2 * variance
+        held = np.array(self._held)
+        for k in range(1, self._held.stop):  # a shock of session t + k moves what is held from then on by powers of phi
+            total += np.sum(phi ** (held[held >= k] - k)) ** 2 * variance
             variance = omega + (alpha + beta) * variance
         return np.sqrt(total[len(self.history_) :]) / 100
 
@@ -301,7 +322,7 @@ class MarkovSwitching(SeriesForecaster):
         model = self._model(r)
         probability = self._filtered(model)
         P, mu = self.transition_, self.params_[model.parameters["exog"]]
-        steps = sum(np.linalg.matrix_power(P, k) for k in range(1, self.horizon + 1))
+        steps = sum(np.linalg.matrix_power(P, k) for k in self._held)
         return np.asarray(probability @ (mu @ steps))
 
     def predict_proba(self, X: ArrayLike) -> Array:
@@ -332,8 +353,8 @@ class VectorAutoregression(SeriesForecaster):
     engine = "statsmodels.tsa.vector_ar.var_model.VAR"
     columns = ("return_1", "volatility_21")
 
-    def __init__(self, maxlags: int = WEEK, horizon: int = 5) -> None:
-        super().__init__(horizon)
+    def __init__(self, maxlags: int = WEEK, horizon: int = 5, entry_lag: int = 0) -> None:
+        super().__init__(horizon, entry_lag)
         self.maxlags = maxlags
 
     def _estimate(self, r: Array) -> None:
@@ -348,8 +369,8 @@ class VectorAutoregression(SeriesForecaster):
         back = np.maximum(np.arange(len(r))[:, None] - np.arange(max(self.lags_, 1)), 0)
         state = r[back].reshape(len(r), -1)
         total = np.zeros(len(r))
-        for _ in range(self.horizon):
+        for k in range(1, self._held.stop):
             ahead = self.intercept_ + state[:, : self.coef_.shape[1]] @ self.coef_.T
             state = np.hstack([ahead, state[:, :-2]])
-            total += ahead[:, 0]
+            total += ahead[:, 0] if k in self._held else 0.0
         return total

@@ -4,7 +4,6 @@ All of them are plain scikit-learn regressors: settings in the constructor as gi
 """
 
 import warnings
-from inspect import signature
 from typing import Any, Self
 
 import numpy as np
@@ -22,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from mltrainer.errors import BadInput
+from mltrainer.models.base import ModelSpec
 
 Array = NDArray[np.float64]
 
@@ -45,23 +45,16 @@ def directions(y: Array) -> Array:
     return np.asarray(sign)
 
 
-def says_deviation(estimator: Any) -> bool:
-    """Whether a standard deviation comes with each forecast; fitted or not."""
-    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
-    said = getattr(last, "predict", None)
-    return hasattr(last, "predict_deviation") or (said is not None and "return_std" in signature(said).parameters)
-
-
 def deviation(fitted: Any, X: ArrayLike) -> Array:
-    """Standard deviation of y at each row of X, (n,), noise included; ask `says_deviation` first."""
-    if hasattr(fitted, "predict_deviation"):
-        return np.asarray(fitted.predict_deviation(X), dtype=float)
-    return np.asarray(fitted.predict(X, return_std=True)[1], dtype=float)
+    """Standard deviation of y at each row of X, (n,), noise included, of a model whose spec `gives` one."""
+    if isinstance(fitted, Pipeline):  # a library's own, behind its scaler
+        return np.asarray(fitted.predict(X, return_std=True)[1], dtype=float)
+    return np.asarray(fitted.predict_deviation(X), dtype=float)
 
 
-def quantile_level(estimator: Any) -> float | None:
-    """Level of the quantile an estimator forecasts, wherever inside it that is set; None where it forecasts none."""
-    params = estimator.get_params() if hasattr(estimator, "predict_quantile") else {}
+def quantile_level(spec: ModelSpec) -> float | None:
+    """Level of the quantile a model forecasts, wherever inside it that is set; None where it forecasts none."""
+    params = spec.estimator.get_params() if "quantile" in spec.gives else {}
     return next((float(v) for k, v in params.items() if k.rpartition("__")[2] == "quantile"), None)
 
 
@@ -271,12 +264,15 @@ class RecursiveForecaster(RegressorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : (n, p) rows in time order; y : (n,) their labels; lag : rows until a label is known, at least 1.
+        X : (n, p) rows in time order; y : (n,) their labels, the last `lag` of which are not read and may be NaN;
+        lag : rows until a label is known, at least 1.
         """
         if lag < 1:
             raise BadInput(f"lag {lag}: the label of a row is not known at that row; give at least 1")
-        Z, y = self._exog(X), np.asarray(y, dtype=float)
-        path = self._coefficients(np.vstack([self.exog_, Z]), np.concatenate([self.endog_, y]))
+        Z = self._exog(X)
+        matured = max(len(Z) - lag, 0)
+        labels = np.concatenate([self.endog_, np.asarray(y, dtype=float)[:matured]])
+        path = self._coefficients(np.vstack([self.exog_, Z[:matured]]), labels)
         # after the last train row comes coefficient 0 of the new rows; young rows have only the train's
         known = len(self.endog_) - 1 + np.maximum(np.arange(len(Z)) - lag + 1, 0)
         return np.einsum("ij,ij->i", Z, path[known])

@@ -19,7 +19,7 @@ PROCESS = Method(
     "Rasmussen and Williams (2006), Gaussian Processes for Machine Learning",
 )
 
-spec = partial(ModelSpec, method=PROCESS, family="gaussian", max_train_rows=2_000)
+spec = partial(ModelSpec, method=PROCESS, family="gaussian", max_train_rows=2_000, gives=frozenset({"deviation"}))
 
 # Typical rows are sqrt(2) apart. Below a length of 0.5 the kernel is an identity, and signal passes for noise.
 LENGTH = (0.5, 10.0)

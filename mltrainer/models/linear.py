@@ -39,8 +39,10 @@ from mltrainer.models.forecasters import (
     QuantileForecaster,
     RecursiveForecaster,
 )
+from mltrainer.models.noise import COLUMNS, ENTRY, OVERLAP, SHRINKAGE
 
-# A month between the inner train and test rows: labels of up to 21 sessions do not reach across.
+# A month between the inner train and test rows: labels of up to 21 sessions do not reach across, and where they are
+# longer the evaluation widens the gap.
 INNER = TimeSeriesSplit(n_splits=5, gap=22)
 ALPHAS = np.geomspace(0.005, 0.1, 10)  # from nearly all columns to none, on targets with sd 1
 L1 = [0.1, 0.5, 0.9]
@@ -204,30 +206,62 @@ RLS = Method(
 
 spec = partial(ModelSpec, family="linear")
 
-PENALTY = "scikit-learn's default penalty of 1 forecasts a constant on targets with sd 1; alpha is {} instead."
+LITERAL = (
+    "Nothing is left to choose. Labels of five sessions overlap, so 700 rows tell 70 columns as much as 140 would: the"
+    " forecast is then mostly noise and its out-of-sample R² far below zero."
+)
+PRIOR = (
+    "The penalty is 35,000 = 5 x 70 x 99: as if 70 columns together explained 1 % of the variance, and a row counted a"
+    " fifth, as labels of five sessions overlap."
+)
+THRESHOLD = (
+    "alpha is {}: a column enters from a correlation of 0.05 with the label on, half of what would explain 1 % of the"
+    " variance, and about one standard error; scikit-learn's default of 1 forecasts a constant."
+)
 WALK = (
-    "The penalty is chosen by five inner walk-forward splits with a gap of 22 rows, as shuffled or left-out rows ignore"
-    " time."
+    "The penalty is chosen by five inner walk-forward splits with a gap of 22 rows, or as long as labels take to be"
+    " known, as shuffled or left-out rows ignore time."
 )
 NOTHING = " Where the largest penalty does best the forecast is constant: no signal found."
-MOVED = "The quantile is kept for pinball loss and intervals; the point forecast is the quantile moved to the mean."
+MOVED = (
+    "The quantile is kept for pinball loss and intervals; the point forecast is the quantile moved to the mean, so that"
+    " it varies with the volatility which moves the quantile."
+)
 MONOMIALS = (
     "The monomials are built on {} principal components, cut at 3 sd, and not on all columns, then ridge; forecasts"
-    " keep to the range of the train targets."
+    " keep to the range of the train targets. The penalty is 100,000: 5 x 99 for each of some 250 monomials, see"
+    " RidgeRegression."
 )
-BAYES = "One prior for all columns; automatic relevance determination is the entry ARDRegression."
+BAYES = (
+    "The evidence takes labels that overlap for independent ones, so the prior is not flat: it is centered on the"
+    " penalty of RidgeRegression and weighs as much as the columns. ARDRegression has a prior for each of them."
+)
+RELEVANCE = (
+    "The evidence takes labels that overlap for independent ones, so the priors are not flat: each is centered on the"
+    " penalty of RidgeRegression and weighs as much as a column. Irrelevant columns keep that penalty."
+)
 SUBSETS = "2,000 subsets of 50 rows on 10 principal components: subsets of 61 rows on 60 columns are as noisy as slow."
 OUTLIERS = (
     "An outlier is a residual beyond 2 sd of the target: the default, one median deviation, would ignore almost half"
-    " the days. `inlier_share_` says how many were kept."
+    " the days. `inlier_share_` says how many were kept. Inliers meet a ridge with a penalty of 35,000, see"
+    " RidgeRegression."
 )
-BIC = "The criterion may choose no column at all; the forecast is then constant: no signal found."
+BIC = (
+    "The criterion counts a row as a fifth (noise_variance 5), as labels of five sessions overlap. It may choose no"
+    " column at all; the forecast is then constant: no signal found."
+)
 CLASSES = "The classes are returns above and below the train mean; the forecast is P(class) times the class's mean."
 PRICED = "Forecasts the size of the move; a constant price of risk, estimated on the train rows, makes it a return."
 ONLINE = (
     "On 15 principal components, as collinear columns leave the recursion no start; `filter` updates through new rows"
     " as their labels become known."
 )
+
+
+def _centered(columns: int) -> dict[str, float]:
+    """Gamma prior of the weights' precision around the penalty of ridge regression, which has unit noise as well."""
+    weight = columns * OVERLAP / 2  # half a column's evidence is what one weight tells, here as often as labels overlap
+    return {"lambda_1": weight, "lambda_2": weight / SHRINKAGE}
 
 
 def _polynomial(components: int, degree: int, alpha: float) -> Bounded:
@@ -240,7 +274,7 @@ def _theil_sen() -> Pipeline:
 
 
 def _ransac() -> Pipeline:
-    return scaled(Consensus(Ridge(1.0), min_samples=0.5, residual_threshold=2.0, random_state=0))
+    return scaled(Consensus(Ridge(SHRINKAGE), min_samples=0.5, residual_threshold=2.0, random_state=0))
 
 
 def _quantile(q: float) -> QuantileForecaster:
@@ -259,35 +293,40 @@ def _gamma() -> PricedVolatility:
     return PricedVolatility(scaled(GammaRegressor(alpha=0.1, solver="newton-cholesky", max_iter=1_000)))
 
 
-quantile = partial(spec, task="quantile", reading=MOVED, max_train_rows=10_000)
+DEVIATION = frozenset({"deviation"})
+quantile = partial(spec, task="quantile", reading=MOVED, max_train_rows=10_000, gives=frozenset({"quantile"}))
 
 # fmt: off
 SPECS = (
-    spec("LinearRegression", OLS, scaled(LinearRegression()), 0.07),
-    spec("RidgeRegression", RIDGE, scaled(Ridge(alpha=1.0)), 0.04),
-    spec("LassoRegression", LASSO, scaled(Lasso(alpha=0.01)), 0.05, reading=PENALTY.format(0.01)),
-    spec("ElasticNet", ELASTIC_NET, scaled(ElasticNet(alpha=0.01, l1_ratio=0.5)), 0.07, reading=PENALTY.format(0.01)),
-    spec("BayesianRidge", BAYESIAN_RIDGE, scaled(BayesianRidge()), 0.08, reading=BAYES),
-    spec("PolynomialRegression_degree_2", POLYNOMIAL, _polynomial(20, 2, 100.0), 0.2, reading=MONOMIALS.format(20)),
-    spec("PolynomialRegression_degree_3", POLYNOMIAL, _polynomial(10, 3, 1_000.0), 0.2, reading=MONOMIALS.format(10)),
-    spec("HuberRegressor", HUBER, scaled(HuberRegressor(alpha=1.0, max_iter=2_000)), 0.66),
+    spec("LinearRegression", OLS, scaled(LinearRegression()), 0.07, reading=LITERAL),
+    spec("RidgeRegression", RIDGE, scaled(Ridge(SHRINKAGE)), 0.04, reading=PRIOR),
+    spec("LassoRegression", LASSO, scaled(Lasso(ENTRY)), 0.05, reading=THRESHOLD.format(ENTRY)),
+    spec("ElasticNet", ELASTIC_NET, scaled(ElasticNet(2 * ENTRY, l1_ratio=0.5)), 0.07,
+         reading=THRESHOLD.format(2 * ENTRY)),
+    spec("BayesianRidge", BAYESIAN_RIDGE, scaled(BayesianRidge(**_centered(COLUMNS))), 0.08, gives=DEVIATION,
+         reading=BAYES),
+    spec("PolynomialRegression_degree_2", POLYNOMIAL, _polynomial(20, 2, 100_000.0), 0.2, reading=MONOMIALS.format(20)),
+    spec("PolynomialRegression_degree_3", POLYNOMIAL, _polynomial(10, 3, 100_000.0), 0.2, reading=MONOMIALS.format(10)),
+    spec("HuberRegressor", HUBER, scaled(HuberRegressor(alpha=SHRINKAGE, max_iter=2_000)), 0.66, reading=PRIOR),
     spec("TheilSenRegressor", THEIL_SEN, _theil_sen(), 1.1, reading=SUBSETS, max_train_rows=5_000),
     spec("RANSACRegressor", RANSAC, _ransac(), 1.5, reading=OUTLIERS),
     quantile("QuantileRegressor_q0.1", QUANTILE, _quantile(0.1), 1.8),
     quantile("QuantileRegressor_q0.5", QUANTILE, _quantile(0.5), 2.4),
     quantile("QuantileRegressor_q0.9", QUANTILE, _quantile(0.9), 1.6),
     spec("OrthogonalMatchingPursuit", OMP, scaled(OrthogonalMatchingPursuit()), 0.03),
-    spec("LassoLars", LARS, scaled(LassoLars(alpha=0.005)), 0.07, reading=PENALTY.format(0.005)),
-    spec("ARDRegression", ARD, scaled(ARDRegression()), 0.32),
+    spec("LassoLars", LARS, scaled(LassoLars(ENTRY)), 0.07, reading=THRESHOLD.format(ENTRY)),
+    spec("ARDRegression", ARD, scaled(ARDRegression(threshold_lambda=1e5, **_centered(1))), 0.32, gives=DEVIATION,
+         reading=RELEVANCE),
     spec("Lars", LARS, scaled(Lars(n_nonzero_coefs=10)), 0.03, reading="The path is stopped after ten columns."),
-    spec("LassoLarsIC_bic", LARS, scaled(LassoLarsIC(criterion="bic")), 0.13, reading=BIC),
+    spec("LassoLarsIC_bic", LARS, scaled(LassoLarsIC("bic", noise_variance=OVERLAP)), 0.13, reading=BIC),
     spec("RidgeCV", RIDGE, scaled(RidgeCV(alphas=np.geomspace(1, 1e5, 11), cv=INNER)), 1.0, reading=WALK),
     spec("LassoCV_walkforward", LASSO, _walk(LassoCV), 0.16, reading=WALK + NOTHING),
     spec("ElasticNetCV_walkforward", ELASTIC_NET, _walk(ElasticNetCV, l1_ratio=L1), 0.55, reading=WALK + NOTHING),
     spec("PLSRegression_3", PLS, scaled(PLSRegression(3, scale=False)), 0.04),
     spec("LogisticRegression", LOGIT, _direction(LogisticRegression(C=0.01)), 0.07, task="classifier", reading=CLASSES),
-    spec("GammaRegressor_volatility", GAMMA, _gamma(), 0.06, task="volatility", reading=PRICED),
-    spec("RecursiveLS", RLS, RecursiveForecaster(scaled(Components(15))), 0.45, task="online", reading=ONLINE),
+    spec("GammaRegressor_volatility", GAMMA, _gamma(), 0.06, task="volatility", gives=DEVIATION, reading=PRICED),
+    spec("RecursiveLS", RLS, RecursiveForecaster(scaled(Components(15))), 0.45, task="online", follows="labels",
+         reading=ONLINE),
 )
 # fmt: on
 

@@ -17,7 +17,11 @@ KNN = Method(
     "Fix and Hodges (1951); Cover and Hart (1967); Shepard (1968) for the weights",
 )
 
-spec = partial(ModelSpec, family="neighbors")
+FEW = (
+    "Taken literally: the mean of so few labels, which overlap where days adjoin, is mostly noise, so that its"
+    " out-of-sample R² is far below zero."
+)
+spec = partial(ModelSpec, family="neighbors", reading=FEW)
 
 SPECS = (
     spec("KNeighborsRegressor_3", KNN, scaled(KNeighborsRegressor(n_neighbors=3, n_jobs=1)), 0.07),

@@ -123,8 +123,10 @@ RETURN = SeriesForecaster.columns
 # The close alone makes them all, so that no ticker lacks one.
 SEEN = ("return_1", "volatility_21", "volatility_ratio_5_63", "rsi_14", "sma_ratio_20", "drawdown_63")
 
-spec = partial(ModelSpec, family="series", task="series", columns=RETURN)
-special = partial(ModelSpec, family="special", task="series", columns=RETURN)
+AHEAD = frozenset({"horizon", "entry_lag"})  # the network is told neither: it learns from labels
+
+spec = partial(ModelSpec, family="series", task="series", columns=RETURN, follows="returns", takes=AHEAD)
+special = partial(spec, family="special")
 
 AR = "On returns with a constant. Parameters from the train rows; the state is filtered on, never refitted."
 INTEGRATED = (
@@ -166,7 +168,11 @@ CONDITIONAL = (
 )
 REGIMES = "Regimes by filtered probabilities, carried forward by the transition matrix; smoothed ones know the future."
 PAIR = "Returns with 21-session volatility; BIC chooses 1 to 5 lags, or none."
-LINE = "On the log price, not deseasonalized; drift and alpha from the train rows, the level filtered on."
+LINE = (
+    "On the log price, not deseasonalized; drift and alpha from the train rows, the level filtered on. It expects the"
+    " price back on its line within one session: where a source has no open, entry is after that, and what is left is"
+    " half the drift, a constant."
+)
 
 
 def _lstm() -> LazyLstm:
@@ -187,10 +193,10 @@ SPECS = (
     spec("KalmanFilter", LOCAL_LEVEL, LocalLevel(), 0.7, reading=LEVEL, warns=AT_ZERO),
     spec("ParticleFilter", PARTICLE, ParticleFilter(1_000), 1.9, reading=CLOUD),
     spec("UnscientedKalmanFilter", UNSCENTED, UnscentedFilter(), 2.7, reading=SIGMA),
-    spec("LSTM_simulation", LSTM, _lstm(), 9.0, extra="deep", columns=SEEN, reading=MEMORY),
+    spec("LSTM_simulation", LSTM, _lstm(), 9.0, extra="deep", columns=SEEN, takes=frozenset(), reading=MEMORY),
 )
 SERIES_LIKE = (
-    special("GARCH_1_1_t", GARCH, Garch(), 0.4, task="volatility", reading=CONDITIONAL),
+    special("GARCH_1_1_t", GARCH, Garch(), 0.4, task="volatility", gives=frozenset({"deviation"}), reading=CONDITIONAL),
     special("MarkovSwitching_2", MARKOV, MarkovSwitching(), 2.0, reading=REGIMES),
     special("VAR_bic", VAR, VectorAutoregression(5), 0.2, columns=VectorAutoregression.columns, reading=PAIR),
     special("Theta", THETA, Theta(), 0.3, reading=LINE),
@@ -202,7 +208,7 @@ FAMILY = Family(
     "Series models",
     "The past of the return says something about its future, and needs no other feature. "
     "Parameters are constant; what changes is a hidden state, followed as returns come in. "
-    "The next week is the model's own expectation, h steps ahead, and not a regression on labels.",
+    "The return of a position is the model's own expectation, from its entry on, and not a regression on labels.",
     "Is there momentum, reversal or a drift in the returns themselves?",
     "Anything another market, an indicator or the news knows: these models never see it.",
     SPECS,

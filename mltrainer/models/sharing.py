@@ -7,6 +7,8 @@ same group; everything is seeded, so that whoever fits first changes nothing.
 
 import copy
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -42,6 +44,18 @@ def share(name: str) -> None:
     """Let the fits that follow be shared under a name; another name forgets them, "" shares nothing."""
     if name != _memo.group:
         _memo.group, _memo.fits = name, {}
+
+
+@contextmanager
+def shared(name: str) -> Iterator[None]:
+    """Share fits inside under a name, unless they are shared already; afterwards all is as it was."""
+    before = _memo.group, _memo.fits, _memo.seconds
+    if not _memo.group:
+        share(name)
+    try:
+        yield
+    finally:
+        _memo.group, _memo.fits, _memo.seconds = before
 
 
 def seconds() -> float:

@@ -67,9 +67,9 @@ SPACES: Mapping[str, tuple[Knob, ...] | str] = {
     "bayesian-ridge": "the evidence chooses its penalty on the train rows",
     "ard": (scale("threshold_lambda", 10.0, 1e5),),
     "polynomial": (COMPONENTS, scale("ridge__alpha", 10.0, 1e5)),
-    "huber": (real("epsilon", 1.05, 3.0), scale("alpha", 0.01, 1e4)),
+    "huber": (real("epsilon", 1.05, 3.0), scale("alpha", 1.0, 1e5)),
     "theil-sen": (whole("components__n", 2, 15),),
-    "ransac": (scale("estimator__alpha", 0.1, 1e4), real("residual_threshold", 1.0, 4.0)),
+    "ransac": (scale("estimator__alpha", 1.0, 1e5), real("residual_threshold", 1.0, 4.0)),
     "quantile": (scale("alpha", 0.001, 0.1),),
     "omp": (whole("n_nonzero_coefs", 1, 30),),
     "lars": (scale("alpha", 0.001, 0.1), whole("n_nonzero_coefs", 1, 30)),
@@ -107,10 +107,10 @@ SPACES: Mapping[str, tuple[Knob, ...] | str] = {
     "mlp": (scale("alpha", 0.01, 100.0), scale("learning_rate_init", 0.0005, 0.02)),
     "rbf-network": (whole("centers", 2, 30), scale("ridge__alpha", 0.1, 1e4)),
     "perceptron": (scale("alpha", 1e-5, 0.01), Knob("penalty", choices=(None, "l2", "l1"))),
-    "passive-aggressive": (scale("eta0", 1e-5, 0.1), real("epsilon", 0.0, 2.0)),
-    "sgd": (scale("alpha", 0.001, 10.0), scale("eta0", 0.001, 0.03)),
+    "passive-aggressive": (scale("eta0", 1e-6, 0.01), real("epsilon", 0.0, 2.0)),
+    "sgd": (scale("alpha", 0.01, 100.0), scale("eta0", 0.001, 0.03)),
     # support vectors
-    "svr": (scale("C", 0.001, 3.0), real("epsilon", 0.0, 1.0)),
+    "svr": (scale("C", 1e-5, 1.0), real("epsilon", 0.0, 1.0)),
     "nu-svr": (scale("C", 0.001, 3.0), real("nu", 0.05, 0.9)),
     "linear-svr": (MARGIN, real("epsilon", 0.0, 1.0)),
     # series
@@ -142,7 +142,7 @@ SPACES: Mapping[str, tuple[Knob, ...] | str] = {
     "qda": (COMPONENTS, real("reg_param", 0.0, 1.0)),
     "pca-regression": (COMPONENTS,),
     "ica-regression": (whole("components__n", 8, 25), whole("keep", 1, 8)),
-    "nmf-regression": (whole("nmf__n_components", 2, 12),),
+    "nmf-regression": (whole("parts__n_components", 2, 12),),
     "kernel-ridge": (scale("alpha", 1.0, 1e4),),
     "KernelRidge_sigmoid": (scale("alpha", 150.0, 1e4),),  # below, its kernel would leave no unique solution
 }

@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-from sklearn.decomposition import NMF
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression
@@ -12,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, MinMaxScaler, RobustScaler, StandardScaler
 
 from mltrainer.models.base import Family, Method, ModelSpec, scaled
-from mltrainer.models.combiners import IndependentComponents
+from mltrainer.models.combiners import IndependentComponents, Parts
 from mltrainer.models.forecasters import Bounded, ClassMeans, Components
 from mltrainer.models.series import SERIES_LIKE
 
@@ -120,7 +119,10 @@ NORMAL = (
     " rotation is better than another."
 )
 SLOW = "ConvergenceWarning would say that 1,000 iterations were too few; on real days 300 were enough."
-PARTS = "Features are moved to [0, 1] by their train range, beyond which new values are cut; six parts, then OLS."
+PARTS = (
+    "Features are moved to [0, 1] by their train range, beyond which new values are cut; six parts, of each row by"
+    " itself, then OLS."
+)
 QUADRATIC = "Degree 2 with gamma 1/p and penalty 100; forecasts keep to the range of the train targets."
 COSINE = "Equal to a ridge without intercept, penalty 10, on days divided by their length; solved as a kernel."
 INDEFINITE = (
@@ -150,7 +152,7 @@ BNB = _direction(BernoulliNB(binarize=0.0), Components(10), RobustScaler(with_sc
 ONE_COVARIANCE = _direction(LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"))
 TWO_COVARIANCES = _direction(QuadraticDiscriminantAnalysis(reg_param=0.1), Components(10))
 ICA = scaled(LinearRegression(), Components(15), IndependentComponents(5))
-WHOLE = NMF(6, init="nndsvda", tol=1e-3, max_iter=1_000, random_state=0)
+WHOLE = Parts(6, init="nndsvda", tol=1e-3, max_iter=1_000, random_state=0)
 SUMS = make_pipeline(MinMaxScaler(clip=True), WHOLE, StandardScaler(), LinearRegression())
 kernel_ridge = partial(spec, method=KERNEL_RIDGE, max_train_rows=5_000)
 

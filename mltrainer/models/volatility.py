@@ -51,7 +51,7 @@ class StochasticVolatility(SeriesForecaster):
 
     def _forecast(self, r: Array) -> Array:
         mean, rho = self.mean_[0], self.persistence_[0]
-        return self.horizon * mean + np.sum(rho ** np.arange(1, self.horizon + 1)) * (self._drift(r) - mean)
+        return self.horizon * mean + np.sum(rho ** np.array(self._held)) * (self._drift(r) - mean)
 
     @abstractmethod
     def _drift(self, r: Array) -> Array:
@@ -116,8 +116,8 @@ class ParticleFilter(StochasticVolatility):
 
     engine = "mltrainer.models.volatility.ParticleFilter"
 
-    def __init__(self, particles: int = 1_000, random_state: int = 0, horizon: int = 5) -> None:
-        super().__init__(horizon)
+    def __init__(self, particles: int = 1_000, random_state: int = 0, horizon: int = 5, entry_lag: int = 0) -> None:
+        super().__init__(horizon, entry_lag)
         self.particles = particles
         self.random_state = random_state
 

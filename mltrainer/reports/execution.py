@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from mltrainer import store
 from mltrainer.errors import BadInput
-from mltrainer.evaluation.engine import no_script
+from mltrainer.evaluation.engine import clean_start
 from mltrainer.models import catalog
 from mltrainer.paths import notebooks
 from mltrainer.trust import audit
@@ -65,7 +65,7 @@ def family_pages(
         tqdm(total=len(missing), disable=not progress, unit="page", leave=False) as bar,
     ):
         try:
-            with _deaf(), no_script():
+            with _deaf(), clean_start():
                 jobs = {pool.submit(execute, notebooks() / NOTEBOOK, inputs[f], folder, f): f for f in missing}
             for job in as_completed(jobs):
                 family = jobs[job]

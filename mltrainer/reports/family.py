@@ -9,10 +9,11 @@ import plotly.graph_objects as go
 from mltrainer import metrics, views
 from mltrainer.data.market import Day
 from mltrainer.errors import BadInput
-from mltrainer.evaluation import engine, study, trials
+from mltrainer.evaluation import engine, skill, study, trials
 from mltrainer.evaluation.leaderboard import leaderboard
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.residuals import residual_tests
-from mltrainer.evaluation.walkforward import Evaluation, Protocol
 from mltrainer.models import catalog
 from mltrainer.reports.index import origins
 from mltrainer.settings import settings
@@ -103,8 +104,8 @@ class FamilyPage:
         ran = rows[rows["status"] == "ok"]
         if ran.empty:
             return "No model of this family ran to the end."
-        skilled = ran[ran["verdict"] == "evidence of skill"]
-        above = int((ran["sharpe"] > self.board.luck["threshold"]).sum())
+        skilled = ran[ran["verdict"].map(skill.shows)]
+        above = int((ran["timing_sharpe"] > ran["timing_luck"]).sum())
         best = ran.iloc[0]
         found = f"{len(skilled)} of its {len(ran)} models" if len(skilled) else f"None of its {len(ran)} models"
         luck = (
@@ -112,8 +113,8 @@ class FamilyPage:
         )
         return (
             f"{found} {'show' if len(skilled) > 1 else 'shows'} evidence of skill after costs; "
-            f"the best, {best['name']}, has an annual Sharpe ratio of {views.fixed(2)(best['sharpe'])}, and {luck} "
-            f"({views.fixed(2)(self.board.luck['threshold'])})."
+            f"the timing of the best, {best['name']}, has an annual Sharpe ratio of "
+            f"{views.fixed(2)(best['timing_sharpe'])}, and {luck} ({views.fixed(2)(best['timing_luck'])})."
         )
 
     def about(self) -> Html:

@@ -11,7 +11,8 @@ from mltrainer import metrics, views
 from mltrainer.data.quality import Quality, quality
 from mltrainer.evaluation import trials
 from mltrainer.evaluation.leaderboard import Leaderboard
-from mltrainer.evaluation.walkforward import Evaluation, Protocol
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
 from mltrainer.settings import settings
@@ -26,13 +27,18 @@ LIBRARIES = (
 
 @dataclass(frozen=True)
 class Work:
-    """What a run asked and found; `status` is, per family, how its page ended and why, `earlier` its past revisions."""
+    """What a run asked and found.
+
+    `ledger` is the last trial it was judged among; `status` says, per family, how its page ended and why; `earlier` is
+    a line for each past revision.
+    """
 
     run: str
     parameters: dict[str, Any]
     matrices: Sequence[Matrix]
     results: Sequence[Evaluation]
     board: Leaderboard
+    ledger: int
     status: dict[str, dict[str, str]]
     protocol: Protocol
     revision: str = ""
@@ -71,7 +77,7 @@ def index_html(work: Work, head: str) -> str:
     lost += [[f"{family} page", "", "failed", why] for family, why in work.failed.items()]
     lost += [[f"feature {f}", m.name, "unavailable", why] for m in matrices for f, why in m.unavailable.items()]
     checks = [quality(m.name, start=m.prices.index[0], end=m.prices.index[-1]) for m in matrices]
-    split, rows_of_first = work.protocol.split, int(matrices[0].y.notna().sum())
+    split, labelled = work.protocol.split, int(matrices[0].y.notna().sum())
     return page(
         "index",
         title=f"Can any of {len(set(rows['name']))} models forecast {names} {_ahead(horizon)} ahead?",
@@ -89,8 +95,8 @@ def index_html(work: Work, head: str) -> str:
         else "<p>Everything that was asked for ran.</p>",
         data=_data(matrices, checks),
         horizon=horizon,
-        folds=split.folds,
-        gap=split.purge(horizon) + split.embargo(rows_of_first, horizon),
+        folds=len(list(split.split(labelled, horizon, matrices[0].X.shape[1]))),
+        gap=split.gap(labelled, horizon),
         cost=views.number(work.protocol.cost_bps),
         trials=int(luck["trials"]),
         effective=int(luck["effective"]),

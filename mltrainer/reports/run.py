@@ -22,7 +22,8 @@ from mltrainer.data.market import Day
 from mltrainer.errors import BadInput, StorageError, Tampered, Unavailable
 from mltrainer.evaluation import engine, study, trials
 from mltrainer.evaluation.leaderboard import Leaderboard, leaderboard
-from mltrainer.evaluation.walkforward import Evaluation, Protocol
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
 from mltrainer.paths import runs_folder
@@ -36,7 +37,7 @@ FORMAT = 7  # raise it when pages of the same results would look different
 PAGE_BYTES = 2 * 2**20  # of a page and its notebook
 SCRIPT_BYTES = 5 * 2**20  # of what draws the figures of all pages
 MANIFEST = (
-    "run revision earlier status mode as_of created_at parameters families sources matrices results luck "
+    "run revision earlier status mode as_of created_at parameters families sources matrices results luck ledger "
     "library_versions outputs audit_head"
 ).split()
 
@@ -192,7 +193,8 @@ def report(
     _writable(folder, PAGE_BYTES * (len(chosen) + 1) + SCRIPT_BYTES)
     protocol = Protocol()
     results = engine.run(specs, matrices, protocol=protocol, jobs=jobs, progress=progress)
-    board = leaderboard(results)
+    ledger = trials.position()
+    board = leaderboard(results, trials.judgment(results, upto=ledger))
     parameters = {
         "families": chosen,
         "tickers": names,
@@ -211,7 +213,8 @@ def report(
         _sweep(done)
         status = family_pages(chosen, names, parameters, (run_id, revision), done, progress)
         earlier = _earlier(run_id, revision)
-        return _finish(done, Work(run_id, parameters, matrices, results, board, status, protocol, revision, earlier))
+        work = Work(run_id, parameters, matrices, results, board, ledger, status, protocol, revision, earlier)
+        return _finish(done, work)
 
 
 def _finished(folder: Path) -> Run | None:
@@ -325,6 +328,7 @@ def _finish(folder: Path, work: Work) -> Run:
             for e in work.results
         ],
         "luck": work.board.luck,
+        "ledger": work.ledger,
         "library_versions": {"python": sys.version.split()[0], **trials.versions(LIBRARIES)},
         "outputs": {name: sha(folder / name) for name in ["index.html", "leaderboard.csv", SCRIPT, *pages]},
         "audit_head": head,

@@ -8,7 +8,7 @@ from mltrainer.data.sample import packaged_bytes
 from mltrainer.errors import MltrainerError, StorageError, Tampered, Unavailable
 from mltrainer.evaluation import trials
 from mltrainer.evaluation.leaderboard import leaderboard
-from mltrainer.evaluation.walkforward import Evaluation
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.reports.index import csv
 from mltrainer.reports.run import Run, locate, read
 from mltrainer.trust import audit, gate
@@ -99,11 +99,12 @@ def _results(run: Run) -> list[str]:
         except (MltrainerError, ValueError, KeyError) as error:
             said.append(f"{where}: {error}")
     if not said:
-        luck = {k: v for k, v in run.manifest["luck"].items() if k != "overfitting"}
-        again = csv(leaderboard(evaluations, luck))
+        board = leaderboard(evaluations, trials.judgment(evaluations, upto=run.manifest["ledger"]))
         path = run.path / "leaderboard.csv"
-        if path.is_file() and again != path.read_text(encoding="utf-8"):
+        if path.is_file() and csv(board) != path.read_text(encoding="utf-8"):
             said.append("leaderboard.csv does not follow from the stored results")
+        if repr(sorted(board.luck.items())) != repr(sorted(run.manifest["luck"].items())):
+            said.append("the luck in the manifest does not follow from the trial ledger")
     return said
 
 

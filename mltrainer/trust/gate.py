@@ -37,6 +37,7 @@ PINS: dict[str, str] = {
 
 FETCH = "fetch it with mt.bars(...) or build it with mt.matrix(...)"
 HOME_OF_CODE = "use a function that stands in a module of"
+NULL, CALIBRATION = "NULL", "calibration"  # the mode of quarantined content, and the one purpose it may serve
 HOUSE = Path(__file__).resolve().parents[1]
 S = TypeVar("S", bound=Sealed)
 
@@ -134,6 +135,34 @@ def derive(transform: Callable[..., S], *parents: Sealed, **params: Any) -> S:
     return dataclasses.replace(out, provenance=_registered(provenance))  # type: ignore[type-var]
 
 
+def quarantine(transform: Callable[..., S], *parents: Sealed, **params: Any) -> S:
+    """Make content in which the truth is known, from admitted content; it is admitted for calibration only.
+
+    Its mode is NULL, it is in no registry, and `verify` refuses it for every other purpose.
+
+    Parameters
+    ----------
+    transform, parents, params : as for `derive`; parents may be quarantined themselves.
+    """
+    if not _ours(transform):
+        refuse(f"the transform {_named(transform)}", "is not of this package", f"{HOME_OF_CODE} mltrainer")
+    origins = [verify(parent, CALIBRATION) for parent in parents]
+    out = transform(*parents, **params)
+    provenance = Provenance(
+        source="+".join(dict.fromkeys(origin.source for origin in origins)),
+        name=out.name,
+        kind=out.kind,
+        mode=NULL,
+        endpoint="derived",
+        parameters=params,
+        content_sha256=out.fingerprint(),
+        parents=tuple(origin.content_sha256 for origin in origins),
+        transform=_named(transform),
+        terms="for calibration only: a world made to test the tests, never data",
+    )
+    return dataclasses.replace(out, provenance=provenance)  # type: ignore[type-var]
+
+
 def verify(item: object, purpose: str) -> Provenance:
     """Show again that `item` is what was let in, before it is used for `purpose`; else `Refused`.
 
@@ -153,6 +182,11 @@ def verify(item: object, purpose: str) -> Provenance:
         refuse(what, f"holds what no source sends: {error}", FETCH, purpose=purpose)
     if content != recorded:
         why = f"is not what its provenance was given to (content {content[:12]}, recorded {recorded[:12]})"
+        refuse(what, why, FETCH, purpose=purpose)
+    if item.provenance.mode == NULL:
+        if purpose == CALIBRATION:
+            return item.provenance
+        why = f"is a world made to test the tests (mode {NULL}), admitted for {CALIBRATION} and not for {purpose}"
         refuse(what, why, FETCH, purpose=purpose)
     with store.reading() as connection:
         held = _held(connection, content)

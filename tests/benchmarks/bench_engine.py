@@ -19,7 +19,8 @@ from threadpoolctl import threadpool_limits
 
 import mltrainer as mt
 from mltrainer.evaluation import engine
-from mltrainer.evaluation.walkforward import Protocol, out_of_sample
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.walk import out_of_sample
 from mltrainer.models import catalog
 
 MODELS = [

@@ -20,8 +20,9 @@ import numpy as np
 import pandas as pd
 
 from mltrainer.evaluation import trials
+from mltrainer.evaluation.judging import judge
 from mltrainer.evaluation.leaderboard import leaderboard
-from mltrainer.evaluation.walkforward import Evaluation, judge
+from mltrainer.evaluation.record import Evaluation
 
 
 def result(i: int, rows: int, y: np.ndarray) -> Evaluation:
@@ -42,11 +43,10 @@ def main() -> None:
     asked = parser.parse_args()
     y = 0.03 * np.random.default_rng(0).normal(size=asked.rows)
     results = [result(i, asked.rows, y) for i in range(asked.models)]
-    luck = {"trials": 200.0, "effective": 60.0, "spread": 0.4, "threshold": 0.9}
     import arch.bootstrap  # noqa: F401 - its import is not the ranking's
 
     begin = time.process_time()
-    board = leaderboard(results, luck)
+    board = leaderboard(results)
     print(f"ranking {asked.models} models x {asked.rows} sessions: {time.process_time() - begin:.2f} s")  # noqa: T201
     print(*board.tests(), sep="\n")  # noqa: T201
 
@@ -56,7 +56,7 @@ def main() -> None:
         trials.record(again, matrix)
     for when in ("first", "again"):
         begin = time.process_time()
-        found = trials.luck()
+        found = trials.judgment().luck
         print(f"luck of {found['trials']:.0f} trials, {when}: {time.process_time() - begin:.2f} s")  # noqa: T201
     begin = time.process_time()
     for key in trials.ledger()["key"]:

@@ -32,7 +32,9 @@ from sklearn.preprocessing import StandardScaler
 
 import mltrainer as mt
 from mltrainer.evaluation import engine
-from mltrainer.evaluation.walkforward import Evaluation, Protocol, feature_bounds
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
+from mltrainer.evaluation.scaling import Scaling
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
 from mltrainer.models.base import ModelSpec
@@ -75,10 +77,9 @@ def folds(matrix: Matrix, protocol: Protocol) -> list[tuple[np.ndarray, ...]]:
     z = y.to_numpy(float) / scale
     shown = []
     for cut in protocol.split.split(len(y), matrix.horizon):
-        low, high = feature_bounds(X[cut.train], protocol.tail)
-        mean, deviation = z[cut.train].mean(), z[cut.train].std()
-        seen = (z[cut.train] - mean) / deviation
-        shown.append((np.clip(X[cut.train], low, high), seen, np.clip(X[cut.test], low, high), z[cut.test]))
+        scaling = Scaling.fit(catalog.spec("RidgeRegression"), X[cut.train], z[cut.train], protocol.tail)
+        train, test = scaling.features(X[cut.train]), scaling.features(X[cut.test])
+        shown.append((train, scaling.label(z[cut.train]), test, z[cut.test]))
     return shown
 
 

@@ -21,7 +21,7 @@ os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 import mltrainer as mt
 from mltrainer.data import sample
 from mltrainer.evaluation import engine, study
-from mltrainer.evaluation.walkforward import Evaluation
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.models import sharing
 from mltrainer.models.base import ModelSpec
 

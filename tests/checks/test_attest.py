@@ -1,11 +1,13 @@
 """A fraud is found out: another class under the name, a constant, dice, a twin; and honest models of each make pass."""
 
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
 
 import mltrainer as mt
 from mltrainer.checks import attest as room
@@ -32,10 +34,21 @@ class Dice(Ridge):
         return super().predict(X) + np.random.default_rng().normal(size=len(X))
 
 
+class RowMean(Ridge):
+    """Learns how much, and looks at nothing but the mean of the row."""
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> "RowMean":
+        return super().fit(np.mean(X, axis=1, keepdims=True), y)
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        return super().predict(np.mean(X, axis=1, keepdims=True))
+
+
 FRAUDS = {
     "another class under the name": (None, "its card names lightgbm"),
     "learns nothing": (Stubborn(), "another target changes nothing"),
     "not deterministic": (Dice(), "two fits under one seed"),
+    "looks at a mean": (RowMean(), "it does not find a planted lead"),
 }
 
 
@@ -50,6 +63,27 @@ def test_a_fraud_is_found_out(fraud: str, matrix: Matrix, monkeypatch: pytest.Mo
     shown = room.attest_one("RidgeRegression", matrix, spec)
     assert not shown.genuine
     assert any(said in finding for finding in shown.findings), shown.findings
+
+
+@pytest.mark.parametrize("columns", [12, 60, 75])
+@pytest.mark.parametrize("volatile", [False, True])
+def test_the_planted_lead_is_not_in_the_mean_of_a_row(columns: int, volatile: bool) -> None:
+    X, y = room._lead(columns, volatile)
+    learned = slice(0, room.CUT)
+    for part in (learned, slice(room.CUT, None)):
+        assert abs(np.corrcoef(X[part].mean(axis=1), y[part])[0, 1]) < room.LEAD
+    ridge = Ridge(10.0).fit(X[learned], y[learned])
+    assert np.corrcoef(ridge.predict(X[room.CUT :]), y[room.CUT :])[0, 1] > room.LEAD
+
+
+KINDS = {(s.family, s.task): s.name for s in sorted(catalog.specs(), key=lambda s: -s.cost) if s.available}
+
+
+@pytest.mark.parametrize("name", KINDS.values())
+def test_a_model_of_each_kind_finds_the_planted_lead(name: str, matrix: Matrix) -> None:
+    with warnings.catch_warnings(), threadpool_limits(1):
+        warnings.simplefilter("ignore")
+        assert room._planted(catalog.spec(name), matrix) > room.LEAD
 
 
 def test_a_twin_is_named() -> None:

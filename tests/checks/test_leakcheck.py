@@ -13,8 +13,7 @@ from typer.testing import CliRunner
 import mltrainer as mt
 from mltrainer.checks import leakcheck as room
 from mltrainer.cli import app
-from mltrainer.evaluation import study
-from mltrainer.evaluation.walkforward import evaluate
+from mltrainer.evaluation import study, trials
 from mltrainer.models import catalog
 
 
@@ -27,7 +26,7 @@ def monthly(frame: pd.DataFrame) -> pd.Series:
     return frame["close"].groupby(frame.index.to_period("M")).transform("mean")
 
 
-# Twelve ways by which the future gets into a feature, as they are met in the field.
+# Ways by which the future gets into a feature, as they are met in the field.
 PLANTED = {
     "tomorrow's return": lambda f: z(f).shift(-1),
     "centered window": lambda f: f["close"].rolling(5, center=True).mean(),
@@ -48,6 +47,92 @@ PLANTED = {
     "days to the month's last session": lambda f: pd.Series(
         f.index.to_series().groupby(f.index.to_period("M")).transform("max").sub(f.index.to_series()).dt.days, f.index
     ).astype(float),
+    # only at few rows, or only at some cuts
+    "a warm-up filled from behind": lambda f: f["close"].rolling(20).mean().bfill(),
+    "a warm-up filled by the mean of all": lambda f: z(f).rolling(5).mean().fillna(z(f).mean()),
+    "means of pairs of rows": lambda f: blocks(f, 2),
+    "means of weeks of rows": lambda f: blocks(f, 5),
+    "means of blocks that divide the history": lambda f: blocks(f, 109),
+    "rare gaps filled from behind": lambda f: f["close"].where(z(f).abs() < 0.07).bfill(),
+    "tomorrow on the wildest days": lambda f: z(f).where(f["volume"] < f["volume"].nlargest(5).min(), z(f).shift(-1)),
+    "tomorrow on the last session of a quarter": lambda f: z(f).where(~last_of(f, "Q"), z(f).shift(-1)),
+    "tomorrow before a long weekend": lambda f: (
+        z(f).where(days_to_next(f) < 4, z(f).shift(-1)).where(days_to_next(f) > 0)
+    ),
+    "the first session of a year knows its last": lambda f: f["close"].where(
+        ~last_of(f, "Y").shift(fill_value=True), f["close"].groupby(f.index.year).transform("last")
+    ),
+    "clipped to the outermost of all": lambda f: z(f).clip(z(f).quantile(0.001), z(f).quantile(0.999)),
+    "the last rows only": lambda f: z(f).where(np.arange(len(f)) < len(f) - 3, z(f).iloc[-1]),
+    "the highest close of all, marked": lambda f: (f["close"] == f["close"].max()).astype(float),
+    "the ten largest volumes of all, marked": lambda f: f["volume"].isin(f["volume"].nlargest(10)).astype(float),
+    "a crash within a month": lambda f: (f["low"][::-1].rolling(21).min()[::-1] < 0.8 * f["close"]).astype(float),
+    # of other types
+    "text": lambda f: pd.Series(np.where(z(f).shift(-1) > 0, "up", "down"), f.index),
+    "text with gaps": lambda f: pd.Series(np.where(z(f).shift(-1) > 0, "up", None), f.index),
+    "categories": lambda f: pd.qcut(f["volume"], 4, labels=list("abcd")),
+    "ordered categories": lambda f: pd.cut(f["close"], 5),
+    "truth values": lambda f: f["close"].shift(-1) > f["close"],
+    "nullable integers": lambda f: (f["close"].shift(-1) > f["close"]).astype("Int64"),
+    "dates": lambda f: pd.Series(f.index, f.index).shift(-1),
+    "spans of time": lambda f: pd.Series(f.index, f.index).diff().shift(-1),
+    "complex numbers": lambda f: pd.Series(np.fft.fft(f["close"]), f.index),
+    "what is missing": lambda f: z(f).where(z(f).shift(-1) > 0),
+    # of the calendar and of what is there
+    "days to the next session": lambda f: days_to_next(f),
+    "sessions left in the year": lambda f: f["close"].groupby(f.index.year).cumcount(ascending=False).astype(float),
+    "the share of history that is over": lambda f: pd.Series(np.arange(len(f)) / len(f), f.index),
+    "days to the end of the file": lambda f: pd.Series((f.index[-1] - f.index).days, f.index),
+    "the number of rows": lambda f: pd.Series(float(len(f)), f.index),
+    "a switch by the last date": lambda f: z(f) * (1 if f.index[-1].year > 2012 else 2),
+    "by the future of one column only": lambda f: f["open"].shift(-2) / f["open"],
+    "far ahead": lambda f: z(f).shift(-1500),
+    "a regression on all rows": lambda f: (
+        f["close"] - np.polyval(np.polyfit(range(len(f)), f["close"], 1), range(len(f)))
+    ),
+    "in place": lambda f: f.assign(close=f["close"].shift(-1))["close"],
+    "weekly bars from behind": lambda f: f["close"].resample("W").last().reindex(f.index, method="bfill"),
+    "month ends at their beginning": lambda f: f["close"].resample("MS").last().reindex(f.index, method="ffill"),
+}
+
+
+def blocks(frame: pd.DataFrame, size: int) -> pd.Series:
+    return frame["close"].groupby(np.arange(len(frame)) // size).transform("mean")
+
+
+def last_of(frame: pd.DataFrame, period: str) -> pd.Series:
+    of = frame.index.to_series().dt.to_period(period)
+    return of != of.shift(-1, fill_value=of.iloc[-1])
+
+
+def days_to_next(frame: pd.DataFrame) -> pd.Series:
+    return frame.index.to_series().diff().shift(-1).dt.days
+
+
+def in_place(frame: pd.DataFrame) -> pd.Series:
+    frame["close"] /= frame["open"]
+    return frame["close"]
+
+
+HONEST = {
+    "a mean": lambda f: f["close"].rolling(21).mean().shift(1),
+    "an expanding rank": lambda f: f["close"].expanding().rank(pct=True),
+    "an exponential mean": lambda f: f["close"].ewm(span=20).mean(),
+    "filled from before": lambda f: f["close"].where(z(f).abs() < 0.02).ffill(),
+    "a weekday, by the name of the index": lambda f: f.reset_index().set_index(f.index)["session"].dt.dayofweek,
+    "a weekday as a category": lambda f: pd.Series(f.index.day_name(), f.index).astype("category"),
+    "text": lambda f: pd.Series(np.where(z(f) > 0, "up", "down"), f.index),
+    "text with gaps": lambda f: pd.Series(np.where(z(f) > 0, "up", None), f.index),
+    "truth values": lambda f: f["close"] > f["close"].shift(1),
+    "nullable integers": lambda f: (z(f) > 0).astype("Int64").where(z(f).notna()),
+    "dates": lambda f: pd.Series(f.index, f.index).shift(1),
+    "an array": lambda f: f[["close", "volume"]].rolling(5).mean().to_numpy(),
+    "two columns of one name": lambda f: pd.concat([f["close"], f["close"].shift(1)], axis=1),
+    "by time and not by rows": lambda f: f["close"].rolling("30D").mean(),
+    "in another order": lambda f: z(f)[::-1],
+    "the turn of the month by the calendar": lambda f: pd.Series((f.index.day <= 3).astype(int), f.index),
+    "a constant": lambda f: pd.Series(1.0, f.index),
+    "it changes what it is given": in_place,
 }
 
 
@@ -62,8 +147,64 @@ def test_a_planted_leak_is_found_and_named_with_its_column_and_first_day(kind: s
     assert leak.first in str(leak)
 
 
-def test_an_honest_feature_passes() -> None:
-    assert mt.leakcheck(lambda f: f["close"].rolling(21).mean().shift(1)).holds
+@pytest.mark.parametrize("kind", HONEST)
+def test_an_honest_feature_passes(kind: str) -> None:
+    found = mt.leakcheck(HONEST[kind])
+    assert found.holds, found
+
+
+def test_dice_are_found() -> None:
+    (leak,) = mt.leakcheck(lambda f: pd.Series(np.random.default_rng().normal(size=len(f)), f.index, name="dice")).leaks
+    assert "left as they are" in str(leak)
+
+
+def test_a_feature_that_needs_the_future_to_be_there_is_found() -> None:
+    def needs(frame: pd.DataFrame) -> "pd.Series[float]":
+        if frame.index[-1].year < 2013:
+            raise ValueError("no data of 2013")
+        return frame["close"]
+
+    (leak,) = mt.leakcheck(needs).leaks
+    assert "truncated (ValueError: no data of 2013)" in str(leak)
+
+
+def test_a_feature_that_reads_its_bars_elsewhere_is_found() -> None:
+    real = mt.bars("MSFT").frame["close"]
+    (leak,) = mt.leakcheck(lambda f: real.pct_change().shift(-1).reindex(f.index).rename("peek")).leaks
+    assert (leak.kind, leak.name) == ("feature", "peek")
+    assert "what it reads elsewhere is not checked" in str(leak)
+
+
+REMEMBERS = """
+LEARNED = {}
+
+def remembers(frame):
+    if not LEARNED:
+        LEARNED["mean"], LEARNED["sd"] = frame["close"].mean(), frame["close"].std()
+    return (frame["close"] - LEARNED["mean"]) / LEARNED["sd"]
+"""
+
+
+def test_a_feature_that_learned_from_all_rows_once_is_found_by_its_name(tmp_path, monkeypatch) -> None:
+    (tmp_path / "planted_memory_module.py").write_text(REMEMBERS)
+    monkeypatch.chdir(tmp_path)
+    (leak,) = mt.leakcheck("planted_memory_module:remembers").leaks
+    assert leak.how == "replaced before it was asked for the first time"
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda f: f["close"] / f["no_such_column"], "fails on the bars of MSFT as they are (KeyError"),
+        (lambda f: f["close"].dropna().iloc[5:], "it must give one for each"),
+        (lambda f: None, "it must give one for each"),
+    ],
+)
+def test_a_function_that_fails_is_one_clear_line(function, words: str) -> None:
+    with pytest.raises(mt.errors.BadInput) as error:
+        mt.leakcheck(function)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_only_the_leaking_column_is_named() -> None:
@@ -71,11 +212,19 @@ def test_only_the_leaking_column_is_named() -> None:
     assert [leak.name for leak in found.leaks] == ["leaks"]
 
 
-def test_features_context_labels_regimes_and_splits_of_the_product_hold() -> None:
+def test_all_that_is_said_without_a_model_holds() -> None:
     found = mt.leakcheck(models=())
     assert found.holds, found
+    assert list(found.checked) == list(room.PARTS)
     assert found.checked["feature"] > 50
-    assert found.checked["context"] >= 9
+    assert found.checked["matrix column"] > 75  # with index, macro series, y, scale and prices
+    assert found.checked["record column"] >= 12
+    assert "search settings" in repr(found)
+
+
+def test_a_check_leaves_no_trial_and_admits_no_probe() -> None:
+    mt.leakcheck(models=["RidgeRegression"], jobs=1, progress=False)
+    assert trials.ledger().empty
 
 
 def test_a_forecast_that_peeks_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,21 +235,17 @@ def test_a_forecast_that_peeks_is_found(monkeypatch: pytest.MonkeyPatch) -> None
             return y
 
     ridge = catalog.spec("RidgeRegression")
-    peeking = dataclasses.replace(ridge, name="Peeking", estimator=Peeking(ridge.build().steps))
+    peeking = dataclasses.replace(ridge, name="Peeking", estimator=Peeking(ridge.build().steps), follows="labels")
     monkeypatch.setattr(study, "select", lambda models: [ridge, peeking])
-    monkeypatch.setattr(room, "Pool", InProcess)
-    found = mt.leakcheck(models=["both"], progress=False)
-    assert [leak.name for leak in found.leaks] == ["Peeking (forecast)"]
+    found = mt.leakcheck(models=["both"], jobs=1, progress=False)
+    assert [(leak.kind, leak.name) for leak in found.leaks] == [("forecast", "Peeking")]
+    assert "its forecast of 20" in str(found.leaks[0])
 
 
-class InProcess:
-    """The pool's interface without processes: a planted class cannot be sent to one."""
-
-    def __init__(self, jobs: int) -> None:
-        self.jobs = jobs
-
-    def map(self, tasks: list) -> list:
-        return [(t, evaluate(t.spec, t.matrix, t.protocol, t.key)) for t in tasks]
+def test_a_forecast_is_checked_in_a_worker_as_well() -> None:
+    found = mt.leakcheck(models=["RidgeRegression", "ARIMA_1_0_0"], jobs=2, progress=False)
+    assert found.holds, found
+    assert found.checked["forecast"] == 2
 
 
 def test_the_command_names_the_leak_and_exits_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

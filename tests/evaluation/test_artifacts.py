@@ -17,7 +17,7 @@ from mltrainer import store
 from mltrainer.cli import app
 from mltrainer.errors import BadInput, Refused, Unavailable
 from mltrainer.evaluation import artifacts, lifecycle
-from mltrainer.evaluation.calibration import Calibration
+from mltrainer.evaluation.conformal import Calibration
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
 from mltrainer.settings import settings
@@ -46,7 +46,7 @@ def test_every_model_says_the_same_after_it_was_kept_and_the_trusted_types_are_e
 ) -> None:
     """One model of each make: those that differ in a number only consist of the same types."""
     # numbers for the interval are another test's, and would double the time of this one
-    monkeypatch.setattr(lifecycle, "calibrate", lambda spec, matrix: Calibration(0.9, radius=1.0))
+    monkeypatch.setattr(lifecycle, "conformalize", lambda spec, matrix: Calibration(0.9, radius=1.0))
     one_each = {tuple(re.findall(r"[\w.]+\(", s.identity())): s.name for s in catalog.specs() if s.available}
     seen: set[str] = set()
     for name in one_each.values():

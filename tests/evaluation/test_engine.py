@@ -22,7 +22,8 @@ import pytest
 
 from mltrainer.errors import BadInput, NotEnoughHistory, Refused
 from mltrainer.evaluation import engine, study, trials
-from mltrainer.evaluation.walkforward import Evaluation, Protocol
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.models import catalog, sharing
 from mltrainer.models.base import Lazy
 from mltrainer.trust import audit
@@ -131,9 +132,9 @@ def test_no_worker_at_all_is_said_so(msft, jobs):
 
 def test_too_short_a_history_is_said_before_any_work(template, home, monkeypatch):
     shutil.copytree(template[0], home)
-    short = study.matrix("MSFT", start="2004-01-02", end="2006-12-31")
+    short = study.matrix("MSFT", start="2004-01-02", end="2006-06-30")
     monkeypatch.setattr(engine, "evaluate", never)
-    with pytest.raises(NotEnoughHistory, match="678 are needed"):
+    with pytest.raises(NotEnoughHistory, match="421 are needed"):
         run(CHEAP, short)
 
 

@@ -8,8 +8,9 @@ import pytest
 from mltrainer.errors import Unavailable, UnknownName
 from mltrainer.evaluation import engine, study, trials
 from mltrainer.evaluation.gap import leakage_gap
+from mltrainer.evaluation.judging import judge
+from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.splits import CombinatorialPurged, KFoldDiagnostic
-from mltrainer.evaluation.walkforward import Protocol, judge
 from mltrainer.models import catalog
 
 K_FOLD = Protocol(split=KFoldDiagnostic())
@@ -39,12 +40,12 @@ def test_all_ways_are_scored_on_the_sessions_of_the_walk_forward(msft):
 
 def test_a_diagnostic_is_kept_once_and_neither_ranked_nor_counted(msft):
     study.evaluate("RidgeRegression", msft)
-    luck = trials.luck()
+    luck = trials.judgment().luck
     for _ in range(2):
         leakage_gap("RidgeRegression", msft)
     rows = trials.ledger()
     assert list(rows["status"]) == ["ok", "diagnostic", "diagnostic"]
-    assert trials.luck() == pytest.approx(luck, nan_ok=True)
+    assert trials.judgment().luck == pytest.approx(luck, nan_ok=True)
     (kept,) = engine.run([catalog.spec("RidgeRegression")], [msft], protocol=K_FOLD, jobs=1, progress=False)
     assert not kept.ok
     assert kept.reason.startswith("diagnostic: trains on the future")

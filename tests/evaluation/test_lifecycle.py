@@ -14,12 +14,13 @@ import pytest
 import mltrainer as mt
 from mltrainer import metrics
 from mltrainer.errors import BadInput, NotEnoughHistory, Refused
-from mltrainer.evaluation import lifecycle, walkforward
-from mltrainer.evaluation.calibration import Calibration, calibrate, platt
+from mltrainer.evaluation import lifecycle, record, walk
+from mltrainer.evaluation.conformal import Calibration, conformalize, platt
 from mltrainer.evaluation.lifecycle import Model, ModelResult
+from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.results import Forecast, Metrics
+from mltrainer.evaluation.scaling import Scaling
 from mltrainer.evaluation.splits import WalkForward
-from mltrainer.evaluation.walkforward import Protocol
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
 
@@ -147,9 +148,9 @@ def test_a_forecast_carries_what_its_card_promises(name, msft):
 def test_a_deviation_is_the_methods_own_in_units_of_return(msft):
     result = trained(msft, "BayesianRidge")
     said, state, after = result.predict(msft), result.model.state_, msft.y.isna()
-    X = np.clip(msft.X[after].to_numpy(), state["low"], state["high"])
+    X = Scaling(**state["scaling"]).features(msft.X[after].to_numpy())
     _, own = result.model.estimator_.predict(X, return_std=True)
-    np.testing.assert_allclose(said.deviation, own * state["deviation"] * msft.scale[after])
+    np.testing.assert_allclose(said.deviation, own * state["scaling"]["deviation"] * msft.scale[after])
     assert 0.8 < float((own**2).mean()) < 1.2  # labels have variance 1, of which little is explained
 
 
@@ -197,12 +198,12 @@ def test_a_matrix_that_ends_with_the_training_holds_nothing_to_forecast(early_an
 
 
 def test_an_interval_is_as_wide_as_nine_in_ten_errors_on_rows_that_were_not_learned_from(msft):
-    """By hand: two thirds of the rows forecast by models of rows before them; the 451st of the latest 500 errors."""
-    found = calibrate(catalog.spec("RidgeRegression"), msft)
-    said, _ = walkforward.out_of_sample(catalog.spec("RidgeRegression"), msft, Protocol(split=WalkForward(folds=2)))
-    errors = ((said["y"] - said["forecast"]).abs() / said["scale"]).to_numpy()[-500:]
-    assert found.radius == pytest.approx(np.sort(errors)[450])  # ceil(0.9 * 501) = 451
-    assert found.rows == len(said) == 2 * (int(msft.y.notna().sum()) // 3)
+    """By hand: the later half of the rows forecast by models of rows before them; the 437th of 484 errors."""
+    found = conformalize(catalog.spec("RidgeRegression"), msft)
+    said, _ = walk.out_of_sample(catalog.spec("RidgeRegression"), msft, Protocol(split=WalkForward(folds=2)))
+    errors = ((said["y"] - said["forecast"]).abs() / said["scale"]).to_numpy()
+    assert found.radius == pytest.approx(np.sort(errors)[436])  # ceil(0.9 * 485) = 437
+    assert found.rows == len(said) == 484  # 1,001 rows, 500 to learn from, a gap of 6 + 11, an even number to test
     forecast = trained(msft).predict(msft)
     np.testing.assert_allclose(forecast.upper - forecast.mean, found.radius * msft.scale[msft.y.isna()])
 
@@ -226,7 +227,7 @@ def test_an_interval_of_errors_that_grow_is_wider(msft):
 def test_too_few_rows_give_a_forecast_without_an_interval_and_not_a_wrong_one(home: Path):
     short = mt.matrix("MSFT", start="2010-01-04", end="2012-02-15")
     result = trained(short)
-    assert result.rows < 333  # two blocks and a gap need as many
+    assert result.rows < 421  # half to learn from, a gap, and 200 to be wrong about need as many
     assert np.isnan(result.calibration.radius)
     said = result.predict(short)
     assert said.mean.notna().all()
@@ -246,7 +247,7 @@ def test_calibrated_probabilities_are_closer_to_what_happened_than_the_classifie
     known = later.y.reindex(said.mean.index).dropna()
     up = (known > 0).to_numpy(float)
     state = result.model.state_
-    X = np.clip(later.X.loc[known.index].to_numpy(), state["low"], state["high"])
+    X = Scaling(**state["scaling"]).features(later.X.loc[known.index].to_numpy())
     own = result.model.estimator_.predict_proba(X)[:, 1]
 
     def brier(p: Any) -> float:
@@ -303,7 +304,7 @@ def test_figures_are_attributes_and_an_undefined_one_says_why(msft):
     assert nothing.why("mse") == ""
     with pytest.raises(AttributeError, match="no figure is called 'sharp'; there are mse"):
         m.sharp  # noqa: B018
-    again = walkforward.Evaluation.from_bytes(result.to_bytes())
+    again = record.Evaluation.from_bytes(result.to_bytes())
     assert isinstance(again.metrics, Metrics)
 
 

@@ -16,8 +16,10 @@ import mltrainer as mt
 from mltrainer import metrics
 from mltrainer.errors import BadInput, Refused
 from mltrainer.evaluation import engine, panels, trials
+from mltrainer.evaluation.judging import evaluate, evaluate_each
+from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.splits import KFoldDiagnostic, WalkForward
-from mltrainer.evaluation.walkforward import Protocol, configured, evaluate, evaluate_each, out_of_sample
+from mltrainer.evaluation.walk import configured, out_of_sample
 from mltrainer.features import matrix as features
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
@@ -70,7 +72,8 @@ def places(panel: Matrix) -> Matrix:
     return dataclasses.replace(panel, X=X.set_axis(panel.X.index))
 
 
-UNCLIPPED = Protocol(tail=0.0)
+FIVE = WalkForward(5, rows_per_column=0)  # GOOG has no row before the second block
+UNCLIPPED = Protocol(FIVE, tail=0.0)
 
 
 # --- the matrix -----------------------------------------------------------------------------------------------
@@ -147,7 +150,7 @@ def test_what_is_of_one_ticker_refuses_a_panel(panel):
 
 
 def folds(panel: Matrix) -> list:
-    return list(WalkForward().split(panel.y.dropna().index.unique(0).size, panel.horizon))
+    return list(FIVE.split(panel.y.dropna().index.unique(0).size, panel.horizon))
 
 
 def test_a_pooled_model_learns_from_all_tickers_up_to_the_same_session(panel):
@@ -188,7 +191,7 @@ def test_a_model_that_bears_few_rows_gets_whole_sessions_evenly_spread_to_the_la
 
 
 def test_of_one_ticker_a_model_that_bears_few_rows_says_it_got_the_latest(msft):
-    _, meta = out_of_sample(recorder(max_train_rows=120), msft, Protocol())
+    _, meta = out_of_sample(recorder(max_train_rows=120), msft, UNCLIPPED)
     assert meta["policy"] == f"the latest 120 of {folds(msft)[-1].train.size} rows"
     assert meta["panel"] == ""
 
@@ -228,7 +231,7 @@ def test_a_rewritten_future_of_all_tickers_moves_no_forecast_before_it(panel, na
     matured = known <= place.reindex(known.index, level="ticker") - panel.horizon - 1
     parts["y"] = panel.y.where(matured, panel.y * rng.lognormal(0, 1, len(known)))
     before, after = (
-        out_of_sample(catalog.spec(name), m, Protocol())[0]["forecast"]
+        out_of_sample(catalog.spec(name), m, UNCLIPPED)[0]["forecast"]
         for m in (panel, dataclasses.replace(panel, **parts))
     )
     past = before.index.get_level_values("session") <= cut

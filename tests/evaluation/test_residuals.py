@@ -8,8 +8,8 @@ from scipy import stats
 from statsmodels.stats.diagnostic import acorr_ljungbox
 from statsmodels.stats.stattools import jarque_bera
 
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.residuals import Finding, ljung_box, residual_tests
-from mltrainer.evaluation.walkforward import Evaluation
 
 
 def judged(error: np.ndarray, *, horizon: int = 1, scale: float = 0.02) -> list[Finding]:

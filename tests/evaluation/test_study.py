@@ -16,7 +16,7 @@ from mltrainer.data import sample
 from mltrainer.errors import BadInput, Refused, UnknownName
 from mltrainer.evaluation import study, trials
 from mltrainer.evaluation.lifecycle import Model
-from mltrainer.evaluation.walkforward import Evaluation
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.trust import audit, gate
 
 NOISE = np.random.default_rng(1).normal(size=(900, 5))

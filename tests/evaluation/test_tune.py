@@ -10,18 +10,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mltrainer import metrics
 from mltrainer.errors import BadInput, NotEnoughHistory, Refused, Unavailable, UnknownName
-from mltrainer.evaluation import engine, study, trials, walkforward
+from mltrainer.evaluation import engine, judging, skill, study, trials
 from mltrainer.evaluation import tune as room
 from mltrainer.evaluation.lifecycle import Model, model
-from mltrainer.evaluation.splits import KFoldDiagnostic, Part
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
+from mltrainer.evaluation.splits import KFoldDiagnostic, Part, WalkForward
 from mltrainer.evaluation.tune import METHODS, SCORES, tune
-from mltrainer.evaluation.walkforward import Evaluation, Protocol
 from mltrainer.models import catalog, spaces
 from mltrainer.models.base import Lazy
 
 RIDGE = "RidgeRegression"
+FIVE = Protocol(WalkForward(5, rows_per_column=0))
 
 
 def search(matrix, name=RIDGE, trials=8, **knobs):
@@ -30,7 +31,7 @@ def search(matrix, name=RIDGE, trials=8, **knobs):
 
 def counted(monkeypatch) -> list[str]:
     """Names of the models that are really fitted from here on."""
-    fitted, true = [], walkforward.evaluate
+    fitted, true = [], judging.evaluate
 
     def evaluate(spec, *rest):
         fitted.append(spec.name)
@@ -47,7 +48,7 @@ def test_the_choice_is_the_best_of_all_inside_and_is_judged_beside_the_catalogs_
     found = search(msft)
     table = found.candidates
     assert len(table) == 9
-    assert table["alpha"].iloc[0] == 1.0  # the catalog's own is a candidate like any other
+    assert table["alpha"].iloc[0] == 35_000.0  # the catalog's own is a candidate like any other
     best = table.loc[table["score"].idxmax()]
     assert found.parameters == {"ridge__alpha": best["alpha"]}
     assert found.spec.build().get_params()["ridge__alpha"] == best["alpha"]
@@ -66,14 +67,14 @@ def test_the_score_asked_for_decides(msft, score):
 
 def test_what_happened_after_the_search_cannot_move_the_choice(msft):
     inside, outside = room._nested(msft, Protocol())
-    n = int(msft.y.notna().sum())
+    n, p = int(msft.y.notna().sum()), msft.X.shape[1]
     free = inside.split.rows
-    tested = np.concatenate([f.test for f in outside.split.split(n, msft.horizon)])
-    seen = np.concatenate([np.r_[f.train, f.test] for f in inside.split.split(n, msft.horizon)])
+    tested = np.concatenate([f.test for f in outside.split.split(n, msft.horizon, p)])
+    seen = np.concatenate([np.r_[f.train, f.test] for f in inside.split.split(n, msft.horizon, p)])
     assert isinstance(inside.split, Part)
     assert seen.max() < free
     assert seen.max() + 1 + msft.horizon < tested.min()  # the last label the search sees has ended
-    assert len(tested) == 3 * (n // 6)
+    assert len(tested) == len(list(WalkForward().split(n, msft.horizon, p))[1].test)  # of two blocks the second
     # rewrite everything after: the inside result does not move by one bit, the outside one does
     later = msft.y.index[free:]
     X, y = msft.X.copy(), msft.y.copy()
@@ -82,7 +83,7 @@ def test_what_happened_after_the_search_cannot_move_the_choice(msft):
     rewritten = dataclasses.replace(msft, X=X, y=y)
     spec = catalog.spec(RIDGE)
     for protocol, same in ((inside, True), (outside, False)):
-        one, other = (walkforward.evaluate(spec, m, protocol).forecasts["forecast"] for m in (msft, rewritten))
+        one, other = (judging.evaluate(spec, m, protocol).forecasts["forecast"] for m in (msft, rewritten))
         assert one.equals(other) is same
 
 
@@ -96,7 +97,7 @@ def test_where_nothing_does_better_inside_the_catalogs_own_stays(msft, monkeypat
 
 
 def test_a_setting_that_fails_is_never_chosen(msft, monkeypatch):
-    true = walkforward.evaluate
+    true = judging.evaluate
 
     def evaluate(spec, matrix, protocol, key):
         if spec.name == RIDGE:
@@ -111,7 +112,7 @@ def test_a_setting_that_fails_is_never_chosen(msft, monkeypatch):
 
 
 def test_where_only_unscored_settings_ran_the_catalogs_own_stays_and_its_failure_is_said(msft, monkeypatch):
-    true = walkforward.evaluate
+    true = judging.evaluate
 
     def evaluate(spec, matrix, protocol, key):
         if spec.name == RIDGE:
@@ -200,32 +201,23 @@ def test_a_killed_search_goes_on_without_fitting_anything_twice(msft, monkeypatc
 
 
 def test_every_setting_tried_is_a_row_of_the_ledger_and_raises_the_bar_of_all(msft):
-    before = trials.luck()
-    found = search(msft, "KNeighborsRegressor_5", 12, method="random")
+    before = trials.judgment().luck
+    found = search(msft, "KNeighborsRegressor_5", 12, method="random", protocol=FIVE)
     rows = trials.ledger()
     assert set(found.candidates["key"]) | {found.evaluation.key, found.baseline.key} == set(rows["key"])
     assert found.luck["cost"] == len(rows)
     assert rows["model"].str.startswith("KNeighborsRegressor_5").all()
-    luck = trials.luck()
+    luck = trials.judgment().luck
     assert (before["effective"], luck["trials"]) == (0, len(rows))
-    # those inside and those outside were judged on other sessions, so they are clustered apart
-    inside = rows[rows["key"].isin(found.candidates["key"])]
-    outside = rows[~rows["key"].isin(found.candidates["key"])]
-    assert luck["effective"] == sum(metrics.effective_trials(nets(part)) for part in (inside, outside))
-    assert luck["effective"] >= 3
+    assert 1 < luck["effective"] <= len(rows)
 
 
-def nets(rows: pd.DataFrame) -> np.ndarray:
-    return np.column_stack([trials.load(key).forecasts["net"] for key in rows["key"]])
-
-
-def test_luck_inside_is_that_of_the_formula(msft):
-    found = search(msft, "KNeighborsRegressor_5", 12, method="random")
-    within = [trials.load(key) for key in dict.fromkeys(found.candidates["key"])]
-    effective = metrics.effective_trials(np.column_stack([e.forecasts["net"] for e in within]))
-    spread = np.sqrt(252 / len(within[0].forecasts))
-    assert found.luck["effective"] == effective
-    assert found.luck["threshold"] == metrics.luck_threshold(spread, effective)
+def test_luck_inside_is_that_of_the_settings_tried(msft):
+    found = search(msft, "KNeighborsRegressor_5", 12, method="random", protocol=FIVE)
+    within = {key: trials.load(key) for key in found.candidates["key"]}
+    luck = skill.judge(trials.grouped(within.values()).values()).luck
+    assert found.luck["effective"] == luck["effective"]
+    assert found.luck["threshold"] == luck["threshold"]
 
 
 def test_the_sentence_says_how_many_what_since_when_and_whether_it_helped(msft):
@@ -234,14 +226,14 @@ def test_the_sentence_says_how_many_what_since_when_and_whether_it_helped(msft):
     new, old = (e.metrics["r2_oos"] for e in (found.evaluation, found.baseline))
     assert said.startswith(f"8 settings of RidgeRegression on MSFT cost {int(found.luck['cost'])} trials; alpha=")
     assert f"from {found.evaluation.forecasts.index[0].date()} on, which the search has not seen" in said
-    assert f"{new:.4f} against {old:.4f} for the catalog's own setting: better (t = {found.luck['t']:.1f})" in said
+    assert f"{new:.4f} against {old:.4f} for the catalog's own setting: worse (t = {found.luck['t']:.1f})" in said
     assert said.count(". ") == 0
     assert repr(found) == f"Tuned({said})"
     assert "alpha" in found._repr_html_()
     # Diebold and Mariano (1995) by hand: no difference has no sign, and the roles turned turn it
     assert room._saved(found.baseline, found.evaluation) == -found.luck["t"]
-    swapped = dataclasses.replace(found, luck=found.luck | {"t": -3.0})
-    assert "worse" in swapped.sentence()
+    swapped = dataclasses.replace(found, luck=found.luck | {"t": 3.0})
+    assert "better (t = 3.0)" in swapped.sentence()
     assert "no difference beyond noise" in dataclasses.replace(found, luck=found.luck | {"t": 1.0}).sentence()
 
 
@@ -305,7 +297,7 @@ def test_data_without_origin_is_refused():
 
 
 def test_too_short_a_past_is_said_with_the_rows_a_search_may_see(msft):
-    short = study.matrix("MSFT", start="2005-03-01", end="2008-12-31")  # enough to be judged, too little to search
+    short = study.matrix("MSFT", start="2006-01-03", end="2008-12-31")  # enough to be judged, too little to search
     with pytest.raises(NotEnoughHistory, match=r"of \d+ labelled rows a search may see the first \d+; inside, "):
         search(short)
 

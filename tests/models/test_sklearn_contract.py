@@ -55,6 +55,7 @@ SMALLEST = (
     combiners.IndependentComponents(1),
     combiners.Inliers(scaled(IsolationForest(n_estimators=5, random_state=0)), Ridge()),
     combiners.MajorityVote([("one", Ridge()), ("other", LinearRegression())]),
+    combiners.Parts(2, max_iter=2_000),
     combiners.RadialBasis(2),
     combiners.Sided(Ridge(), horizon=1),
 )
@@ -86,7 +87,7 @@ KNOWN = {  # (part of the estimator, check) -> why it may fail
     ("RadialBasis", "check_regressors_train"): CAUTIOUS,
     ("RecentGaussianProcess", "check_regressors_train"): CAUTIOUS,
     ("IndependentComponents", "check_regressor_multioutput"): ONE,
-    ("NMF", "check_regressors_train"): LIBRARY,
+    ("Parts", "check_regressors_train"): LIBRARY,
     ("Perceptron", "check_positive_only_tag_during_fit"): BLOCK,
     ("PLSRegression", "check_transformer_general"): NAMED,
     ("PLSRegression", "check_transformer_data_not_an_array"): NAMED,

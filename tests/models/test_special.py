@@ -5,6 +5,7 @@ import pytest
 from scipy.sparse.linalg import eigsh
 from scipy.special import logit
 from scipy.stats import norm
+from sklearn.decomposition import non_negative_factorization
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics.pairwise import sigmoid_kernel
 from sklearn.pipeline import make_pipeline
@@ -96,6 +97,14 @@ def test_parts_are_never_negative_even_outside_the_train_range(msft):
     parts = model[:2].transform(np.vstack([msft.X_new, 100 * msft.X_new[:5]]))
     assert parts.shape[1] == 6
     assert parts.min() >= 0
+
+
+def test_parts_of_a_row_are_those_scikit_learn_comes_to_if_it_is_not_stopped(msft):
+    model = BUILD["NMF_Regression"]().fit(msft.X, msft.y)
+    X = model[0].transform(msft.X_new[:20])
+    H = model[1].components_
+    slow = non_negative_factorization(X, H=H, update_H=False, n_components=6, tol=0.0, max_iter=20_000)[0]
+    assert model[1].transform(X) == pytest.approx(slow, abs=1e-6)
 
 
 def test_the_polynomial_kernel_is_ridge_on_explicit_monomials(planted):

@@ -5,13 +5,18 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_info
 
-from mltrainer.models.catalog import spec
+from mltrainer.models.base import Lazy
+from mltrainer.models.catalog import spec, specs
 from mltrainer.models.forecasters import OneThread
 
 
 def test_depths_are_the_ones_in_the_names(msft):
     for depth in (3, 5, 7, 10):
-        assert spec(f"DecisionTree_depth_{depth}").build().fit(msft.X, msft.y).get_depth() == depth
+        tree = spec(f"DecisionTree_depth_{depth}").build().fit(msft.X, msft.y)
+        assert tree.max_depth == depth
+        assert tree.get_depth() == min(depth, 9)  # leaves of 50 of 1,000 rows leave no room for a tenth level
+        leaves = np.bincount(tree.apply(msft.X))
+        assert leaves[leaves > 0].min() >= 50
     memory = spec("DecisionTree_depth_None").build().fit(msft.X, msft.y)
     assert memory.predict(msft.X) == pytest.approx(msft.y)
 
@@ -23,9 +28,18 @@ def test_forests_hold_as_many_trees_as_their_names_say_and_the_small_is_a_prefix
     assert small.predict(planted.X_new) == pytest.approx(prefix)
 
 
-def test_learning_rates_are_the_ones_in_the_names():
+def test_learning_rates_are_the_ones_in_the_names_and_the_steps_of_every_booster_add_up_to_one():
     for rate in (0.01, 0.1, 0.3):
         assert spec(f"GradientBoosting_lr_{rate}").build().learning_rate == rate
+    boosters = [
+        row for row in specs("trees") if "oosting" in row.method.name or row.extra == "boost" or "GBM" in row.name
+    ]
+    assert len(boosters) == 8
+    for row in boosters:
+        params = row.estimator.params if isinstance(row.estimator, Lazy) else row.build().get_params()
+        inner = {k.rpartition("__")[2]: v for k, v in params.items()}
+        trees = next(inner[k] for k in ("n_estimators", "max_iter", "iterations") if k in inner)
+        assert trees * inner["learning_rate"] == pytest.approx(1, abs=0.11), row.name
 
 
 def test_one_thread_changes_the_threads_and_not_the_forecast(planted, monkeypatch):

@@ -10,7 +10,8 @@ from making import SPAN
 
 from mltrainer.errors import BadInput, UnknownName
 from mltrainer.evaluation import engine, study, trials
-from mltrainer.evaluation.walkforward import Evaluation, Protocol
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.models import catalog
 from mltrainer.reports.family import FamilyPage
 from mltrainer.trading import regimes

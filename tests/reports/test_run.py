@@ -28,8 +28,9 @@ from scipy import stats
 import mltrainer as mt
 from mltrainer import reports
 from mltrainer.errors import BadInput, StorageError
-from mltrainer.evaluation import engine, trials
-from mltrainer.evaluation.walkforward import Evaluation, Protocol
+from mltrainer.evaluation import engine, skill, trials
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.models import catalog
 from mltrainer.paths import notebooks
 from mltrainer.reports import execution
@@ -189,9 +190,10 @@ def test_figures_of_the_leaderboard_follow_from_the_stored_forecasts(made: Made,
 
 def test_the_deflated_sharpe_ratio_is_the_formula_of_bailey_and_lopez_de_prado(made: Made, copy: Path):
     """Bailey and López de Prado (2014): Φ((SR − SR*) √(n − 1) / √(1 − γ₃ SR + (γ₄ − 1) SR² / 4)), per period."""
-    threshold = made.run.manifest["luck"]["threshold"] / np.sqrt(252)
+    best = made.run.manifest["luck"]["best"]
     for row in rows_of(copy):
-        net = made.run.evaluation(row["name"], "MSFT").forecasts["net"].to_numpy()
+        net = skill.timing_return(made.run.evaluation(row["name"], "MSFT").forecasts, 5).to_numpy()
+        threshold = best / np.sqrt(len(net))
         ratio, skew, kurtosis = net.mean() / net.std(ddof=1), stats.skew(net), stats.kurtosis(net, fisher=False)
         deviation = np.sqrt((1 - skew * ratio + (kurtosis - 1) / 4 * ratio**2) / (len(net) - 1))
         assert float(row["deflated_sharpe"]) == pytest.approx(stats.norm.cdf((ratio - threshold) / deviation), abs=2e-3)

@@ -84,7 +84,10 @@ SPOILED = {
         lambda f: rewrite(f, lambda m: m["sources"][0].update(endpoint="package:os/../../../etc/passwd")),
         "source MSFT: 'package:os/../../../etc/passwd' is not packaged history",
     ),
-    "luck": (lambda f: rewrite(f, lambda m: m["luck"].update(threshold=0.0)), "leaderboard.csv does not follow"),
+    "luck": (
+        lambda f: rewrite(f, lambda m: m["luck"].update(threshold=0.0)),
+        "the luck in the manifest does not follow",
+    ),
     "a result": (
         lambda f: rewrite(f, lambda m: m["results"][0].update(key="0" * 64)),
         "result KNeighborsRegressor_3 on MSFT: the trial ledger of this installation does not hold it",

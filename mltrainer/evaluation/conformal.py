@@ -16,14 +16,16 @@ from sklearn.linear_model import LogisticRegression
 
 from mltrainer import metrics
 from mltrainer.errors import NotEnoughHistory
+from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.splits import WalkForward
-from mltrainer.evaluation.walkforward import Protocol, conformal_interval, out_of_sample
+from mltrainer.evaluation.trading import conformal_interval
+from mltrainer.evaluation.walk import out_of_sample
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec
 
 Array = NDArray[np.float64]
 NAN = float("nan")
-BLOCKS = 2  # the last two thirds of the rows are forecast, by models that saw a third and two thirds
+BLOCKS = 2  # of at most two thirds of the rows: models of a third, or ten rows per column, forecast what follows
 LATEST = 500  # errors that decide the width; older ones are of another market
 
 
@@ -41,7 +43,7 @@ class Calibration:
     brier : mean squared error of that probability on the second block, learned on the first; `brier_base` that of
         the first block's share of rising rows, which a model without skill does not beat.
     pinball : pinball loss of the quantile forecasts, in units of return; quantile models.
-    warned : what the fits on a third and two thirds of the rows warned of; the fit on all of them warns aloud.
+    warned : what the fits on some of the rows warned of; the fit on all of them warns aloud.
     """
 
     interval: float
@@ -64,7 +66,7 @@ class Calibration:
         return pd.Series(expit(self.intercept + self.slope * mean / scale), index=mean.index)
 
 
-def calibrate(spec: ModelSpec, matrix: Matrix, protocol: Protocol | None = None) -> Calibration:
+def conformalize(spec: ModelSpec, matrix: Matrix, protocol: Protocol | None = None) -> Calibration:
     """Walk a model forward over its own train rows and measure how wrong it was; costs about one more fit."""
     protocol = protocol or Protocol()
     nothing = Calibration(protocol.interval)

@@ -13,10 +13,14 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.dummy import DummyRegressor
 
 from mltrainer import metrics
-from mltrainer.evaluation import leaderboard, walkforward
-from mltrainer.evaluation.leaderboard import NO_EVIDENCE, NO_SIGNAL, SUSPECT, verdict
+from mltrainer.evaluation import leaderboard, skill, walk
+from mltrainer.evaluation.judging import constant_forecast, evaluate, judge
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
+from mltrainer.evaluation.skill import NO_EVIDENCE, NO_SIGNAL, Evidence
 from mltrainer.evaluation.splits import WalkForward
-from mltrainer.evaluation.walkforward import Evaluation, Protocol, evaluate, judge, out_of_sample, trade
+from mltrainer.evaluation.trading import conformal_interval, trade
+from mltrainer.evaluation.walk import out_of_sample
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
 from mltrainer.models.base import Lazy, Method, ModelSpec
@@ -26,6 +30,20 @@ METHOD = Method("toy", "toy", "x", "x", "x", "x", "x")
 
 def toy(estimator, **knobs) -> ModelSpec:
     return ModelSpec("Toy", METHOD, estimator, 0.1, "toys", **knobs)
+
+
+class Smoothed(RegressorMixin, BaseEstimator):
+    """Says of each row of a block what became of it."""
+
+    def fit(self, X, y):
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def predict(self, X):
+        return np.zeros(len(X))
+
+    def filter(self, X, y, lag):
+        return np.nan_to_num(np.asarray(y, dtype=float))
 
 
 class Recorder(RegressorMixin, BaseEstimator):
@@ -134,25 +152,25 @@ def errors(seed, n=700):
 @given(st.integers(1, 15), st.integers(0, 699), st.integers(1, 2**31))
 def test_an_interval_knows_only_errors_whose_label_has_matured(horizon, i, seed):
     frame, rng = errors(seed)
-    lower, upper = walkforward.conformal_interval(frame, horizon, 0.9)
+    lower, upper = conformal_interval(frame, horizon, 0.9)
     future = frame.copy()
     future.iloc[max(i - horizon, 0) :, 0] = rng.normal(size=700 - max(i - horizon, 0))  # y of i - h is known at i + 1
     future.iloc[i + 1 :, 1:3] = rng.uniform(1, 2, (700 - i - 1, 2))
-    low, high = walkforward.conformal_interval(future, horizon, 0.9)
+    low, high = conformal_interval(future, horizon, 0.9)
     assert_array_equal(low[: i + 1], lower[: i + 1])
     assert_array_equal(high[: i + 1], upper[: i + 1])
 
 
 def test_the_newest_matured_error_does_move_the_interval():
     frame, _ = errors(1)
-    before = walkforward.conformal_interval(frame, 5, 0.9)[1]
+    before = conformal_interval(frame, 5, 0.9)[1]
     wild = frame.copy()
     wild.iloc[:494, 0] = 9.0
-    assert walkforward.conformal_interval(wild, 5, 0.9)[1][499] > before[499]  # row 499 knows errors up to 493
+    assert conformal_interval(wild, 5, 0.9)[1][499] > before[499]  # row 499 knows errors up to 493
 
 
 def test_no_interval_before_a_hundred_errors_are_known():
-    lower, _ = walkforward.conformal_interval(errors(2)[0], 5, 0.9)
+    lower, _ = conformal_interval(errors(2)[0], 5, 0.9)
     assert np.isnan(lower[: 99 + 6]).all()
     assert np.isfinite(lower[99 + 6 :]).all()
 
@@ -165,7 +183,7 @@ def test_interval_is_the_conformal_quantile_by_hand():
     y[:100] = np.random.default_rng(3).permutation(np.arange(1, 101)) / 100.0
     frame = said(index, np.zeros(n), y).assign(scale=1.0)
     frame.iloc[105, frame.columns.get_loc("scale")] = 2.0
-    lower, upper = walkforward.conformal_interval(frame, 5, 0.9)
+    lower, upper = conformal_interval(frame, 5, 0.9)
     assert upper[105] == pytest.approx(2 * 0.91)
     assert lower[105] == pytest.approx(-2 * 0.91)
 
@@ -183,8 +201,9 @@ def test_intervals_of_real_forecasts_cover_about_what_they_promise(msft, name):
 def test_a_model_sees_clipped_features_and_a_standard_label_of_the_past_only(msft, recorder):
     frame, meta = out_of_sample(recorder, msft, Protocol())
     y = msft.y.dropna()
-    folds = list(WalkForward().split(len(y), msft.horizon))
-    assert len(Recorder.seen) == len(folds) == 5
+    folds = list(WalkForward().split(len(y), msft.horizon, msft.X.shape[1]))
+    assert len(Recorder.seen) == len(folds) == 2
+    assert len(folds[0].train) == len(y) // 2  # of a short history: 75 columns call for 750 rows
     z = (y / msft.scale.loc[y.index]).to_numpy()
     for fold, (X, label) in zip(folds, Recorder.seen, strict=True):
         raw = msft.X.loc[y.index].to_numpy()[fold.train]
@@ -199,9 +218,9 @@ def test_a_model_sees_clipped_features_and_a_standard_label_of_the_past_only(msf
 
 def test_a_forecast_comes_back_in_units_of_return(msft, recorder):
     frame, _ = out_of_sample(recorder, msft, Protocol())
-    (X, _), fold = Recorder.seen[2], list(WalkForward().split(len(msft.y.dropna()), msft.horizon))[2]
+    (X, _), fold = Recorder.seen[1], list(WalkForward().split(msft.y.count(), msft.horizon, msft.X.shape[1]))[1]
     z = (msft.y / msft.scale).to_numpy()[fold.train]
-    day = frame.index[frame["fold"] == 2][7]
+    day = frame.index[frame["fold"] == 1][7]
     x = np.clip(msft.X.loc[day].iloc[0], X[:, 0].min(), X[:, 0].max())
     assert frame.loc[day, "forecast"] == pytest.approx((x * z.std() + z.mean()) * msft.scale[day], rel=1e-12)
     assert frame.loc[day, "y"] == msft.y[day]
@@ -210,11 +229,11 @@ def test_a_forecast_comes_back_in_units_of_return(msft, recorder):
 def test_a_model_that_bears_few_rows_gets_the_latest(msft):
     Recorder.seen = []
     out_of_sample(toy(Recorder(), max_train_rows=120), msft, Protocol())
-    assert [len(y) for _, y in Recorder.seen] == [120] * 5
+    assert [len(y) for _, y in Recorder.seen] == [120] * 2
 
 
 def test_the_mean_to_beat_is_of_labels_that_were_known():
-    known = walkforward._known_mean(np.array([1.0, 3.0, 5.0, 7.0, 9.0, 11.0]), 2)
+    known = walk._known_mean(np.array([1.0, 3.0, 5.0, 7.0, 9.0, 11.0]), 2)
     assert_allclose(known, [0.0, 0.0, 0.0, 1.0, 2.0, 3.0])  # row 3 is the exit of row 0
 
 
@@ -251,17 +270,20 @@ def test_the_same_twice_is_the_same_to_the_last_bit(msft):
 
 
 @pytest.mark.parametrize("name", ["RidgeRegression", "DecisionTree_depth_3"])
-def test_a_feature_that_is_tomorrows_label_is_called_suspect(msft, name):
+def test_a_feature_that_is_tomorrows_label_is_called_leakage(msft, name):
     leaky = dataclasses.replace(msft, X=msft.X.assign(lead=msft.y.fillna(0.0)))
     e = evaluate(catalog.spec(name), leaky, Protocol())
     assert e.metrics["ic"] > 0.5
-    assert verdict(e, 1.0) == SUSPECT
+    expected = "suspected leakage: its features are not what its bars give"
+    assert leaderboard.leaderboard([e]).rows["verdict"].iloc[0] == expected
 
 
-def test_a_faint_lead_is_called_suspect_too(msft):
-    noise = np.random.default_rng(5).normal(size=len(msft.y)) * 3 * msft.y.std()
-    leaky = dataclasses.replace(msft, X=pd.DataFrame({"lead": msft.y.fillna(0.0) + noise, "one": 1.0 * noise}))
-    assert verdict(evaluate(catalog.spec("LinearRegression"), leaky, Protocol()), 1.0) == SUSPECT
+def test_a_model_that_reads_its_own_block_is_called_leakage(msft):
+    e = evaluate(toy(Smoothed(), follows="labels"), msft, Protocol())
+    assert e.metrics["ic"] > 0.3
+    verdict = leaderboard.leaderboard([e]).rows["verdict"].iloc[0]
+    assert verdict.startswith("suspected leakage: its forecast of ")
+    assert " moves when sessions after " in verdict
 
 
 @pytest.mark.parametrize("name", ["RidgeRegression", "KNeighborsRegressor_5", "SVR_rbf"])
@@ -271,17 +293,16 @@ def test_a_shuffled_label_gets_no_evidence(msft, name):
     y[known] = np.random.default_rng(11).permutation(y[known])
     e = evaluate(catalog.spec(name), dataclasses.replace(msft, y=y), Protocol())
     assert abs(e.metrics["ic"]) < 0.15
-    luck = {"trials": 10.0, "effective": 10.0, "spread": 0.5, "threshold": metrics.luck_threshold(0.5, 10)}
-    board = leaderboard.leaderboard([e], luck)
+    board = leaderboard.leaderboard([e])
     assert board.rows["verdict"].iloc[0] in (NO_EVIDENCE, NO_SIGNAL)
     assert board.sentence().startswith("No model shows evidence of skill")
 
 
 def test_a_constant_forecast_is_no_signal_and_has_no_correlation(msft):
     e = evaluate(toy(DummyRegressor()), msft, Protocol())
-    assert walkforward.constant_forecast(e.forecasts)
+    assert constant_forecast(e.forecasts)
     assert np.isnan(e.metrics["ic"])
-    assert verdict(e, 1.0) == NO_SIGNAL
+    assert skill.verdict(e, Evidence(p_pays=0.001)) == NO_SIGNAL
 
 
 # --- failures -------------------------------------------------------------------------------------------------

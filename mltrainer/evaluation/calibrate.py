@@ -1,0 +1,363 @@
+"""How often does the verdict's rule say yes where there is nothing, and how much skill would it have found?
+
+Worlds in which the truth is known (`worlds`) go through the same features, walk-forward, trading and tests as the real
+history. From worlds without skill comes the measured size of the rule, from worlds with a planted lead its power.
+"""
+
+import json
+import multiprocessing as mp
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from sqlalchemy import insert, select
+from tqdm.auto import tqdm
+
+from mltrainer import metrics, store
+from mltrainer.data import market
+from mltrainer.data.market import Day
+from mltrainer.errors import BadInput, Unavailable
+from mltrainer.evaluation import engine, judging, skill, study, trials, worlds
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
+from mltrainer.evaluation.skill import Trial
+from mltrainer.evaluation.trading import trade
+from mltrainer.evaluation.worlds import World
+from mltrainer.features.matrix import Matrix
+from mltrainer.models.base import ModelSpec
+from mltrainer.trust import audit, gate
+from mltrainer.trust.provenance import Dataset, canonical, fingerprint
+
+VERSION = 1  # raise it when the same world would give another outcome
+FAST = (
+    "RidgeRegression LassoRegression BayesianRidge PLSRegression_3 PCA_Regression LogisticRegression "
+    "KNeighborsRegressor_10 DecisionTree_depth_3"
+).split()
+EDGES = (0.04, 0.08, 0.12, 0.16)
+POWER = 0.8
+History = tuple[Dataset, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the rule said of one world: `t` holds, per model, the t of what it pays and of what it knows.
+
+    `truth` is the annual Sharpe ratio, net of costs, of the timing of somebody who knows the planted lead; NaN without
+    one. `best` is that of the model with the best timing. `skilled` models were said to show evidence of skill,
+    `leaking` ones to look ahead.
+    """
+
+    world: World
+    truth: float
+    best: float
+    p: float
+    t: dict[str, tuple[float, float]]
+    skilled: tuple[str, ...] = ()
+    leaking: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RuleCalibration:
+    """Measured size and power of the verdict's rule on one question.
+
+    Attributes
+    ----------
+    question : tickers and horizon; `models` of each world.
+    null : outcomes of worlds without skill; `planted` of those with a lead.
+    critical : the t that evidence needs among all trials of the question, by which power is counted; NaN: that of the
+        world's own models.
+    """
+
+    question: str
+    models: tuple[str, ...]
+    null: tuple[Outcome, ...]
+    planted: tuple[Outcome, ...]
+    critical: float = float("nan")
+
+    @property
+    def called(self) -> int:
+        """Worlds without skill of which the rule said that a model shows evidence of skill."""
+        return sum(bool(o.skilled) for o in self.null)
+
+    @property
+    def size(self) -> tuple[float, float, float]:
+        """Family-wise error rate and its exact 95 % interval (Clopper and Pearson, 1934); NaN without worlds."""
+        return _share(self.called, len(self.null))
+
+    @property
+    def power(self) -> pd.DataFrame:
+        """A row per edge: worlds, truth and best (mean annual Sharpe ratios), found, low, high (95 %), leaking."""
+        rows = []
+        for edge in sorted({o.world.edge for o in self.planted}):
+            same = [o for o in self.planted if o.world.edge == edge]
+            found, low, high = _share(sum(map(self.found, same)), len(same))
+            truth, best = (float(np.mean([getattr(o, k) for o in same])) for k in ("truth", "best"))
+            leaking = sum(bool(o.leaking) for o in same)
+            rows.append((edge, len(same), truth, best, found, low, high, leaking))
+        return pd.DataFrame(rows, columns="edge worlds truth best found low high leaking".split())
+
+    def found(self, outcome: Outcome) -> bool:
+        """Whether the rule would have found the skill of a world among all trials of the question."""
+        if not np.isfinite(self.critical):
+            return bool(outcome.skilled)
+        return bool(np.nanmax([*outcome.t.values()], initial=-np.inf) >= self.critical)
+
+    @property
+    def least(self) -> float:
+        """Least true annual Sharpe ratio found in 8 of 10 worlds; NaN where no planted lead was found so often."""
+        table = self.power
+        if table.empty or table["found"].max() < POWER:
+            return float("nan")
+        strength = {row.edge: row.truth for row in table.itertuples()}
+        x = np.array([strength[o.world.edge] for o in self.planted])
+        y = np.array([self.found(o) for o in self.planted])
+        if y.all():
+            return float(x.min())
+        line = LogisticRegression(C=1e4).fit(x[:, None] / x.std(), y)
+        return float((np.log(POWER / (1 - POWER)) - line.intercept_[0]) / line.coef_[0, 0] * x.std())
+
+    def sentence(self) -> str:
+        """Say size and power in one true sentence."""
+        said = f"Of {len(self.null)} worlds without skill this rule called {self.called} skilled"
+        if not self.planted:
+            return f"{said}."
+        if not np.isfinite(self.least):
+            most = self.power["truth"].max()
+            return f"{said}; a true Sharpe of {most:.1f}, the largest planted, would be found in fewer than 8 of 10."
+        return f"{said}; a true Sharpe of {self.least:.1f} would have been found in 8 of 10."
+
+    def __repr__(self) -> str:
+        """Say it in one line."""
+        return f"RuleCalibration({self.question}: {self.sentence()})"
+
+
+def _share(count: int, n: int) -> tuple[float, float, float]:
+    if not n:
+        return float("nan"), float("nan"), float("nan")
+    interval = stats.binomtest(count, n).proportion_ci()
+    return count / n, float(interval.low), float(interval.high)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What every world of a calibration has in common."""
+
+    histories: tuple[History, ...]
+    horizon: int
+    specs: tuple[ModelSpec, ...]
+    protocol: Protocol
+    address: str = field(default="", compare=False)
+
+    def key(self, world: World) -> str:
+        """Address of a world's outcome."""
+        return fingerprint(self.address, asdict(world))
+
+
+def calibrate(
+    data: str | Sequence[str] = "MSFT",
+    *,
+    models: Iterable[str | ModelSpec] | None = None,
+    null: int = 100,
+    planted: int = 15,
+    edges: Sequence[float] = EDGES,
+    drift: float | None = None,
+    block: int = 1,
+    horizon: int = 5,
+    start: Day = None,
+    end: Day = None,
+    critical: float = float("nan"),
+    seconds: float | None = None,
+    jobs: int | None = None,
+    protocol: Protocol | None = None,
+    progress: bool = True,
+) -> RuleCalibration:
+    """Measure the size and the power of the verdict's rule on worlds made of a ticker's, or a panel's, real sessions.
+
+    Parameters
+    ----------
+    data : a ticker, or several as a panel.
+    models : names of the catalog or entries; default eight fast ones.
+    null : worlds without skill; `planted` worlds for each of the `edges` (see `worlds.World`).
+    drift, block : of every world, see `worlds.World`.
+    horizon, start, end : as for `matrix`.
+    critical : the t that evidence needs where more was tried than these models.
+    seconds : no world is begun after so many; what is finished is kept, and the same call goes on there.
+    jobs : worker processes; default the number of cores.
+
+    Returns
+    -------
+    RuleCalibration
+        Of the worlds that were finished. Nothing of a world enters the trial ledger, a report or a training.
+    """
+    if null < 0 or planted < 0 or any(not 0 < e < 1 for e in edges) or block < 1:
+        raise BadInput("calibrate takes numbers of worlds from 0, edges between 0 and 1 and blocks of 1 or more")
+    names = [data] if isinstance(data, str) else list(dict.fromkeys(data))
+    plan = _study(names, study.select(models=models or FAST), horizon, start, end, protocol or Protocol())
+    wanted = [World(s, 0.0, drift, block) for s in range(null)]
+    wanted += [World(null + s, e, drift, block) for s in range(planted) for e in edges]
+    outcomes = _outcomes(plan, wanted, jobs or os.cpu_count() or 1, seconds, progress)
+    question = f"{', '.join(names)}, {horizon} sessions ahead"
+    known = tuple(s.name for s in plan.specs)
+    nothing, something = ([o for o in outcomes if bool(o.world.edge) is lead] for lead in (False, True))
+    return RuleCalibration(question, known, tuple(nothing), tuple(something), critical)
+
+
+def _study(names: list[str], specs: list[ModelSpec], horizon: int, start: Day, end: Day, protocol: Protocol) -> Study:
+    if lacking := [s.why_unavailable for s in specs if not s.available]:
+        raise Unavailable(lacking[0])
+    histories = []
+    for name in names:
+        bars = market.bars(name, start=start, end=end)
+        histories.append((bars, *market.context(bars)))
+    parts = [d.provenance.content_sha256 for h in histories for d in h if d.provenance]
+    models = [(s.name, s.identity(), s.max_train_rows) for s in specs]
+    used = trials.versions(("mltrainer", "numpy", "scipy", "scikit-learn", "TA-Lib"))
+    address = fingerprint(VERSION, trials.VERSION, parts, horizon, models, repr(protocol), used)
+    return Study(tuple(histories), horizon, tuple(specs), protocol, address)
+
+
+# --- one world ------------------------------------------------------------------------------------------------
+
+
+def outcome(plan: Study, world: World) -> Outcome:
+    """Send one world through everything."""
+    matrix = worlds.matrix(world, *plan.histories, horizon=plan.horizon)
+    gate.verify(matrix, gate.CALIBRATION)
+    results = [e for s in plan.specs for e in judging.evaluate_each(s, matrix, plan.protocol, s.name) if e.ok]
+    if not results:
+        raise Unavailable("no model ran to the end in a world of this calibration")
+    family = trials.grouped(results)
+    judged = skill.judge(family.values())
+    verdicts = {e.model: skill.verdict(e, judged.evidence[e.trial]) for e in results}
+    evidence = {e.model: judged.evidence[e.trial] for e in results}
+    return Outcome(
+        world,
+        _truth(results[: len(matrix.tickers)], matrix, plan.protocol) if world.edge else float("nan"),
+        max(metrics.sharpe(t.pays) for t in family.values()),
+        min(e.p for e in evidence.values()),
+        {name: (e.t_pays, e.t_knows) for name, e in evidence.items()},
+        tuple(n for n, v in verdicts.items() if skill.shows(v)),
+        tuple(n for n, v in verdicts.items() if v.startswith(skill.LEAKAGE)),
+    )
+
+
+def _truth(results: list[Evaluation], matrix: Matrix, protocol: Protocol) -> float:
+    """Annual Sharpe ratio of the timing of the lead itself, traded like a forecast over the same sessions."""
+    frames = {}
+    for e in results:
+        index = matrix.of(e.ticker).X.loc[e.forecasts.index, f"rsi_{worlds.PERIOD}"]
+        frames[e.ticker] = trade(e.forecasts.assign(forecast=0.5 - index), matrix.of(e.ticker), protocol)
+    return metrics.sharpe(Trial.of("", matrix.horizon, frames).pays)
+
+
+# --- many worlds ----------------------------------------------------------------------------------------------
+
+
+def _outcomes(plan: Study, wanted: Sequence[World], jobs: int, seconds: float | None, progress: bool) -> list[Outcome]:
+    """Outcomes of the worlds, those kept before and those that could be finished in time, in the order asked for."""
+    known = _kept({plan.key(w): w for w in wanted})
+    todo = [w for w in wanted if w not in known]
+    with tqdm(
+        total=len(wanted), initial=len(known), disable=not progress or not todo, unit="world", leave=False
+    ) as bar:
+        for batch in _batches(_made(plan, todo, jobs, seconds)):
+            _keep(plan, batch)
+            known |= {o.world: o for o in batch}
+            bar.update(len(batch))
+    return [known[w] for w in wanted if w in known]
+
+
+def _made(plan: Study, todo: Sequence[World], jobs: int, seconds: float | None) -> Iterator[Outcome]:
+    until = time.monotonic() + seconds if seconds is not None else np.inf
+    if jobs == 1 or len(todo) < 2:
+        yield from (outcome(plan, world) for world in todo if time.monotonic() < until)
+        return
+    with engine.clean_start(), ProcessPoolExecutor(jobs, mp.get_context(engine.START), _prepare, (plan, until)) as pool:
+        waiting = [pool.submit(_in_time, world) for world in todo]
+        try:
+            for done in as_completed(waiting):
+                if (found := done.result()) is not None:
+                    yield found
+        except BrokenProcessPool:
+            raise Unavailable("a worker of the calibration was ended; run it again, it goes on where it was") from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+_plan: tuple[Study, float] | None = None  # of this worker
+
+
+def _prepare(plan: Study, until: float) -> None:
+    global _plan
+    _plan = plan, until
+
+
+def _in_time(world: World) -> Outcome | None:
+    assert _plan is not None
+    plan, until = _plan
+    return outcome(plan, world) if time.monotonic() < until else None  # one clock for all processes of a machine
+
+
+def _batches(found: Iterable[Outcome], every: float = 5.0) -> Iterator[list[Outcome]]:
+    """Outcomes of some seconds together: each batch is one transaction and one entry of the trail."""
+    batch, since = [], time.monotonic()
+    try:
+        for one in found:
+            batch.append(one)
+            if time.monotonic() - since > every:
+                yield batch
+                batch, since = [], time.monotonic()
+    finally:
+        if batch:
+            yield batch
+
+
+def _keep(plan: Study, batch: list[Outcome]) -> None:
+    rows = {plan.key(o.world): canonical(_plain(o)) for o in batch}
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    with store.writing() as connection:
+        held = set(connection.execute(select(store.worlds.c.key).where(store.worlds.c.key.in_(rows))).scalars())
+        new = {k: v for k, v in rows.items() if k not in held}
+        if new:
+            values = [{"key": k, "payload": v, "at": at} for k, v in new.items()]
+            connection.execute(insert(store.worlds), values)
+            audit.extend(connection, "worlds", {"study": plan.address, "sha256": {k: _sha(v) for k, v in new.items()}})
+
+
+def _kept(keys: dict[str, World]) -> dict[World, Outcome]:
+    """Outcomes that were kept and that the trail tells of."""
+    told = {k: v for e in audit.entries(kind="worlds") for k, v in e.payload["sha256"].items()}
+    with store.reading() as connection:
+        rows = connection.execute(select(store.worlds.c.key, store.worlds.c.payload)).all()
+    return {keys[k]: _outcome(p) for k, p in rows if k in keys and told.get(k) == _sha(p)}
+
+
+def _sha(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
+def _plain(o: Outcome) -> dict[str, Any]:
+    numbers = {k: None if np.isnan(v) else v for k, v in (("truth", o.truth), ("best", o.best), ("p", o.p))}
+    t = {name: [None if np.isnan(x) else x for x in pair] for name, pair in o.t.items()}
+    return asdict(o) | numbers | {"t": t}
+
+
+def _outcome(text: str) -> Outcome:
+    def number(x: float | None) -> float:
+        return float("nan") if x is None else float(x)
+
+    row = json.loads(text)
+    row |= {k: number(row[k]) for k in ("truth", "best", "p")}
+    row |= {"t": {name: (number(a), number(b)) for name, (a, b) in row["t"].items()}}
+    row |= {k: tuple(row[k]) for k in ("skilled", "leaking")}
+    return Outcome(**row | {"world": World(**row["world"])})

@@ -1,0 +1,100 @@
+"""What one model forecast and earned out of sample, as a record that packs into bytes without pickles."""
+
+import io
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mltrainer.evaluation.results import Metrics
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one model said and earned out of sample.
+
+    Attributes
+    ----------
+    status : "ok", "failed", "timeout", "memory", "unavailable", or "diagnostic" for a split that trains on the
+        future, which is shown and never ranked; `reason` says why it is not ok.
+    forecasts : one row per out-of-sample session: y (return earned from the next entry), forecast, lower, upper
+        (returns), position (held over the session, -1..1), gross, net, benchmark (simple returns of the session),
+        fold, close (price), scale; `quantile` where the model forecasts one.
+    metrics : figures of design section 5, by name or as attributes, NaN where undefined.
+    meta : fit and predict seconds and how many of them were shared, seconds of the slowest fold, peak memory, warnings,
+        `policy` where a model bore only some of the rows, `panel` where it was trained on several tickers, and then
+        `pooled` with figures of all of them together.
+    """
+
+    key: str
+    model: str
+    family: str
+    task: str
+    ticker: str
+    horizon: int
+    status: str = "ok"
+    reason: str = ""
+    forecasts: pd.DataFrame = field(default_factory=pd.DataFrame)
+    metrics: Metrics = field(default_factory=Metrics)
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "metrics", Metrics(self.metrics))
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ran to the end."""
+        return self.status == "ok"
+
+    @property
+    def trial(self) -> str:
+        """Address of the trial it belongs to: its own, or that of the panel it is one ticker of."""
+        return str(self.meta.get("trial", self.key))
+
+    @property
+    def constant(self) -> bool:
+        """Whether the model found no signal; see `constant_forecast`."""
+        return constant_forecast(self.forecasts)
+
+    def __repr__(self) -> str:
+        """Say the result in one line."""
+        if not self.ok:
+            return f"Evaluation({self.model} on {self.ticker}: {self.status}, {self.reason})"
+        m = self.metrics
+        said = f"IC {m['ic']:.3f}, Sharpe {m['sharpe']:.2f} net of costs, out-of-sample R2 {m['r2_oos']:.4f}"
+        panel = f", {self.meta['panel']}" if self.meta.get("panel") else ""
+        return f"Evaluation({self.model} on {self.ticker}{panel}: {said})"
+
+    def to_bytes(self) -> bytes:
+        """Pack into one npz without pickles; equal evaluations give equal bytes."""
+        head = {k: v for k, v in asdict(self).items() if k != "forecasts"}
+        columns = {f"f_{c}": self.forecasts[c].to_numpy(float) for c in self.forecasts}
+        index = self.forecasts.index.to_numpy("datetime64[s]").astype("int64") if len(self.forecasts) else np.empty(0)
+        packed = io.BytesIO()
+        arrays: dict[str, Any] = {"head": np.array(json.dumps(head)), "index": index, **columns}
+        np.savez_compressed(packed, **arrays)
+        return packed.getvalue()
+
+    @classmethod
+    def from_bytes(cls, body: bytes) -> "Evaluation":
+        """Read what `to_bytes` wrote."""
+        with np.load(io.BytesIO(body), allow_pickle=False) as packed:
+            columns = {k[2:]: packed[k] for k in packed.files if k.startswith("f_")}
+            index = pd.DatetimeIndex(packed["index"].astype("datetime64[s]"), name="session")
+            return cls(forecasts=pd.DataFrame(columns, index=index), **json.loads(str(packed["head"])))
+
+    @staticmethod
+    def columns(body: bytes, *names: str) -> pd.DataFrame:
+        """Some columns of the forecasts in what `to_bytes` wrote, by session, without unpacking the rest."""
+        with np.load(io.BytesIO(body), allow_pickle=False) as packed:
+            index = pd.DatetimeIndex(packed["index"].astype("datetime64[s]"), name="session")
+            return pd.DataFrame({name: packed[f"f_{name}"] for name in names}, index=index)
+
+
+def constant_forecast(forecasts: pd.DataFrame) -> bool:
+    """Whether the forecast per unit of volatility never changes inside a fold: the model found no signal."""
+    per_unit = forecasts["forecast"] / forecasts["scale"]
+    spread = per_unit.groupby(forecasts["fold"]).std()
+    return bool((spread < 1e-9 * max(per_unit.abs().max(), 1e-12)).all())

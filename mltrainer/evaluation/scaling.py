@@ -1,0 +1,63 @@
+"""What a model is given: features clipped, labels per unit of volatility; one way for judging and for training."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mltrainer.features.matrix import Matrix
+from mltrainer.models.base import ModelSpec
+
+Array = NDArray[np.float64]
+
+
+def arrays(spec: ModelSpec, matrix: Matrix, rows: pd.Index) -> tuple[Array, Array]:
+    """Features (n, p) of a model at `rows`, and (n,) the unit of its label: volatility, 1 for series models."""
+    X = matrix.X.loc[rows, list(spec.columns or matrix.X.columns)].to_numpy(float)
+    return X, np.ones(len(rows)) if spec.series else matrix.scale.loc[rows].to_numpy(float)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Winsorizing of features and standardizing of labels, as a train block taught it.
+
+    Attributes
+    ----------
+    low, high : (p,) bounds beyond which a feature is cut, in train and later rows alike; None where none is cut.
+    mean, deviation : of the train labels per unit of volatility.
+    """
+
+    low: Array | None = None
+    high: Array | None = None
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    @classmethod
+    def fit(cls, spec: ModelSpec, X: Array, z: Array, tail: float) -> "Scaling":
+        """Learn from train rows X (n, p), z (n,): each column's `tail` and 1 - `tail` quantile, mean and deviation.
+
+        A series model sees its columns and its label as they are.
+        """
+        if spec.series:
+            return cls()
+        low, high = np.quantile(X, [tail, 1 - tail], axis=0)
+        return cls(low, high, float(z.mean()), float(z.std()))
+
+    def features(self, X: Array) -> Array:
+        """X (n, p) cut to the bounds."""
+        return X if self.low is None else np.clip(X, self.low, self.high)
+
+    def label(self, z: Array) -> Array:
+        """Labels (n,) with the train block's mean 0 and deviation 1."""
+        return (z - self.mean) / self.deviation
+
+    def forecast(self, z: Array) -> Array:
+        """Turn forecasts of such labels back, (n,)."""
+        return np.asarray(z, dtype=float) * self.deviation + self.mean
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Itself as plain JSON; `Scaling(**record)` gives it back."""
+        return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in vars(self).items()}

@@ -1,0 +1,54 @@
+"""From forecasts to positions and returns net of costs, and the interval around each forecast."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mltrainer import metrics
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.features.matrix import Matrix
+
+
+def trade(forecasts: pd.DataFrame, matrix: Matrix, protocol: Protocol) -> pd.DataFrame:
+    """Add interval, position and returns per session to out-of-sample forecasts.
+
+    Every forecast opens a position of its sign at the next entry, held `horizon` sessions; the position of a
+    session is the mean of the `horizon` that overlap it. The return of a session runs from its entry price to
+    the next session's, less `cost_bps` of what the position changed.
+    """
+    h = matrix.horizon
+    out = forecasts.copy()
+    out["lower"], out["upper"] = conformal_interval(out, h, protocol.interval)
+    decided = np.sign(out["forecast"]).to_numpy()
+    known = np.concatenate([np.zeros(h), decided])  # a session trades on forecasts of the sessions before it
+    position = np.lib.stride_tricks.sliding_window_view(known, h)[: len(decided)].mean(axis=1)
+    entry = matrix.prices["entry"]
+    session = (entry.shift(-1) / entry - 1).loc[out.index].to_numpy()
+    cost = protocol.cost_bps / 1e4
+    out["position"] = position
+    out["gross"] = position * session
+    out["net"] = out["gross"] - cost * np.abs(np.diff(position, prepend=0.0))
+    out["benchmark"] = session - cost * (np.arange(len(session)) == 0)
+    out["close"] = matrix.prices["close"].loc[out.index]
+    return out
+
+
+def conformal_interval(
+    forecasts: pd.DataFrame, horizon: int, nominal: float, window: int = 500, least: int = 100
+) -> tuple[Any, Any]:
+    """Time-ordered conformal interval: the nominal quantile of the last matured absolute errors, per volatility.
+
+    Row i is calibrated on out-of-sample errors of rows up to i - horizon - 1, the latest `window` of them;
+    NaN until `least` are there. Split conformal with a rolling calibration set: Vovk et al. (2005).
+    """
+    y, said, scale = (forecasts[c].to_numpy(float) for c in ("y", "forecast", "scale"))
+    errors = np.abs(y - said) / scale
+    lag, n = horizon + 1, len(errors)
+    padded = np.concatenate([np.full(window + lag - 1, np.nan), errors])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, window)[:n]
+    windows = np.sort(windows, axis=1)  # NaN sort last
+    count = np.isfinite(windows).sum(axis=1)
+    rank = metrics.conformal_rank(count, nominal)
+    width = np.where(count >= least, windows[np.arange(n), rank], np.nan) * scale
+    return said - width, said + width

@@ -1,0 +1,137 @@
+"""Worlds in which the truth is known: real sessions in another order, with nothing to find or a lead of known size.
+
+A session of a world is a real one: its open, high, low, close and volume as they stood to the close, the volatility
+and the volume before it. Only the order is drawn anew, and what a session is set upon keeps its own order: volatility
+comes and goes as it did. So features, labels and prices are rebuilt from bars that look like the ticker's, in which
+nothing known at a close says anything of the next session.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mltrainer import metrics
+from mltrainer.features import matrix as features
+from mltrainer.features.matrix import Matrix
+from mltrainer.trust import gate
+from mltrainer.trust.provenance import Dataset
+
+Array = NDArray[np.float64]
+PRICES = ("open", "high", "low", "close")
+MEMORY = 21  # sessions over which volatility and volume count as known
+PERIOD = 14  # of the relative strength index that carries a planted lead
+SPREAD = 0.12  # its standard deviation, about
+LEADS = {"open": 1, "close": 2}  # sessions until what was decided at a close can earn: from the next open, or close
+
+
+@dataclass(frozen=True)
+class World:
+    """What is true in a world.
+
+    Parameters
+    ----------
+    seed : of the order of sessions.
+    edge : the lead: expected return of a session in its standard deviations, per standard deviation of the relative
+        strength index of 14 sessions known when the session is entered; 0 for a world with nothing to find.
+    drift : annual Sharpe ratio of holding; None keeps that of the real sessions.
+    block : sessions that keep their order; 1 leaves no memory at all.
+    """
+
+    seed: int = 0
+    edge: float = 0.0
+    drift: float | None = None
+    block: int = 1
+
+
+def matrix(world: World, *histories: tuple[Dataset, ...], horizon: int) -> Matrix:
+    """Features and labels of a world, admitted for calibration only.
+
+    Parameters
+    ----------
+    histories : of each ticker its admitted bars, then what was known beside them (an index, macro series), which stay.
+    horizon : sessions a position is held.
+
+    Returns
+    -------
+    Matrix
+        Of mode NULL; a panel for several tickers, whose sessions keep their common order.
+    """
+    made = [gate.quarantine(_built, *h, world=vars(world), horizon=horizon) for h in histories]
+    return made[0] if len(made) == 1 else gate.quarantine(features.stack, *made)
+
+
+def _built(bars: Dataset, *context: Dataset, world: dict[str, float], horizon: int) -> Matrix:
+    other = Dataset(redrawn(bars.frame, World(**world)), bars.name, bars.kind)  # type: ignore[arg-type]
+    return features.build(other, *context, horizon=horizon)
+
+
+def redrawn(frame: pd.DataFrame, world: World) -> pd.DataFrame:
+    r"""Bars of a world made of real ones, (n, k).
+
+    .. math:: \ln P^*_t = \ln C^*_{t-1} + \sigma_t\, s_{\pi(t)}, \qquad s_u = (\ln P_u - \ln C_{u-1}) / \sigma_u
+
+    for P the open, high, low and close, :math:`\sigma_t` the volatility known before session t, and a permutation
+    :math:`\pi`. Volume goes the same way, in means of the sessions before.
+    """
+    columns = [c for c in PRICES if c in frame]
+    close = np.log(frame["close"].to_numpy(float))
+    known = _known(pd.Series(np.diff(close)).pow(2)) ** 0.5
+    shape = (np.log(frame[columns].to_numpy(float))[1:] - close[:-1, None]) / known[:, None]
+    order = _order(len(shape), world)
+    shape = _drifted(shape[order], known, columns.index("close"), world.drift)
+    prices = _walked(shape * known[:, None], known, columns, close[0], world.edge)
+    out = pd.DataFrame(np.exp(prices), frame.index, columns)
+    out.iloc[0] = frame.iloc[0][columns]
+    if "volume" in frame:
+        volume = frame["volume"].to_numpy(float)
+        usual = _known(pd.Series(volume[1:]))
+        out["volume"] = np.concatenate([volume[:1], usual * (volume[1:] / usual)[order]])
+    return out
+
+
+def _known(x: "pd.Series[float]") -> Array:
+    """Mean of the sessions before each, of its own sessions at the start, where there are none."""
+    mean = x.rolling(MEMORY).mean().shift(1).bfill()
+    return np.maximum(mean.to_numpy(float), 1e-12)
+
+
+def _order(n: int, world: World) -> NDArray[np.int_]:
+    rng = np.random.default_rng(world.seed)
+    around = np.roll(np.arange(n), int(rng.integers(n)))
+    blocks = np.array_split(around, max(n // world.block, 1))
+    return np.concatenate([blocks[i] for i in rng.permutation(len(blocks))])
+
+
+def _drifted(shape: Array, known: Array, close: int, drift: float | None) -> Array:
+    """Move all prices of a session alike, so that holding has the Sharpe ratio asked for."""
+    if drift is None:
+        return shape
+    returns = shape[:, close] * known
+    wanted = drift / np.sqrt(metrics.SESSIONS) * returns.std() - returns.var() / 2  # of simple returns
+    return shape + (wanted - returns.mean()) / known[:, None]
+
+
+def _walked(moves: Array, known: Array, columns: list[str], start: float, edge: float) -> Array:
+    """Log prices, (n + 1, k), each session set upon the close before it, and moved by the lead that was known then."""
+    close = columns.index("close")
+    if not edge:
+        base = start + np.concatenate([[0.0], np.cumsum(moves[:, close])])
+        return np.vstack([np.full((1, len(columns)), start), base[:-1, None] + moves])
+    out = np.full((len(moves) + 1, len(columns)), start)
+    wait = LEADS[columns[0]]
+    gain = loss = 0.0
+    signals = np.zeros(len(moves) + 1)
+    for t, move in enumerate(moves, start=1):
+        shift = edge * known[t - 1] * signals[t - wait] if t >= wait else 0.0
+        out[t] = out[t - 1, close] + move
+        out[t, close] += shift
+        if wait == 1:  # high and low still hold the close
+            out[t, columns.index("high")] += max(shift, 0.0)
+            out[t, columns.index("low")] += min(shift, 0.0)
+        change = np.exp(out[t, close]) - np.exp(out[t - 1, close])
+        gain, loss = (x + (max(s * change, 0.0) - x) / PERIOD for x, s in ((gain, 1), (loss, -1)))
+        strength = gain / (gain + loss) if t >= PERIOD and gain + loss > 0 else 0.5
+        signals[t] = np.clip((0.5 - strength) / SPREAD, -2.5, 2.5)
+    return out
