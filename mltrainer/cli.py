@@ -31,7 +31,7 @@ End = Annotated[str | None, typer.Option(help="last session, YYYY-MM-DD")]
 Ticker = Annotated[str, typer.Option(help="ticker")]
 Horizon = Annotated[int, typer.Option(help="sessions a position is held")]
 Jobs = Annotated[int | None, typer.Option(help="worker processes; default the number of cores")]
-Out = Annotated[Path, typer.Option(help="folder that holds the run folders")]
+Out = Annotated[Path | None, typer.Option(help="folder that holds the run folders; default reports")]
 STOPPED = 130  # 128 + SIGINT, as shells say it
 
 
@@ -105,7 +105,7 @@ def report(
     end: End = None,
     horizon: Horizon = 5,
     jobs: Jobs = None,
-    out: Out = Path("reports"),
+    out: Out = None,
 ) -> int:
     """Evaluate families of models and write a report that opens offline."""
     from mltrainer import reports
@@ -121,7 +121,15 @@ def report(
 
 
 @app.command()
-def verify(run: str, out: Out = Path("reports"), json_: Json = False) -> int:
+def export(run: str, to: Path, out: Out = None) -> None:
+    """Write the pages of a run to a folder, each as one file that can be sent by itself."""
+    from mltrainer import reports
+
+    _say("\n".join(map(str, reports.export(run, to, out))))
+
+
+@app.command()
+def verify(run: str, out: Out = None, json_: Json = False) -> int:
     """Recompute every hash of a run folder; exit 0 if all of it holds, 1 if not."""
     from mltrainer import reports
 
@@ -529,7 +537,7 @@ def lab(port: Annotated[int | None, typer.Option(help="port; default Jupyter's o
 @app.command()
 def serve(
     port: Annotated[int, typer.Option(help="port; 0 takes any free one")] = 8866,
-    out: Out = Path("reports"),
+    out: Out = None,
     open_: Annotated[bool, typer.Option("--open", help="open a browser")] = False,
 ) -> None:
     """Serve the dashboards to people who may look and choose, and nothing else."""

@@ -36,9 +36,9 @@ def models_page(out: str | Path | None = None) -> widgets.Widget:
 
     Parameters
     ----------
-    out : the folder of runs; default the one `mltrainer serve` or `mltrainer lab` was started for, else `reports`.
+    out : the folder of runs; default as for `report`, or the one `mltrainer serve` or `mltrainer lab` was started for.
     """
-    return _models_page(Path(out or os.environ.get("MLTRAINER_OUT", "reports")))
+    return _models_page(out)
 
 
 def guarded(action: Callable[P, widgets.Widget | None]) -> Callable[P, widgets.Widget | None]:
@@ -76,7 +76,7 @@ def _incidents() -> logging.Logger:
 
 
 @guarded
-def _models_page(out: Path) -> widgets.Widget:
+def _models_page(out: str | Path | None) -> widgets.Widget:
     asked = _asked()
     runs = reports.runs(out)
     if not runs:
@@ -96,7 +96,8 @@ def _asked() -> dict[str, str]:
     query = os.environ.get("QUERY_STRING", "")
     if os.environ.get("VOILA_PREHEAT") == "True":
         port, kernel = os.environ["VOILA_APP_PORT"], os.environ["VOILA_KERNEL_ID"]
-        with connect(f"ws://127.0.0.1:{port}/voila/query/{kernel}") as server:
+        # This machine is no matter for a proxy.
+        with connect(f"ws://127.0.0.1:{port}/voila/query/{kernel}", proxy=None) as server:
             query = json.loads(server.recv())["QUERY_STRING"]
     return dict(parse_qsl(query, max_num_fields=20))
 
@@ -115,8 +116,7 @@ class Picture(widgets.VBox):
 
     def show(self, figure: Any) -> None:
         """Put `figure` in the place of the one before."""
-        finding, bare = views.untitled(figure)
-        drawing = json.loads(bare.to_json()) | {"config": views.CONFIG}
+        finding, drawing = views.drawing(figure)
         caption = f'<p class="finding">{escape(finding)}</p>'
         if "MLTRAINER_SERVE" in os.environ:
             caption += f'<div data-chart="{escape(self.name)}" data-figure="{escape(json.dumps(drawing))}"></div>'

@@ -1,6 +1,7 @@
 """One table of knobs, read from the environment or a `.env` file; secrets live nowhere else."""
 
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -32,6 +33,7 @@ class Settings(BaseSettings):
         default_factory=lambda: user_data_path("mltrainer"),
         description="state: audit trail, registry, trials, results; default the platform's user data folder",
     )
+    out: Path | None = Field(None, description="folder of report runs; default `reports` where you stand")
     database_url: str | None = Field(None, description="SQLAlchemy URL; default SQLite in MLTRAINER_HOME")
     polygon_url: str | None = Field(
         None,
@@ -86,3 +88,28 @@ def _read(*_state: object) -> Settings:
         name = str(first["loc"][0])
         variable = name if name.isupper() else f"MLTRAINER_{name.upper()}"
         raise BadInput(f"setting {variable}: {first['msg'].lower()}; correct it in the environment or .env") from None
+
+
+def environment() -> dict[str, str]:
+    """What is set here, by the environment or a `.env`, as variables for a process that will stand in another folder.
+
+    Paths are absolute, and the home is always told. It holds the keys.
+    """
+    here = settings()
+    known = {name: getattr(here, name) for name in here.model_fields_set | {"home"}}
+    return {_variable(name): _told(value) for name, value in known.items() if value is not None}
+
+
+def _variable(field: str) -> str:
+    alias = Settings.model_fields[field].validation_alias
+    first = alias.choices[0] if isinstance(alias, AliasChoices) else alias
+    return str(first or f"MLTRAINER_{field}").upper()
+
+
+def _told(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, Path):
+        return str(value.absolute())
+    database = re.fullmatch(r"(sqlite\w*(?:\+\w+)?:///)([^/:].*)", str(value))
+    return database[1] + str(Path(database[2]).absolute()) if database else str(value)

@@ -4,6 +4,8 @@ Colors carry one meaning each (`look.css` holds the same ones): accent is the mo
 or no evidence, amber a warning, vermilion a loss. A figure's title states the finding, its corner the source and date.
 """
 
+import itertools
+import json
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ CONFIG = {
     "responsive": True,
     "displayModeBar": False,
 }
+SKILL = "evidence of skill"  # as a verdict begins that claims it
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 
 
@@ -111,7 +114,7 @@ MAJOR = {"name", "ticker", "verdict", "deflated_sharpe", "sharpe", "interval"}
 def pill(verdict: str) -> str:
     """Show a verdict or status as a pill; the word says what the color says."""
     kind = "none"
-    if verdict.startswith("evidence of skill"):
+    if verdict.startswith(SKILL):
         kind = "evidence"
     elif verdict.startswith(("suspected", "timeout", "memory", "unavailable")):
         kind = "warning"
@@ -196,7 +199,9 @@ def table(
     )
     said = f"<caption>{escape(caption)}</caption>" if caption else ""
     inside = f"{said}<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-    stack = ' class="stack"' if sum(words) > 1 else ""  # on a phone, rows of words read better as cards
+    # On a phone, rows of words read better as cards, and a name above its numbers leaves them room.
+    named = sum(words) == 1 and words[0] and len(heads) <= 8
+    stack = ' class="stack"' if sum(words) > 1 else f' class="named" style="--n:{len(heads) - 1}"' if named else ""
     return f'<div class="scroll" tabindex="0"><table{stack}>{inside}</table></div>'
 
 
@@ -283,7 +288,7 @@ def _figure(
         paper_bgcolor="white",
         plot_bgcolor="white",
         legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 13}},
-        meta={"finding": title},
+        meta={"finding": title, "unit": y},
     )
     fig.update_xaxes(title={"text": x, "font": {"size": 13}}, gridcolor="#e6eaee", zeroline=False, automargin=True)
     fig.update_yaxes(title={"text": y, "font": {"size": 13}}, gridcolor="#e6eaee", zeroline=False, automargin=True)
@@ -305,12 +310,31 @@ def _figure(
     return fig
 
 
-def untitled(figure: go.Figure) -> tuple[str, go.Figure]:
-    """Split a figure into its finding and the figure without it: a page sets the words as text that wraps."""
-    bare = go.Figure(figure)
+def drawing(figure: go.Figure) -> tuple[str, dict[str, Any]]:
+    """Split a figure into its finding, which a page sets as text that wraps, and what is drawn, as JSON.
+
+    The second is {data, layout, config, phone}; `phone` holds the layout of a screen of 390 pixels, and its own data
+    where a figure shows less there.
+    """
+    bare, known = go.Figure(figure), figure.layout.meta
     top = 34 if any(t.showlegend is not False and t.name for t in bare.data) else 12
+    top += known.get("above", 0)
     bare.update_layout(title=None, margin_t=top, height=(figure.layout.height or 400) - figure.layout.margin.t + top)
-    return str(figure.layout.meta["finding"]), bare
+    bare.update_layout(meta=None)
+    phone = known.get("phone") or {"layout": json.loads(_small(bare, known["unit"]).to_json())["layout"]}
+    return str(known["finding"]), json.loads(bare.to_json()) | {"config": CONFIG, "phone": phone}
+
+
+def _small(bare: go.Figure, unit: str) -> go.Figure:
+    """The same on a phone: the unit stands inside, ticks are few, and nothing is turned."""
+    small = go.Figure(layout=bare.layout)
+    small.update_layout(height=min(bare.layout.height, 340), margin={"l": 4, "r": 6}, font_size=13)
+    small.update_xaxes(nticks=6, tickangle=0)
+    small.update_yaxes(title=None, nticks=6)
+    return small.add_annotation(
+        text=escape(unit), xref="paper", yref="paper", x=0, y=1, xanchor="left", yanchor="top", xshift=4,
+        showarrow=False, font={"size": 12, "color": "#56616c"},
+    )  # fmt: skip
 
 
 def _wrap(text: str, width: int = 70) -> list[str]:
@@ -321,15 +345,27 @@ def _corner(evaluation: Any) -> str:
     return f"{evaluation.ticker}, sessions to {evaluation.forecasts.index[-1].date()}, net of costs"
 
 
+WEEK = 5  # sessions between two points of a thin line: nobody reads a day off it, and a page of 25 holds a fifth
+
+
+def _days(index: pd.Index) -> list[str]:
+    return [str(day)[:10] for day in index]
+
+
+def _short(values: Any) -> Any:
+    """Values as a screen needs them, at half the bytes."""
+    return np.asarray(values, dtype="f4")
+
+
 def equity(evaluation: Any, others: Sequence[Any] = ()) -> go.Figure:
     """Wealth from 1, net of costs, of a model (and of `others`, thin) against buy-and-hold; log scale."""
     frame = evaluation.forecasts
     held = metrics.wealth(frame["benchmark"])
-    own = metrics.wealth(frame["net"])
+    own, days = metrics.wealth(frame["net"]), _days(frame.index)
     rivals = [
         go.Scatter(
-            x=o.forecasts.index,
-            y=metrics.wealth(o.forecasts["net"]).round(4),
+            x=_days(o.forecasts.index[::WEEK]),
+            y=_short(metrics.wealth(o.forecasts["net"]))[::WEEK],
             name=o.model,
             mode="lines",
             showlegend=False,
@@ -340,10 +376,8 @@ def equity(evaluation: Any, others: Sequence[Any] = ()) -> go.Figure:
     ]
     lines = [
         *rivals,
-        go.Scatter(x=frame.index, y=held.round(4), name="buy-and-hold", mode="lines", line={"color": NONE, "width": 2}),
-        go.Scatter(
-            x=frame.index, y=own.round(4), name=evaluation.model, mode="lines", line={"color": ACCENT, "width": 2.5}
-        ),
+        go.Scatter(x=days, y=_short(held), name="buy-and-hold", mode="lines", line={"color": NONE, "width": 2}),
+        go.Scatter(x=days, y=_short(own), name=evaluation.model, mode="lines", line={"color": ACCENT, "width": 2.5}),
     ]
     more = "more" if own[-1] > held[-1] else "less"
     title = f"{evaluation.model} turned 1 into {own[-1]:.2f}, {more} than holding {evaluation.ticker} ({held[-1]:.2f})"
@@ -355,14 +389,14 @@ def equity(evaluation: Any, others: Sequence[Any] = ()) -> go.Figure:
 def forecasts(evaluation: Any, sessions: int = 500) -> go.Figure:
     """Forecast, its interval and the outcome, for the last `sessions` of the test."""
     frame = evaluation.forecasts.iloc[-sessions:]
-    x, held = frame.index, evaluation.metrics["coverage"]
+    x, held = _days(frame.index), evaluation.metrics["coverage"]
     data = [
         go.Scatter(
-            x=x, y=(frame["upper"] * 100).round(3), mode="lines", line={"width": 0}, showlegend=False, hoverinfo="skip"
+            x=x, y=_short(frame["upper"] * 100), mode="lines", line={"width": 0}, showlegend=False, hoverinfo="skip"
         ),
         go.Scatter(
             x=x,
-            y=(frame["lower"] * 100).round(3),
+            y=_short(frame["lower"] * 100),
             mode="lines",
             line={"width": 0},
             fill="tonexty",
@@ -372,13 +406,13 @@ def forecasts(evaluation: Any, sessions: int = 500) -> go.Figure:
         ),
         go.Scatter(
             x=x,
-            y=(frame["y"] * 100).round(3),
+            y=_short(frame["y"] * 100),
             mode="markers",
             marker={"size": 3, "color": NONE},
             name="outcome",
         ),
         go.Scatter(
-            x=x, y=(frame["forecast"] * 100).round(3), mode="lines", line={"color": ACCENT, "width": 2}, name="forecast"
+            x=x, y=_short(frame["forecast"] * 100), mode="lines", line={"color": ACCENT, "width": 2}, name="forecast"
         ),
     ]
     said = f"held {held:.1%} of outcomes" if np.isfinite(held) else "could not be calibrated"
@@ -389,26 +423,65 @@ def forecasts(evaluation: Any, sessions: int = 500) -> go.Figure:
 
 
 def sharpes(rows: pd.DataFrame, luck: Mapping[str, float], *, held: float | None = None, corner: str = "") -> go.Figure:
-    """Every model's annual Sharpe ratio with its 95 % interval, sorted, and the best that luck alone would give."""
+    """Every model's annual Sharpe ratio with its 95 % interval, sorted, and the best that luck alone would give.
+
+    The phone form shows the best `PHONE_ROWS`, each name above its bar.
+    """
     ran = rows[(rows["status"] == "ok") & rows["sharpe"].notna()].sort_values("sharpe")
-    skilled = ran["verdict"].str.startswith("evidence of skill")
-    several = len(set(ran["ticker"])) > 1
-    labels = (ran["name"] + " · " + ran["ticker"]) if several else ran["name"]
+    threshold = luck["threshold"]
+    above = int((ran["sharpe"] > threshold).sum())
+    one = above == 1
+    count = f"{above} of {len(ran)} models {'lies' if one else 'lie'}" if above else f"None of {len(ran)} models lies"
+    passed = f"{count} above what luck alone would reach ({threshold:.2f})"
+    if above and not ran["verdict"].str.startswith(SKILL).any():
+        passed += f", {'and fails' if one else 'none passes'} the other tests"
+    lines = [(0.0, "", NONE, "dot"), (threshold, f"luck {threshold:.2f}", VERMILION, "dash")]
+    if held is not None and np.isfinite(held):
+        lines.append((held, f"buy-and-hold {held:.2f}", NONE, "solid"))
+    lines = [line for line in lines if np.isfinite(line[0])]
+    known = {"title": passed, "y": "", "x": "annual Sharpe ratio, net", "corner": corner}
+    fig = _lanes(ran, lines, 17, **known)
+    fig.update_yaxes(tickvals=list(range(len(ran))), ticktext=_names(ran), tickfont={"size": 11})
+    few = ran[-PHONE_ROWS:]
+    small = _lanes(few, lines, 38, **known | {"corner": _best(few, ran, corner)})
+    small.update_layout(title=None, meta=None, margin={"l": 6, "r": 6, "t": 12 + LINES}, showlegend=False)
+    small.update_yaxes(showticklabels=False, showgrid=False, range=[-0.6, len(few) - 0.1])
+    for at, name in enumerate(_names(few)):
+        small.add_annotation(
+            x=0, xref="paper", y=at, text=name, showarrow=False, xanchor="left", yanchor="bottom", yshift=4,
+            font={"size": 13, "color": "#1a1f24"}, bgcolor="white",
+        )  # fmt: skip
+    return fig.update_layout(meta=fig.layout.meta | {"phone": json.loads(small.to_json()), "above": LINES})
+
+
+PHONE_ROWS = 12
+SCREEN = 30  # rows after which the scale is said again
+LINES = 56  # pixels above the marks for the scale and the names of the lines
+
+
+def _names(rows: pd.DataFrame) -> list[str]:
+    """Names as figures show them: with the ticker where there are several; plotly reads tags in its texts."""
+    several = len(set(rows["ticker"])) > 1
+    return [escape(f"{n} · {t}" if several else str(n)) for n, t in zip(rows["name"], rows["ticker"], strict=True)]
+
+
+def _best(few: pd.DataFrame, ran: pd.DataFrame, corner: str) -> str:
+    return f"the best {len(few)} of {len(ran)}; {corner}" if len(few) < len(ran) else corner
+
+
+def _lanes(ran: pd.DataFrame, lines: Sequence[tuple[float, str, str, str]], lane: int, **known: Any) -> go.Figure:
+    """One lane of `lane` pixels a row, the first at the bottom, with the scale below and above; `lines` cross all."""
+    skilled, place, names = ran["verdict"].str.startswith(SKILL).to_numpy(), np.arange(len(ran)), np.array(_names(ran))
     data = [
         go.Scatter(
             x=ran[chosen]["sharpe"].round(3),
-            y=labels[chosen],
+            y=place[chosen],
+            text=names[chosen],
             mode="markers",
             name=name,
             marker={"color": color, "size": 7, "symbol": symbol},
-            error_x={
-                "type": "data",
-                "array": (1.96 * _deviation(ran[chosen])).round(3),
-                "color": color,
-                "thickness": 1.2,
-                "width": 0,
-            },
-            hovertemplate="%{y}: %{x:.2f}<extra></extra>",
+            error_x={"array": (1.96 * _deviation(ran[chosen])).round(3), "color": color, "thickness": 1.2, "width": 0},
+            hovertemplate="%{text}: %{x:.2f}<extra></extra>",
         )
         for chosen, name, color, symbol in (
             (~skilled, "no evidence", NONE, "circle"),
@@ -416,42 +489,27 @@ def sharpes(rows: pd.DataFrame, luck: Mapping[str, float], *, held: float | None
         )
         if chosen.any()
     ]
-    threshold = luck["threshold"]
-    above = int((ran["sharpe"] > threshold).sum())
-    one = above == 1
-    count = f"{above} of {len(ran)} models {'lies' if one else 'lie'}" if above else f"None of {len(ran)} models lies"
-    passed = f"{count} above what luck alone would reach ({threshold:.2f})"
-    if above and not skilled.any():
-        passed += f", {'and fails' if one else 'none passes'} the other tests"
-    fig = _figure(
-        data,
-        title=passed,
-        y="",
-        x="annual Sharpe ratio, net",
-        corner=corner,
-        height=150 + 17 * len(ran),
-    )
-    lines = [(0.0, "", NONE, "dot", "bottom"), (threshold, "luck", VERMILION, "dash", "top")]
-    if held is not None and np.isfinite(held):
-        lines.append((held, "buy-and-hold", NONE, "solid", "bottom"))
-    for at, name, color, dash, where in lines:
-        if np.isfinite(at):
-            fig.add_vline(x=at, line={"color": color, "dash": dash, "width": 1.5})
-            fig.add_annotation(
-                x=at,
-                y=0 if where == "bottom" else 1,
-                yref="paper",
-                text=name,
-                showarrow=False,
-                xanchor="left",
-                yanchor="bottom" if where == "bottom" else "top",
-                xshift=4,
-                font={"size": 12, "color": color},
-            )
-    shown = [*ran["sharpe_low"], *ran["sharpe_high"], *(at for at, *_ in lines if np.isfinite(at))]
-    if shown:
-        fig.update_xaxes(range=[min(shown) - 0.05, max(shown) + 0.15])
-    fig.update_yaxes(tickfont={"size": 11}, dtick=1, range=[-0.8, len(ran) + 0.3])
+    data.append(go.Scatter(x=[None], y=[None], xaxis="x2", showlegend=False, hoverinfo="skip"))
+    fig = _figure(data, height=150 + LINES + lane * len(ran), **known)
+    shown = [*ran["sharpe_low"], *ran["sharpe_high"], *(at for at, *_ in lines)]
+    low, high = (min(shown) - 0.05, max(shown) + 0.15) if len(ran) else (-1.0, 1.0)
+    fig.update_layout(xaxis2={"overlaying": "x", "matches": "x", "side": "top", "showgrid": False, "title": None})
+    step = 0.5 if high - low < 4 else 1.0
+    fig.update_xaxes(range=[low, high], dtick=step, tick0=0)
+    ticks = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
+    for row, tick in itertools.product(range(len(ran) - SCREEN, SCREEN // 2, -SCREEN), ticks):
+        fig.add_annotation(
+            x=tick, y=row - 0.5, text=number(tick), showarrow=False, bgcolor="white", borderpad=0,
+            font={"size": 11, "color": "#56616c"},
+        )  # fmt: skip
+    fig.update_yaxes(range=[-0.8, len(ran) - 0.2], zeroline=False)
+    for at, name, color, dash in lines:
+        fig.add_vline(x=at, line={"color": color, "dash": dash, "width": 1.5})
+        left, luck = at > (low + high) / 2, color == VERMILION
+        fig.add_annotation(
+            x=at, y=1, yref="paper", text=name, showarrow=False, font={"size": 12, "color": color},
+            xanchor="right" if left else "left", xshift=-4 if left else 4, yanchor="bottom", yshift=20 if luck else 36,
+        )  # fmt: skip
     return fig
 
 

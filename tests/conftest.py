@@ -14,6 +14,10 @@ from sqlalchemy import URL, create_engine, make_url, text
 
 from mltrainer import store
 
+KEYS = (
+    *("POLYGON_API_KEY", "MASSIVE_API_KEY", "FRED_API_KEY", "MLTRAINER_MODE", "MLTRAINER_DATABASE_URL"),
+    *("MLTRAINER_OUT", "MLTRAINER_POLYGON_URL", "MLTRAINER_FRED_URL", "MLTRAINER_CACHE_URL", "MLTRAINER_OFFLINE"),
+)
 HERE = ("127.0.0.1", "localhost", "::1")
 
 # A busy machine is no reason to fail, and a failure must come back on the next run.

@@ -1,8 +1,10 @@
+import threading
 from pathlib import Path
 
 import ipywidgets as widgets
 import pandas as pd
 import pytest
+from websockets.sync.server import serve
 
 from mltrainer import dashboards
 
@@ -71,3 +73,16 @@ def test_an_undefined_figure_says_why():
 def test_the_query_is_read_from_the_environment_of_a_cold_kernel(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("QUERY_STRING", "model=Ridge&ticker=MSFT")
     assert dashboards._asked() == {"model": "Ridge", "ticker": "MSFT"}
+
+
+def test_a_preheated_kernel_asks_its_own_server_and_no_proxy(monkeypatch: pytest.MonkeyPatch):
+    with serve(lambda visitor: visitor.send('{"QUERY_STRING": "model=Ridge"}'), "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("VOILA_PREHEAT", "True")
+        monkeypatch.setenv("VOILA_APP_PORT", str(server.socket.getsockname()[1]))
+        monkeypatch.setenv("VOILA_KERNEL_ID", "k")
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nobody listens
+        assert dashboards._asked() == {"model": "Ridge"}

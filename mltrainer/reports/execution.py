@@ -21,12 +21,14 @@ from tqdm.auto import tqdm
 
 from mltrainer import store
 from mltrainer.errors import BadInput
+from mltrainer.evaluation.engine import clean_start
 from mltrainer.models import catalog
 from mltrainer.paths import notebooks
 from mltrainer.trust import audit
 
 NOTEBOOK = "reports/model-family.ipynb"
 AT_ONCE = 2
+CELL_SECONDS = 300  # a cell shows what is stored; one that takes longer is stuck, and its page fails
 
 
 def sha(path: Path) -> str:
@@ -38,17 +40,22 @@ def family_pages(
     families: Sequence[str],
     tickers: Sequence[str],
     parameters: dict[str, Any],
-    run_id: str,
+    run: tuple[str, str],
     folder: Path,
     progress: bool,
 ) -> dict[str, dict[str, str]]:
-    """Execute the notebook of each family that has no page yet, two at a time; say of each how it ended."""
+    """Execute the notebook of each family that has no page yet, two at a time; say of each how it ended.
+
+    `run` is the id and the revision; pages of another revision are removed before.
+    """
     status = {f: {"status": "ok", "reason": ""} for f in families}
-    missing = [f for f in families if not _kept(folder, run_id, f)]
+    missing = [f for f in families if not _kept(folder, run, f)]
     if not missing:
         return status
+    for name in (f"{f}{ending}" for f in missing for ending in (".html", ".ipynb")):
+        (folder / name).unlink(missing_ok=True)
     inputs = {
-        f: {"family": f, "tickers": ",".join(tickers), "run_id": run_id}
+        f: {"family": f, "tickers": ",".join(tickers), "run_id": run[0]}
         | {name: parameters[name] for name in ("start", "end", "horizon")}
         for f in missing
     }
@@ -58,7 +65,7 @@ def family_pages(
         tqdm(total=len(missing), disable=not progress, unit="page", leave=False) as bar,
     ):
         try:
-            with _deaf():
+            with _deaf(), clean_start():
                 jobs = {pool.submit(execute, notebooks() / NOTEBOOK, inputs[f], folder, f): f for f in missing}
             for job in as_completed(jobs):
                 family = jobs[job]
@@ -69,7 +76,7 @@ def family_pages(
                 if reason:
                     status[family] = {"status": "failed", "reason": reason}
                 else:
-                    audit.append("page", run=run_id, family=family, files=_page_hashes(folder, family))
+                    audit.append("page", **_page(folder, run, family))
                 bar.update()
         except BaseException:  # Ctrl-C too: nobody wants to wait for pages that nobody will see
             for process in list(pool._processes.values()):
@@ -78,14 +85,15 @@ def family_pages(
     return status
 
 
-def _page_hashes(folder: Path, family: str) -> dict[str, str]:
-    return {name: sha(folder / name) for name in (f"{family}.html", f"{family}.ipynb")}
+def _page(folder: Path, run: tuple[str, str], family: str) -> dict[str, Any]:
+    """What the trail is told of a finished page."""
+    files = {name: sha(folder / name) for name in (f"{family}.html", f"{family}.ipynb")}
+    return {"run": run[0], "revision": run[1], "family": family, "files": files}
 
 
-def _kept(folder: Path, run_id: str, family: str) -> bool:
+def _kept(folder: Path, run: tuple[str, str], family: str) -> bool:
     """Whether a killed run has finished this page: the trail tells of these very files."""
-    told = [e.payload for e in audit.entries(kind="page")]
-    return {"run": run_id, "family": family, "files": _page_hashes(folder, family)} in told
+    return _page(folder, run, family) in [e.payload for e in audit.entries(kind="page")]
 
 
 def _leave_with_parent() -> None:
@@ -138,6 +146,7 @@ def execute(template: Path, parameters: dict[str, Any], folder: Path, name: str)
                     parameters,
                     kernel_name="python3",
                     progress_bar=False,
+                    execution_timeout=CELL_SECONDS,
                     request_save_on_cell_execute=False,
                 )
             html = notebook_html(produced, title=catalog.FAMILIES[name].title if name in catalog.FAMILIES else name)
@@ -150,7 +159,7 @@ def execute(template: Path, parameters: dict[str, Any], folder: Path, name: str)
         notebook = json.loads(produced.read_text(encoding="utf-8"))
         for where in ("input_path", "output_path"):  # they name folders of the machine it ran on
             notebook["metadata"]["papermill"][where] = Path(notebook["metadata"]["papermill"][where]).name
-        text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True)
+        text = json.dumps(notebook, ensure_ascii=False, sort_keys=True)  # on one line: most of it are figures
         store.write_atomic(folder / f"{name}.ipynb", text)
         store.write_atomic(folder / f"{name}.html", html)
     (folder / "failed" / f"{name}.ipynb").unlink(missing_ok=True)

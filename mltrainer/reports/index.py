@@ -29,7 +29,8 @@ LIBRARIES = (
 class Work:
     """What a run asked and found.
 
-    `ledger` is the last trial it was judged among; `status` says, per family, how its page ended and why.
+    `ledger` is the last trial it was judged among; `status` says, per family, how its page ended and why; `earlier` is
+    a line for each past revision.
     """
 
     run: str
@@ -40,6 +41,8 @@ class Work:
     status: dict[str, dict[str, str]]
     protocol: Protocol
     ledger: int
+    revision: str = ""
+    earlier: Sequence[dict[str, Any]] = ()
 
     @property
     def as_of(self) -> str:
@@ -99,6 +102,8 @@ def index_html(work: Work, head: str) -> str:
         effective=int(luck["effective"]),
         run=work.run,
         head=head,
+        revision=work.revision,
+        earlier=_earlier(work.earlier),
         versions=views.table(sorted([k, v] for k, v in trials.versions(LIBRARIES).items()), ["Library", "Version"]),
     )
 
@@ -143,6 +148,12 @@ def _family_card(family: str, rows: pd.DataFrame, status: str) -> dict[str, str]
             f"(deflated {views.fixed(2)(best['deflated_sharpe'])}), the median has {views.fixed(2)(median)}."
         )
     return {"key": family, "title": title, "said": said, "link": f"{family}.html" if status == "ok" else ""}
+
+
+def _earlier(lines: Sequence[dict[str, Any]]) -> str:
+    """What the same question was answered before, with fewer trials or other versions; nothing when it was not."""
+    rows = [[e["at"][:16].replace("T", " "), str(e["trials"]), e["finding"], e["manifest"][:16]] for e in lines]
+    return views.table(rows, ["When, UTC", "Trials", "What was found", "sha256 of its manifest"]) if rows else ""
 
 
 def _data(matrices: Sequence[Matrix], checks: Sequence[Quality]) -> str:

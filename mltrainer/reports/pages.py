@@ -1,5 +1,10 @@
-"""From an executed notebook, or a leaderboard, to one HTML file that opens offline and asks nobody for anything."""
+"""From an executed notebook, or a leaderboard, to an HTML file that opens offline and asks nobody for anything.
 
+Words and tables stand in the page. What draws its figures, five megabytes, lies once beside all pages of a run and is
+loaded after the page was shown; `whole` puts it into a page that has to travel alone.
+"""
+
+import json
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -8,24 +13,27 @@ from typing import Any
 import jinja2
 import nbformat
 import plotly.graph_objects as go
-import plotly.io as pio
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import Preprocessor
 from plotly.offline import get_plotlyjs
 
 from mltrainer import views
-from mltrainer.paths import look
+from mltrainer.paths import figures_script, look
 
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
+SCRIPT = "plotly.min.js"
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 def figure_html(figure: go.Figure) -> str:
-    """A figure under its finding; the page it is put into carries plotly.js once."""
-    finding, bare = views.untitled(figure)
-    settings = dict(views.CONFIG)  # plotly takes out of it what it has read
-    div = pio.to_html(bare, include_plotlyjs=False, full_html=False, config=settings)
-    return f"<figure><figcaption>{escape(finding)}</figcaption>{div}</figure>"
+    """A figure under its finding, as data that the script at the end of a page draws."""
+    finding, drawing = views.drawing(figure)
+    data = json.dumps(drawing, separators=(",", ":")).translate({ord(c): f"\\u{ord(c):04x}" for c in "<>&"})
+    return (
+        f"<figure><figcaption>{escape(finding)}</figcaption>"
+        f'<div class="plotly-graph-div" style="height:{drawing["layout"]["height"]}px"></div>'
+        f'<script type="application/json">{data}</script></figure>'
+    )
 
 
 class _Figures(Preprocessor):
@@ -53,8 +61,18 @@ def notebook_html(path: Path, *, title: str) -> str:
 
 
 def page(name: str, **content: Any) -> str:
-    """Fill one of our page templates; the look and plotly.js are put inside."""
-    return _templates().get_template(f"{name}.html.j2").render(look=look(), plotly=get_plotlyjs(), **content)
+    """Fill one of our page templates; the look is put inside."""
+    template = _templates().get_template(f"{name}.html.j2")
+    return template.render(look=look(), figures_script=figures_script(), script=SCRIPT, **content)
+
+
+def whole(page: str) -> str:
+    """A page that carries in itself what draws its figures.
+
+    >>> len(whole('<script id="plotly" type="text/plain" data-file="plotly.min.js"></script>')) > 10**6
+    True
+    """
+    return page.replace(f'data-file="{SCRIPT}"></script>', f">{get_plotlyjs()}</script>")
 
 
 @cache

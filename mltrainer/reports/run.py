@@ -19,23 +19,26 @@ import pandas as pd
 
 from mltrainer import store
 from mltrainer.data.market import Day
-from mltrainer.errors import StorageError, Tampered, Unavailable
+from mltrainer.errors import BadInput, StorageError, Tampered, Unavailable
 from mltrainer.evaluation import engine, study, trials
 from mltrainer.evaluation.leaderboard import Leaderboard, leaderboard
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
+from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
+from mltrainer.paths import runs_folder
 from mltrainer.reports.execution import family_pages, sha
 from mltrainer.reports.index import LIBRARIES, Work, csv, index_html
 from mltrainer.settings import settings
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import fingerprint
 
-FORMAT = 6  # raise it when pages of the same results would look different
-PAGE_BYTES = 6 * 2**20  # most of a page is plotly.js, so that it opens offline
+FORMAT = 7  # raise it when pages of the same results would look different
+PAGE_BYTES = 2 * 2**20  # of a page and its notebook
+SCRIPT_BYTES = 5 * 2**20  # of what draws the figures of all pages
 MANIFEST = (
-    "run status mode as_of created_at parameters families sources matrices results luck ledger library_versions "
-    "outputs audit_head"
+    "run revision earlier status mode as_of created_at parameters families sources matrices results luck ledger "
+    "library_versions outputs audit_head"
 ).split()
 
 
@@ -95,16 +98,50 @@ class Run:
         return f"Run({self.manifest['status']}: {self.path / 'index.html'})"
 
 
-def runs(out: str | Path = "reports") -> list[Run]:
-    """Every run folder below `out` that has a readable manifest, newest first."""
+def runs(out: str | Path | None = None) -> list[Run]:
+    """Every run folder below `out` that has a readable manifest, newest first; `out` is by default as for `report`."""
     found = []
-    for path in Path(out).glob("*/manifest.json"):
+    for path in place(out).glob("*/manifest.json"):
         try:
             run = read(path.parent)
         except (Tampered, OSError):
             continue  # `verify` is the place to say what is wrong with a folder
         found.append(run)
     return sorted(found, key=lambda r: str(r.manifest["created_at"]), reverse=True)
+
+
+def place(out: str | Path | None) -> Path:
+    """The folder of runs that is meant: the one named, else that of the settings, else `reports`."""
+    return runs_folder(out or settings().out)
+
+
+def locate(run: str | Path | Run, out: str | Path | None = None) -> Path:
+    """Return the folder of a run, given as such, as a run id below `out`, or as a `Run`."""
+    if isinstance(run, Run):
+        return run.path
+    folder, below = Path(run), place(out) / Path(run).name
+    if (folder / "manifest.json").is_file():
+        return folder
+    if folder.name != str(run) or not (below / "manifest.json").is_file():
+        raise Unavailable(
+            f"{str(run)[:80]!r} is no run folder and no run id below {below.parent}; mltrainer report makes one"
+        )
+    return below
+
+
+def export(run: str | Path | Run, to: str | Path, out: str | Path | None = None) -> list[Path]:
+    """Write the pages of a run to the folder `to`, each with what draws its figures inside, to be sent by itself."""
+    from mltrainer.reports.pages import whole
+
+    found, folder = read(locate(run, out)), Path(to)
+    written = [folder / name for name in found.manifest["outputs"] if name == f"{Path(name).stem}.html"]
+    if folder.resolve() == found.path.resolve():
+        raise BadInput(
+            f"{folder} is the run itself, whose pages are as its manifest records them; choose another folder"
+        )
+    for path in written:
+        store.write_atomic(path, whole((found.path / path.name).read_text(encoding="utf-8")))
+    return written
 
 
 def read(folder: Path) -> Run:
@@ -128,7 +165,7 @@ def report(
     end: Day = None,
     horizon: int = 5,
     jobs: int | None = None,
-    out: str | Path = "reports",
+    out: str | Path | None = None,
     progress: bool = True,
 ) -> Run:
     """Evaluate families of models on tickers and write a report folder.
@@ -140,20 +177,23 @@ def report(
     start, end : first and last session; default all there is.
     horizon : sessions a position is held.
     jobs : worker processes; default the number of cores.
-    out : folder that holds the run folders.
+    out : folder that holds the run folders; default the setting, else `reports` where you stand. In a notebook of a
+        checkout that is the checkout's own. What is returned says where.
 
     Returns
     -------
     Run
-        The same inputs and the same ledger give the same run, which is then only checked and returned. A run that
-        was killed goes on where it stopped: finished fits are in the ledger, finished pages in the folder.
+        The same question has the same folder. With the same answer the run is only checked and returned; where other
+        trials have moved the luck since, or a library the results, the folder gets a new revision and keeps the one
+        before as a line. A run that was killed goes on where it stopped: finished fits are in the ledger, finished
+        pages in the folder.
     """
     chosen = list(dict.fromkeys(families or catalog.FAMILIES))
     specs = study.select(chosen)
     names = list(dict.fromkeys(str(t).upper() for t in (tickers or ("MSFT",))))
-    folder = Path(out).absolute()
+    folder = place(out)
     matrices = [study.matrix(name, start=start, end=end, horizon=horizon) for name in names]
-    _writable(folder, PAGE_BYTES * (len(chosen) + 1))
+    _writable(folder, PAGE_BYTES * (len(chosen) + 1) + SCRIPT_BYTES)
     protocol = Protocol()
     results = engine.run(specs, matrices, protocol=protocol, jobs=jobs, progress=progress)
     ledger = trials.position()  # other trials may be added while pages are made
@@ -166,16 +206,18 @@ def report(
         "horizon": horizon,
         "protocol": repr(protocol),
     }
-    run_id = _run_id(parameters, results, board)
+    run_id, revision = _run_id(parameters, matrices), _revision(results, board)
     done = folder / run_id
     with _alone(run_id):
         old = _finished(done)
-        if old is not None:
+        if old is not None and old.manifest["revision"] == revision:
             return old
         done.mkdir(exist_ok=True)
         _sweep(done)
-        status = family_pages(chosen, names, parameters, run_id, done, progress)
-        return _finish(done, Work(run_id, parameters, matrices, results, board, status, protocol, ledger))
+        status = family_pages(chosen, names, parameters, (run_id, revision), done, progress)
+        earlier = _earlier(run_id, revision)
+        work = Work(run_id, parameters, matrices, results, board, status, protocol, ledger, revision, earlier)
+        return _finish(done, work)
 
 
 def _finished(folder: Path) -> Run | None:
@@ -221,14 +263,27 @@ def _sweep(folder: Path) -> None:
         shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
-def _run_id(parameters: dict[str, Any], results: Sequence[Evaluation], board: Leaderboard) -> str:
-    """Name a run by what it holds, so that the same work has the same place: MSFT-5d-1a2b3c4d."""
-    ran = [(e.key, e.status) for e in results]
-    digest = fingerprint(FORMAT, json.dumps(parameters, sort_keys=True), repr(ran), repr(board.luck))
+def _run_id(parameters: dict[str, Any], matrices: Sequence[Matrix]) -> str:
+    """Name a run by its question: what was asked, of which data; MSFT-5d-1a2b3c4d."""
+    data = [m.provenance.content_sha256 for m in matrices if m.provenance]
+    digest = fingerprint(json.dumps(parameters, sort_keys=True), repr(data))
     who = (
         "-".join(parameters["tickers"]) if len(parameters["tickers"]) <= 3 else f"{len(parameters['tickers'])}-tickers"
     )
     return f"{re.sub(r'[^A-Za-z0-9-]', '_', who)}-{parameters['horizon']}d-{digest[:8]}"
+
+
+def _revision(results: Sequence[Evaluation], board: Leaderboard) -> str:
+    """Name an answer by what it rests on: results, the luck of all trials, and how pages look."""
+    return fingerprint(FORMAT, repr([(e.key, e.status) for e in results]), repr(board.luck))[:8]
+
+
+def _earlier(run: str, revision: str) -> list[dict[str, Any]]:
+    """What the trail tells of other revisions of a run, oldest first, a line each."""
+    told = [{"at": e.at} | e.payload for e in audit.entries(kind="report") if e.payload.get("run") == run]
+    last = {line.get("revision"): line for line in told if line.get("revision") != revision}
+    names = ("revision", "at", "trials", "finding", "manifest")
+    return [{name: line.get(name, "") for name in names} for line in last.values()]
 
 
 def _writable(folder: Path, need: int) -> None:
@@ -250,13 +305,18 @@ def _writable(folder: Path, need: int) -> None:
 
 def _finish(folder: Path, work: Work) -> Run:
     """Write index, leaderboard and manifest; the trail is told of the manifest before it stands in the folder."""
+    from mltrainer.reports.pages import SCRIPT, get_plotlyjs  # nbconvert, which only a new run needs
+
     head = str(audit.head())
     store.write_atomic(folder / "leaderboard.csv", csv(work.board))
     store.write_atomic(folder / "index.html", index_html(work, head))
+    store.write_atomic(folder / SCRIPT, get_plotlyjs())
     pages = [f"{f}{ending}" for f in work.status if f not in work.failed for ending in (".html", ".ipynb")]
     blobs = trials.ledger().set_index("key")["blob"].to_dict()
     manifest = {
         "run": work.run,
+        "revision": work.revision,
+        "earlier": work.earlier,
         "status": "failed" if work.failed else "complete",
         "mode": settings().data_mode,
         "as_of": work.as_of,
@@ -273,12 +333,14 @@ def _finish(folder: Path, work: Work) -> Run:
         "luck": work.board.luck,
         "ledger": work.ledger,
         "library_versions": {"python": sys.version.split()[0], **trials.versions(LIBRARIES)},
-        "outputs": {name: sha(folder / name) for name in ["index.html", "leaderboard.csv", *pages]},
+        "outputs": {name: sha(folder / name) for name in ["index.html", "leaderboard.csv", SCRIPT, *pages]},
         "audit_head": head,
     }
     text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)
     # The trail is told first: a manifest without its entry would look forged, an entry without its manifest is a
     # run that was killed here and will be finished by the same command.
-    audit.append("report", run=work.run, manifest=sha256(text.encode()).hexdigest(), status=manifest["status"])
+    told = {"revision": work.revision, "trials": int(work.board.luck["trials"]), "finding": work.board.sentence()}
+    digest = sha256(text.encode()).hexdigest()
+    audit.append("report", run=work.run, manifest=digest, status=manifest["status"], **told)
     store.write_atomic(folder / "manifest.json", text)
     return Run(folder, manifest)

@@ -11,11 +11,11 @@ from mltrainer.evaluation import trials
 from mltrainer.evaluation.leaderboard import leaderboard
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.reports.index import csv
-from mltrainer.reports.run import Run, read
+from mltrainer.reports.run import Run, locate, read
 from mltrainer.trust import audit, gate
 
 
-def verify(run: str | Path | Run, out: str | Path = "reports") -> list[str]:
+def verify(run: str | Path | Run, out: str | Path | None = None) -> list[str]:
     """Recompute a run: files, manifest, sources, results, leaderboard and audit trail.
 
     Parameters
@@ -27,14 +27,7 @@ def verify(run: str | Path | Run, out: str | Path = "reports") -> list[str]:
     list[str]
         One finding per file, source, result or trail entry that does not match; empty when everything holds.
     """
-    folder = run.path if isinstance(run, Run) else Path(run)
-    if not (folder / "manifest.json").is_file() and not isinstance(run, Run):
-        below = Path(out) / folder.name
-        if folder.name != str(run) or not (below / "manifest.json").is_file():
-            raise Unavailable(
-                f"{str(run)[:80]!r} is no run folder and no run id below {out}; mltrainer report makes one"
-            )
-        folder = below
+    folder = locate(run, out)
     try:
         read_run = read(folder)
     except Tampered as error:

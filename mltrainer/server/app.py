@@ -12,18 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_core.utils import run_sync
-from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado import web
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 from tornado.netutil import bind_sockets
-from traitlets import Integer, List, Unicode
+from traitlets import List, Unicode
 from traitlets.config import Config
 from voila.app import Voila
 from voila.paths import collect_static_paths, collect_template_paths
 
-from mltrainer.paths import look
-from mltrainer.server.handlers import INSTEAD_OF, OURS, NotFound, TokenHolder, title_of
+from mltrainer.paths import figures_script, look
+from mltrainer.server.gate import TokenHolder
+from mltrainer.server.handlers import INSTEAD_OF, OURS, NotFound, title_of
+from mltrainer.server.seats import Seats
+from mltrainer.server.sockets import PageConnection
 
 # The browser itself refuses to fetch from, send to or be framed by any other host.
 # Voilà's page needs inline script, and the widget libraries compile theirs.
@@ -35,29 +37,6 @@ POLICY = (
 KIBIBYTE = 1024
 # What extends our pages. JupyterLab's plotly is not among them: the template loads plotly once, and keeps it.
 EXTENSIONS = ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8", "anywidget"]
-
-
-class Seats(AsyncMappingKernelManager):
-    """Kernels for so many open pages and no more (voila#617); a page costs about 150 MB."""
-
-    seats = Integer(8, config=True, help="open dashboard pages at a time")
-    starting = 0
-
-    @property
-    def full(self) -> bool:
-        """Whether every seat is taken; preheated kernels wait for a visitor and do not count."""
-        waiting = sum(len(pool) for pool in getattr(self, "_pools", {}).values())
-        return len(self) + self.starting - waiting >= self.seats
-
-    async def start_kernel(self, **kwargs: Any) -> str:  # type: ignore[override]
-        """Start one, unless a page asks for it and all seats are taken."""
-        if kwargs["env"].get("VOILA_PREHEAT") != "True" and self.full:
-            raise web.HTTPError(503)
-        self.starting += 1
-        try:
-            return await super().start_kernel(**kwargs)
-        finally:
-            self.starting -= 1
 
 
 class Dashboards(Voila):
@@ -83,6 +62,7 @@ class Dashboards(Voila):
             "headers": {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin"},
             "xsrf_cookie_kwargs": {"samesite": "Lax"},
             "websocket_max_message_size": 256 * KIBIBYTE,
+            "kernel_websocket_connection_class": PageConnection,
             "default_handler_class": NotFound,
             "log_function": log_request,
         }
@@ -157,7 +137,12 @@ def configuration(plan: dict[str, Any]) -> Config:
         },
         VoilaConfiguration={
             "template": "lab",
-            "resources": {"look": look(), "pages": pages, "plotly": version("plotly")},
+            "resources": {
+                "look": look(),
+                "figures_script": figures_script(),
+                "pages": pages,
+                "plotly": version("plotly"),
+            },
             "extension_allowlist": EXTENSIONS,
             "allow_template_override": "NO",
             "allow_theme_override": "NO",
@@ -169,7 +154,13 @@ def configuration(plan: dict[str, Any]) -> Config:
         },
         VoilaExecutor={"cell_error_instruction": "Reload the page; if it stays, tell whoever runs this server."},
         IdentityProvider={"cookie_options": {"samesite": "Lax"}},
-        MappingKernelManager={"cull_idle_timeout": 120, "cull_interval": 30},
+        Seats={"seats": plan["seats"], "patience": plan["patience"]},
+        MappingKernelManager={
+            "cull_idle_timeout": 120,
+            "cull_interval": 30,
+            "allow_tracebacks": False,
+            "buffer_offline_messages": False,  # a list without bound; a page that comes back asks for the state anew
+        },
         KernelManager={"transport": "tcp" if os.name == "nt" else "ipc"},  # no kernel port that others could reach
     )
 

@@ -1,17 +1,15 @@
-"""What the dashboard server answers: behind one gate, deny by default, in plain words."""
+"""What the dashboard server answers, each address behind the gate."""
 
 import html
 import json
-from hmac import compare_digest
-from http.client import responses
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import plotly
-from jupyter_server.auth.identity import IdentityProvider, User
 from jupyter_server.auth.login import LoginFormHandler
-from jupyter_server.base.handlers import APIHandler, FileFindHandler, JupyterHandler
+from jupyter_server.base.handlers import APIHandler, FileFindHandler
 from jupyter_server.services.kernels.handlers import KernelHandler
 from jupyterlab_server.themes_handler import ThemesHandler
 from tornado import web
@@ -22,69 +20,8 @@ from voila.static_file_handler import MultiStaticFileHandler, TemplateStaticFile
 from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 
-from mltrainer.paths import look
-
-MEANING = {
-    403: "This needs the token. Open the address that mltrainer serve printed, or sign in.",
-    404: "There is nothing at this address.",
-    405: "This address does not take that kind of request.",
-    503: "All seats are taken. Close a dashboard that is not needed, or come back in a few minutes.",
-}
-
-
-def plain_page(title: str, body: str) -> str:
-    """A whole page without script, in the common look; `body` is HTML, `title` is text."""
-    return (
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)} · mlTrainer</title><style>{look()}</style></head>"
-        f'<body><main class="page"><h1>{html.escape(title)}</h1>{body}</main></body></html>'
-    )
-
-
-class TokenHolder(IdentityProvider):
-    """Whoever holds the token is a viewer; there are no passwords and no anonymous visitors."""
-
-    def generate_anonymous_user(self, handler: web.RequestHandler) -> User:
-        """The one user there is."""
-        return User("viewer", "Viewer")
-
-    def process_login_form(self, handler: web.RequestHandler) -> User | None:
-        """The viewer, when the form held the token."""
-        typed = handler.get_argument("password", default="")
-        return self.generate_anonymous_user(handler) if compare_digest(typed.encode(), self.token.encode()) else None
-
-
-class Gate(JupyterHandler):
-    """Nothing behind it is answered without the token, static files included; errors say little, and say it plainly."""
-
-    async def prepare(self, **kwargs: Any) -> None:
-        """Turn away whoever is not signed in, also where Jupyter would let them pass."""
-        await super().prepare(**kwargs)
-        if not self.current_user and not self._finished:
-            raise web.HTTPError(403)
-
-    def get_login_url(self) -> str:
-        """Where a browser is sent to sign in; a program is told 403 instead."""
-        if self.request.path.startswith("/api/"):
-            raise web.HTTPError(403)
-        return "/login"
-
-    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Log what broke with its path alone: tornado would write the query, which may hold the token."""
-        if not isinstance(value, web.HTTPError):
-            self.log.error("%s %s failed", self.request.method, self.request.path, exc_info=(typ, value, tb))
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """One JSON envelope under /api/, a plain page elsewhere; never a traceback or an echo of the request."""
-        reason = responses.get(status_code, "Error")
-        message = MEANING.get(status_code, "This did not work; the server's log says why.")
-        if self.request.path.startswith("/api/"):
-            self.set_header("Content-Type", "application/json")
-            self.finish(json.dumps({"error": {"status": status_code, "message": message}}))
-        else:
-            self.set_header("Content-Type", "text/html; charset=utf-8")
-            self.finish(plain_page(reason, f'<p>{message}</p><p><a href="/">To the dashboards</a></p>'))
+from mltrainer.server.gate import Gate, plain_page, printable
+from mltrainer.server.sockets import KernelSocket, RequestInfo
 
 
 class NotFound(Gate):
@@ -102,6 +39,10 @@ class Login(LoginFormHandler):
     """The only page a stranger sees."""
 
     write_error = Gate.write_error
+
+    def _redirect_safe(self, url: str, default: str | None = None) -> None:
+        """Jupyter's, for addresses that can stand in a header."""
+        super()._redirect_safe(url if printable(url) else self.base_url, default)
 
     def _render(self, message: dict[str, str] | None = None) -> None:
         action = url_concat("/login", {"next": self.get_argument("next", default="/")})
@@ -143,7 +84,7 @@ class Dashboard(Gate, TornadoVoilaHandler):
 
     async def get(self, path: str | None = None) -> None:
         if "token" in self.request.query_arguments:  # it is in the cookie now; keep it out of history and bookmarks
-            rest = [(k, v.decode()) for k, vs in self.request.query_arguments.items() if k != "token" for v in vs]
+            rest = [(k, v) for k, v in parse_qsl(self.request.query, keep_blank_values=True) if k != "token"]
             self.redirect(url_concat(self.request.path, rest))
             return
         if path not in {f"{name}.ipynb" for name in self.settings["dashboards"]}:
@@ -151,6 +92,14 @@ class Dashboard(Gate, TornadoVoilaHandler):
         if self.settings["kernel_manager"].full:
             raise web.HTTPError(503)
         await TornadoVoilaHandler.get(self, path)
+
+    def should_use_rendered_notebook(self, notebook_data: dict[str, Any], *given: Any) -> bool:
+        """Take a preheated kernel only once it is up, so that its seat counts as taken from then on."""
+        ready = self.settings["kernel_manager"].ready(self.path_args[0])
+        use = ready is not None and bool(super().should_use_rendered_notebook(notebook_data, *given))
+        if use:
+            self.settings["kernel_manager"].expect(ready)
+        return use
 
 
 class KernelModel(Gate, KernelHandler):
@@ -179,30 +128,12 @@ class Farewell(Gate, VoilaShutdownKernelHandler):
             self.set_status(204)
 
 
-class RequestInfo(RequestInfoSocketHandler):
-    """Tells a preheated kernel which address its visitor asked for; the caller is that kernel, which has no token."""
-
-    def prepare(self) -> None:
-        """Only a living kernel's id opens it."""
-        if self.request.path.rsplit("/", 1)[-1] not in self.settings["kernel_manager"]:
-            raise web.HTTPError(404)
-
-    def open(self, kernel_id: str) -> None:
-        """Hand the request over once, and forget it."""
-        super().open(kernel_id)
-        self._cache.pop(kernel_id, None)
-
-
 class Health(Gate, APIHandler):
     """GET /api/health: is it up, on which data, and who am I?"""
 
     async def get(self) -> None:
         state = {"status": "ok", "mode": self.settings["mode"], "version": version("mltrainer")}
         self.finish(json.dumps(state | {"role": self.current_user.username}))
-
-
-class KernelSocket(Gate, VoilaKernelWebsocketHandler):
-    """Widgets and their kernel; the kernel manager lets only widget messages through."""
 
 
 class TemplateFiles(Gate, TemplateStaticFileHandler):

@@ -2,11 +2,11 @@
 
 import os
 import sys
-from pathlib import Path
 
 from mltrainer.errors import BadInput
-from mltrainer.paths import notebooks
+from mltrainer.paths import notebooks, runs_folder
 from mltrainer.server.serve import become
+from mltrainer.settings import environment, settings
 
 
 def lab(port: int | None = None) -> None:
@@ -27,5 +27,5 @@ def lab(port: int | None = None) -> None:
     if port is not None:
         options |= {"ServerApp.port": str(port), "ServerApp.port_retries": "0"}
     command = [sys.executable, "-P", "-m", "jupyterlab", *(f"--{name}={value}" for name, value in options.items())]
-    # notebooks run in their own folder; the runs lie where the researcher stands
-    become(command, {**os.environ, "MLTRAINER_OUT": str(Path("reports").resolve())})
+    # Notebooks run in their own folder: what is set, and where runs lie, is settled where the researcher stands.
+    become(command, {**os.environ, **environment(), "MLTRAINER_OUT": str(runs_folder(settings().out))})

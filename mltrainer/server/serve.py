@@ -12,13 +12,11 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn, get_args
-
-from pydantic import AliasChoices, SecretStr
+from typing import NoReturn
 
 from mltrainer.errors import BadInput, Unavailable
-from mltrainer.paths import notebooks
-from mltrainer.settings import Settings, settings
+from mltrainer.paths import notebooks, runs_folder
+from mltrainer.settings import environment, settings
 
 
 def serve(
@@ -26,8 +24,10 @@ def serve(
     *,
     token: str | None = None,
     open_browser: bool = False,
-    out: str | Path = "reports",
+    out: str | Path | None = None,
     dashboards: Path | None = None,
+    seats: int = 8,
+    patience: float = 60.0,
 ) -> None:
     """Serve the dashboards on 127.0.0.1 until interrupted; prints one line, the address with its token.
 
@@ -35,8 +35,10 @@ def serve(
     ----------
     port : 0 takes any free port.
     token : 16 to 128 letters, digits, `-` or `_`; made up when not given. Whoever holds it is a viewer.
-    out : the folder of report runs that the dashboards read.
+    out : the folder of report runs that the dashboards read; default as for `report`.
     dashboards : serve the notebooks of another folder; for tests.
+    seats : pages open at a time, at about 150 MB each.
+    patience : seconds in which the browser must come back for a page that it asked for.
     """
     folder = Path(dashboards) if dashboards else notebooks() / "dashboards"
     if not any(folder.glob("*.ipynb")):
@@ -51,31 +53,30 @@ def serve(
         "dashboards": str(folder.resolve()),
         "open_browser": open_browser,
         "mode": settings().data_mode,
+        "seats": seats,
+        "patience": patience,
     }
     become([sys.executable, "-P", "-m", "mltrainer.server.app"], dashboard_environment(out), json.dumps(plan))
 
 
-def dashboard_environment(out: str | Path) -> dict[str, str]:
-    """The environment without secrets; mode and home are written down, as a key or `.env` can tell them no more."""
-    kept = {name: value for name, value in os.environ.items() if name.upper() not in secret_names()}
-    here = settings()
-    found = {"MLTRAINER_MODE": here.data_mode, "MLTRAINER_HOME": str(here.home.resolve())}
-    return kept | found | {"MLTRAINER_OUT": str(Path(out).resolve()), "MLTRAINER_SERVE": "1"}
+# What a process needs of its machine. Anything else stays outside: a secret has no name that a list of secrets knows.
+PASSED_ON = set(
+    "PATH PYTHONPATH PYTHONUTF8 VIRTUAL_ENV LD_LIBRARY_PATH HOME USER LOGNAME LANG LANGUAGE LC_ALL LC_CTYPE LC_NUMERIC "
+    "LC_TIME TZ TMPDIR TEMP TMP SYSTEMROOT WINDIR COMSPEC PATHEXT APPDATA LOCALAPPDATA PROGRAMDATA USERPROFILE "
+    "OMP_NUM_THREADS OPENBLAS_NUM_THREADS MKL_NUM_THREADS "
+    "DISPLAY WAYLAND_DISPLAY XAUTHORITY XDG_RUNTIME_DIR BROWSER".split()  # to open a browser
+)
+# What dashboards read by. A database's address may hold its password, and there is no reading without it.
+SETTINGS = ("MLTRAINER_HOME", "MLTRAINER_DATABASE_URL")
 
 
-def secret_names() -> set[str]:
-    """Environment variables that hold a secret: each SecretStr in the settings, and every *_API_KEY.
-
-    >>> sorted(secret_names() & {"POLYGON_API_KEY", "MASSIVE_API_KEY", "FRED_API_KEY", "MLTRAINER_HOME"})
-    ['FRED_API_KEY', 'MASSIVE_API_KEY', 'POLYGON_API_KEY']
-    """
-    names = {name.upper() for name in os.environ if name.upper().endswith(("_API_KEY", "_SECRET", "_PASSWORD"))}
-    for field, info in Settings.model_fields.items():
-        if SecretStr in (info.annotation, *get_args(info.annotation)):
-            alias = info.validation_alias
-            choices = alias.choices if isinstance(alias, AliasChoices) else [alias or f"MLTRAINER_{field}"]
-            names |= {str(choice).upper() for choice in choices}
-    return names
+def dashboard_environment(out: str | Path | None = None) -> dict[str, str]:
+    """The environment of the server and its kernels: what is named here, and nothing else."""
+    machine = {name: value for name, value in os.environ.items() if name.upper() in PASSED_ON}
+    known = {name: value for name, value in environment().items() if name in SETTINGS}
+    place = str(runs_folder(out or settings().out))
+    told = {"MLTRAINER_MODE": settings().data_mode, "MLTRAINER_OUT": place, "MLTRAINER_SERVE": "1"}
+    return machine | known | told
 
 
 def become(command: Sequence[str], environment: Mapping[str, str], standard_input: str | None = None) -> NoReturn:

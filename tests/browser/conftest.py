@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -35,7 +36,26 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     environment = {**os.environ, "MLTRAINER_HOME": str(folder / "home"), "MLTRAINER_MODE": "sample"}
     subprocess.run([sys.executable, "-c", REPORT.format(str(out))], env=environment, check=True)
     hostile_run(out)
-    call = f"serve(0, token={TOKEN!r}, out={str(out)!r}, dashboards=Path({str(folder / 'dashboards')!r}))"
+    with serving(folder, environment) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def small(served: Served) -> Iterator[Served]:
+    """A second server: two seats, and three seconds for a browser to come back."""
+    environment = {**os.environ, "MLTRAINER_HOME": str(served.folder / "home"), "MLTRAINER_MODE": "sample"}
+    folder = served.folder / "small"
+    (folder / "dashboards").mkdir(parents=True)
+    shutil.copy(served.folder / "dashboards" / "probe.ipynb", folder / "dashboards")
+    with serving(folder, environment, "seats=2, patience=3") as running:
+        yield running
+
+
+@contextmanager
+def serving(folder: Path, environment: dict[str, str], more: str = "") -> Iterator[Served]:
+    """A running `serve` on the dashboards and reports of a folder."""
+    place = f"out={str(folder / 'reports')!r}, dashboards=Path({str(folder / 'dashboards')!r})"
+    call = f"serve(0, token={TOKEN!r}, {place}, {more})"
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", f"from pathlib import Path; from mltrainer.server import serve; {call}"],

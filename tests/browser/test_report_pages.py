@@ -1,11 +1,15 @@
 """A report opened from the disk in a real browser: it draws, sorts and filters, and asks nobody for anything."""
 
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 from visitor import Served
+
+from mltrainer import reports
 
 pytestmark = pytest.mark.browser
 
@@ -34,7 +38,10 @@ class Reader:
     def open(self, name: str, size: tuple[int, int] = DESKTOP) -> Page:
         self.page.set_viewport_size({"width": size[0], "height": size[1]})
         self.page.goto(f"{self.folder.as_uri()}/{name}")
-        self.page.wait_for_function(DRAWN)
+        deadline = time.monotonic() + 60
+        while not self.page.evaluate(DRAWN):  # the page's policy forbids what playwright would wait by
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         return self.page
 
 
@@ -179,3 +186,66 @@ def test_a_page_prints_on_paper(reader: Reader):
     page = reader.open("neighbors.html")
     page.emulate_media(media="print")
     assert page.pdf().startswith(b"%PDF")
+
+
+# --- light on a phone -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("name", ["index.html", "neighbors.html"])
+def test_text_and_tables_stand_within_a_second_at_a_quarter_of_the_speed(
+    reader: Reader, name: str, size: tuple[int, int]
+):
+    page = reader.page
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": 4})
+    painted = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+    times = []
+    for _ in range(3):  # the best of three: other tests run beside this one
+        page.goto(f"{reader.folder.as_uri()}/{name}", wait_until="commit")
+        while not (paint := page.evaluate(painted)):
+            time.sleep(0.05)
+        times.append(paint)
+    assert min(times) < 800
+    assert not page.evaluate("document.querySelector('head script')")
+
+
+def test_a_figure_shows_its_phone_form_on_a_phone_and_changes_with_the_screen(reader: Reader):
+    names = "[...document.querySelectorAll('.annotation text')].map(e => e.textContent)"
+    beside = "document.querySelectorAll('.yaxislayer-above text').length"
+    page = reader.open("index.html", PHONE)
+    assert "KNeighborsRegressor_3 · MSFT" in page.evaluate(names)
+    assert any(text.startswith("luck ") for text in page.evaluate(names))
+    assert page.evaluate(beside) == 0
+    boxes = page.locator(".annotation").evaluate_all("all => all.map(e => e.getBoundingClientRect())")
+    assert all(box["left"] >= 0 and box["right"] <= PHONE[0] for box in boxes)
+    page.set_viewport_size({"width": DESKTOP[0], "height": DESKTOP[1]})
+    deadline = time.monotonic() + 20
+    while page.evaluate(beside) != 10:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_every_regime_is_on_the_screen_of_a_phone(reader: Reader):
+    page = reader.open("neighbors.html", PHONE)
+    for word in ("calm", "normal", "stormy", "falling", "rising"):
+        box = page.locator("table.named th", has_text=word).first.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= PHONE[0]
+    for box in page.locator("table.named td").evaluate_all("all => all.map(e => e.getBoundingClientRect())"):
+        assert box["right"] <= PHONE[0]
+
+
+def test_a_page_without_what_draws_it_says_where_that_lies(reader: Reader, tmp_path: Path):
+    shutil.copy(reader.folder / "index.html", tmp_path)
+    reader.folder = tmp_path
+    reader.page.goto(f"{tmp_path.as_uri()}/index.html")
+    expect(reader.page.locator(".plotly-graph-div")).to_contain_text("lies beside this page")
+    reader.problems.clear()  # the browser names the file it did not find
+
+
+def test_a_page_that_travels_alone_draws_its_figures(reader: Reader, tmp_path: Path):
+    reports.export(reader.folder, tmp_path / "whole")
+    shutil.move(tmp_path / "whole" / "index.html", tmp_path)
+    reader.folder = tmp_path
+    reader.open("index.html", PHONE)

@@ -1,5 +1,7 @@
 """A page opens offline, asks nobody for anything, and shows text as text."""
 
+import itertools
+import json
 import math
 import re
 from html.parser import HTMLParser
@@ -11,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from making import Made
+from plotly.offline import get_plotlyjs
 
-from mltrainer import metrics, views
+from mltrainer import metrics, reports, views
+from mltrainer.errors import BadInput
 from mltrainer.evaluation.leaderboard import COLUMNS
 from mltrainer.models import catalog
 from mltrainer.reports import pages
@@ -69,7 +73,9 @@ def test_a_page_forbids_itself_to_load_anything(page: str):
     policy = dict(part.strip().partition(" ")[::2] for part in Reader(page).policy.split(";"))
     assert policy["default-src"] == "'none'"
     assert "http" not in str(policy)
-    assert not any("*" in sources or "'self'" in sources for sources in policy.values())
+    # what draws the figures lies beside the page: on a disk, or where somebody serves the folder
+    assert policy.pop("script-src").split() == ["'unsafe-inline'", "'self'", "file:"]
+    assert not any("*" in sources or "'self'" in sources or "file:" in sources for sources in policy.values())
 
 
 def test_every_link_of_a_page_leads_into_the_run(page: str, made: Made):
@@ -164,7 +170,16 @@ def test_hostile_words_of_an_index_are_text(text: str, made: Made):
     fields = dict.fromkeys(("banner", "sentence", "figures", "picture", "board", "refused", "data", "versions"), "")
     numbers = dict.fromkeys(("horizon", "folds", "gap", "cost", "trials", "effective", "poor"), 5)
     families = [{"key": text, "title": text, "said": text, "link": text}]
-    own = {"title": text, "run": text, "head": text, "sentence": text, "failures": {text: text}, "tests": [text]}
+    own = {
+        "revision": text,
+        "earlier": "",
+        "title": text,
+        "run": text,
+        "head": text,
+        "sentence": text,
+        "failures": {text: text},
+        "tests": [text],
+    }
     plain = set(Reader((made.folder / "index.html").read_text()).tags)
     read = Reader(pages.page("index", **(fields | numbers | own), families=families))
     assert set(read.tags) <= plain | {"b"}
@@ -174,17 +189,70 @@ def test_hostile_words_of_an_index_are_text(text: str, made: Made):
 
 def test_a_figure_leaves_its_title_to_the_page():
     figure = views._figure([go.Scatter(x=[1, 2], y=[1, 2], name="a")], title="One & two", y="unit")
-    finding, bare = views.untitled(figure)
+    finding, drawing = views.drawing(figure)
     assert finding == "One & two"
-    assert bare.layout.title.text is None
+    assert "text" not in drawing["layout"].get("title", {})
+    assert "One" not in json.dumps(drawing)
     assert "<figcaption>One &amp; two</figcaption>" in pages.figure_html(figure)
     assert "cdn" not in pages.figure_html(figure).lower()
+
+
+def test_a_page_travels_alone_when_asked(made: Made, tmp_path: Path):
+    written = reports.export(made.run, tmp_path / "whole")
+    assert {p.name for p in written} == {"index.html", "neighbors.html"}
+    for path in written:
+        text = path.read_text(encoding="utf-8")
+        assert get_plotlyjs() in text
+        assert "data-file" not in text.replace(get_plotlyjs(), "").split('id="plotly"')[1].split(">")[0]
+    with pytest.raises(BadInput, match="is the run itself"):
+        reports.export(made.run, made.folder)
+
+
+def several(count: int) -> pd.DataFrame:
+    low = pd.Series(range(count)) / 50 - 1.0
+    rows = pd.DataFrame(dict.fromkeys(COLUMNS, 0.0), index=range(count))
+    known = {"status": "ok", "ticker": "T", "verdict": "no evidence of skill", "name": [f"m{i}" for i in range(count)]}
+    return rows.assign(**known, sharpe=low + 0.6, sharpe_low=low, sharpe_high=low + 1.2)
+
+
+def test_the_picture_of_all_models_has_a_form_for_a_phone():
+    _, drawing = views.drawing(views.sharpes(several(123), {"threshold": 1.5}, held=0.3, corner="T"))
+    phone = drawing["phone"]
+    shown = [n for trace in phone["data"] for n in trace.get("text", [])]
+    assert shown == [f"m{i}" for i in range(111, 123)]  # the best twelve
+    said = [a["text"] for a in phone["layout"]["annotations"]]
+    assert {*shown, "luck 1.50", "buy-and-hold 0.30", "the best 12 of 123; T"} <= set(said)
+    low, high = phone["layout"]["xaxis"]["range"]
+    assert low < 0.3 < 1.5 < high
+    assert phone["layout"]["height"] < 844  # one screen
+    names = [n for trace in drawing["data"] for n in trace.get("text", [])]
+    assert len(names) == 123
+
+
+@pytest.mark.parametrize("count", [1, 5, 40, 123])
+def test_a_scale_is_never_a_screen_away_from_a_mark(count: int):
+    _, drawing = views.drawing(views.sharpes(several(count), {"threshold": 1.5}))
+    for form in (drawing, drawing["phone"]):
+        assert form["layout"]["xaxis2"]["side"] == "top"
+    rows = sorted({a["y"] for a in drawing["layout"]["annotations"] if a.get("yref") != "paper"} | {-0.5, count - 0.5})
+    assert max(b - a for a, b in itertools.pairwise(rows)) <= 1.5 * views.SCREEN
+
+
+def test_a_picture_without_a_single_model_is_empty_and_says_so():
+    _, drawing = views.drawing(views.sharpes(several(0), {"threshold": 0.4}))
+    assert drawing["layout"]["xaxis"]["range"] == [-1, 1]
+
+
+def test_a_row_of_a_name_and_numbers_sets_the_name_above_them_on_a_phone():
+    assert '<table class="named" style="--n:2">' in views.table([["m", 1.0, 2.0]], ["Model", "calm", "stormy"])
+    assert "named" not in views.table([["m", *range(9)]], list("abcdefghij"))
+    assert '<table class="stack">' in views.table([["m", "n", 2.0]], ["Model", "calm", "stormy"])
 
 
 def test_plotly_offers_no_upload():
     before = dict(views.CONFIG)
     html = pages.figure_html(views._figure([go.Scatter(y=[1])], title="t", y="unit"))
-    assert '"showSendToCloud": false' in html
+    assert '"showSendToCloud":false' in html
     assert "https://" not in html
     assert before == views.CONFIG
 

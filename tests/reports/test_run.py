@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import hashlib
 import json
 import os
 import random
@@ -19,16 +20,15 @@ from uuid import uuid4
 
 import nbformat
 import numpy as np
-import pandas as pd
 import psutil
 import pytest
 from making import COMMAND, MLTRAINER, SPAN, Made, environment
 from scipy import stats
 
+import mltrainer as mt
 from mltrainer import reports
 from mltrainer.errors import BadInput, StorageError
 from mltrainer.evaluation import engine, skill, trials
-from mltrainer.evaluation.leaderboard import Leaderboard
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.models import catalog
@@ -115,6 +115,7 @@ def test_the_folder_holds_what_the_design_promises_and_nothing_else(made: Made):
         "neighbors.ipynb",
         "leaderboard.csv",
         "manifest.json",
+        "plotly.min.js",
     }
     assert [p.name for p in made.out.iterdir()] == [made.folder.name]
 
@@ -235,6 +236,38 @@ def test_a_changed_manifest_is_made_anew(copy: Path):
     assert reports.verify(run) == []
 
 
+def test_other_trials_make_a_new_revision_in_the_same_folder_and_the_old_one_is_a_line(made: Made, copy: Path, small):
+    old = reports.run.read(copy)
+    assert old.manifest["earlier"] == []
+    mt.evaluate("KNeighborsRegressor_5", mt.matrix("MSFT", start=SPAN[1], end=SPAN[3], horizon=1))
+    small("print('made anew')")
+    run = again(copy.parent)
+    assert (run.path, [p.name for p in copy.parent.iterdir()]) == (copy, [copy.name])
+    assert run.manifest["luck"]["trials"] == old.manifest["luck"]["trials"] + 1
+    assert run.manifest["revision"] != old.manifest["revision"]
+    (line,) = run.manifest["earlier"]
+    assert line["revision"] == old.manifest["revision"]
+    assert line["manifest"] == hashlib.sha256(made.before[f"{copy.name}/manifest.json"]).hexdigest()
+    assert line["finding"] == made.first.stdout.splitlines()[0]
+    index = (copy / "index.html").read_text()
+    assert "Earlier revisions of this run" in index
+    assert line["manifest"][:16] in index
+    assert "made anew" in (copy / "neighbors.html").read_text()  # a page tells of luck, too
+    assert reports.verify(run) == []
+    head = audit.head()
+    assert again(copy.parent).manifest == reports.run.read(copy).manifest
+    assert audit.head() == head
+
+
+def test_a_page_that_fails_in_a_new_revision_does_not_leave_the_old_one_behind(copy: Path, small):
+    mt.evaluate("KNeighborsRegressor_5", mt.matrix("MSFT", start=SPAN[1], end=SPAN[3], horizon=1))
+    small("raise RuntimeError('no')")
+    run = again(copy.parent)
+    assert run.failed == {"neighbors": "RuntimeError: no"}
+    assert not (copy / "neighbors.html").exists()
+    assert reports.verify(run) == []
+
+
 def test_what_a_killed_run_left_half_written_is_removed(copy: Path):
     (copy / "manifest.json").unlink()
     (copy / ".x1y2").mkdir()
@@ -331,7 +364,7 @@ def test_killed_at_any_moment_the_same_command_completes_one_run(
     assert audit.verify() == []
     assert sorted(trials.ledger()["model"]) == sorted(NEIGHBORS)
     assert len(audit.entries(kind="trial")) == len(NEIGHBORS)
-    assert len(list(folder.iterdir())) == 5
+    assert len(list(folder.iterdir())) == 6
     assert not [p for p in out.rglob("*") if p.name.startswith(".")]
 
 
@@ -375,6 +408,26 @@ def test_ctrl_c_is_one_line_and_leaves_no_process_behind(copy: Path, home: Path,
     assert lines == ["mltrainer: stopped; finished work is kept, and the same command goes on from here"]
     assert process.returncode == 130
     assert_gone(mark)
+
+
+SCRIPT = f"""import mltrainer as mt
+print(mt.report(["neighbors"], ["MSFT"], start={SPAN[1]!r}, end={SPAN[3]!r}, jobs=2, out="elsewhere", progress=False))
+"""
+
+
+@pytest.mark.parametrize("way", ["file", "standard input"])
+def test_a_script_without_a_main_guard_makes_its_pages(copy: Path, home: Path, tmp_path: Path, way: str):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    call = {"file": ["script.py"], "standard input": ["-"]}[way]
+    with (tmp_path / "script.py").open() as text:
+        done = subprocess.run(
+            [sys.executable, *call], stdin=text, env=environment(home), cwd=tmp_path, capture_output=True, text=True,
+            timeout=120,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "elsewhere").iterdir()
+    assert done.stdout == f"Run(complete: {folder / 'index.html'})\n"  # once, and it says where
+    assert (folder / "neighbors.html").exists()
 
 
 # --- what goes wrong ------------------------------------------------------------------------------------------
@@ -432,6 +485,9 @@ def test_a_model_that_failed_keeps_a_row_with_its_reason_and_the_run_holds(
     assert reports.verify(run) == []
 
 
+DEAF = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"
+
+
 def test_an_export_that_fails_is_the_reason_of_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from mltrainer.reports import pages
 
@@ -443,6 +499,18 @@ def test_an_export_that_fails_is_the_reason_of_its_page(tmp_path: Path, monkeypa
     (tmp_path / "out").mkdir()
     assert execution.execute(template, {"x": 2}, tmp_path / "out", "f") == "ValueError: no such template"
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["failed"]
+
+
+@pytest.mark.parametrize("stuck", ["import time; time.sleep(600)", DEAF])
+def test_a_stuck_page_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stuck: str):
+    monkeypatch.setattr(execution, "CELL_SECONDS", 3)
+    begin = time.monotonic()
+    template = small_template(tmp_path, stuck, parameters="x = 1")
+    (tmp_path / "out").mkdir()
+    reason = execution.execute(template, {}, tmp_path / "out", "f")
+    assert reason == "CellTimeoutError: A cell timed out while it was being executed, after 3 seconds."
+    assert time.monotonic() - begin < 60
+    assert not [p for p in psutil.Process().children(recursive=True) if "ipykernel_launcher" in " ".join(p.cmdline())]
 
 
 # --- names and values that are code to somebody ---------------------------------------------------------------
@@ -494,10 +562,8 @@ def test_the_kernel_reads_a_relative_home_and_a_dotenv_as_the_command_does(
 
 
 def test_a_run_is_named_by_what_it_holds_in_letters_that_any_disk_takes():
-    board = Leaderboard(pd.DataFrame(), {"threshold": 0.5})
-
     def name(**more: object) -> str:
-        return room._run_id({"tickers": ["../x", "A B"], "horizon": 5, **more}, [], board)
+        return room._run_id({"tickers": ["../x", "A B"], "horizon": 5, **more}, [])
 
     assert name().startswith("___x-A_B-5d-")
     assert name() == name()
@@ -551,12 +617,12 @@ def test_a_full_disk_for_the_state_is_one_line_and_afterwards_everything_goes_on
 
 @pytest.mark.parametrize(("size", "said"), [("4k", "has 0 MB free"), ("8m", "has 8 MB free")])
 def test_a_disk_too_small_for_the_report_is_said_before_any_work(tiny, command, size: str, said: str):
-    """Two pages of one family, five megabytes each."""
+    """Two pages of one family, and five megabytes that draw their figures."""
     disk = tiny(f"size={size}")
     answer = command(*COMMAND, "--jobs", "1", "--out", disk / "out")
     assert answer.code == 2
     assert answer.err.splitlines()[-1].startswith(
-        f"mltrainer: {disk / 'out'} {said}, and the report needs about 12 MB; make room or choose another"
+        f"mltrainer: {disk / 'out'} {said}, and the report needs about 9 MB; make room or choose another"
     )
     assert not len(trials.ledger())
 
@@ -568,7 +634,7 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(
     disk = tiny("size=2m")
     call = [*COMMAND, "--jobs", "1", "--out", disk / "out"]
     with monkeypatch.context() as unseen:
-        unseen.setattr(room, "PAGE_BYTES", 0)  # it fills up later
+        unseen.setattr(room, "PAGE_BYTES", -(10**9))  # it fills up later
         said = command(*call)
     assert said.code == 2
     assert "Traceback" not in said.err

@@ -1,0 +1,88 @@
+"""The gate before everything the dashboard server answers: deny by default, and errors in plain words."""
+
+import html
+import json
+from hmac import compare_digest
+from http.client import responses
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from jupyter_server.auth.identity import IdentityProvider, User
+from jupyter_server.base.handlers import JupyterHandler
+from tornado import web
+
+from mltrainer.paths import look
+
+MEANING = {
+    400: "This request cannot be read.",
+    403: "This needs the token. Open the address that mltrainer serve printed, or sign in.",
+    404: "There is nothing at this address.",
+    405: "This address does not take that kind of request.",
+    503: "All seats are taken. Close a dashboard that is not needed, or come back in a few minutes.",
+}
+
+
+def plain_page(title: str, body: str) -> str:
+    """A whole page without script, in the common look; `body` is HTML, `title` is text."""
+    return (
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(title)} · mlTrainer</title><style>{look()}</style></head>"
+        f'<body><main class="page"><h1>{html.escape(title)}</h1>{body}</main></body></html>'
+    )
+
+
+class TokenHolder(IdentityProvider):
+    """Whoever holds the token is a viewer; there are no passwords and no anonymous visitors."""
+
+    def generate_anonymous_user(self, handler: web.RequestHandler) -> User:
+        """The one user there is."""
+        return User("viewer", "Viewer")
+
+    def process_login_form(self, handler: web.RequestHandler) -> User | None:
+        """The viewer, when the form held the token."""
+        typed = handler.get_argument("password", default="")
+        return self.generate_anonymous_user(handler) if compare_digest(typed.encode(), self.token.encode()) else None
+
+
+class Gate(JupyterHandler):
+    """Nothing behind it is answered without the token, static files included; errors say little, and say it plainly."""
+
+    async def prepare(self, **kwargs: Any) -> None:
+        """Turn away whoever is not signed in, also where Jupyter would let them pass."""
+        if not printable(self.request.path):
+            raise web.HTTPError(404)
+        await super().prepare(**kwargs)
+        if not self.current_user and not self._finished:
+            raise web.HTTPError(403)
+
+    def get_login_url(self) -> str:
+        """Where a browser is sent to sign in; a program is told 403 instead."""
+        if self.request.path.startswith("/api/"):
+            raise web.HTTPError(403)
+        return "/login"
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Log what broke with its path alone: tornado would write the query, which may hold the token."""
+        if not isinstance(value, web.HTTPError):
+            self.log.error("%s %s failed", self.request.method, self.request.path, exc_info=(typ, value, tb))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """One JSON envelope under /api/, a plain page elsewhere; never a traceback or an echo of the request."""
+        reason = responses.get(status_code, "Error")
+        message = MEANING.get(status_code, "This did not work; the server's log says why.")
+        if self.request.path.startswith("/api/"):
+            self.set_header("Content-Type", "application/json")
+            self.finish(json.dumps({"error": {"status": status_code, "message": message}}))
+        else:
+            self.set_header("Content-Type", "text/html; charset=utf-8")
+            self.finish(plain_page(reason, f'<p>{message}</p><p><a href="/">To the dashboards</a></p>'))
+
+
+def printable(address: str) -> bool:
+    """Whether an address holds no control character, which file systems and headers choke on.
+
+    >>> printable("/a%20b/%C3%A9"), printable("/a%00"), printable("/a%0d%0aX: y")
+    (True, False, False)
+    """
+    return not any(byte < 32 or byte == 127 for byte in unquote_to_bytes(address))

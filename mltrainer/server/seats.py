@@ -1,0 +1,77 @@
+"""Kernels for so many open pages and no more: a page costs about 150 MB, and Voilà sets no limit (voila#617)."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+from uuid import uuid4
+
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+from tornado import web
+from traitlets import Float, Integer
+
+
+class Seats(AsyncMappingKernelManager):
+    """A seat is a kernel that a page has, or is about to have; preheated ones that wait for a visitor are none.
+
+    A seat is given up when its page is left, and when nobody has come for it within `patience` seconds.
+    """
+
+    seats = Integer(8, config=True, help="open dashboard pages at a time")
+    patience = Float(60.0, config=True, help="seconds in which a page's socket must have come")
+
+    def __init__(self, **kwargs: Any) -> None:
+        self.sockets: Counter[str] = Counter()  # open sockets by kernel
+        self.heating: set[str] = set()  # preheated kernels that are not up yet
+        self.arriving: set[str] = set()  # a page's own kernel that is not up yet
+        self._pools: dict[str, list[asyncio.Task[dict[str, str]]]] = {}  # Voilà's subclass fills it
+        super().__init__(**kwargs)
+
+    @property
+    def full(self) -> bool:
+        """Whether every seat is taken."""
+        waiting = {str(k) for pool in self._pools.values() for task in pool if (k := _kernel(task))}
+        return len(set(self.list_kernel_ids()) - waiting - self.heating | self.arriving) >= self.seats
+
+    def ready(self, notebook: str) -> str | None:
+        """The preheated kernel that the next visitor of `notebook` gets, once it is up."""
+        pool = self._pools.get(notebook)
+        return _kernel(pool[0]) if pool else None
+
+    def expect(self, kernel_id: str) -> None:
+        """Give the seat to somebody else if nobody comes for it."""
+        asyncio.get_running_loop().call_later(self.patience, self._give_up, kernel_id)
+
+    def _give_up(self, kernel_id: str) -> None:
+        if kernel_id in self and not self.visited(kernel_id):
+            self.log.warning("a page whose browser never came back was ended")
+            asyncio.get_running_loop().create_task(self.shutdown_kernel(kernel_id, now=True))
+
+    def visited(self, kernel_id: str) -> bool:
+        """Whether a socket of its page has ever come."""
+        return kernel_id in self.sockets
+
+    async def start_kernel(self, **kwargs: Any) -> str:  # type: ignore[override]
+        """Start one, unless a page asks for it and all seats are taken."""
+        preheat = kwargs["env"].get("VOILA_PREHEAT") == "True"
+        if not preheat and self.full:
+            raise web.HTTPError(503)
+        kernel_id, coming = str(uuid4()), self.heating if preheat else self.arriving
+        coming.add(kernel_id)
+        try:
+            await super().start_kernel(kernel_id=kernel_id, **kwargs)
+        finally:
+            coming.discard(kernel_id)
+        if not preheat:
+            self.expect(kernel_id)
+        return kernel_id
+
+    def remove_kernel(self, kernel_id: str) -> Any:
+        """Forget its sockets too."""
+        self.sockets.pop(kernel_id, None)
+        return super().remove_kernel(kernel_id)
+
+
+def _kernel(task: asyncio.Task[dict[str, str]]) -> str | None:
+    """The kernel that a task of Voilà's pool has brought up."""
+    up = task.done() and not task.cancelled() and task.exception() is None
+    return task.result()["kernel_id"] if up else None
