@@ -11,8 +11,8 @@ import socket
 import sqlite3
 import ssl
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from http.client import HTTPException
@@ -180,28 +180,38 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 # --- a connection that hangs up -------------------------------------------------------------------------------
 
 
-def _hang_up(sock: socket.socket, late: Event) -> None:
+def _hang_up(connection: Any, late: Event) -> None:
     late.set()
-    with suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
+    with suppress(OSError, AttributeError):  # there may be no line yet
+        connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def _in_time(connection: Any) -> Iterator[None]:
+    """End what a connection waits for after one timeout in all, not after one for each byte."""
+    late = Event()
+    watch = Timer(connection.timeout or IDLE, _hang_up, (connection, late))
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
+    if late.is_set():  # half a head can look like a whole one
+        raise TimeoutError
 
 
 def _punctual(connection: type[Any]) -> type[Any]:
-    """A connection whose head (status and headers) is there within one timeout in all, not one for each byte."""
+    """A connection that is made (what a proxy answers included) and has its head (status and headers) in time."""
 
     class Punctual(connection):
+        def connect(self) -> None:
+            with _in_time(self):
+                super().connect()
+
         def getresponse(self) -> Any:
-            late = Event()
-            watch = Timer(self.sock.gettimeout() or IDLE, _hang_up, (self.sock, late))
-            watch.daemon = True
-            watch.start()
-            try:
-                found = super().getresponse()
-            finally:
-                watch.cancel()
-            if late.is_set():  # half a head can look like a whole one
-                raise TimeoutError
-            return found
+            with _in_time(self):
+                return super().getresponse()
 
     return Punctual
 
@@ -214,15 +224,24 @@ class _Secure(HTTPSConnectionPool):
     ConnectionCls = _punctual(HTTPSConnection)
 
 
+POOLS = {"http": _Plain, "https": _Secure}
+
+
 @cache
 def _adapter(_process: int) -> HTTPAdapter:
     """The pool of connections of this process, kept open between questions."""
     adapter = _Kept(max_retries=Retry(0, read=False), pool_maxsize=4)
-    adapter.poolmanager.pool_classes_by_scheme = {"http": _Plain, "https": _Secure}
+    adapter.poolmanager.pool_classes_by_scheme = POOLS
     return adapter
 
 
 class _Kept(HTTPAdapter):
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        """A way through a proxy is as punctual as the one without."""
+        manager = super().proxy_manager_for(proxy, **options)
+        manager.pool_classes_by_scheme = POOLS
+        return manager
+
     def close(self) -> None:
         """Not with the session: the next question uses the same connections."""
 

@@ -7,23 +7,27 @@ import base64
 import gzip
 import json
 import logging
+import os
 import re
 import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import redis
+import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 from replay.faults import FAULTS
 from replay.server import POLYGON_KEY, Replay
 
@@ -360,6 +364,46 @@ def test_this_machine_is_never_asked_through_a_proxy(replay: Replay, monkeypatch
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     assert bars().status == 200
+
+
+def dripping_proxy(running: ExitStack) -> str:
+    """A proxy that answers CONNECT a byte at a time, for five seconds."""
+    listener = running.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+    def drip() -> None:
+        line, _ = listener.accept()
+        with line, suppress(OSError):
+            line.recv(2**16)
+            for byte in b"HTTP/1.1 200 OK".ljust(100):
+                line.send(bytes([byte]))
+                time.sleep(0.05)
+
+    threading.Thread(target=drip, daemon=True).start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_a_proxy_that_drips_its_answer_to_connect_is_left_in_time(monkeypatch: pytest.MonkeyPatch):
+    begin = time.monotonic()
+    with ExitStack() as running:
+        monkeypatch.setenv("https_proxy", dripping_proxy(running))
+        monkeypatch.delenv("no_proxy", raising=False)
+        answer = wire.exchange(
+            "https://api.massive.com/v1/marketstatus/now", {}, SecretStr("canary"), by_header=True, until=begin + 0.4
+        )
+    assert answer.failure == "gave no answer in time"
+    assert time.monotonic() - begin < 2
+
+
+def test_a_head_that_drips_through_a_proxy_is_left_in_time(replay: Replay):
+    """The way through a proxy to an address in plain http, with the package's own pool of connections."""
+    replay.fault("drip_head")
+    begin = time.monotonic()
+    with requests.Session() as session:
+        session.mount("http://", wire._adapter(os.getpid()))
+        with pytest.raises(requests.ConnectionError):
+            session.get(f"http://api.massive.com{BARS}", proxies={"http": replay.url}, timeout=(0.4, 0.4))
+    assert len(replay.log) == 1
+    assert time.monotonic() - begin < 2
 
 
 # --- turns ----------------------------------------------------------------------------------------------------
