@@ -10,7 +10,9 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
@@ -19,6 +21,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 
@@ -28,6 +31,7 @@ from mltrainer.errors import (
     MltrainerError,
     NotEntitled,
     ProviderError,
+    Refused,
     Unavailable,
     UnknownName,
 )
@@ -89,9 +93,10 @@ PROVIDERS: dict[str, Provider] = {
         probe=("/fred/series", {"series_id": "CPIAUCSL", "file_type": "json"}),
     ),
 }
-TRIES, PAGES = 5, 10_000
+TRIES, PAGES = 5, 100
 TURN = 300.0  # seconds one may wait for one's turn under the rate that all processes share
 AGAIN = {429, 500, 502, 503, 504}
+NEW_YORK = ZoneInfo("America/New_York")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _KEY_NAME = re.compile(r"api_?key|authorization|token", re.IGNORECASE)
 
@@ -133,7 +138,45 @@ def source(provider: str) -> str:
     return "replay" if settings().data_mode == "replay" else provider
 
 
-def get(provider: str, path: str, params: Params = None, *, check: Check = None, keep: Keep = None) -> Reply:
+@dataclass
+class _Whole:
+    """What was asked for one answer: every question with a kept reply, and failures that concern one reply only."""
+
+    parts: list[tuple[str, Any]] = field(default_factory=list)
+    alone: list[ProviderError] = field(default_factory=list)
+
+
+_whole: ContextVar[_Whole | None] = ContextVar("whole", default=None)
+
+
+@contextmanager
+def whole() -> Iterator[None]:
+    """Take all that is asked inside as one answer: once it is refused, nothing of it stays kept.
+
+    A reply that fails by itself leaves those before it, so that a download goes on where it was. What is accepted
+    takes the place of the same with an earlier end.
+    """
+    if _whole.get() is not None:
+        yield
+        return
+    scope = _Whole()
+    token = _whole.set(scope)
+    try:
+        yield
+    except (ProviderError, Refused) as error:
+        if not any(error is each for each in scope.alone) and not settings().offline:
+            for part in scope.parts:
+                kept.forget(*part)
+        raise
+    finally:
+        _whole.reset(token)
+    for part in scope.parts if not settings().offline else []:
+        kept.supersede(*part)
+
+
+def get(
+    provider: str, path: str, params: Params = None, *, check: Check = None, keep: Keep = None, day: str | None = None
+) -> Reply:
     """Ask a provider, or return what it said before if that is still fresh.
 
     Parameters
@@ -144,6 +187,7 @@ def get(provider: str, path: str, params: Params = None, *, check: Check = None,
     check : gets the parsed answer and raises `ProviderError` where it cannot be right; only then it is kept.
     keep : for how long a kept answer is fresh; default the provider's. Not before it is old is it asked again, and a
         failure then is a failure: what is stale is only ever used with MLTRAINER_OFFLINE.
+    day : of New York, YYYY-MM-DD, on which a kept answer must have come to be fresh; default any.
     """
     if not re.fullmatch(_provider(provider).paths, path):
         why = f"is none that {PROVIDERS[provider].name} may be asked"
@@ -152,39 +196,66 @@ def get(provider: str, path: str, params: Params = None, *, check: Check = None,
     if named:
         raise BadInput(f"parameter {named[0]!r} looks like a key; set {PROVIDERS[provider].variable} instead")
     asked = {name: _text(value) for name, value in (params or {}).items() if value is not None}
-    return _reply(provider, _base(provider) + path, asked, check, keep)
+    return _reply(provider, _base(provider) + path, asked, check, keep, day)
 
 
-def follow(provider: str, next_url: str, *, check: Check = None, keep: Keep = None) -> Reply:
+def follow(provider: str, next_url: str, *, check: Check = None, keep: Keep = None, day: str | None = None) -> Reply:
     """Ask for the next page where a provider says it is: on its own host and an allowed path, else a violation."""
     row, base = _provider(provider), _base(provider)
     own = row.hosts if settings().data_mode == "live" else (base,)
     address, _, query = str(next_url).partition("?")
     home = next((host for host in own if re.fullmatch(re.escape(host) + f"({row.paths})", address)), None)
     if home is None:
-        shown, remedy = masked(address[:120]), "nothing was sent there; tell the provider, or try again later"
+        shown, remedy = masked(address)[:120], "nothing was sent there; tell the provider, or try again later"
         gate.refuse(f"the next page {shown!r}", f"is not {row.name}'s own", remedy)
     # As the official client does: only path and query are taken, and a key that came along is dropped.
     asked = {name: value for name, value in parse_qsl(query, True) if not _KEY_NAME.search(name)}
-    return _reply(provider, base + address.removeprefix(home), asked, check, keep)
+    return _reply(provider, base + address.removeprefix(home), asked, check, keep, day)
 
 
 def pages(
-    provider: str, path: str, params: Params = None, *, check: Check = None, keep: Keep = None
+    provider: str, path: str, params: Params = None, *, check: Check = None, keep: Keep = None, most: int = PAGES
 ) -> Iterator[Reply]:
-    """Every page of an answer, in order; a page that leads back to an earlier one is a `ProviderError`."""
-    reply, seen = get(provider, path, params, check=check, keep=keep), set[str]()
-    for _ in range(PAGES):
+    """Every page of an answer, in order, all said on one day of New York: splits and corrections come overnight.
+
+    More than `most` pages, a page that leads back to an earlier one and one that repeats the rows of the page before
+    it are a `ProviderError`.
+    """
+    reply, offline, seen = get(provider, path, params, check=check, keep=keep), settings().offline, set[str]()
+    if _onward(reply) and _day(reply) != _today() and not offline:
+        reply = get(provider, path, params, check=check, keep=keep, day=_today())
+    day, rows = _day(reply), list[Any]()
+    while True:
+        if _day(reply) != day:
+            why = f"pages of {day} and {_day(reply)}, between which splits and corrections may lie"
+            if offline:
+                raise Unavailable(f"{reply.endpoint} was kept in {why}; unset MLTRAINER_OFFLINE to ask again")
+            raise _failure(provider, f"sent {why}; ask again", reply.status)
         yield reply
-        document = reply.json()
-        onward = document.get("next_url") if isinstance(document, dict) else None
+        onward, before = _onward(reply), rows
         if not onward:
             return
-        if onward in seen:
-            break
         seen.add(onward)
-        reply = follow(provider, onward, check=check, keep=keep)
-    raise _failure(provider, f"sends pages that do not end ({len(seen)} so far); narrow the span")
+        rows = reply.json().get("results")
+        if len(seen) >= most or (rows is not None and rows == before):
+            break
+        reply = follow(provider, onward, check=check, keep=keep, day=day)
+        if _onward(reply) in seen:
+            break
+    raise _failure(provider, f"sends pages that do not end ({len(seen)} so far); narrow the span", HTTPStatus.OK)
+
+
+def _onward(reply: Reply) -> str | None:
+    document = reply.json()
+    return str(document.get("next_url") or "") or None if isinstance(document, dict) else None
+
+
+def _day(reply: Reply) -> str:
+    return str(datetime.fromisoformat(reply.retrieved_at).astimezone(NEW_YORK).date())
+
+
+def _today() -> str:
+    return str(datetime.now(NEW_YORK).date())
 
 
 def _text(value: object) -> str:
@@ -224,24 +295,32 @@ def _host(url: str) -> str:
     return (urlsplit(url).hostname or url.partition("?")[0])[:80]
 
 
-def _reply(provider: str, endpoint: str, asked: dict[str, str], check: Check, keep: Keep) -> Reply:
-    row, offline = PROVIDERS[provider], settings().offline
-    question = wire.question(endpoint, asked)
+def _reply(
+    provider: str, endpoint: str, asked: dict[str, str], check: Check, keep: Keep, day: str | None = None
+) -> Reply:
+    fresh, offline = PROVIDERS[provider].keep if keep is None else keep, settings().offline
+    question, scope = wire.question(endpoint, asked), _whole.get() or _Whole()
     held = kept.recall(provider, question)
     if held is not None:
         body, at = held
+        reply = Reply(endpoint, asked, HTTPStatus.OK, body, sha256(body).hexdigest(), at, True)
         age = datetime.now(UTC) - datetime.fromisoformat(at)
-        if offline or age < (row.keep if keep is None else keep):
-            reply = Reply(endpoint, asked, HTTPStatus.OK, body, sha256(body).hexdigest(), at, True)
+        if offline or (age < fresh and day in (None, _day(reply))):
+            scope.parts.append((provider, question))
             _checked(reply, provider, check)
             return reply
     if offline:
         raise Unavailable(f"{endpoint} was not fetched before with these parameters; unset MLTRAINER_OFFLINE to ask")
-    body = _asked(provider, endpoint, asked)
-    at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    reply = Reply(endpoint, asked, HTTPStatus.OK, body, sha256(body).hexdigest(), at, False)
-    _checked(reply, provider, check)
-    kept.keep(provider, question, body, at)
+    try:
+        body = _asked(provider, endpoint, asked)
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        reply = Reply(endpoint, asked, HTTPStatus.OK, body, sha256(body).hexdigest(), at, False)
+        _checked(reply, provider, check)
+    except ProviderError as error:
+        scope.alone.append(error)
+        raise
+    kept.keep(provider, question, body, at, fresh)
+    scope.parts.append((provider, question))
     return reply
 
 

@@ -159,6 +159,15 @@ def test_what_contradicts_itself_is_refused_and_written_down():
     assert len(audit.entries(kind="violation")) == 3
 
 
+def test_prices_that_are_no_numbers_agree_with_nobody():
+    days = pd.bdate_range("2024-01-08", periods=3, name="session")
+    raw = Frame({"close": [100.0, 50, 50], "volume": 1.0}, index=days)
+    nothing = pd.Series([], index=pd.DatetimeIndex([]), dtype=float)
+    for ratio in ((np.inf, np.inf), (1e308, 1e-308), (1e-308, 1e308)):
+        with pytest.raises(Refused, match="split adjustment of T differs"):
+            adjusted(raw, split_table({"2024-01-10": ratio}), nothing, raw)
+
+
 def test_dividends_in_another_currency_are_not_taken_for_dollars():
     days = pd.bdate_range("2024-01-08", periods=2)
     raw = Dataset(Frame({"close": [10.0, 10.0], "volume": 1.0}, index=days), "T", "raw bars")
@@ -201,6 +210,27 @@ def test_raw_bars_are_what_was_traded_and_other_timespans_are_split_adjusted(rep
     assert weeks.frame["close"].iloc[0] == pytest.approx(88.99 / 2, abs=1e-4)
     with pytest.raises(mt.errors.BadInput, match="features are computed from bars"):
         mt.matrix(weeks)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_bars_as_traded_are_not_taken_for_adjusted_ones_though_they_are_the_same(replay: Replay, first):
+    """Google neither split nor paid before 2013: whichever is fetched first, each has its own kind and note."""
+    found = {adjusted: mt.bars("GOOG", start="2012-01-03", adjusted=adjusted) for adjusted in (first, not first)}
+    assert found[True].frame.equals(found[False].frame)
+    assert (found[True].kind, found[False].kind) == ("bars", "raw bars")
+    assert found[True].provenance.transform == "mltrainer.data.actions.total_return"
+    assert "as traded, not adjusted" in found[False].provenance.note
+    with pytest.raises(mt.errors.BadInput, match="raw bars"):
+        mt.matrix(found[False])
+
+
+def test_a_currency_has_neither_splits_nor_dividends_to_ask_for(replay: Replay):
+    rows = [{"t": 1626912000000 + k * 86_400_000, "o": 9, "h": 9, "l": 9, "c": 9, "v": 1} for k in (0, 1)]
+    document = {"ticker": "X:BTCUSD", "adjusted": True, "status": "OK", "results": rows, "resultsCount": 2}
+    replay.canned[f"{AGGS}/X:BTCUSD/range/1/day/2021-07-22/2021-07-23"] = document
+    found = mt.bars("X:BTCUSD", start="2021-07-22", end="2021-07-23")
+    assert (found.kind, len(replay.log)) == ("bars", 1)
+    assert [str(day.date()) for day in found.frame.index] == ["2021-07-22", "2021-07-23"]
 
 
 def test_the_sample_has_no_other_timespans():
