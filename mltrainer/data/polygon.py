@@ -33,6 +33,10 @@ MINUTE, DAY, MONTH = timedelta(minutes=1), timedelta(days=1), timedelta(days=30)
 CURRENCIES = ("X:", "C:")  # they trade around the clock, and their day is that of UTC
 CLOSED = 20  # the hour in New York after which the bar of a day, late trades included, does not change any more
 INTRADAY, SESSIONS = ("second", "minute", "hour"), ("day", "week", "month", "quarter", "year")
+LENGTH = {  # months, days and seconds of one
+    **{"second": (0, 0, 1), "minute": (0, 0, 60), "hour": (0, 0, 3600), "day": (0, 1, 0), "week": (0, 7, 0)},
+    **{"month": (1, 0, 0), "quarter": (3, 0, 0), "year": (12, 0, 0)},
+}
 TIMESPAN = re.compile(rf"(?:([1-9]\d{{0,3}}) )?({'|'.join((*INTRADAY, *SESSIONS))})")
 TICKER = re.compile(r"(?:[XCIO]:)?[A-Z0-9][A-Za-z0-9]*(?:[.\-][A-Za-z0-9]+)*")
 
@@ -228,10 +232,10 @@ def ends(index: pd.DatetimeIndex, timespan: str, ticker: str) -> pd.DatetimeInde
     Timestamp('2026-11-29 01:00:00+0000', tz='UTC')
     """
     number, unit = timespan.split() if " " in timespan else ("1", timespan)
+    months, days, seconds = (int(number) * n for n in LENGTH[unit])
     if unit in INTRADAY:
-        return index + int(number) * pd.Timedelta(1, unit)
-    step = {"months": 3 * int(number)} if unit == "quarter" else {f"{unit}s": int(number)}
-    after = index + pd.DateOffset(**step)
+        return index + pd.Timedelta(seconds=seconds)
+    after = index + pd.DateOffset(months=months, days=days)
     if ticker.startswith(CURRENCIES):
         return after.tz_localize("UTC")
     return (after - pd.Timedelta(hours=24 - CLOSED)).tz_localize(NEW_YORK).tz_convert("UTC")
