@@ -62,6 +62,7 @@ ECONOMY: dict[str, tuple[str, str]] = {
 }
 
 
+@http.whole()
 def observations(name: str, *, start: date | None = None, end: date | None = None) -> Dataset:
     """Observations of one series of `ECONOMY`, usable the documented lag after each period began."""
     wanted = identifier(name)

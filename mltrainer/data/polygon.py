@@ -34,8 +34,14 @@ CURRENCIES = ("X:", "C:")  # they trade around the clock, and their day is that 
 CLOSED = 20  # the hour in New York after which the bar of a day, late trades included, does not change any more
 INTRADAY, SESSIONS = ("second", "minute", "hour"), ("day", "week", "month", "quarter", "year")
 LENGTH = {  # months, days and seconds of one
-    **{"second": (0, 0, 1), "minute": (0, 0, 60), "hour": (0, 0, 3600), "day": (0, 1, 0), "week": (0, 7, 0)},
-    **{"month": (1, 0, 0), "quarter": (3, 0, 0), "year": (12, 0, 0)},
+    "second": (0, 0, 1),
+    "minute": (0, 0, 60),
+    "hour": (0, 0, 3600),
+    "day": (0, 1, 0),
+    "week": (0, 7, 0),
+    "month": (1, 0, 0),
+    "quarter": (3, 0, 0),
+    "year": (12, 0, 0),
 }
 TIMESPAN = re.compile(rf"(?:([1-9]\d{{0,3}}) )?({'|'.join((*INTRADAY, *SESSIONS))})")
 TICKER = re.compile(r"(?:[XCIO]:)?[A-Z0-9][A-Za-z0-9]*(?:[.\-][A-Za-z0-9]+)*")
