@@ -5,6 +5,7 @@ provider could not have sent is an error, never an empty table. A kept answer th
 """
 
 import json
+import logging
 import math
 import random
 import re
@@ -38,6 +39,7 @@ from mltrainer.errors import (
 from mltrainer.settings import settings
 from mltrainer.trust import audit, gate
 
+log = logging.getLogger(__name__)  # without a handler of the user's, warnings go to stderr
 Params = Mapping[str, object] | None
 Check = Callable[[Any], None] | None
 Keep = timedelta | None
@@ -49,7 +51,7 @@ class Provider:
 
     name: str
     hosts: tuple[str, ...]
-    paths: str
+    paths: tuple[str, ...]
     key: str
     variable: str
     by_header: bool
@@ -66,13 +68,15 @@ PROVIDERS: dict[str, Provider] = {
     "polygon": Provider(
         name="Polygon",
         hosts=("https://api.massive.com", "https://api.polygon.io"),
-        paths=rf"/v2/aggs/ticker/{_T}/(range/\d+/({_SPAN})/({_DAY}|\d+)/({_DAY}|\d+)|prev)"
-        rf"|/v2/aggs/grouped/locale/us/market/stocks/{_DAY}|/v1/open-close/{_T}/{_DAY}"
-        rf"|/v3/(trades|quotes)/{_T}|/v2/last/(trade|nbbo)/{_T}"
-        rf"|/v3/reference/(tickers(/{_T})?|splits|dividends|exchanges|conditions)|/vX/reference/tickers/{_T}/events"
-        rf"|/v2/snapshot/locale/us/markets/stocks/tickers(/{_T})?|/stocks/v1/(splits|dividends)"
-        r"|/v1/marketstatus/(now|upcoming)|/vX/reference/financials|/benzinga/v1/earnings|/tmx/v1/corporate-events"
-        r"|/fed/v1/(inflation|inflation-expectations|labor-market|treasury-yields)",
+        paths=(
+            rf"/v2/aggs/ticker/{_T}/range/\d+/({_SPAN})/({_DAY}|\d+)/({_DAY}|\d+)",
+            rf"/v3/(trades|quotes)/{_T}",
+            rf"/v3/reference/(tickers(/{_T})?|splits|dividends)",
+            rf"/v2/snapshot/locale/us/markets/stocks/tickers/{_T}",
+            r"/stocks/v1/(splits|dividends)",
+            r"/v1/marketstatus/now",
+            r"/fed/v1/(inflation|inflation-expectations|labor-market|treasury-yields)",
+        ),
         key="polygon_api_key",
         variable="POLYGON_API_KEY",
         by_header=True,
@@ -83,8 +87,7 @@ PROVIDERS: dict[str, Provider] = {
     "fred": Provider(
         name="FRED",
         hosts=("https://api.stlouisfed.org",),
-        paths=r"/fred/series(/(observations|vintagedates|release|updates|search))?"
-        r"|/fred/release(s|/dates|/series)?|/fred/releases/dates",
+        paths=(r"/fred/series(/(observations|vintagedates|release))?", r"/fred/release/dates"),
         key="fred_api_key",
         variable="FRED_API_KEY",
         by_header=False,
@@ -94,6 +97,7 @@ PROVIDERS: dict[str, Provider] = {
     ),
 }
 TRIES, PAGES = 5, 100
+SHORTEST = 8  # letters of a key; one that is shorter may stand in a number
 TURN = 300.0  # seconds one may wait for one's turn under the rate that all processes share
 AGAIN = {429, 500, 502, 503, 504}
 NEW_YORK = ZoneInfo("America/New_York")
@@ -109,7 +113,7 @@ class Reply:
     ----------
     endpoint : scheme, host and path; neither query nor key.
     parameters : as asked, without keys.
-    body, sha256 : the bytes as received, after transfer and content decoding.
+    body, sha256 : the bytes as received, after transfer and content decoding; a key of ours in it is masked.
     retrieved_at : UTC, ISO 8601: when the provider said it; a kept answer has its own time.
     """
 
@@ -189,7 +193,7 @@ def get(
         failure then is a failure: what is stale is only ever used with MLTRAINER_OFFLINE.
     day : of New York, YYYY-MM-DD, on which a kept answer must have come to be fresh; default any.
     """
-    if not re.fullmatch(_provider(provider).paths, path):
+    if not re.fullmatch("|".join(_provider(provider).paths), path):
         why = f"is none that {PROVIDERS[provider].name} may be asked"
         gate.refuse(f"the path {path[:80]!r}", why, "write the ticker as the exchange does, AAPL or BRK.B")
     named = [name for name in params or {} if _KEY_NAME.search(name)]
@@ -204,7 +208,7 @@ def follow(provider: str, next_url: str, *, check: Check = None, keep: Keep = No
     row, base = _provider(provider), _base(provider)
     own = row.hosts if settings().data_mode == "live" else (base,)
     address, _, query = str(next_url).partition("?")
-    home = next((host for host in own if re.fullmatch(re.escape(host) + f"({row.paths})", address)), None)
+    home = next((host for host in own if re.fullmatch(f"{re.escape(host)}({'|'.join(row.paths)})", address)), None)
     if home is None:
         shown, remedy = masked(address)[:120], "nothing was sent there; tell the provider, or try again later"
         gate.refuse(f"the next page {shown!r}", f"is not {row.name}'s own", remedy)
@@ -312,7 +316,7 @@ def _reply(
     if offline:
         raise Unavailable(f"{endpoint} was not fetched before with these parameters; unset MLTRAINER_OFFLINE to ask")
     try:
-        body = _asked(provider, endpoint, asked)
+        body = unkeyed(provider, urlsplit(endpoint).path, _asked(provider, endpoint, asked))
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         reply = Reply(endpoint, asked, HTTPStatus.OK, body, sha256(body).hexdigest(), at, False)
         _checked(reply, provider, check)
@@ -376,7 +380,7 @@ def _asked(provider: str, endpoint: str, asked: dict[str, str], *, once: float |
     turn, budget, most = (once / 5, once * 4 / 5, 1) if once else (TURN, settings().wire_seconds, TRIES)
     while True:
         time.sleep(wait)
-        if not wire.take_turn(kept.private(turns()), provider, allowed, min(turn, until - time.monotonic())):
+        if not _turn(provider, allowed, min(turn, until - time.monotonic())):
             if not tries:
                 used = f"the {allowed} requests a minute are used up by this and other processes"
                 raise _failure(provider, f"was not asked: {used}; try again later, or set what the plan allows")
@@ -397,6 +401,22 @@ def _asked(provider: str, endpoint: str, asked: dict[str, str], *, once: float |
     said = answer.failure or f"answered {answer.status}{_words(answer.body)}{asks}"
     said = f"failed at {path}: {said}; {again}nothing stands in for it, try again later"
     raise _failure(provider, said, answer.status or None)
+
+
+def _turn(provider: str, allowed: int, patience: float) -> bool:
+    """Wait for a turn; who waits longer than a moment is told what for, once a minute."""
+    file, moment = kept.private(turns()), min(patience, 1.0)
+    if wire.take_turn(file, provider, allowed, moment):
+        return True
+    if patience > moment and time.monotonic() - _waiting.get(provider, -math.inf) > 60:
+        _waiting[provider] = time.monotonic()
+        name, remedy = PROVIDERS[provider].name, "; MLTRAINER_POLYGON_PER_MINUTE says how many your plan allows"
+        remedy = remedy if provider == "polygon" else ""
+        log.warning("waiting for a turn: the %d requests a minute to %s are used up%s", allowed, name, remedy)
+    return patience > moment and wire.take_turn(file, provider, allowed, patience - moment)
+
+
+_waiting: dict[str, float] = {}  # when it was last said
 
 
 def _body(provider: str, endpoint: str, answer: wire.Answer) -> bytes:
@@ -447,12 +467,28 @@ def _key(provider: str) -> SecretStr:
 
 
 def masked(text: str) -> str:
-    """The text with every configured key, plain or quoted, and every parameter named like one, replaced by `***`."""
-    for row in PROVIDERS.values():
-        secret = getattr(settings(), row.key)
-        for form in {s for s in ((secret.get_secret_value() if secret else "").strip(),) for s in (s, quote(s))}:
-            text = text.replace(form, "***") if form else text
+    """The text with `***` for every configured key, also quoted or in capitals, and every parameter named like one."""
+    for key in _secrets():
+        text = re.sub(re.escape(key), "***", text, flags=re.IGNORECASE)
     return re.sub(r"(?i)((?:api_?key|token)=)[^&\s\"')]+", r"\1***", text)
+
+
+def unkeyed(provider: str, where: str, body: bytes) -> bytes:
+    """What a provider sent, with `***` where it repeats a key of ours: nothing that is kept or shown may hold one."""
+    low = body.lower()
+    found = [key for key in _secrets() if len(key) >= SHORTEST and key.lower().encode() in low]
+    for key in found:
+        body = re.sub(re.escape(key).encode(), b"***", body, flags=re.IGNORECASE)
+    if found:
+        audit.append("key_repeated", provider=provider, where=where)
+    return body
+
+
+def _secrets() -> list[str]:
+    """Every configured key, as it is and as it stands in an address."""
+    held = (getattr(settings(), row.key) for row in PROVIDERS.values())
+    plain = {secret.get_secret_value().strip() for secret in held if secret}
+    return sorted(plain | {quote(key) for key in plain} - {""}, key=len, reverse=True)
 
 
 wire.mask_logs(masked)

@@ -3,7 +3,6 @@
 from functools import cached_property
 from typing import ClassVar
 
-import numpy as np
 import pandas as pd
 
 from mltrainer.data import bar_rules
@@ -94,7 +93,8 @@ def _spike(case: Observations) -> Hit | None:
     low = float(newest.quantile(0.01, interpolation="higher"))
     high = float(newest.quantile(0.99, interpolation="lower"))
     before, after = (newest.shift(n).reindex(value.index) for n in (1, -1))
-    far = (np.maximum(value - high, low - value) > high - low) & (high > low)
+    wide = high - low
+    far = ((value - high > wide) | (low - value > wide)) & (wide > 0)
     back = ((after - before).abs() < 0.2 * (value - before).abs()) | before.isna()
     hit = (far & (back | after.isna())).to_numpy()
     severity = "warning" if after[hit].isna().all() else ""

@@ -19,7 +19,6 @@ from mltrainer.trust.provenance import Dataset
 
 Day = str | date | pd.Timestamp | None
 FRESH = 3600  # seconds for which macro series that were read stand for those of the provider
-LIVE = "mode {mode} is not part of this release; set MLTRAINER_MODE=sample (a Polygon key alone selects live)"
 
 
 def day(value: Day, what: str) -> pd.Timestamp | None:

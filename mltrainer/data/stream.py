@@ -131,7 +131,8 @@ async def _say(socket: ClientConnection, action: str, words: str, *, until: str)
 
 
 def _events(message: str | bytes) -> list[dict[str, Any]]:
-    found = wire.parsed(message if isinstance(message, bytes) else message.encode())
+    sent = message if isinstance(message, bytes) else message.encode()
+    found = wire.parsed(http.unkeyed(polygon.PROVIDER, "the stream", sent))
     if not isinstance(found, list) or not all(isinstance(event, dict) for event in found):
         polygon.wrong("envelope", "a message of the stream that is no list of events")
     return found

@@ -22,6 +22,7 @@ from threading import Event, Timer
 from typing import Any, NoReturn
 
 import requests
+from filelock import FileLock, Timeout
 from pydantic import SecretStr
 from pydantic_core import from_json
 from requests.adapters import HTTPAdapter
@@ -33,10 +34,11 @@ from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as TooSlow
 from urllib3.util import Retry
 
-from mltrainer.errors import MltrainerError, ProviderError
+from mltrainer.errors import MltrainerError, ProviderError, StorageError
 
 CEILING = 50  # requests a second, whatever the plan and the settings say
 IDLE = 10.0  # seconds without a byte after which a connection counts as dead
+PATIENCE = 10.0  # seconds for which another process may hold the turns
 LARGEST = 64 * 2**20  # bytes of one answer; 50,000 bars are 6 MB, all vintages of a series 9 MB
 
 
@@ -267,7 +269,7 @@ def take_turn(path: Path, name: str, per_minute: int, patience: float) -> bool:
     bucket, until = _bucket(path, name, per_minute, os.getpid(), path.stat().st_ino), time.monotonic() + patience
     pause = min(0.25, max(0.01, 6 / per_minute))
     while True:
-        with bucket.lock:  # the turn bears the time at which it was given, not the one at which it was asked for
+        with _held(bucket.lock):  # the turn bears the time at which it was given, not the one it was asked for
             if bucket.put(RateItem(name, bucket.now())):
                 bucket.leak(bucket.now())
                 return True
@@ -279,7 +281,27 @@ def take_turn(path: Path, name: str, per_minute: int, patience: float) -> bool:
 @cache
 def _bucket(path: Path, name: str, per_minute: int, _process: int, _file: int) -> SQLiteBucket:
     """The turns given, in a file that one process at a time looks at."""
-    return SQLiteBucket.init_from_file(rates(per_minute), f"bucket_{name}", str(path), use_file_lock=True)
+    lock = FileLock(f"{path}.lock")
+    with _held(lock):
+        bucket = SQLiteBucket.init_from_file(rates(per_minute), f"bucket_{name}", str(path))
+        for pragma in ("journal_mode = WAL", "synchronous = NORMAL"):
+            bucket.conn.execute(f"PRAGMA {pragma}")
+    bucket.lock = lock  # type: ignore[assignment] # it says RLock, and takes this one itself when asked for it
+    return bucket
+
+
+@contextmanager
+def _held(lock: Any) -> Iterator[None]:
+    """Hold the lock of the turns, which nobody needs for longer than a moment."""
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:
+        why = "so no turn can be taken; end the process that stands still, and run again"
+        raise StorageError(f"another process has held {lock.lock_file} for {PATIENCE:.0f} s, {why}") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def turns_taken(path: Path, name: str) -> int:

@@ -5,6 +5,7 @@ The outcomes of faults in values (a null price, a bar on a Saturday) stand with 
 
 import base64
 import gzip
+import inspect
 import json
 import logging
 import os
@@ -25,13 +26,14 @@ from pathlib import Path
 import pytest
 import redis
 import requests
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from replay.faults import FAULTS
 from replay.server import POLYGON_KEY, Replay
 
-from mltrainer.data import http, kept, wire
+from mltrainer.data import economy, fred, http, kept, polygon, polygon_tables, wire
 from mltrainer.errors import BadInput, NotEntitled, ProviderError, Refused, StorageError, Unavailable, UnknownName
 from mltrainer.trust import audit
 
@@ -250,11 +252,15 @@ def test_a_next_page_elsewhere_is_a_violation_and_gets_no_key(replay: Replay, fa
     assert audit.verify() == []
 
 
-ODD = ["", "//evil.example/v2", "http://[::1", "javascript:alert(1)", "/v2/aggs/ticker/AAPL/prev", "{own}", "{own}/",
-       "{own}.evil.example/v2/aggs/ticker/AAPL/prev", "{own}@evil.example/v2/aggs/ticker/AAPL/prev",
-       "{own}/v2/aggs/ticker/AAPL/prev/../../../../v1/account", "{own}/v2/aggs/ticker/A%2FB/prev",
-       "{own}\\@evil.example/v2/aggs/ticker/AAPL/prev", "{own}/v2/aggs/ticker/AAPL/prev\n.evil.example",
-       "{own}/v2/aggs/ticker/AAPL/prev#@evil.example", " {own}/v2/aggs/ticker/AAPL/prev"]  # fmt: skip
+PAGE = "/v2/aggs/ticker/AAPL/range/1/day/1357137000000/2006-01-03"
+ODD = ["", "//evil.example/v2", "http://[::1", "javascript:alert(1)", PAGE, "{own}", "{own}/",
+       f"{{own}}.evil.example{PAGE}", f"{{own}}@evil.example{PAGE}", f"{{own}}{PAGE}/../../../../v1/account",
+       "{own}/v2/aggs/ticker/A%2FB/range/1/day/2005-01-03/2006-01-03", f"{{own}}\\@evil.example{PAGE}",
+       f"{{own}}{PAGE}\n.evil.example", f"{{own}}{PAGE}#@evil.example", f" {{own}}{PAGE}"]  # fmt: skip
+
+
+def test_a_page_without_anything_odd_is_followed(replay: Replay):
+    assert http.follow("polygon", f"{replay.url}{PAGE}").status == 200
 
 
 def test_an_odd_address_of_a_next_page_is_refused(replay: Replay):
@@ -294,8 +300,30 @@ def test_pages_that_lead_back_to_themselves_end(replay: Replay):
 
 
 PATHS = ["/v1/account", "/v2/aggs/ticker/../range/1/day/2005-01-03/2006-01-03", "//evil.example", "", "fred/series",
-         "/v2/aggs/ticker/A/B/prev", "/v2/aggs/ticker/AAPL/prev?apiKey=x", f"{BARS}/", f"{BARS}\n", "/fred/series/../x",
-         "/v2/aggs/ticker/AAPL%2e%2e/prev"]  # fmt: skip
+         "/v2/aggs/ticker/A/B/range/1/day/2005-01-03/2006-01-03", f"{BARS}?apiKey=x", f"{BARS}/", f"{BARS}\n",
+         "/fred/series/../x", "/v2/aggs/ticker/AAPL%2e%2e/range/1/day/2005-01-03/2006-01-03"]  # fmt: skip
+
+ASKED = {
+    "polygon": [
+        *(BARS, PAGE, *(f"/fed/v1/{table}" for table, _ in economy.ECONOMY.values())),
+        *(path.format(ticker="BRK.B") for table in polygon_tables.TABLES.values() for path, _ in table.paths),
+        *(path.format(ticker="AAPL") for path, _, _ in polygon_tables.OBJECTS.values()),
+    ],
+    "fred": [f"/fred/{path}" for path in re.findall(r'"(series|(?:series|release)/[a-z]+)"', inspect.getsource(fred))],
+}
+
+
+@pytest.mark.parametrize("provider", http.PROVIDERS)
+def test_what_is_allowed_is_what_somebody_asks(provider: str):
+    """Each alternative of each allowed path, written out, is one that a reader of ours asks for, and no other."""
+    rows = http.PROVIDERS[provider].paths
+    assert all(any(re.fullmatch(row, path) for row in rows) for path in ASKED[provider])
+    for row in rows:
+        words = {word for group in re.findall(r"\(([a-z|\-]+)\)", row) for word in group.split("|")}
+        words -= set(http._SPAN.split("|"))
+        asked = [path for path in ASKED[provider] if re.fullmatch(row, path)]
+        assert asked, row
+        assert all(any(word in path.split("/") for path in asked) for word in words), row
 
 
 @pytest.mark.parametrize("provider", ["polygon", "fred"])
@@ -458,6 +486,32 @@ def test_trying_again_takes_turns_too(replay: Replay, monkeypatch: pytest.Monkey
     replay.fault("500", times=None)
     assert "answered 500" in said(bars)
     assert len(replay.log) == 1
+
+
+def test_who_waits_for_a_turn_is_told_so_once_on_stderr(replay: Replay, monkeypatch: pytest.MonkeyPatch):
+    ask = "; ".join(("import time", "from mltrainer.data import http", "http.TURN = 1.3",
+                     "ask = lambda n: http.get('polygon', '/v1/marketstatus/now', {'n': n})", "ask(0)"))  # fmt: skip
+    ask += "\nfor n in (1, 2):\n  try: ask(n)\n  except http.ProviderError: pass\n"
+    monkeypatch.setenv("MLTRAINER_POLYGON_PER_MINUTE", "1")
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    assert done.stderr == (
+        "waiting for a turn: the 1 requests a minute to Polygon are used up; "
+        "MLTRAINER_POLYGON_PER_MINUTE says how many your plan allows\n"
+    )
+
+
+def test_a_process_that_holds_the_turns_and_stands_still_is_named(replay: Replay, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(wire, "PATIENCE", 0.2)
+    for taken_before in (False, True):
+        if taken_before:
+            bars()
+        lock = FileLock(f"{kept.private(http.turns())}.lock")
+        with lock:
+            begin = time.monotonic()
+            line = said(lambda: bars(limit=7), StorageError)
+            assert time.monotonic() - begin < 2
+        assert "turns.sqlite.lock for 0 s, so no turn can be taken; end the process" in line
 
 
 def test_a_turn_that_does_not_come_is_one_line(replay: Replay, monkeypatch: pytest.MonkeyPatch):
@@ -721,6 +775,37 @@ def test_a_key_is_nowhere_after_a_session_of_success_and_failure(
     for place, data in places.items():
         for form in (form for key in CANARIES.values() for form in forms(key)):
             assert form not in unpacked(data), place
+
+
+def test_a_key_that_a_good_answer_repeats_is_masked_wherever_it_goes(
+    replay: Replay, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    key = CANARIES["fred"]
+    replay.keys = CANARIES
+    monkeypatch.setenv("POLYGON_API_KEY", CANARIES["polygon"])
+    monkeypatch.setenv("FRED_API_KEY", key)
+    monkeypatch.setenv("MLTRAINER_FRED_ON_DISK", "true")
+    for form in (key, key.upper()):
+        replay.canned["/fred/series"] = {"seriess": [{"id": "ELSE1", "title": f"asked with {form}", "units": form}]}
+        reply = http.get("fred", "/fred/series", {"series_id": "ELSE1", "x": form[:3]})
+        assert reply.json()["seriess"][0]["title"] == "asked with ***"
+    assert [entry.payload["where"] for entry in audit.entries(kind="key_repeated")] == ["/fred/series"] * 2
+    echo = {"status": "ERROR", "error": f"no such key: {CANARIES['polygon'].upper()}"}
+    replay.canned[BARS] = echo
+    assert "no such key: ***" in said(
+        lambda: polygon.bars("AAPL", "2005-01-03", "2006-01-03", adjusted=True, kind="bars")
+    )
+    replay.canned[BARS] = {"status": "OK", "ticker": CANARIES["polygon"], "results": [], "resultsCount": 0}
+    said(lambda: polygon.bars("AAPL", "2005-01-03", "2006-01-03", adjusted=True, kind="bars"))
+    for path in home.rglob("*"):
+        data = unpacked(path.read_bytes()).lower() if path.is_file() else b""
+        assert not any(form.lower() in data for each in CANARIES.values() for form in forms(each)), path
+
+
+def test_a_short_key_is_not_looked_for_among_numbers(replay: Replay, monkeypatch: pytest.MonkeyPatch):
+    replay.keys = {"polygon": "5", "fred": "7"}
+    monkeypatch.setenv("POLYGON_API_KEY", "5")
+    assert b"***" not in bars().body
 
 
 def test_the_scan_for_keys_finds_one_that_is_hidden():

@@ -145,6 +145,12 @@ def test_what_cannot_be_right_ends_the_stream_with_its_rule(monkeypatch, message
     assert audit.entries(kind="violation")[-1].payload["rule"] == rule
 
 
+def test_a_key_that_the_stream_repeats_is_masked_in_whatever_it_says(monkeypatch):
+    for form in (POLYGON_KEY, POLYGON_KEY.upper()):
+        with pytest.raises(ProviderError, match=r"a minute of '\*\*\*'"):
+            received(monkeypatch, Server([[AM | {"sym": form}]]), "GTE")
+
+
 def test_what_is_no_json_ends_the_stream(monkeypatch):
     with pytest.raises(ProviderError, match="no JSON"):
         received(monkeypatch, Server(['[{"ev":"AM","c":NaN}]']), "GTE")
