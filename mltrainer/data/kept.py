@@ -123,16 +123,18 @@ def held() -> list[tuple[str, int, str]]:
 
 def prune(days: int | None = None) -> int:
     """Remove what is no longer fresh, or what came more than so many days ago; say how many answers went."""
-    if not held():
+    rows = held()
+    if not rows:
         return 0
     with _explained():
         answers = _answers("polygon")
-        before = len(answers.responses)
         if days is None:
             answers.delete(expired=True)
-        else:
-            answers.delete(older_than=timedelta(days=days))
-        return before - len(answers.responses)
+            return len(rows) - len(answers.responses)
+        since = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+        old = [key for key, _, at in rows if at < since]
+        answers.responses.bulk_delete(old)
+        return len(old)
 
 
 def _day(text: str) -> int:

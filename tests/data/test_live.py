@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,12 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from replay.server import Replay
+from replay import faults
+from replay.server import POLYGON_KEY, Replay
 
 import mltrainer as mt
 from mltrainer import cli
-from mltrainer.data import actions, http, live, market, polygon
+from mltrainer.data import actions, http, kept, live, market, polygon
 from mltrainer.errors import NotEnoughHistory, NotEntitled, ProviderError, Refused, Unavailable
 from mltrainer.evaluation import trials
 from mltrainer.trust import audit, gate
@@ -353,6 +356,117 @@ def test_the_commands_show_bars_and_actions_with_their_origin(replay: Replay, mo
     assert "as traded, not adjusted; asked for 2005-02-25 to 2005-02-28, holds 2005-02-25 to 2005-02-28" in out
     code, out, err = run("bars", "../../x")
     assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+def earlier(sent: faults.Sent) -> faults.Sent:
+    """Every stamp a day early, as midnight in New York is where it is taken for one in UTC."""
+    rows = [row | {"t": row["t"] - faults.MIDNIGHT} for row in sent.document["results"]]
+    return replace(sent, document=sent.document | {"results": rows})
+
+
+def close_above_high(sent: faults.Sent) -> faults.Sent:
+    return faults.price(lambda v: 2 * v, "c")(sent)
+
+
+def still(sent: faults.Sent) -> faults.Sent:
+    """A month of the same bar, with its volume."""
+    rows = sent.document["results"]
+    kept = {name: rows[99][name] for name in "ohlcv"}
+    rows = [row | kept if 100 <= n < 120 else row for n, row in enumerate(rows)]
+    return replace(sent, document=sent.document | {"results": rows})
+
+
+@pytest.mark.parametrize(
+    ("fault", "rule"),
+    [
+        *(("high_below_low", "error of quality, rule ohlc"), ("close_above_high", "error of quality, rule ohlc")),
+        *(("weekend", "error of quality, rule weekend"), ("earlier", "error of quality, rule weekend")),
+        *(("spike", "error of quality, rule spike"), ("split", "error of quality, rule split")),
+        *(("gap", "error of quality, rule complete"), ("still", "warning of quality, rule stale")),
+    ],
+)
+def test_fetch_says_what_quality_finds(replay: Replay, monkeypatch, capfd, fault, rule):
+    for made in (earlier, close_above_high, still):
+        monkeypatch.setitem(faults.FAULTS, made.__name__, made)
+    for shape in ([], ["--json"]):
+        replay.fault(fault, path=AGGS, times=None)
+        span = ["--start", "2012-01-04", "--end", "2012-12-31", "--raw"]
+        monkeypatch.setattr(sys, "argv", ["mltrainer", "fetch", "bars", "MSFT", *span, *shape])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out = capfd.readouterr().out
+        assert ended.value.code == 0
+        assert rule in out or rule.split()[-1] in {f["rule"] for f in json.loads(out)[0]["findings"]}
+
+
+def test_good_bars_are_fetched_without_a_word_of_quality(replay: Replay, monkeypatch, capfd):
+    monkeypatch.setattr(sys, "argv", "mltrainer fetch bars MSFT --start 2012-01-04 --end 2012-12-31".split())
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "of quality" not in capfd.readouterr().out
+
+
+# --- what is kept, and what goes ------------------------------------------------------------------------------
+
+
+def ends_kept() -> set[str]:
+    return {address.partition("?")[0].rpartition("/")[2] for address, _, _ in kept.held() if "/range/" in address}
+
+
+def test_the_span_up_to_today_takes_the_place_of_the_one_up_to_yesterday(replay: Replay, monkeypatch):
+    for end in ("2012-06-28", "2012-06-29", "2012-07-02"):
+        mt.bars("MSFT", start="2010-01-04", end=end)
+        assert ends_kept() == {end}
+    assert len(kept.held()) == 4  # raw and split-adjusted bars, splits, dividends
+    mt.bars("MSFT", start="2010-01-04", end="2011-12-30")  # an earlier end is another question
+    mt.bars("IBM", start="2010-01-04", end="2012-07-03")
+    assert ends_kept() == {"2012-07-02", "2011-12-30", "2012-07-03"}
+    replay.fault("count", path=AGGS)
+    with pytest.raises(ProviderError):
+        mt.bars("MSFT", start="2010-01-04", end="2012-12-31")
+    assert ends_kept() == {"2012-07-02", "2011-12-30", "2012-07-03"}  # nothing goes for what was refused
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "older"),
+    [
+        ("1970-01-01/2026-11-20?a=1", "1970-01-01/2026-11-23?a=1", True),
+        ("2024-11-20/2026-11-20", "2024-11-23/2026-11-23", True),  # two years to the day, on each day
+        ("1732078800000/2026-11-20?cursor=x", "1732338000000/2026-11-23?cursor=x", True),  # and its second page
+        ("2010-01-04/2026-11-20", "2024-11-23/2026-11-23", False),  # begins long before
+        ("1970-01-01/2026-11-23", "1970-01-01/2026-11-20", False),
+        ("1970-01-01/2026-11-23", "1970-01-01/2026-11-23", False),
+        ("1970-01-01/2026-11-20?a=1", "1970-01-01/2026-11-23?a=2", False),
+    ],
+)
+def test_an_older_span_is_one_that_the_new_one_holds_but_for_its_moving_start(old, new, older):
+    spans = (kept.SPAN.fullmatch(f"https://api.massive.com{AGGS}/X:BTCUSD/range/1/day/{text}") for text in (old, new))
+    assert kept._older(*spans) is older
+
+
+def test_what_is_kept_can_be_shown_and_pruned(replay: Replay, monkeypatch, capfd):
+    def cache(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["mltrainer", "cache", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 0
+        return capfd.readouterr().out
+
+    assert cache("show", "--json") == "[]\n"
+    assert cache("prune") == "0 answers removed\n"
+    mt.bars("MSFT", start="2012-01-04", end="2012-01-31")
+    rows = json.loads(cache("show", "--json"))
+    assert len(rows) == 4
+    assert all(row["bytes"] > 20 and row["at"] and POLYGON_KEY not in row["address"] for row in rows)
+    assert cache("show").endswith("4 answers, 0.0 MB\n")
+    http.get("polygon", "/v1/marketstatus/now", keep=timedelta(0))
+    assert json.loads(cache("prune", "--json")) == {"removed": 1}  # the only one that is stale
+    assert cache("prune", "--days", "1") == "0 answers removed\n"
+    assert cache("prune", "--days", "0") == "4 answers removed\n"
+    assert cache("show", "--json") == "[]\n"
+    asked = len(replay.log)
+    mt.bars("MSFT", start="2012-01-04", end="2012-01-31")
+    assert len(replay.log) == asked + 4
 
 
 def minute_pages(server: Replay, n: int) -> list[str]:
