@@ -458,9 +458,9 @@ def quality(
 @cache_app.command("show")
 def cache_show(json_: Json = False) -> None:
     """Show what is kept, the oldest first: when it came, how large it is, and what was asked."""
-    from mltrainer.data import kept
+    from mltrainer.data.providers import cache
 
-    held = kept.held()
+    held = cache.held()
     if json_:
         _say(_document([{"at": at, "bytes": size, "address": address} for address, size, at in held]))
         return
@@ -476,9 +476,9 @@ def cache_prune(
     json_: Json = False,
 ) -> None:
     """Remove answers that are no longer fresh, which only MLTRAINER_OFFLINE would still use."""
-    from mltrainer.data import kept
+    from mltrainer.data.providers import cache
 
-    removed = kept.prune(days)
+    removed = cache.prune(days)
     _say(_document({"removed": removed}) if json_ else f"{removed} answers removed")
 
 
@@ -529,7 +529,7 @@ def doctor(json_: Json = False) -> int:
     from importlib.metadata import version
 
     from mltrainer import store
-    from mltrainer.data import http, kept
+    from mltrainer.data.providers import cache, client
     from mltrainer.models import catalog
     from mltrainer.settings import settings
     from mltrainer.trust import audit
@@ -541,10 +541,10 @@ def doctor(json_: Json = False) -> int:
         "mode": lambda: here.data_mode,
         "Polygon key": lambda: "present" if here.polygon_api_key else "absent",
         "FRED key": lambda: "present" if here.fred_api_key else "absent",
-        "Polygon": lambda: http.standing("polygon"),
-        "FRED": lambda: http.standing("fred"),
-        "kept answers": lambda: kept.summary()["kept answers"],
-        "newest data": lambda: kept.summary()["newest data"],
+        "Polygon": lambda: client.standing("polygon"),
+        "FRED": lambda: client.standing("fred"),
+        "kept answers": lambda: cache.summary()["kept answers"],
+        "newest data": lambda: cache.summary()["newest data"],
         "free disk": lambda: f"{shutil.disk_usage(folder).free / 2**30:.1f} GB",
         "state folder": lambda: here.home,
         "state": lambda: "can be written" if store.put_blob(b"doctor") else "",

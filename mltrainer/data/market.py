@@ -12,7 +12,7 @@ from typing import Literal
 import pandas as pd
 
 from mltrainer.data import sample
-from mltrainer.data.series import CONTEXT, SERIES
+from mltrainer.data.providers.macro_series import CONTEXT, SERIES
 from mltrainer.errors import BadInput, NotEnoughHistory, NotEntitled, Unavailable, UnknownName
 from mltrainer.settings import Settings, settings
 from mltrainer.trust.provenance import Dataset
@@ -100,9 +100,9 @@ def bars(ticker: str, *, start: Day = None, end: Day = None, timespan: str = "da
     """
     first, last = span(start, end)
     if settings().data_mode != "sample":
-        from mltrainer.data import live  # what it imports for the network costs time that a sample need not pay
+        from mltrainer.data import live_bars  # what it imports for the network costs time that a sample need not pay
 
-        return live.bars(ticker, first, last, timespan=timespan, adjusted=adjusted)
+        return live_bars.bars(ticker, first, last, timespan=timespan, adjusted=adjusted)
     if timespan != "day" or not adjusted:
         raise Unavailable("mode sample holds adjusted daily bars and no others; set a key for live data")
     candidates = _packaged(str(ticker).upper(), sample.BARS, "ticker")
@@ -166,7 +166,10 @@ def macro(
         if units != "lin" or frequency or provider != "fred":
             raise Unavailable("mode sample holds its series as packaged; units, frequency, provider are for mode live")
         return _cut(_packaged(series, sample.MACRO, "macro series")[0].load(), first, last)
-    from mltrainer.data import economy, fred  # what they import for the network costs time a sample need not pay
+    from mltrainer.data.providers import (  # what they import for the network costs time a sample need not pay
+        fred,
+        polygon_macro,
+    )
 
     if provider == "fred":
         return fred.observations(
@@ -180,7 +183,7 @@ def macro(
         )
     if units != "lin" or frequency:
         raise Unavailable("the economy tables of Massive are as published; take units or frequency from provider fred")
-    return economy.observations(series, start=first, end=last)
+    return polygon_macro.observations(series, start=first, end=last)
 
 
 def tickers(*, day: Day = None, inactive: bool = False) -> list[str]:
@@ -245,7 +248,7 @@ def _read_economy(now: Settings, _hour: float) -> tuple[Dataset, ...]:
     What a provider does not hold, the plan does not include or nobody fetched before MLTRAINER_OFFLINE is left out,
     and the features that need it say so; any other failure is one.
     """
-    from mltrainer.data import economy, fred
+    from mltrainer.data.providers import fred, polygon_macro
 
     own = now.fred_api_key is not None
     absent = (UnknownName, NotEnoughHistory, Unavailable, *(() if own else (NotEntitled,)))
@@ -253,16 +256,16 @@ def _read_economy(now: Settings, _hour: float) -> tuple[Dataset, ...]:
     for name in CONTEXT:
         with suppress(*absent):
             if own or not SERIES[name].revised:
-                found.append((fred if own else economy).observations(name))
+                found.append((fred if own else polygon_macro).observations(name))
     return tuple(found)
 
 
 def _provider() -> ModuleType:
     if settings().data_mode == "sample":
         raise Unavailable("mode sample holds bars and macro series only; set POLYGON_API_KEY for live data")
-    from mltrainer.data import polygon_tables
+    from mltrainer.data.providers import tables
 
-    return polygon_tables
+    return tables
 
 
 def actions(ticker: str) -> tuple[Dataset, Dataset]:

@@ -23,8 +23,9 @@ from replay.server import FRED_KEY, Replay
 import mltrainer as mt
 from mltrainer import dashboards
 from mltrainer.cli import app
-from mltrainer.data import economy, fred, http, market, vintages
-from mltrainer.data.series import CONTEXT, LENGTH, SERIES, UNITS
+from mltrainer.data import market
+from mltrainer.data.providers import client, fred, polygon_macro, vintages
+from mltrainer.data.providers.macro_series import CONTEXT, LENGTH, SERIES, UNITS
 from mltrainer.errors import BadInput, MltrainerError, NotEnoughHistory, NotEntitled, ProviderError, UnknownName
 from mltrainer.features.indicators import differing, rewrites
 from mltrainer.features.macro import MACRO, asof, growth, log_growth
@@ -821,9 +822,9 @@ def test_pages_of_massive_are_joined(server, monkeypatch):
 
 
 def test_every_table_of_massive_is_described_and_allowed():
-    for name, (table, columns) in economy.ECONOMY.items():
-        assert (SERIES.get(name) or economy.OTHERS[name]).unit
-        assert re.fullmatch("|".join(http.PROVIDERS["polygon"].paths), f"/fed/v1/{table}")
+    for name, (table, columns) in polygon_macro.ECONOMY.items():
+        assert (SERIES.get(name) or polygon_macro.OTHERS[name]).unit
+        assert re.fullmatch("|".join(client.PROVIDERS["polygon"].paths), f"/fed/v1/{table}")
         assert 1 <= len(columns.split()) <= 2
 
 
@@ -832,6 +833,6 @@ def test_every_column_is_one_that_massive_describes():
     if not path.exists():
         pytest.skip(f"{path.name} is not on this machine")
     paths = json.loads(gzip.decompress(path.read_bytes()))["paths"]
-    for table, columns in economy.ECONOMY.values():
+    for table, columns in polygon_macro.ECONOMY.values():
         answer = paths[f"/fed/v1/{table}"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
         assert {"date", *columns.split()} <= answer["properties"]["results"]["items"]["properties"].keys()

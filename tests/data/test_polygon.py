@@ -18,7 +18,8 @@ from replay import faults
 from replay.server import POLYGON_KEY, Replay
 
 from mltrainer import store
-from mltrainer.data import http, kept, market, polygon, polygon_tables
+from mltrainer.data import market
+from mltrainer.data.providers import cache, client, polygon, tables
 from mltrainer.data.quality import quality
 from mltrainer.errors import BadInput, NotEnoughHistory, NotEntitled, ProviderError, Refused, Unavailable
 from mltrainer.trust import audit, gate
@@ -104,7 +105,7 @@ def test_the_last_bar_alone_is_a_page_of_bars():
 
 def test_recorded_quotes_keep_every_nanosecond_and_join_over_pages():
     body = b"".join(polygon.RECORD + fixture(n) for n in ("v3__quotes__AAPL.json", "v3__quotes__AAPL--cursor*.json"))
-    frame = polygon_tables.parse_table(body, kind="quotes", ticker="AAPL")
+    frame = tables.parse_table(body, kind="quotes", ticker="AAPL")
     sent = [r["sip_timestamp"] for p in polygon.split_pages(body) for r in json.loads(p)["results"]]
     assert frame.index.asi8.tolist() == sorted(sent)
     assert 1652191872690661000 in frame.index.asi8
@@ -115,7 +116,7 @@ def test_recorded_lists_and_objects_are_read():
     body = b"".join(
         polygon.RECORD + fixture(n) for n in ("v3__reference__tickers.json", "v3__reference__tickers--cursor*.json")
     )
-    listed = polygon_tables.parse_table(body, kind="tickers", ticker=None)
+    listed = tables.parse_table(body, kind="tickers", ticker=None)
     assert list(listed.index) == ["A", "AA", "AAA", "AAAU"]
     assert listed.loc["AA", "cik"] == "0001675149"
     for name, kind, column, value in (
@@ -124,7 +125,7 @@ def test_recorded_lists_and_objects_are_read():
         ("v1__marketstatus__now.json", "status", "market", "extended-hours"),
     ):
         ticker = None if kind == "status" else "AAPL"
-        frame = polygon_tables.parse_object(polygon.RECORD + fixture(name), kind=kind, ticker=ticker)
+        frame = tables.parse_object(polygon.RECORD + fixture(name), kind=kind, ticker=ticker)
         assert frame[column][0] == value
 
 
@@ -152,7 +153,7 @@ NO_ANSWER = {
 def test_an_envelope_that_is_no_answer_is_refused_in_one_line(name):
     kind, ticker, words = NO_ANSWER[name]
     with pytest.raises(ProviderError, match=words) as caught:
-        polygon_tables.parse_table(polygon.RECORD + fixture(name), kind=kind, ticker=ticker)
+        tables.parse_table(polygon.RECORD + fixture(name), kind=kind, ticker=ticker)
     assert "\n" not in str(caught.value)
 
 
@@ -361,7 +362,7 @@ def test_pages_are_joined_and_every_byte_is_under_the_hash(replay: Replay, monke
     assert len(replay.log) == asked + 3
     pd.testing.assert_frame_equal(paged.frame, whole.frame)
     assert "3 pages" in paged.provenance.note
-    replies = list(http.pages("polygon", f"{AGGS}/AAPL/range/1/day/2012-01-03/2012-12-31",
+    replies = list(client.pages("polygon", f"{AGGS}/AAPL/range/1/day/2012-01-03/2012-12-31",
                               {"adjusted": False, "sort": "asc", "limit": 100}))  # fmt: skip
     assert all(reply.cached for reply in replies)
     assert paged.provenance.body_sha256 == sha256(b"".join(b"\x1e" + r.body for r in replies)).hexdigest()
@@ -404,7 +405,7 @@ def test_pages_that_bring_a_bar_each_end_where_the_span_cannot_hold_more(replay:
 def kept_the_day_before(first: bool) -> None:
     """The kept answer with (or without) a next page came a minute before midnight in New York."""
     midnight = pd.Timestamp.now(tz="America/New_York").normalize()
-    [key] = [address for address, _, _ in kept.held() if ("/2012-01-03/" in address) is first]
+    [key] = [address for address, _, _ in cache.held() if ("/2012-01-03/" in address) is first]
     [sha] = store.noted_answers(key)
     store.note_answer(key, sha, (midnight - pd.Timedelta(minutes=1)).tz_convert("UTC").isoformat())
 
@@ -464,7 +465,7 @@ def test_an_answer_that_was_refused_is_asked_for_again_once_the_provider_is_well
     replay.fault(fault, path=path, times=None if fault in ("contradict", "next_loop") else 1)
     with pytest.raises((ProviderError, Refused), match=words):
         market.bars("AAPL", start="2012-01-03", end="2012-12-31")
-    assert all(path.startswith("/stocks") for path in map(address, kept.held())) or fault == "two_splits"
+    assert all(path.startswith("/stocks") for path in map(address, cache.held())) or fault == "two_splits"
     replay.heal()
     assert len(market.bars("AAPL", start="2012-01-03", end="2012-12-31").frame) == 250
 
@@ -541,11 +542,11 @@ def test_splits_and_dividends_come_from_the_superseded_address_where_the_present
     now = [dataset.frame for dataset in market.actions("AAPL")]
     for fault in ("404", "403"):
         replay.fault(fault, path="/stocks/v1", times=None)
-        splits = polygon_tables.table("splits", "MSFT" if fault == "404" else "IBM")
+        splits = tables.table("splits", "MSFT" if fault == "404" else "IBM")
         assert "superseded /v3/reference/splits" in splits.provenance.note
         replay.heal()
     replay.fault("404", path="/stocks/v1", times=None)
-    before = [polygon_tables.table(kind, "GOOG") for kind in ("splits", "dividends")]
+    before = [tables.table(kind, "GOOG") for kind in ("splits", "dividends")]
     assert [list(dataset.frame.columns) for dataset in before] == [list(frame.columns) for frame in now]
     assert now[0].index.astype(str).tolist() == ["2000-06-21", "2005-02-28"]
 
@@ -554,7 +555,7 @@ def test_when_both_addresses_are_closed_the_first_one_is_heard(replay: Replay):
     replay.fault("403", path="/stocks/v1", times=None)
     replay.fault("404", path="/v3/reference", times=None)
     with pytest.raises(NotEntitled, match="not entitled"):
-        polygon_tables.table("splits", "AAPL")
+        tables.table("splits", "AAPL")
 
 
 def test_a_share_without_splits_has_an_empty_table_of_the_same_columns(replay: Replay):
@@ -570,7 +571,7 @@ PAID = {"ticker": "T", "ex_dividend_date": "2020-08-07", "cash_amount": 0.82, "c
 
 def rows(kind: str, *found: dict[str, Any]) -> pd.DataFrame:
     body = polygon.RECORD + json.dumps({"status": "OK", "results": list(found)}).encode()
-    return polygon_tables.parse_table(body, kind=kind, ticker="T")
+    return tables.parse_table(body, kind=kind, ticker="T")
 
 
 @pytest.mark.parametrize(
@@ -604,15 +605,15 @@ def test_an_action_that_was_sent_twice_counts_once_and_two_splits_of_one_day_are
 def test_a_number_beyond_all_numbers_is_refused(number):
     text = json.dumps({"status": "OK", "results": [SPLIT | {"split_from": "X"}]}).replace('"X"', number)
     with pytest.raises(ProviderError, match=r"rule split_from\)"):
-        polygon_tables.parse_table(polygon.RECORD + text.encode(), kind="splits", ticker="T")
+        tables.parse_table(polygon.RECORD + text.encode(), kind="splits", ticker="T")
 
 
 def test_a_dividend_that_came_again_with_another_pay_date_is_paid_once():
     dates = {"declaration_date": "2020-07-30", "pay_date": "2020-08-13"}
     assert len(rows("dividends", PAID | dates, PAID | dates | {"pay_date": "2020-08-14"})) == 1
     document = {"status": "OK", "results": [PAID | dates, PAID]}
-    pages = [polygon_tables.check_table(document, kind="dividends", ticker="T")]
-    assert polygon_tables.tabled(pages, "dividends")[1] == "1 dividends of the same day, cash and kind dropped"
+    pages = [tables.check_table(document, kind="dividends", ticker="T")]
+    assert tables.tabled(pages, "dividends")[1] == "1 dividends of the same day, cash and kind dropped"
     assert len(rows("dividends", PAID, PAID | {"distribution_type": "special"})) == 2
 
 

@@ -12,10 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mltrainer as mt
-from mltrainer.data import bar_rules, macro_rules
-from mltrainer.data.bar_rules import BARS, robust_z
-from mltrainer.data.case import Case, split_ratios
-from mltrainer.data.quality import RULES, SEVERITIES, Finding, Quality, gatekeep, judge, readable
+from mltrainer.data.quality import (
+    RULES,
+    SEVERITIES,
+    Finding,
+    Quality,
+    bar_rules,
+    gatekeep,
+    judge,
+    macro_rules,
+    readable,
+)
+from mltrainer.data.quality.bar_rules import BARS, robust_z
+from mltrainer.data.quality.case import Case, split_ratios
 from mltrainer.errors import BadInput, Refused
 from mltrainer.trust.provenance import Dataset
 
@@ -171,7 +180,7 @@ def test_bars_of_unknown_origin_are_refused(frame: pd.DataFrame):
 
 @pytest.mark.parametrize("kind", ["matrix", "splits"])
 def test_a_kind_without_rules_is_said_so(kind: str, monkeypatch: pytest.MonkeyPatch, frame: pd.DataFrame):
-    monkeypatch.setattr("mltrainer.data.quality.gate.verify", lambda item, purpose: None)
+    monkeypatch.setattr("mltrainer.data.quality.check.gate.verify", lambda item, purpose: None)
     with pytest.raises(BadInput, match=f"is a {kind} frame; quality knows the rules of bars and macro"):
         mt.quality(Dataset(frame, "MSFT", kind))
 
@@ -275,8 +284,8 @@ def test_live_data_is_judged_today_and_a_span_that_was_asked_for_on_its_last_day
     bars = mt.bars("MSFT", end="2005-12-30")
     assert bars.provenance is not None
     live = Dataset(bars.frame, "MSFT", "bars", replace(bars.provenance, mode="live"))  # as no key is here
-    monkeypatch.setattr("mltrainer.data.quality.gate.verify", lambda item, purpose: None)
-    monkeypatch.setattr("mltrainer.data.quality.market.bars", lambda ticker, start, end: live)
+    monkeypatch.setattr("mltrainer.data.quality.check.gate.verify", lambda item, purpose: None)
+    monkeypatch.setattr("mltrainer.data.quality.check.market.bars", lambda ticker, start, end: live)
     today = str(pd.Timestamp.now("America/New_York").date())
     assert (mt.quality(live).asof, mt.quality("MSFT", end="9999-12-31").asof) == (today, today)
     assert mt.quality(live).age > 5000

@@ -15,7 +15,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
-from mltrainer.data import stream
+from mltrainer.data.providers import stream
 from mltrainer.errors import BadInput, NotEntitled, ProviderError, Refused, Unavailable
 from mltrainer.trust import audit
 

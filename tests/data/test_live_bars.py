@@ -22,7 +22,8 @@ from replay.server import POLYGON_KEY, Replay
 
 import mltrainer as mt
 from mltrainer import cli
-from mltrainer.data import actions, http, kept, live, market, polygon
+from mltrainer.data import adjustment, live_bars, market
+from mltrainer.data.providers import cache, client, polygon
 from mltrainer.errors import NotEnoughHistory, NotEntitled, ProviderError, Refused, Unavailable
 from mltrainer.evaluation import trials
 from mltrainer.trust import audit, gate
@@ -50,11 +51,11 @@ def split_table(found: dict[str, tuple[float, float]]) -> Frame:
 def adjusted(raw: Frame, splits: Frame, dividends: "pd.Series[float]", theirs: Frame | None = None) -> Frame:
     """The bars after `total_return`, with the provider agreeing unless `theirs` says otherwise."""
     sessions = pd.DatetimeIndex(raw.index)
-    factor = actions.split_factor(sessions, splits, today=TODAY)
+    factor = adjustment.split_factor(sessions, splits, today=TODAY)
     provider = Frame({"close": raw["close"] * factor}) if theirs is None else theirs
     paid = Frame({"cash_amount": dividends, "currency": "USD"})
     made = (Dataset(frame, "T", kind) for frame, kind in ((raw, "raw bars"), (splits, "splits"), (paid, "dividends")))
-    return actions.total_return(*made, Dataset(provider, "T", "split-adjusted bars"), today=TODAY).frame
+    return adjustment.total_return(*made, Dataset(provider, "T", "split-adjusted bars"), today=TODAY).frame
 
 
 # --- the arithmetic -------------------------------------------------------------------------------------------
@@ -84,8 +85,8 @@ def test_a_dividend_before_a_split_is_counted_in_the_shares_of_its_day():
 def test_an_announced_split_changes_nothing_before_its_day():
     days = pd.DatetimeIndex(["2024-01-08", "2024-01-09"], name="session")
     announced = split_table({"2024-02-01": (1, 10)})
-    assert actions.split_factor(days, announced, today="2024-01-09").tolist() == [1.0, 1.0]
-    assert actions.split_factor(days, announced, today="2024-02-01").tolist() == [0.1, 0.1]
+    assert adjustment.split_factor(days, announced, today="2024-01-09").tolist() == [1.0, 1.0]
+    assert adjustment.split_factor(days, announced, today="2024-02-01").tolist() == [0.1, 0.1]
 
 
 def test_a_dividend_on_a_day_without_a_bar_is_felt_on_the_next_and_one_outside_the_bars_not_at_all():
@@ -93,7 +94,7 @@ def test_a_dividend_on_a_day_without_a_bar_is_felt_on_the_next_and_one_outside_t
     close = pd.Series([10.0, 10.0], index=days)
     for ex, factor in (("2024-01-06", 1 / 1.1), ("2024-01-05", 1.0), ("2023-06-01", 1.0), ("2024-01-09", 1.0)):
         paid = pd.Series([1.0], index=pd.DatetimeIndex([ex]))
-        assert actions.dividend_factor(close, paid).tolist() == [pytest.approx(factor), 1.0]
+        assert adjustment.dividend_factor(close, paid).tolist() == [pytest.approx(factor), 1.0]
 
 
 prices = st.floats(1.0, 1000.0)
@@ -176,7 +177,7 @@ def test_dividends_in_another_currency_are_not_taken_for_dollars():
     raw = Dataset(Frame({"close": [10.0, 10.0], "volume": 1.0}, index=days), "T", "raw bars")
     paid = Dataset(Frame({"cash_amount": [1.0], "currency": ["CAD"]}, index=days[1:]), "T", "dividends")
     with pytest.raises(Unavailable, match="dividends in CAD"):
-        actions.total_return(raw, Dataset(split_table({}), "T", "splits"), paid, raw, today=TODAY)
+        adjustment.total_return(raw, Dataset(split_table({}), "T", "splits"), paid, raw, today=TODAY)
 
 
 # --- bars over the wire ---------------------------------------------------------------------------------------
@@ -198,7 +199,7 @@ def test_live_bars_are_adjusted_as_the_packaged_ones_are(replay: Replay, monkeyp
 def test_the_lineage_of_live_bars_is_four_answers(replay: Replay):
     found = mt.bars("AAPL", start="2012-01-03", end="2013-03-01")
     origin = gate.verify(found, "test")
-    assert (origin.transform, origin.mode, found.kind) == ("mltrainer.data.actions.total_return", "replay", "bars")
+    assert (origin.transform, origin.mode, found.kind) == ("mltrainer.data.adjustment.total_return", "replay", "bars")
     assert [root.kind for root in gate.roots(found)] == ["raw bars", "splits", "dividends", "split-adjusted bars"]
     assert "asked for 2012-01-03 to 2013-03-01, holds 2012-01-03 to 2013-03-01" in origin.note
     assert origin.retrieved_at is not None
@@ -221,7 +222,7 @@ def test_bars_as_traded_are_not_taken_for_adjusted_ones_though_they_are_the_same
     found = {adjusted: mt.bars("GOOG", start="2012-01-03", adjusted=adjusted) for adjusted in (first, not first)}
     assert found[True].frame.equals(found[False].frame)
     assert (found[True].kind, found[False].kind) == ("bars", "raw bars")
-    assert found[True].provenance.transform == "mltrainer.data.actions.total_return"
+    assert found[True].provenance.transform == "mltrainer.data.adjustment.total_return"
     assert "as traded, not adjusted" in found[False].provenance.note
     with pytest.raises(mt.errors.BadInput, match="raw bars"):
         mt.matrix(found[False])
@@ -290,7 +291,7 @@ def test_a_key_that_is_refused_is_not_taken_for_a_narrow_plan(replay: Replay):
 )
 def test_an_open_session_has_no_daily_bar(now, last, timespan, expected):
     stamp = None if last is None else pd.Timestamp(last)
-    end, said = live.through(stamp, timespan, now=pd.Timestamp(now, tz="America/New_York"))
+    end, said = live_bars.through(stamp, timespan, now=pd.Timestamp(now, tz="America/New_York"))
     assert end == expected
     assert bool(said) == (last is not None and last != expected)
 
@@ -309,7 +310,7 @@ def test_the_market_is_the_fund_over_the_same_sessions_where_the_plan_has_it(rep
     replay.fault("403", path=f"{AGGS}/SPY")
     assert [d.name for d in market.context(bars) if d.kind == "bars"] == []
     path = f"{AGGS}/MSFT/range/1/day/2012-01-03/2012-03-30"
-    theirs = http.get("polygon", path, {"adjusted": False, "sort": "asc", "limit": polygon.PAGE}).json()
+    theirs = client.get("polygon", path, {"adjusted": False, "sort": "asc", "limit": polygon.PAGE}).json()
     del theirs["adjusted"]  # one answer stands for raw and adjusted: there was no split
     replay.canned[path.replace("MSFT", "SPY")] = theirs | {"ticker": "SPY"}
     replay.canned["/stocks/v1/splits"] = replay.canned["/stocks/v1/dividends"] = {"status": "OK", "results": []}
@@ -410,14 +411,14 @@ def test_good_bars_are_fetched_without_a_word_of_quality(replay: Replay, monkeyp
 
 
 def ends_kept() -> set[str]:
-    return {address.partition("?")[0].rpartition("/")[2] for address, _, _ in kept.held() if "/range/" in address}
+    return {address.partition("?")[0].rpartition("/")[2] for address, _, _ in cache.held() if "/range/" in address}
 
 
 def test_the_span_up_to_today_takes_the_place_of_the_one_up_to_yesterday(replay: Replay, monkeypatch):
     for end in ("2012-06-28", "2012-06-29", "2012-07-02"):
         mt.bars("MSFT", start="2010-01-04", end=end)
         assert ends_kept() == {end}
-    assert len(kept.held()) == 4  # raw and split-adjusted bars, splits, dividends
+    assert len(cache.held()) == 4  # raw and split-adjusted bars, splits, dividends
     mt.bars("MSFT", start="2010-01-04", end="2011-12-30")  # an earlier end is another question
     mt.bars("IBM", start="2010-01-04", end="2012-07-03")
     assert ends_kept() == {"2012-07-02", "2011-12-30", "2012-07-03"}
@@ -440,8 +441,8 @@ def test_the_span_up_to_today_takes_the_place_of_the_one_up_to_yesterday(replay:
     ],
 )
 def test_an_older_span_is_one_that_the_new_one_holds_but_for_its_moving_start(old, new, older):
-    spans = (kept.SPAN.fullmatch(f"https://api.massive.com{AGGS}/X:BTCUSD/range/1/day/{text}") for text in (old, new))
-    assert kept._older(*spans) is older
+    spans = (cache.SPAN.fullmatch(f"https://api.massive.com{AGGS}/X:BTCUSD/range/1/day/{text}") for text in (old, new))
+    assert cache._older(*spans) is older
 
 
 def test_what_is_kept_can_be_shown_and_pruned(replay: Replay, monkeypatch, capfd):
@@ -459,7 +460,7 @@ def test_what_is_kept_can_be_shown_and_pruned(replay: Replay, monkeypatch, capfd
     assert len(rows) == 4
     assert all(row["bytes"] > 20 and row["at"] and POLYGON_KEY not in row["address"] for row in rows)
     assert cache("show").endswith("4 answers, 0.0 MB\n")
-    http.get("polygon", "/v1/marketstatus/now", keep=timedelta(0))
+    client.get("polygon", "/v1/marketstatus/now", keep=timedelta(0))
     assert json.loads(cache("prune", "--json")) == {"removed": 1}  # the only one that is stale
     assert cache("prune", "--days", "1") == "0 answers removed\n"
     assert cache("prune", "--days", "0") == "4 answers removed\n"

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mltrainer.data import http
-from mltrainer.data.series import short
+from mltrainer.data.providers import client
+from mltrainer.data.providers.macro_series import short
 from mltrainer.errors import NotEnoughHistory, ProviderError
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset
@@ -25,7 +25,7 @@ DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 def fault(what: str, provider: str = "fred") -> ProviderError:
     """The error for an answer that cannot be right."""
-    return ProviderError(f"{http.PROVIDERS[provider].name} {what}; nothing of it was kept, try again later", provider)
+    return ProviderError(f"{client.PROVIDERS[provider].name} {what}; nothing of it was kept, try again later", provider)
 
 
 def days(texts: Iterable[Any], provider: str = "fred") -> pd.DatetimeIndex:
@@ -126,7 +126,7 @@ def counted(rows: list[dict[str, Any]]) -> str:
 def admitted(
     provider: str,
     name: str,
-    replies: list[http.Reply],
+    replies: list[client.Reply],
     rows: list[dict[str, Any]],
     reader: Callable[[bytes], pd.DataFrame],
     about: list[str],
@@ -136,7 +136,7 @@ def admitted(
     if all(row.get("value", "") == "." for row in rows):
         raise NotEnoughHistory(f"{name} has no value in the span asked for; widen start and end")
     return gate.admit(
-        http.source(provider),
+        client.source(provider),
         name=name,
         kind="macro",
         endpoint=first.endpoint,

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import pandas as pd
 
-from mltrainer.data import bar_rules
-from mltrainer.data.case import Case, Hit, Rule
+from mltrainer.data.quality import bar_rules
+from mltrainer.data.quality.case import Case, Hit, Rule
 
 # Longest step between two periods, the pandas period, and after how many days without news a series is overdue: two
 # releases and a holiday, as the features forget a value.

@@ -12,17 +12,26 @@ from typing import Any
 
 import pandas as pd
 
-from mltrainer.data import http
-from mltrainer.data import vintages as published
-from mltrainer.data.series import AGGREGATIONS, LENGTH, OUTPUTS, SERIES, UNITS, Series, identifier, short
-from mltrainer.data.vintages import DAY, TODAY, days, fault
+from mltrainer.data.providers import client
+from mltrainer.data.providers import vintages as published
+from mltrainer.data.providers.macro_series import (
+    AGGREGATIONS,
+    LENGTH,
+    OUTPUTS,
+    SERIES,
+    UNITS,
+    Series,
+    identifier,
+    short,
+)
+from mltrainer.data.providers.vintages import DAY, TODAY, days, fault
 from mltrainer.errors import BadInput, NotEnoughHistory, ProviderError, UnknownName
 from mltrainer.trust.provenance import FRED_NOTICE, Dataset
 
 EVER = ("1776-07-04", "9999-12-31")  # the first and the last day of time at FRED
 ROWS, DATES = 100_000, 10_000  # of one answer, FRED's maxima
 VINTAGES = 1_900  # of one answer; FRED's maximum is 2,000, and one may be published while we read
-Page = tuple[http.Reply, dict[str, Any]]
+Page = tuple[client.Reply, dict[str, Any]]
 
 
 # --- what FRED is asked ---------------------------------------------------------------------------------------
@@ -32,7 +41,7 @@ def _ask(path: str, rows: str, **params: object) -> Page:
     asked = {name: value for name, value in params.items() if value is not None}
     check = partial(_checked, rows=rows, asked=asked)
     try:
-        reply = http.get("fred", f"/fred/{path}", asked | {"file_type": "json"}, check=check)
+        reply = client.get("fred", f"/fred/{path}", asked | {"file_type": "json"}, check=check)
     except ProviderError as error:
         if "The series does not exist." in str(error):
             raise UnknownName.of("series of FRED", str(asked.get("series_id")), SERIES) from None
@@ -68,7 +77,7 @@ def _paged(path: str, rows: str, limit: int, **params: object) -> Iterator[Page]
         yield reply, answer
 
 
-@http.whole()
+@client.whole()
 def metadata(name: str) -> dict[str, Any]:
     """What FRED says about a series: title, units, frequency_short, seasonal_adjustment, last_updated, notes ..."""
     _, answer = _ask("series", "seriess", series_id=identifier(name))
@@ -78,7 +87,7 @@ def metadata(name: str) -> dict[str, Any]:
     return dict(described[0])
 
 
-@http.whole()
+@client.whole()
 def vintage_dates(name: str) -> pd.DatetimeIndex:
     """Days on which values of a series were published or revised; empty where ALFRED has no history of it."""
     asked = {"series_id": identifier(name), "realtime_start": EVER[0], "realtime_end": EVER[1]}
@@ -91,7 +100,7 @@ def vintage_dates(name: str) -> pd.DatetimeIndex:
     return days(day for page in pages for day in page["vintage_dates"]).unique().sort_values()
 
 
-@http.whole()
+@client.whole()
 def release_dates(name: str) -> pd.DatetimeIndex:
     """Days on which the release that holds a series came out, as far back as FRED knows."""
     _, answer = _ask("series/release", "releases", series_id=identifier(name))
@@ -116,7 +125,7 @@ def series(name: str) -> Series:
     return Series(identifier(name), title, unit, frequency.lower(), "lin", lag, True, delay=1)
 
 
-@http.whole()
+@client.whole()
 def observations(
     name: str,
     *,

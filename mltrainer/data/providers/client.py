@@ -26,7 +26,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 
-from mltrainer.data import kept, wire
+from mltrainer.data.providers import cache, transport
 from mltrainer.errors import (
     BadInput,
     MltrainerError,
@@ -127,7 +127,7 @@ class Reply:
 
     @cached_property
     def _document(self) -> Any:
-        return wire.parsed(self.body)
+        return transport.parsed(self.body)
 
     def json(self) -> Any:
         """The parsed body; the same object at every call."""
@@ -170,12 +170,12 @@ def whole() -> Iterator[None]:
     except (ProviderError, Refused) as error:
         if not any(error is each for each in scope.alone) and not settings().offline:
             for part in scope.parts:
-                kept.forget(*part)
+                cache.forget(*part)
         raise
     finally:
         _whole.reset(token)
     for part in scope.parts if not settings().offline else []:
-        kept.supersede(*part)
+        cache.supersede(*part)
 
 
 def get(
@@ -303,8 +303,8 @@ def _reply(
     provider: str, endpoint: str, asked: dict[str, str], check: Check, keep: Keep, day: str | None = None
 ) -> Reply:
     fresh, offline = PROVIDERS[provider].keep if keep is None else keep, settings().offline
-    question, scope = wire.question(endpoint, asked), _whole.get() or _Whole()
-    held = kept.recall(provider, question)
+    question, scope = transport.question(endpoint, asked), _whole.get() or _Whole()
+    held = cache.recall(provider, question)
     if held is not None:
         body, at = held
         reply = Reply(endpoint, asked, HTTPStatus.OK, body, sha256(body).hexdigest(), at, True)
@@ -323,7 +323,7 @@ def _reply(
     except ProviderError as error:
         scope.alone.append(error)
         raise
-    kept.keep(provider, question, body, at, fresh)
+    cache.keep(provider, question, body, at, fresh)
     scope.parts.append((provider, question))
     return reply
 
@@ -363,7 +363,7 @@ def standing(provider: str, *, seconds: float = 5.0) -> str:
         asking = Thread(target=ask, daemon=True)  # to look a name up can take longer than any timeout
         asking.start()
         asking.join(seconds)
-    used = f"{wire.turns_taken(turns(), provider)} of {row.per_minute()} requests used in the last minute"
+    used = f"{transport.turns_taken(turns(), provider)} of {row.per_minute()} requests used in the last minute"
     refused = [e for e in audit.entries(limit=20, kind="not_entitled") if e.payload.get("provider") == provider]
     plan = f"; last refused: {refused[-1].payload['path']} {refused[-1].payload['said']}" if refused else ""
     return f"{url}: {said[-1]}; {used}{plan}"
@@ -376,7 +376,7 @@ def _asked(provider: str, endpoint: str, asked: dict[str, str], *, once: float |
     it is asked but once, in so many seconds, which includes the wait for a turn.
     """
     row, key, until, wait, tries = PROVIDERS[provider], _key(provider), math.inf, 0.0, 0
-    path, allowed, answer = urlsplit(endpoint).path, row.per_minute(), wire.Answer()
+    path, allowed, answer = urlsplit(endpoint).path, row.per_minute(), transport.Answer()
     turn, budget, most = (once / 5, once * 4 / 5, 1) if once else (TURN, settings().wire_seconds, TRIES)
     while True:
         time.sleep(wait)
@@ -386,7 +386,7 @@ def _asked(provider: str, endpoint: str, asked: dict[str, str], *, once: float |
                 raise _failure(provider, f"was not asked: {used}; try again later, or set what the plan allows")
             break
         until = min(until, time.monotonic() + budget)
-        came = wire.exchange(endpoint, asked, key, by_header=row.by_header, until=until)
+        came = transport.exchange(endpoint, asked, key, by_header=row.by_header, until=until)
         if came.failure and answer.status and time.monotonic() >= until:
             break  # what the provider said before says more than that the time is up
         answer = came
@@ -405,21 +405,21 @@ def _asked(provider: str, endpoint: str, asked: dict[str, str], *, once: float |
 
 def _turn(provider: str, allowed: int, patience: float) -> bool:
     """Wait for a turn; who waits longer than a moment is told what for, once a minute."""
-    file, moment = kept.private(turns()), min(patience, 1.0)
-    if wire.take_turn(file, provider, allowed, moment):
+    file, moment = cache.private(turns()), min(patience, 1.0)
+    if transport.take_turn(file, provider, allowed, moment):
         return True
     if patience > moment and time.monotonic() - _waiting.get(provider, -math.inf) > 60:
         _waiting[provider] = time.monotonic()
         name, remedy = PROVIDERS[provider].name, "; MLTRAINER_POLYGON_PER_MINUTE says how many your plan allows"
         remedy = remedy if provider == "polygon" else ""
         log.warning("waiting for a turn: the %d requests a minute to %s are used up%s", allowed, name, remedy)
-    return patience > moment and wire.take_turn(file, provider, allowed, patience - moment)
+    return patience > moment and transport.take_turn(file, provider, allowed, patience - moment)
 
 
 _waiting: dict[str, float] = {}  # when it was last said
 
 
-def _body(provider: str, endpoint: str, answer: wire.Answer) -> bytes:
+def _body(provider: str, endpoint: str, answer: transport.Answer) -> bytes:
     """What a 200 answer in JSON holds; for any other the error that says what to do."""
     row, path = PROVIDERS[provider], urlsplit(endpoint).path
     words = "" if answer.status == HTTPStatus.OK else _words(answer.body)
@@ -491,7 +491,7 @@ def _secrets() -> list[str]:
     return sorted(plain | {quote(key) for key in plain} - {""}, key=len, reverse=True)
 
 
-wire.mask_logs(masked)
+transport.mask_logs(masked)
 
 
 def turns() -> Path:

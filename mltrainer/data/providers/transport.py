@@ -1,6 +1,6 @@
 """One question to one host and its answer, on time and whole, and the turns that all processes take to ask.
 
-Nothing here knows who may be asked or what an answer means: that is `http`, which alone calls it.
+Nothing here knows who may be asked or what an answer means: that is `client`, which alone calls it.
 """
 
 import json

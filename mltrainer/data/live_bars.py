@@ -4,7 +4,8 @@ from functools import partial
 
 import pandas as pd
 
-from mltrainer.data import actions, http, polygon, polygon_tables
+from mltrainer.data import adjustment
+from mltrainer.data.providers import client, polygon, tables
 from mltrainer.errors import NotEnoughHistory, NotEntitled
 from mltrainer.settings import Settings, settings
 from mltrainer.trust import gate
@@ -17,7 +18,7 @@ BEGINNING = "1970-01-01"
 _refused: dict[Settings, int] = {}  # how many of `YEARS` the plan refused; asked once a process
 
 
-@http.whole()
+@client.whole()
 def bars(
     ticker: str, first: pd.Timestamp | None, last: pd.Timestamp | None, *, timespan: str, adjusted: bool
 ) -> Dataset:
@@ -41,10 +42,10 @@ def bars(
 def total_return(raw: Dataset, start: str, end: str) -> Dataset:
     """Daily bars adjusted for splits and dividends, and checked against the provider's own split adjustment."""
     provider = polygon.bars(raw.name, start, end, adjusted=True, kind="split-adjusted bars")
-    splits, dividends = (polygon_tables.table(kind, raw.name) for kind in ("splits", "dividends"))
+    splits, dividends = (tables.table(kind, raw.name) for kind in ("splits", "dividends"))
     assert provider.provenance is not None
     sent = pd.Timestamp(str(provider.provenance.retrieved_at)).tz_convert(polygon.NEW_YORK)
-    return gate.derive(actions.total_return, raw, splits, dividends, provider, today=str(sent.date()))
+    return gate.derive(adjustment.total_return, raw, splits, dividends, provider, today=str(sent.date()))
 
 
 def through(last: pd.Timestamp | None, timespan: str, *, now: pd.Timestamp | None = None) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Bars of Polygon (now Massive), exactly as sent or not at all; what else it holds is in `polygon_tables`.
+"""Bars of Polygon (now Massive), exactly as sent or not at all; what else it holds is in `tables`.
 
 Every page is checked before it is kept: whether the envelope holds what it says, whether a price can be a price and a
 time the time of a bar. What cannot be right is refused with the rule it broke; nothing is filled, clipped or repaired.
@@ -21,7 +21,7 @@ import pandas as pd
 from pydantic_core import from_json
 from tqdm import tqdm
 
-from mltrainer.data import http
+from mltrainer.data.providers import client
 from mltrainer.errors import BadInput, NotEnoughHistory, ProviderError
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import Dataset
@@ -259,7 +259,7 @@ class Answer:
     delayed: bool = False
     _body: io.BytesIO = field(default_factory=io.BytesIO)
 
-    def add(self, reply: http.Reply, part: Any, status: object) -> None:
+    def add(self, reply: client.Reply, part: Any, status: object) -> None:
         self._body.write(RECORD + reply.body)
         self.parts.append(part)
         self.replies.append((reply.endpoint, reply.sha256, reply.retrieved_at))
@@ -270,7 +270,7 @@ class Answer:
         said = [*notes, "the provider says DELAYED" if self.delayed else ""]
         said += [f"{len(self.parts)} pages" if len(self.parts) > 1 else ""]
         return gate.admit(
-            http.source(PROVIDER),
+            client.source(PROVIDER),
             name=name,
             kind=kind,
             endpoint=self.replies[0][0],
@@ -295,7 +295,7 @@ def ask(
     *,
     keep: timedelta,
     what: str,
-    most: int = http.PAGES,
+    most: int = client.PAGES,
 ) -> Answer:
     """Every page of one question, no more than `most`; one that was kept before a kill is not asked for again."""
     answer, seen = Answer(), list[Any]()
@@ -304,13 +304,13 @@ def ask(
         seen[:] = [check(document), document.get("status") if isinstance(document, dict) else None]
 
     with tqdm(desc=what, unit=" rows", unit_scale=True, disable=None, leave=False, delay=1) as progress:
-        for reply in http.pages(PROVIDER, path, asked, check=look, keep=keep, most=most):
+        for reply in client.pages(PROVIDER, path, asked, check=look, keep=keep, most=most):
             answer.add(reply, *seen)
             progress.update(len(seen[0]))
     return answer
 
 
-@http.whole()
+@client.whole()
 def bars(
     symbol: str, start: str, end: str, *, timespan: str = "day", adjusted: bool, kind: str, note: str = ""
 ) -> Dataset:

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from mltrainer.data import market
-from mltrainer.data.bar_rules import BARS
-from mltrainer.data.case import PRICES, ZONE, Case, Finding, Rule, split_ratios
-from mltrainer.data.macro_rules import MACRO, Observations
 from mltrainer.data.market import Day
+from mltrainer.data.quality.bar_rules import BARS
+from mltrainer.data.quality.case import PRICES, ZONE, Case, Finding, Rule, split_ratios
+from mltrainer.data.quality.macro_rules import MACRO, Observations
 from mltrainer.errors import BadInput
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset

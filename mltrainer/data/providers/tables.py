@@ -15,8 +15,19 @@ import numpy as np
 import pandas as pd
 from pydantic_core import from_json
 
-from mltrainer.data import http
-from mltrainer.data.polygon import DAY, MINUTE, MONTH, PAGE, ask, envelope, results, split_pages, ticker, wrong
+from mltrainer.data.providers import client
+from mltrainer.data.providers.polygon import (
+    DAY,
+    MINUTE,
+    MONTH,
+    PAGE,
+    ask,
+    envelope,
+    results,
+    split_pages,
+    ticker,
+    wrong,
+)
 from mltrainer.errors import ProviderError
 from mltrainer.trust.provenance import Dataset
 
@@ -193,7 +204,7 @@ def parse_object(body: bytes, *, kind: str, ticker: str | None) -> pd.DataFrame:
 # --- asking ---------------------------------------------------------------------------------------------------
 
 
-@http.whole()
+@client.whole()
 def table(kind: str, symbol: str | None = None, **asked: Any) -> Dataset:
     """Rows of one kind of `TABLES`: "splits", "dividends", "tickers" (date=, active=), "trades" and "quotes".
 
@@ -205,7 +216,7 @@ def table(kind: str, symbol: str | None = None, **asked: Any) -> Dataset:
     for path, how in row.paths:
         question = {**how, **asked} if "{ticker}" in path else {"ticker": name, **how, **asked}
         try:
-            what, most = f"{name or 'all'} {kind}", MOST if row.keep == MONTH else http.PAGES
+            what, most = f"{name or 'all'} {kind}", MOST if row.keep == MONTH else client.PAGES
             answer = ask(path.format(ticker=name), question, check, keep=row.keep, what=what, most=most)
             break
         except ProviderError as error:
@@ -218,7 +229,7 @@ def table(kind: str, symbol: str | None = None, **asked: Any) -> Dataset:
     return answer.admit(name or kind, kind, question, parse, f"{kind}: {len(frame)}", old, done)
 
 
-@http.whole()
+@client.whole()
 def thing(kind: str, symbol: str | None = None, **asked: Any) -> Dataset:
     """One object of `OBJECTS`: "details" (date=), "snapshot" of a ticker, or "status" of the market."""
     path, _, keep = OBJECTS[kind]
