@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from mltrainer import store
-from mltrainer.data.market import Day
+from mltrainer.data.dates import Day
 from mltrainer.errors import StorageError, Tampered, Unavailable
 from mltrainer.evaluation import engine, study, trials
 from mltrainer.evaluation.leaderboard import Leaderboard, leaderboard

@@ -23,7 +23,7 @@ from replay.server import FRED_KEY, Replay
 import mltrainer as mt
 from mltrainer import dashboards
 from mltrainer.cli import app
-from mltrainer.data import market
+from mltrainer.data import live_macro, market
 from mltrainer.data.providers import client, fred, polygon_macro, vintages
 from mltrainer.data.providers.macro_series import CONTEXT, LENGTH, SERIES, UNITS
 from mltrainer.errors import BadInput, MltrainerError, NotEnoughHistory, NotEntitled, ProviderError, UnknownName
@@ -500,7 +500,7 @@ def test_recorded_gross_domestic_product_comes_through_whole(gdp):
 
 def test_the_matrix_is_told_what_the_provider_holds(server, monkeypatch):
     few = "GDPC1", "VIXCLS", "DGS10", "T10Y2Y", "T10YIE"  # at five requests a second, all of them take a while
-    monkeypatch.setattr(market, "CONTEXT", few)
+    monkeypatch.setattr(live_macro, "CONTEXT", few)
     days = pd.bdate_range("2008-01-01", "2008-12-31", name="session")
     bars = Dataset(pd.DataFrame({"close": 1.0}, days), "MSFT", "bars")
     given = [d for d in market.context(bars) if d.kind == "macro"]

@@ -197,6 +197,9 @@ def _in_time(connection: Any) -> Iterator[None]:
     watch.start()
     try:
         yield
+    except (OSError, HTTPException, HTTPError):
+        if not late.is_set():
+            raise
     finally:
         watch.cancel()
     if late.is_set():  # half a head can look like a whole one
