@@ -102,7 +102,7 @@ ONE_ROOM = {
     ),
     "other figures": (("matplotlib", "seaborn", "bokeh", "altair"), set()),
     "notebooks": (("papermill", "nbconvert", "nbformat", "nbclient"), {"reports/execution.py", "reports/pages.py"}),
-    "the exchange calendar": (("exchange_calendars",), {"data/case.py"}),
+    "the exchange calendar": (("exchange_calendars",), {"data/quality/case.py"}),
     "indicators": (("talib",), {"features/indicators.py"}),
     "settings": (("pydantic_settings", "platformdirs"), {"settings.py"}),
     "the command line": (("typer",), {"cli.py"}),
@@ -112,7 +112,7 @@ ONE_ROOM = {
             *("requests", "urllib3", "requests_cache", "requests_ratelimiter", "urllib.request", "httpx", "aiohttp"),
             *("socket", "ssl", "http.client", "ftplib", "smtplib", "websocket"),
         ),
-        {"data/wire.py", "data/kept.py"},
+        {"data/providers/transport.py", "data/providers/cache.py"},
     ),
 }
 

@@ -22,7 +22,7 @@ MLTRAINER = Path(sys.executable).with_name("mltrainer")
 SPAN = ["--start", "2005-01-03", "--end", "2009-12-31"]
 TOP = typer.main.get_command(cli.app)
 COMMANDS = [[name] for name, c in TOP.commands.items() if not hasattr(c, "commands")]  # type: ignore[attr-defined]
-COMMANDS += [[g, name] for g in ("fetch", "audit") for name in TOP.commands[g].commands]  # type: ignore[attr-defined]
+COMMANDS += [[g, name] for g in ("fetch", "audit", "cache") for name in TOP.commands[g].commands]  # type: ignore[attr-defined]
 
 
 @dataclass
@@ -91,7 +91,7 @@ MISTAKES = {
     "a model that has nothing to tune": (["tune", "Theta"], "Theta has nothing to tune: its parameters are estimated"),
     "a model": (["evaluate", "RidgeRegresion"], "no model is called 'RidgeRegresion'; close: RidgeRegression"),
     "a series": (["fetch", "macro", "GPD"], "no macro series in mode sample is called 'GPD'"),
-    "bars": (["fetch", "bars", "MSFT", "XYZZY"], "no ticker in mode sample is called 'XYZZY'"),
+    "bars": (["fetch", "bars", "XYZZY"], "no ticker in mode sample is called 'XYZZY'"),
     "no bars": (["fetch", "bars"], "Missing argument"),
     "quality": (["quality", "XYZZY"], "no ticker in mode sample is called 'XYZZY'"),
     "quality of a series": (["quality", "GPD", "--macro"], "no macro series in mode sample is called 'GPD'"),
@@ -288,6 +288,22 @@ def test_data_as_json_comes_with_its_provenance(run: Run):
     assert run("fetch", "bars", "MSFT").out.count("\n") > 5
 
 
+def test_one_bad_ticker_does_not_swallow_the_others(run: Run):
+    said = run("fetch", "bars", "MSFT", "XYZZY", "IBM")
+    assert said.code == 1
+    assert [line.split()[1] for line in said.out.splitlines() if line.startswith("<Dataset")] == ["MSFT", "IBM"]
+    assert said.err.startswith("mltrainer: no ticker in mode sample is called 'XYZZY'")
+    assert said.err.count("\n") == 1
+    said = run("fetch", "macro", "nope", "unemp", "--json")
+    assert said.code == 1
+    assert [sorted(row) for row in json.loads(said.out)] == [
+        ["findings", "name", "provenance", "rows"],
+        ["error", "name"],
+    ]
+    said = run("fetch", "bars", "XYZZY", "ZYXXY")
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 2)
+
+
 def test_quality_as_json_and_in_words(run: Run):
     found = document(run("quality", "MSFT", "--json"))
     assert isinstance(found, dict)
@@ -389,7 +405,7 @@ def test_every_option_json_is_tested_here():
     }  # fmt: skip
 
 
-TESTED_ELSEWHERE = {"leakcheck", "attest", "train", "predict", "fetch actions"}
+TESTED_ELSEWHERE = {"leakcheck", "attest", "train", "predict", "fetch actions", "cache show", "cache prune"}
 
 
 def command_of(path: list[str]):

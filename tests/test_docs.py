@@ -28,8 +28,8 @@ import mltrainer
 from mltrainer import metrics
 from mltrainer.cli import app
 from mltrainer.data import quality, sample
-from mltrainer.data.economy import ECONOMY
-from mltrainer.data.series import SERIES, Series
+from mltrainer.data.providers.macro_series import SERIES, Series
+from mltrainer.data.providers.polygon_macro import ECONOMY
 from mltrainer.evaluation import protocol, significance, skill
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.splits import WalkForward

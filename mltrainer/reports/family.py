@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from mltrainer import metrics, views
-from mltrainer.data.market import Day
+from mltrainer.data.dates import Day
 from mltrainer.errors import BadInput
 from mltrainer.evaluation import engine, skill, study, trials
 from mltrainer.evaluation.leaderboard import leaderboard

@@ -3,11 +3,10 @@
 import json
 import re
 import shutil
-import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock
 
 from mltrainer import store
-from mltrainer.data.market import Day
+from mltrainer.data.dates import Day
 from mltrainer.errors import BadInput, StorageError, Tampered, Unavailable
 from mltrainer.evaluation import engine, study, trials
 from mltrainer.evaluation.leaderboard import Leaderboard, leaderboard
@@ -236,25 +236,14 @@ def _finished(folder: Path) -> Run | None:
 def _alone(run_id: str) -> Iterator[None]:
     """Wait until no other process makes this run; the lock of a killed process is gone with it."""
     path = settings().home / "locks" / run_id
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # SQLite for its lock alone, which is the same on every system; nothing is ever written.
     try:
-        with closing(sqlite3.connect(path, timeout=1, isolation_level=None)) as lock:
-            while not _locked(lock):
-                pass
-            yield
-    except sqlite3.Error as error:
-        raise StorageError(f"{path} cannot be locked: {error}; set MLTRAINER_HOME to a folder you own") from None
-
-
-def _locked(lock: sqlite3.Connection) -> bool:
-    try:
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-            return False  # asked again every second, so that Ctrl-C is heard
-        raise
-    return True
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held = FileLock(path).acquire(poll_interval=0.5)  # asked again and again, so that Ctrl-C is heard
+    except OSError as error:
+        why = f"cannot be locked ({error.strerror})"
+        raise StorageError(f"{path} {why}; set MLTRAINER_HOME to a folder you own") from None
+    with held:
+        yield
 
 
 def _sweep(folder: Path) -> None:
