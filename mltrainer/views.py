@@ -104,11 +104,18 @@ COLUMNS: dict[str, Column] = {
     "turnover": Column("Turnover, ×/year", number, "position traded a year"),
     "coverage": Column("Coverage, %", percent, "outcomes inside the 90 % interval"),
     "seconds": Column("CPU, s", number, "fit and predict, all folds"),
+    "spread_ratio": Column(
+        "Spread ratio", fixed(2), "deviation of the forecasts over that of the outcomes; about 0.1 can be known"
+    ),
+    "mz_slope": Column(
+        "Slope", fixed(2), "of outcome on forecast (Mincer-Zarnowitz): 1 where forecasts have the right scale"
+    ),
+    "mz_slope_se": Column("Slope, SE", fixed(2), "HAC standard error of the slope"),
     "pinball": Column("Pinball", number, "quantile loss, return units"),
 }
 BOARD = (
     "name family ticker verdict p_knows p_pays timing_sharpe deflated_sharpe sharpe interval alpha_t ic r2_oos "
-    "hit_rate max_drawdown breakeven_bps information_ratio coverage seconds"
+    "hit_rate max_drawdown breakeven_bps information_ratio coverage spread_ratio mz_slope seconds"
 ).split()
 
 
