@@ -502,6 +502,7 @@ def _lanes(ran: pd.DataFrame, lines: Sequence[tuple[float, str, str, str]], lane
     ]
     data.append(go.Scatter(x=[None], y=[None], xaxis="x2", showlegend=False, hoverinfo="skip"))
     fig = _figure(data, height=150 + LINES + lane * len(ran), **known)
+    fig.update_layout(margin_t=fig.layout.margin.t + LINES, legend={"yref": "container", "y": 0})
     shown = [*ran["sharpe_low"], *ran["sharpe_high"], *(at for at, *_ in lines)]
     low, high = (min(shown) - 0.05, max(shown) + 0.15) if len(ran) else (-1.0, 1.0)
     fig.update_layout(xaxis2={"overlaying": "x", "matches": "x", "side": "top", "showgrid": False, "title": None})
