@@ -17,6 +17,7 @@ from massive import RESTClient
 from replay import faults
 from replay.server import POLYGON_KEY, Replay
 
+from mltrainer import store
 from mltrainer.data import market
 from mltrainer.data.providers import cache, client, polygon, tables
 from mltrainer.data.quality import quality
