@@ -192,6 +192,40 @@ def evaluate(
 
 
 @app.command()
+def calibrate(
+    ticker: Annotated[list[str] | None, typer.Option(help="ticker, default MSFT; several make a panel")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="models of each world, default five fast ones")] = None,
+    worlds: Annotated[int, typer.Option(help="worlds without skill")] = 100,
+    planted: Annotated[int, typer.Option(help="worlds for each strength of a planted lead")] = 15,
+    drift: Annotated[float | None, typer.Option(help="annual Sharpe ratio of holding; default as it was")] = None,
+    seconds: Annotated[float | None, typer.Option(help="begin no world after so many; the rest another time")] = None,
+    start: Start = None,
+    end: End = None,
+    horizon: Horizon = 5,
+    jobs: Jobs = None,
+    json_: Json = False,
+) -> None:
+    """Measure how often the verdict says yes where there is nothing, and how much skill it would have found."""
+    from mltrainer.evaluation.calibrate import calibrate
+
+    found = calibrate(
+        ticker or ["MSFT"], models=model, null=worlds, planted=planted, drift=drift, seconds=seconds,
+        start=start, end=end, horizon=horizon, jobs=jobs,
+    )  # fmt: skip
+    if json_:
+        _say(_document(found.to_dict()))
+        return
+    heads = ["lead", "worlds", "true Sharpe", "best learner", "found", "95 % interval", "called leakage"]
+    rows = [
+        (f"{r.edge:g}", r.worlds, f"{r.truth:.2f}", f"{r.best:.2f}", f"{r.found:.0%}", f"{r.low:.0%} to {r.high:.0%}",
+         r.leaking)
+        for r in found.power.itertuples()
+    ]  # fmt: skip
+    _say(_table(heads, rows)) if rows else None
+    _say(found.sentence())
+
+
+@app.command()
 def tune(
     model: str,
     ticker: Ticker = "MSFT",

@@ -30,6 +30,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give the test its own MLTRAINER_HOME, not yet made."""
     folder = tmp_path / "home"
     monkeypatch.setenv("MLTRAINER_HOME", str(folder))
+    monkeypatch.setenv("MLTRAINER_WORLDS", "0")  # a report's calibration takes a minute; who tests it asks for some
     return folder
 
 

@@ -94,6 +94,49 @@ def test_information_coefficient_of_a_constant_forecast_is_undefined():
     assert np.isnan(metrics.information_coefficient([1.0, 2.0, 3.0], [0.5, 0.5, 0.5], lags=1)).all()
 
 
+def test_the_spread_of_forecasts_over_that_of_outcomes_by_hand():
+    # deviations 1 and 0.2; the same with another mean
+    assert metrics.spread_ratio([1.0, 3.0], [5.1, 5.5]) == pytest.approx(0.2)
+    assert metrics.spread_ratio([1.0, 3.0], [2.0, 2.0]) == 0.0
+    assert np.isnan(metrics.spread_ratio([2.0, 2.0], [1.0, 3.0]))
+
+
+def test_the_mincer_zarnowitz_slope_of_four_rows_by_hand():
+    # f about its mean -2, -1, 1, 2; y about its mean -1, -1, 1, 1: slope (2 + 1 + 1 + 2) / 10, residuals 0.2, -0.4,
+    # 0.4, -0.2; scores f e -0.4, 0.4, 0.4, -0.4: with no lags the sum of squares 0.64, so 0.8 / 10
+    y, said = [0.0, 0.0, 2.0, 2.0], [3.0, 4.0, 6.0, 7.0]
+    assert metrics.calibration_slope(y, said, lags=0) == pytest.approx((0.6, 0.08))
+    # lags 1 have the bandwidth 2: autocovariances of the scores -0.16 and -0.32, weights 2/3 and 1/3
+    with_lags = np.sqrt(0.64 + 2 * (2 / 3 * -0.16 + 1 / 3 * -0.32)) / 10
+    assert metrics.calibration_slope(y, said, lags=1) == pytest.approx((0.6, with_lags))
+
+
+@pytest.mark.parametrize("lags", [0, 1, 5, 20])
+def test_the_mincer_zarnowitz_regression_is_that_of_statsmodels(rng, lags):
+    said = lfilter([1], [1, -0.9], rng.normal(size=400))
+    y = 0.2 * said + np.convolve(rng.normal(size=404), np.ones(5), "valid")
+    hac = {"maxlags": 2 * lags, "use_correction": False}
+    ols = sm.OLS(y, sm.add_constant(said)).fit(cov_type="HAC", cov_kwds=hac)
+    slope, error = metrics.calibration_slope(y, said, lags=lags)
+    assert slope == pytest.approx(float(ols.params[1]), rel=1e-10)
+    assert error == pytest.approx(float(ols.bse[1]), rel=1e-10)
+
+
+@given(st.floats(0.01, 100))
+def test_a_forecast_that_is_wider_has_a_smaller_slope_in_proportion(times):
+    rng = np.random.default_rng(3)
+    said = rng.normal(size=50)
+    y = said + rng.normal(size=50)
+    slope, error = metrics.calibration_slope(y, said, lags=5)
+    assert metrics.calibration_slope(y, times * said, lags=5) == pytest.approx((slope / times, error / times))
+    assert metrics.spread_ratio(y, times * said) == pytest.approx(times * metrics.spread_ratio(y, said))
+
+
+def test_a_constant_forecast_has_no_slope():
+    assert np.isnan(metrics.calibration_slope([1.0, 2.0], [0.5, 0.5], lags=1)).all()
+    assert {"spread_ratio", "mz_slope", "mz_slope_se"} <= metrics.UNDEFINED.keys()
+
+
 def test_hit_rate_counts_signs_and_leaves_zeros_out():
     assert metrics.hit_rate([0.1, -0.1, 0.2, 0.0, 0.3], [1.0, 1.0, -2.0, 5.0, 0.0]) == pytest.approx(1 / 3)
     assert np.isnan(metrics.hit_rate([0.0, 0.1], [1.0, 0.0]))

@@ -17,7 +17,8 @@ COLUMNS = (
     "calmar max_drawdown value_at_risk expected_shortfall profit_factor win_rate turnover breakeven_bps "
     "information_ratio coverage fit_seconds predict_seconds peak_mb "
     "sharpe_low sharpe_high hit_p annual_return pinball key reason in_confidence_set panel "
-    "p_knows p_pays timing_sharpe timing_t timing_luck alpha alpha_t beta horizon start end"
+    "p_knows p_pays timing_sharpe timing_t timing_luck alpha alpha_t beta horizon start end "
+    "spread_ratio mz_slope mz_slope_se"
 ).split()
 
 

@@ -132,8 +132,7 @@ class FamilyPage:
 
     def intervals(self) -> go.Figure:
         """Every model's Sharpe ratio with its interval."""
-        held = metrics.sharpe(self.bests[0].forecasts["benchmark"]) if len(self.bests) == 1 else None
-        return views.sharpes(self.board.rows, self.board.luck, held=held, corner=self._corner())
+        return views.sharpes(self.board.rows, self.board.luck, corner=self._corner())
 
     def equity(self) -> list[go.Figure]:
         """Wealth of the best model of each ticker against holding it, the others thin."""

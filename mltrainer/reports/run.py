@@ -21,6 +21,7 @@ from mltrainer import store
 from mltrainer.data.dates import Day
 from mltrainer.errors import BadInput, StorageError, Tampered, Unavailable
 from mltrainer.evaluation import engine, study, trials
+from mltrainer.evaluation.calibrate import RuleCalibration, calibrate
 from mltrainer.evaluation.leaderboard import Leaderboard, leaderboard
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
@@ -198,6 +199,7 @@ def report(
     results = engine.run(specs, matrices, protocol=protocol, jobs=jobs, progress=progress)
     ledger = trials.position()  # other trials may be added while pages are made
     board = leaderboard(results, trials.judgment(results, until=ledger))
+    measured = _calibrated(names[0], board, start=start, end=end, horizon=horizon, jobs=jobs, progress=progress)
     parameters = {
         "families": chosen,
         "tickers": names,
@@ -216,8 +218,16 @@ def report(
         _sweep(done)
         status = family_pages(chosen, names, parameters, (run_id, revision), done, progress)
         earlier = _earlier(run_id, revision)
-        work = Work(run_id, parameters, matrices, results, board, status, protocol, ledger, revision, earlier)
+        work = Work(run_id, parameters, matrices, results, board, status, protocol, ledger, revision, earlier, measured)
         return _finish(done, work)
+
+
+def _calibrated(ticker: str, board: Leaderboard, **options: Any) -> RuleCalibration | None:
+    """The quick measure of the verdict's size and power on the first ticker; None where the setting is 0 worlds."""
+    null = settings().worlds
+    if not null:
+        return None
+    return calibrate(ticker, null=null, planted=-(-null // 20), critical=board.luck["critical"], **options)
 
 
 def _finished(folder: Path) -> Run | None:
@@ -320,6 +330,7 @@ def _finish(folder: Path, work: Work) -> Run:
             for e in work.results
         ],
         "luck": work.board.luck,
+        "calibration": work.measured.to_dict() if work.measured else None,
         "ledger": work.ledger,
         "library_versions": {"python": sys.version.split()[0], **trials.versions(LIBRARIES)},
         "outputs": {name: sha(folder / name) for name in ["index.html", "leaderboard.csv", SCRIPT, *pages]},
