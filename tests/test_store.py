@@ -57,6 +57,7 @@ FENCED = {
     "audit": ("kind = 'x'", "seq, at, kind, actor, payload, prev, hash", "1, 'now', 'k', 'me', '{}', 'p', 'h'"),
     "admitted": ("provenance = ''", "content, provenance, at", "'c', 'p', 'now'"),
     "answers": ("sha256 = ''", "key, sha256, at", "'k', 's', 'now'"),
+    "worlds": ("payload = ''", "key, payload, at", "'k', '{}', 'now'"),
     "trials": (
         "sharpe = 9",
         "key, at, model, family, ticker, horizon, status, payload",

@@ -7,7 +7,7 @@ measured on the way (times, memory) stands in its row. `lost` names what the aud
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache, lru_cache
@@ -89,15 +89,16 @@ def record(evaluation: Evaluation, matrix: Matrix) -> Evaluation:
     body = evaluation.to_bytes()
     before = store.flaw(sha256(body).hexdigest())
     row = _row(evaluation, matrix, store.put_blob(body))
-    finished = evaluation.ok or evaluation.status == "diagnostic"
+    finished = evaluation.status in FINISHED
     with store.writing() as connection:
         held = _held(connection, evaluation.key) if finished else None
         if held is None:
             row["key"] = evaluation.key if finished else _attempt(connection, evaluation.key)
             named = {name: row[name] for name in row.keys() & store.trials.c.keys()}
             rest = {name: value for name, value in row.items() if name not in named}
-            connection.execute(store.trials.insert().values(**named, payload=json.dumps(rest, sort_keys=True)))
-            audit.extend(connection, "trial", row)
+            made = store.trials.insert().values(**named, payload=json.dumps(rest, sort_keys=True))
+            (seq,) = connection.execute(made).inserted_primary_key or (None,)
+            audit.extend(connection, "trial", row | {"seq": seq})
             return evaluation
         payload = json.loads(held.payload)
         if before and payload["blob"] == row["blob"]:
@@ -153,8 +154,9 @@ def opened(result_key: str) -> Evaluation | None:
     return _with_measured(Evaluation.from_bytes(store.get_blob(payload["blob"])), payload)
 
 
+FINISHED = ("ok", "diagnostic")
 LEDGER = "seq key at model family ticker horizon status sharpe n reason mode matrix blob trial".split()
-LOST = "key model ticker horizon mode status n matrix why".split()
+LOST = "key model ticker horizon mode status n matrix trial seq why".split()
 
 
 def ledger(until: int | None = None) -> pd.DataFrame:
@@ -183,22 +185,30 @@ def lost() -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row per trial: key, model, ticker, horizon, mode, status, n (sessions), matrix, and why: "row deleted" (from
-        the ledger), "result lost" or "result damaged" (its forecasts). What an entry of an older version does not say
-        is missing. A result is hashed once while its file stays as it is.
+        A row per trial and ticker: key, model, ticker, horizon, mode, status, n (sessions), matrix, trial, seq (its row
+        in the ledger), and why: "row deleted", "result lost" or "result damaged" (its forecasts). What an entry of an
+        older version does not say is missing. A result is hashed once while its file stays as it is.
     """
+    entries = _entries()
+    entries["why"] = [_why(entry) for entry in entries.to_dict("records")]
+    return entries[entries["why"] != ""][LOST].reset_index(drop=True)
+
+
+def _entries() -> pd.DataFrame:
+    """What the trail tells of each trial, and whether its row is `there`; of a row that was made again the last."""
     with store.reading() as connection:
         keys = set(connection.execute(select(store.trials.c.key)).scalars())
         entries = audit.payloads(connection, "trial")
-    found = {entry["key"]: entry | {"why": _why(entry, keys)} for entry in entries}
-    return pd.DataFrame([entry for entry in found.values() if entry["why"]], columns=LOST)
+    last = {entry["key"]: entry | {"there": entry["key"] in keys} for entry in entries}
+    return pd.DataFrame(list(last.values()), columns=[*LOST, "blob", "there"])
 
 
-def _why(entry: dict[str, Any], keys: set[str]) -> str:
-    if entry["key"] not in keys:
+def _why(entry: Mapping[Any, Any]) -> str:
+    if not entry["there"]:
         return "row deleted"
-    finished = entry.get("status", "ok") in ("ok", "diagnostic")  # what failed has no forecasts to lose
-    return f"result {flaw}" if finished and (flaw := store.flaw(entry["blob"])) else ""
+    if entry["status"] not in FINISHED and not pd.isna(entry["status"]):  # what failed has no forecasts to lose
+        return ""
+    return f"result {flaw}" if (flaw := store.flaw(entry["blob"])) else ""
 
 
 def judgment(evaluations: Iterable[Evaluation] = (), *, until: int | None = None) -> Judgment:
@@ -209,21 +219,32 @@ def judgment(evaluations: Iterable[Evaluation] = (), *, until: int | None = None
     evaluations : results that may not be in the ledger.
     until : the last row of the ledger that counts (`seq`); default all.
     """
-    rows, mode = ledger(until), settings().data_mode
-    rows = rows[(rows["status"] == "ok") & (rows["mode"] == mode)]
+    rows = _counting(ledger(until))
+    deleted = _counting(_entries().loc[lambda e: ~e["there"].astype(bool)], until)
     family: dict[str, Trial] = {}
-    for key, same in rows.groupby("trial", sort=False):
-        with suppress(Unavailable, Tampered):  # `lost` counts it
+    for key, same in rows[~rows["trial"].isin(deleted["trial"])].groupby("trial", sort=False):
+        with suppress(Unavailable, Tampered):  # a result that is lost counts below
             family[str(key)] = _kept(str(key), int(same["horizon"].iloc[0]), tuple(same["ticker"]), tuple(same["blob"]))
     family |= grouped(e for e in evaluations if e.ok and e.trial not in family)
-    return _judged(tuple(family.values()), _counted(lost(), mode))
+    absent = pd.concat([part[~part["trial"].isin(family)][["trial", "ticker", "horizon"]] for part in (rows, deleted)])
+    return _judged(tuple(family.values()), _questions(absent))
 
 
-def _counted(gone: pd.DataFrame, mode: str) -> tuple[tuple[Question, int], ...]:
-    """How many trials of each question are lost; those of an older version, which do not say, are one question."""
-    ran = gone[gone["status"].fillna("ok").eq("ok") & gone["mode"].fillna(mode).eq(mode)]
-    questions = Counter(((str(t),), int(h)) for t, h in zip(ran["ticker"], ran["horizon"].fillna(0), strict=True))
-    return tuple(sorted(questions.items()))
+def _counting(rows: pd.DataFrame, until: int | None = None) -> pd.DataFrame:
+    """Those that ran to the end in the mode in force; an entry of an older version, which does not say, is one."""
+    mode = settings().data_mode
+    rows = rows.assign(trial=rows["trial"].fillna(rows["key"]), horizon=rows["horizon"].fillna(0))
+    rows = rows[rows["status"].fillna("ok").eq("ok") & rows["mode"].fillna(mode).eq(mode)]
+    return rows if until is None else rows[~rows["seq"].gt(until)]
+
+
+def _questions(absent: pd.DataFrame) -> tuple[tuple[Question, int], ...]:
+    """How many trials of each question are lost; a panel that lost a ticker is one of them."""
+    asked = (
+        (tuple(sorted(set(map(str, same["ticker"])))), int(same["horizon"].iloc[0]))
+        for _, same in absent.groupby("trial")
+    )
+    return tuple(sorted(Counter(asked).items()))
 
 
 def grouped(evaluations: Iterable[Evaluation]) -> dict[str, Trial]:

@@ -134,12 +134,14 @@ def verify(against: Head | str | None = None) -> list[str]:
         heads.append(Head.parse(store.remembered() or ""))
     with store.reading(whole=False) as connection:
         rows = connection.execute(select(store.audit).order_by(store.audit.c.seq)).all()
-        tables = {t.name: connection.execute(select(t)).all() for t in (store.admitted, store.trials, store.answers)}
+        told_of = (store.admitted, store.trials, store.answers, store.worlds)
+        tables = {table.name: connection.execute(select(table)).all() for table in told_of}
     found = [*_chain_findings(rows), *(line for head in dict.fromkeys(heads) for line in _head_findings(rows, head))]
     payloads = [(row.kind, payload) for row in rows if (payload := _read(row)) is not None]
     found += _registry_findings(payloads, tables["admitted"])
     found += _differences("trial", *_trials(payloads, tables["trials"]))
     found += _differences("kept answer", *_answers(payloads, tables["answers"]))
+    found += _differences("world", *_worlds(payloads, tables["worlds"]))
     return found
 
 
@@ -279,3 +281,11 @@ def _answers(payloads: Payloads, rows: Sequence[Row[Any]]) -> tuple[dict[Hashabl
         if kind == "answer":  # what came again has a later time
             entries[payload.get("key"), payload.get("sha256")] = [payload]
     return entries, {(row.key, row.sha256): dict(row._mapping) for row in rows}
+
+
+def _worlds(payloads: Payloads, rows: Sequence[Row[Any]]) -> tuple[dict[Hashable, list[Fields]], dict[Hashable, Any]]:
+    entries: dict[Hashable, list[Fields]] = {}
+    for kind, payload in payloads:
+        if kind == "worlds":  # many to an entry
+            entries |= {key: [{"sha256": sha}] for key, sha in dict(payload.get("sha256", {})).items()}
+    return entries, {row.key: {"sha256": sha256(row.payload.encode()).hexdigest()} for row in rows}

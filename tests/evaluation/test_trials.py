@@ -216,7 +216,7 @@ def test_a_result_that_is_lost_or_damaged_is_named_and_stops_nothing_else(msft, 
     results = engine.run([RIDGE, catalog.spec("DecisionTree_depth_3")], [msft], jobs=1, progress=False)
     harm, error = LOSSES[why]
     harm(file(results[0].key))
-    trials._net_return.cache_clear()
+    trials._kept.cache_clear()
     assert trials.load(results[0].key) is None
     with pytest.raises(error):
         trials.opened(results[0].key)
@@ -225,7 +225,8 @@ def test_a_result_that_is_lost_or_damaged_is_named_and_stops_nothing_else(msft, 
     assert found == {"key": results[0].key, "model": "RidgeRegression", "ticker": "MSFT", "horizon": 5} | {
         "mode": "sample", "status": "ok", "why": f"result {why}",
     }  # fmt: skip
-    assert trials.judgment().luck["trials"] == 2
+    luck = trials.judgment().luck
+    assert (luck["trials"], luck["lost"], luck["questions"]) == (1, 1, 1)
     (again,) = study.evaluate(["DecisionTree_depth_3"], msft)
     assert again.metrics == results[1].metrics
     assert len(study.leaderboard([again]).rows) == 1
@@ -339,6 +340,29 @@ def test_a_row_that_was_deleted_and_is_fitted_again_is_no_longer_lost(msft, tamp
     assert trials.lost().empty
     assert audit.verify() == []
     assert [e.payload["key"] for e in audit.entries(kind="trial")] == [first.key] * 2
+
+
+def test_what_was_deleted_counts_against_luck_where_the_ledger_was_then(msft, tamper: Tamper):
+    for name in ("RidgeRegression", "DecisionTree_depth_3", "KNeighborsRegressor_5"):
+        trials.record(fit(msft, name), msft)
+    then, position = trials.judgment().luck["effective"], trials.position()
+    tamper("DELETE FROM trials WHERE model <> 'DecisionTree_depth_3'")
+    luck = trials.judgment().luck
+    assert (luck["trials"], luck["lost"], luck["questions"]) == (1, 2, 1)
+    assert luck["effective"] == 3 >= then  # each as if it were independent
+    assert trials.judgment(until=position - 1).luck["lost"] == 1
+
+
+def test_a_panel_that_lost_a_ticker_is_one_lost_trial_of_its_question(msft, tamper: Tamper):
+    e = fit(msft)
+    for ticker in ("AAPL", "MSFT"):
+        meta = e.meta | {"trial": "together"}
+        trials.record(dataclasses.replace(e, key=f"{e.key[:60]}{ticker}", ticker=ticker, meta=meta), msft)
+    assert trials.judgment().luck["trials"] == 1
+    tamper("DELETE FROM trials WHERE ticker = 'AAPL'")
+    luck = trials.judgment().luck
+    assert (luck["trials"], luck["lost"], luck["questions"]) == (0, 1, 1)
+    assert trials._questions(trials._entries()) == (((("AAPL", "MSFT"), 5), 1),)
 
 
 def test_an_entry_of_an_older_version_says_less_and_is_compared_in_what_it_says(msft, tamper: Tamper):

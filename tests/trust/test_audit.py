@@ -7,11 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from databases import BOTH, Tamper
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
 from mltrainer import store
 from mltrainer.errors import BadInput, Tampered
@@ -212,6 +213,22 @@ def test_a_kept_answer_whose_hash_or_time_was_changed_is_found(tamper: Tamper) -
     gone, added = audit.verify()
     assert "question aaaaaaaaaaaa stands in the trail and is gone" in gone
     assert "question bbbbbbbbbbbb has no entry in the trail" in added
+
+
+def test_a_world_that_was_changed_added_or_deleted_is_found(tamper: Tamper) -> None:
+    """Size and power of the verdict's rule are measured on them; one entry tells of many."""
+    rows = {"a": '{"p":0.2}', "b": '{"p":0.9}'}
+    with store.writing() as connection:
+        connection.execute(insert(store.worlds), [{"key": k, "payload": v, "at": "now"} for k, v in rows.items()])
+        told = {k: sha256(v.encode()).hexdigest() for k, v in rows.items()}
+        audit.extend(connection, "worlds", {"study": "s", "sha256": told})
+    assert audit.verify() == []
+    tamper("UPDATE worlds SET payload = '{\"p\":0.01}' WHERE key = 'a'", "DELETE FROM worlds WHERE key = 'b'")
+    tamper("INSERT INTO worlds VALUES ('c', '{}', 'now')")
+    edited, gone, added = sorted(audit.verify())
+    assert edited.startswith("world a was edited")
+    assert gone.startswith("world b stands in the trail and is gone")
+    assert added.startswith("world c has no entry in the trail")
 
 
 # --- many writers, and killed ones ----------------------------------------------------------------------------
