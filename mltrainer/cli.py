@@ -120,6 +120,7 @@ def report(
     from mltrainer.evaluation.leaderboard import Leaderboard
 
     _say(Leaderboard(run.rows, run.manifest["luck"]).sentence())
+    _say(run.manifest["calibration"]["sentence"]) if run.manifest.get("calibration") else None
     _say(str(run.path / "index.html"))
     for name, why in run.failed.items():
         print(f"mltrainer: the page of family {name} failed: {why}", file=sys.stderr)  # noqa: T201 - the terminal
@@ -290,7 +291,7 @@ def predict(artifact: str, json_: Json = False) -> None:
 
 @app.command()
 def leaderboard(json_: Json = False) -> None:
-    """Rank every trial of the mode in force that ran, deflated by all of the ledger."""
+    """Rank every trial of the mode in force that ran, tested together with all of them."""
     from mltrainer.evaluation import study, trials
     from mltrainer.settings import settings
 
