@@ -453,7 +453,7 @@ def test_trials_over_other_sessions_are_counted_too(msft):
     luck = trials.judgment().luck
     assert luck["trials"] == 2
     trials.record(fit(msft, protocol=Protocol(cost_bps=6.0)), msft)  # the same positions over the same sessions
-    assert trials.judgment().luck["effective"] == pytest.approx(luck["effective"], abs=0.1)
+    assert luck["effective"] <= trials.judgment().luck["effective"] < 2.5  # and not three
 
 
 def test_the_bar_rises_with_every_model_that_is_tried(msft):
