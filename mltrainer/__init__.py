@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from mltrainer.data.market import macro as macro
     from mltrainer.data.market import tickers as tickers
     from mltrainer.data.quality import quality as quality
+    from mltrainer.evaluation.calibrate import calibrate as calibrate
     from mltrainer.evaluation.gap import leakage_gap as leakage_gap
     from mltrainer.evaluation.lifecycle import model as model
+    from mltrainer.evaluation.protocol import Protocol as Protocol
     from mltrainer.evaluation.study import evaluate as evaluate
     from mltrainer.evaluation.study import leaderboard as leaderboard
     from mltrainer.evaluation.study import matrix as matrix
@@ -35,10 +37,12 @@ __version__ = version("mltrainer")
 
 # Public name -> where it lives (a room alone stands for itself). A test holds these rows to the docs.
 PUBLIC = {
+    "Protocol": "mltrainer.evaluation.protocol:Protocol",
     "actions": "mltrainer.data.market:actions",
     "attest": "mltrainer.checks.attest:attest",
     "audit": "mltrainer.trust.audit",
     "bars": "mltrainer.data.market:bars",
+    "calibrate": "mltrainer.evaluation.calibrate:calibrate",
     "catalog": "mltrainer.models.catalog:specs",
     "errors": "mltrainer.errors",
     "evaluate": "mltrainer.evaluation.study:evaluate",

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from typer._click.exceptions import ClickException
 
-from mltrainer.errors import BadInput, MltrainerError, Tampered
+from mltrainer.errors import BadInput, MltrainerError, StorageError, Tampered
 
 app = typer.Typer(
     help="Which of the catalog's models say anything true about tomorrow's price? Real data, honest comparison.",
@@ -25,6 +24,8 @@ fetch_app = typer.Typer(help="Show real market data and where it came from.", no
 audit_app = typer.Typer(help="Read and check the audit trail.", no_args_is_help=True)
 app.add_typer(fetch_app, name="fetch")
 app.add_typer(audit_app, name="audit")
+cache_app = typer.Typer(help="Answers of providers that are kept on this machine.", no_args_is_help=True)
+app.add_typer(cache_app, name="cache")
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document on stdout")]
 Start = Annotated[str | None, typer.Option(help="first session, YYYY-MM-DD")]
@@ -45,7 +46,7 @@ def main() -> None:
         code = app(standalone_mode=False)
         if code == STOPPED:  # what typer makes of Ctrl-C
             raise KeyboardInterrupt
-    except ClickException as error:
+    except typer.TyperException as error:
         _fail(error.format_message())
     except MltrainerError as error:
         _fail(str(error), 1 if isinstance(error, Tampered) else 2)
@@ -60,10 +61,14 @@ def main() -> None:
 
 
 def _fail(message: str, code: int = 2) -> None:
+    _complain(message)
+    sys.exit(code)
+
+
+def _complain(message: str) -> None:
     line = " ".join(message.split())
     shown = line if len(line) <= 500 else f"{line[:400]} ... {line[-80:]}"
     print(f"mltrainer: {shown}", file=sys.stderr)  # noqa: T201 - this is the terminal
-    sys.exit(code)
 
 
 def _say(text: str) -> None:
@@ -115,6 +120,7 @@ def report(
     from mltrainer.evaluation.leaderboard import Leaderboard
 
     _say(Leaderboard(run.rows, run.manifest["luck"]).sentence())
+    _say(run.manifest["calibration"]["sentence"]) if run.manifest.get("calibration") else None
     _say(str(run.path / "index.html"))
     for name, why in run.failed.items():
         print(f"mltrainer: the page of family {name} failed: {why}", file=sys.stderr)  # noqa: T201 - the terminal
@@ -187,6 +193,40 @@ def evaluate(
 
 
 @app.command()
+def calibrate(
+    ticker: Annotated[list[str] | None, typer.Option(help="ticker, default MSFT; several make a panel")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="models of each world, default five fast ones")] = None,
+    worlds: Annotated[int, typer.Option(help="worlds without skill")] = 100,
+    planted: Annotated[int, typer.Option(help="worlds for each strength of a planted lead")] = 15,
+    drift: Annotated[float | None, typer.Option(help="annual Sharpe ratio of holding; default as it was")] = None,
+    seconds: Annotated[float | None, typer.Option(help="begin no world after so many; the rest another time")] = None,
+    start: Start = None,
+    end: End = None,
+    horizon: Horizon = 5,
+    jobs: Jobs = None,
+    json_: Json = False,
+) -> None:
+    """Measure how often the verdict says yes where there is nothing, and how much skill it would have found."""
+    from mltrainer.evaluation.calibrate import calibrate
+
+    found = calibrate(
+        ticker or ["MSFT"], models=model, null=worlds, planted=planted, drift=drift, seconds=seconds,
+        start=start, end=end, horizon=horizon, jobs=jobs,
+    )  # fmt: skip
+    if json_:
+        _say(_document(found.to_dict()))
+        return
+    heads = ["lead", "worlds", "true Sharpe", "best learner", "found", "95 % interval", "called leakage"]
+    rows = [
+        (f"{r.edge:g}", r.worlds, f"{r.truth:.2f}", f"{r.best:.2f}", f"{r.found:.0%}", f"{r.low:.0%} to {r.high:.0%}",
+         r.leaking)
+        for r in found.power.itertuples()
+    ]  # fmt: skip
+    _say(_table(heads, rows)) if rows else None
+    _say(found.sentence())
+
+
+@app.command()
 def tune(
     model: str,
     ticker: Ticker = "MSFT",
@@ -251,7 +291,7 @@ def predict(artifact: str, json_: Json = False) -> None:
 
 @app.command()
 def leaderboard(json_: Json = False) -> None:
-    """Rank every trial of the mode in force that ran, deflated by all of the ledger."""
+    """Rank every trial of the mode in force that ran, tested together with all of them."""
     from mltrainer.evaluation import study, trials
     from mltrainer.settings import settings
 
@@ -348,19 +388,20 @@ def fetch_bars(
         bool, typer.Option("--adjusted/--raw", help="days for splits and dividends, others for splits; or as traded")
     ] = True,
     json_: Json = False,
-) -> None:
-    """Show bars with their provenance; a download that was stopped goes on where it was."""
+) -> int:
+    """Show bars with their provenance and what quality finds; a download that was stopped goes on where it was."""
     from mltrainer.data import market
 
-    _datasets([market.bars(t, start=start, end=end, timespan=timespan, adjusted=adjusted) for t in tickers], json_)
+    asked: dict[str, Any] = {"start": start, "end": end, "timespan": timespan, "adjusted": adjusted}
+    return _fetched(tickers, lambda t: [market.bars(t, **asked)], json_)
 
 
 @fetch_app.command("actions")
-def fetch_actions(tickers: list[str], json_: Json = False) -> None:
+def fetch_actions(tickers: list[str], json_: Json = False) -> int:
     """Show splits and dividends with their provenance."""
     from mltrainer.data import market
 
-    _datasets([dataset for t in tickers for dataset in market.actions(t)], json_)
+    return _fetched(tickers, market.actions, json_)
 
 
 @fetch_app.command("macro")
@@ -374,30 +415,50 @@ def fetch_macro(
     today: Annotated[bool, typer.Option("--today", help="the values of today, not every vintage")] = False,
     provider: Annotated[Literal["fred", "polygon"], typer.Option(help="whom to ask")] = "fred",
     json_: Json = False,
-) -> None:
+) -> int:
     """Show macroeconomic observations with the day each may be used."""
     from mltrainer.data.market import macro
 
     made: dict[str, Any] = {"units": units, "frequency": frequency, "aggregation": aggregation, "provider": provider}
-    _datasets([macro(s, start=start, end=end, vintages=not today, **made) for s in series], json_)
+    return _fetched(series, lambda s: [macro(s, start=start, end=end, vintages=not today, **made)], json_)
 
 
-def _datasets(datasets: list[Any], json_: bool) -> None:
-    if json_:
-        rows = [
-            {
-                "name": d.name,
-                "provenance": json.loads(d.provenance.to_json()),
-                "rows": json.loads(d.frame.reset_index().to_json(orient="records", date_format="iso")),
-            }
-            for d in datasets
-        ]
-        _say(_document(rows))
-        return
-    for d in datasets:
-        _say(
-            f"{d}\n{d.frame.tail(5).to_string()}\n{d.provenance.endpoint}: {d.provenance.note}; {d.provenance.terms}\n"
-        )
+def _fetched(names: list[str], fetch: Callable[[str], Iterable[Any]], json_: bool) -> int:
+    """Show what there is and name what there is not; exit 1 if something is missing, 2 if all of it is."""
+    datasets: list[Any] = []
+    failed: dict[str, str] = {}
+    for name in names:
+        try:
+            datasets += fetch(name)
+        except (Tampered, StorageError):
+            raise  # which concerns the others as well
+        except MltrainerError as error:
+            failed[name] = str(error)
+    shown = [(d, _findings_of(d)) for d in datasets]
+    if json_ and shown:
+        _say(_document([_dataset(*each) for each in shown] + [{"name": n, "error": why} for n, why in failed.items()]))
+    for d, found in () if json_ else shown:
+        about = f"{d.provenance.endpoint}: {d.provenance.note}; {d.provenance.terms}"
+        look = "".join(f"\n{f.severity} of quality, rule {f.rule}: {f.message}; {f.remedy}" for f in found)
+        _say(f"{d}\n{d.frame.tail(5).to_string()}\n{about}{look}\n")
+    for why in failed.values():
+        _complain(why)
+    return 0 if not failed else 1 if datasets else 2
+
+
+def _findings_of(dataset: Any) -> list[Any]:
+    """What quality finds that is more than worth knowing; of bars only, as they are what is learned from."""
+    if not dataset.kind.endswith("bars"):
+        return []
+    from mltrainer.data.quality import quality as check
+
+    return [f for f in check(dataset).findings if f.severity != "info"]
+
+
+def _dataset(dataset: Any, findings: list[Any]) -> dict[str, Any]:
+    rows = json.loads(dataset.frame.reset_index().to_json(orient="records", date_format="iso"))
+    provenance = json.loads(dataset.provenance.to_json())
+    return {"name": dataset.name, "provenance": provenance, "findings": findings, "rows": rows}
 
 
 @app.command()
@@ -435,15 +496,46 @@ def quality(
     return 0 if found.ok else 1
 
 
+@cache_app.command("show")
+def cache_show(json_: Json = False) -> None:
+    """Show what is kept, the oldest first: when it came, how large it is, and what was asked."""
+    from mltrainer.data.providers import cache
+
+    held = cache.held()
+    if json_:
+        _say(_document([{"at": at, "bytes": size, "address": address} for address, size, at in held]))
+        return
+    _say(_table(["when (UTC)", "kB", "what"], [(at[:19], f"{size / 1e3:,.0f}", what) for what, size, at in held]))
+    _say(f"{len(held)} answers, {sum(size for _, size, _ in held) / 1e6:.1f} MB")
+
+
+@cache_app.command("prune")
+def cache_prune(
+    days: Annotated[
+        int | None, typer.Option(min=0, help="remove what came more than so many days ago; default what is stale")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Remove answers that are no longer fresh, which only MLTRAINER_OFFLINE would still use."""
+    from mltrainer.data.providers import cache
+
+    removed = cache.prune(days)
+    _say(_document({"removed": removed}) if json_ else f"{removed} answers removed")
+
+
 # --- trust ----------------------------------------------------------------------------------------------------
 
 
 @audit_app.command("show")
-def audit_show(limit: Annotated[int, typer.Option(min=1, help="newest entries")] = 20, json_: Json = False) -> None:
+def audit_show(
+    limit: Annotated[int, typer.Option(min=1, help="newest entries")] = 20,
+    kind: Annotated[str | None, typer.Option(help="of one kind only, such as violation or trial")] = None,
+    json_: Json = False,
+) -> None:
     """Show the newest entries, oldest first."""
     from mltrainer.trust import audit
 
-    entries = audit.entries(limit)
+    entries = audit.entries(limit, kind)
     if json_:
         _say(_document(entries))
         return
@@ -469,10 +561,15 @@ def audit_head(json_: Json = False) -> None:
 def audit_verify(
     against: Annotated[str | None, typer.Option(help="a head printed earlier, size:hash")] = None, json_: Json = False
 ) -> int:
-    """Recompute the whole trail; exit 0 if it holds, 1 if not."""
+    """Recompute the whole trail, and all that it tells of; exit 0 if it holds, 1 if not."""
+    from mltrainer.evaluation import trials
     from mltrainer.trust import audit
 
-    return _findings(audit.verify(against), json_, f"{audit.head().size} entries hold")
+    found = audit.verify(against)
+    if not found:  # else the trail does not say what there should be
+        lost = trials.lost().fillna("?").to_dict("records")
+        found = [f"trial {t['key'][:12]} ({t['model']} on {t['ticker']}): {t['why']}; evaluate it again" for t in lost]
+    return _findings(found, json_, "" if found else f"{audit.head().size} entries hold")
 
 
 @app.command()
@@ -482,7 +579,7 @@ def doctor(json_: Json = False) -> int:
     from importlib.metadata import version
 
     from mltrainer import store
-    from mltrainer.data import http, kept
+    from mltrainer.data.providers import cache, client
     from mltrainer.models import catalog
     from mltrainer.settings import settings
     from mltrainer.trust import audit
@@ -494,14 +591,14 @@ def doctor(json_: Json = False) -> int:
         "mode": lambda: here.data_mode,
         "Polygon key": lambda: "present" if here.polygon_api_key else "absent",
         "FRED key": lambda: "present" if here.fred_api_key else "absent",
-        "Polygon": lambda: http.standing("polygon"),
-        "FRED": lambda: http.standing("fred"),
-        "kept answers": lambda: kept.summary()["kept answers"],
-        "newest data": lambda: kept.summary()["newest data"],
+        "Polygon": lambda: client.standing("polygon"),
+        "FRED": lambda: client.standing("fred"),
+        "kept answers": lambda: cache.summary()["kept answers"],
+        "newest data": lambda: cache.summary()["newest data"],
         "free disk": lambda: f"{shutil.disk_usage(folder).free / 2**30:.1f} GB",
         "state folder": lambda: here.home,
-        "state": lambda: "can be written" if store.put_blob(b"doctor") else "",
         "audit trail": lambda: f"{audit.head().size} entries, {len(audit.verify())} findings",
+        "state": lambda: "can be written" if store.put_blob(b"doctor") else "",  # once there is a database beside it
         "models": lambda: f"{sum(s.available for s in catalog.specs())} of {len(catalog.specs())} available",
         "missing": lambda: ", ".join(s.name for s in catalog.specs() if not s.available) or "nothing",
     }

@@ -20,6 +20,9 @@ EULER_GAMMA = 0.5772156649015329
 UNDEFINED = {
     "ic": "the forecast is constant",
     "ic_t": "the forecast is constant",
+    "spread_ratio": "the outcome does not vary",
+    "mz_slope": "the forecast is constant",
+    "mz_slope_se": "the forecast is constant",
     "hit_rate": "every forecast or outcome is zero",
     "hit_p": "all forecasts or all outcomes have one sign",
     "sharpe": "the returns do not vary",
@@ -105,11 +108,16 @@ def newey_west_t(x: ArrayLike, lags: int) -> float:
     Newey and West (1987), Econometrica 55, 703-708.
     """
     x = np.asarray(x, dtype=float)
+    variance = _long_run_variance(x, lags)
+    return float(x.mean() / np.sqrt(variance / len(x))) if variance > 0 else float("nan")
+
+
+def _long_run_variance(x: Array, lags: int) -> float:
     d, n = x - x.mean(), len(x)
     variance = d @ d / n
     for lag in range(1, min(lags, n - 1) + 1):
         variance += 2 * (1 - lag / (lags + 1)) * (d[lag:] @ d[:-lag]) / n
-    return float(x.mean() / np.sqrt(variance / n)) if variance > 0 else float("nan")
+    return float(variance)
 
 
 def information_coefficient(y: ArrayLike, forecast: ArrayLike, *, lags: int) -> tuple[float, float]:
@@ -130,6 +138,47 @@ def information_coefficient(y: ArrayLike, forecast: ArrayLike, *, lags: int) -> 
         return float("nan"), float("nan")
     product = (a - a.mean()) / a.std() * (b - b.mean()) / b.std()
     return float(product.mean()), newey_west_t(product, 2 * lags)
+
+
+def spread_ratio(y: ArrayLike, forecast: ArrayLike) -> float:
+    r"""Standard deviation of the forecasts over that of the outcomes; 0 for a constant forecast.
+
+    A forecast of the mean that explains a share :math:`R^2` of the variance varies by :math:`R`: 0.1 where 1 % can be
+    known. One that varies more promises more than it knows. NaN where the outcome does not vary.
+
+    >>> spread_ratio([1.0, 3.0], [0.25, 0.75])
+    0.25
+    """
+    return _ratio(float(np.std(np.asarray(forecast))), float(np.std(np.asarray(y))))
+
+
+def calibration_slope(y: ArrayLike, forecast: ArrayLike, *, lags: int) -> tuple[float, float]:
+    r"""Slope of the Mincer-Zarnowitz regression of outcome on forecast, and its HAC standard error.
+
+    .. math:: y_t = a + b\, \hat y_t + e_t
+
+    1 where the forecasts have the right scale, below 1 where they are too wide, 0 where they know nothing.
+
+    Parameters
+    ----------
+    y, forecast : (n,) outcomes and forecasts, same units.
+    lags : as for `information_coefficient`.
+
+    Returns
+    -------
+    (slope, standard error): both NaN when the forecast is constant.
+
+    References
+    ----------
+    Mincer and Zarnowitz (1969), *The evaluation of economic forecasts*, NBER.
+    """
+    y, forecast = np.asarray(y, dtype=float), np.asarray(forecast, dtype=float)
+    if np.ptp(forecast) == 0:
+        return float("nan"), float("nan")
+    f = forecast - forecast.mean()
+    slope = float(f @ y / (f @ f))
+    scores = f * (y - y.mean() - slope * f)
+    return slope, float(np.sqrt(max(_long_run_variance(scores, 2 * lags), 0.0) * len(y)) / (f @ f))
 
 
 def hit_rate(y: ArrayLike, forecast: ArrayLike) -> float:
@@ -366,10 +415,11 @@ def win_rate(returns: ArrayLike) -> float:
 
 
 def backtest_overfitting(trial_returns: ArrayLike, *, blocks: int = 10) -> float:
-    """Probability that the best trial in one half of the time is below the median in the other half (PBO).
+    """Probability that the best trial in one half of the time is no better than the median in the other half (PBO).
 
     Combinatorially symmetric cross-validation: the sessions are cut into `blocks`, every half of the blocks
-    chooses the trial with the best Sharpe ratio, and the other half ranks it.
+    chooses the trial with the best Sharpe ratio, and the other half ranks it: r of k, the best being k. PBO is the
+    share of splits with logit(r / (k + 1)) <= 0; so the median itself, where k is odd, is no better than the median.
 
     Parameters
     ----------
@@ -399,7 +449,7 @@ def backtest_overfitting(trial_returns: ArrayLike, *, blocks: int = 10) -> float
     for half in halves:
         best = int(np.argmax(ratio(half)))
         rest = ratio([b for b in range(blocks) if b not in half])
-        below += bool(np.mean(rest <= rest[best]) <= 0.5)
+        below += bool(np.sum(rest <= rest[best]) / (len(rest) + 1) <= 0.5)
     return below / len(halves)
 
 

@@ -64,6 +64,10 @@ class Settings(BaseSettings):
         True, description="what several models of a batch have in common is fitted once, to the same bits"
     )
 
+    worlds: int = Field(
+        100, ge=0, description="worlds without skill by which each report measures its verdict; 0 for none"
+    )
+
     @property
     def data_mode(self) -> Mode:
         """The mode in force: `auto` means live when a Polygon key is present, else sample."""

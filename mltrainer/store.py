@@ -1,7 +1,9 @@
 """Where state lives: one database for rows, one folder of blobs addressed by their own hash.
 
 Rows go to SQLite in MLTRAINER_HOME, or to PostgreSQL by MLTRAINER_DATABASE_URL. What is acknowledged survives a
-killed process and a power cut, and one writer works at a time, in every process on the machine.
+killed process and a power cut, and one writer works at a time, in every process on the machine. A file beside the
+database remembers how far the audit trail had come, so that a database which is gone, emptied or older than it should
+be is not taken for a fresh start. A home that may only be read is read.
 """
 
 import errno
@@ -9,9 +11,12 @@ import hashlib
 import os
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import (
@@ -26,12 +31,13 @@ from sqlalchemy import (
     Table,
     Text,
     create_engine,
-    delete,
     event,
     func,
     insert,
+    inspect,
     make_url,
     select,
+    update,
 )
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -40,6 +46,7 @@ from mltrainer.errors import BadInput, MltrainerError, StorageError, Tampered, U
 from mltrainer.settings import settings
 
 BUSY_SECONDS = 60.0
+STALE_SECONDS = 3600.0  # no writer is at one file for so long: an older `.tmp` was left by a process that was killed
 SCHEMA = MetaData()
 
 
@@ -78,33 +85,51 @@ trials = Table(
 
 worlds = Table("worlds", SCHEMA, Column("key", Text, primary_key=True), *_words("payload", "at"))  # see calibrate
 
-_SQLITE_TRIGGER = """CREATE TRIGGER IF NOT EXISTS {table}_no_{verb} BEFORE {verb} ON {table}
+APPEND_ONLY = {"audit": "", "trials": "", "admitted": "", "worlds": "", "answers": "key, sha256"}
+"""What is never changed nor taken back, table by table; an answer that came again has a later time."""
+
+# An entry is found by the hash that its payload opens with, {"content":"...: 12 characters and 64 hex digits.
+_INDEX = "CREATE INDEX IF NOT EXISTS audit_address ON audit (kind, substr(payload, 1, 76))"
+_SQLITE_TRIGGER = """CREATE TRIGGER IF NOT EXISTS {table}_no_{verb} BEFORE {verb}{of} ON {table}
 BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"""
 _POSTGRES_FUNCTION = """CREATE OR REPLACE FUNCTION append_only() RETURNS trigger AS
 $$ BEGIN RAISE EXCEPTION '%% is append-only', TG_TABLE_NAME; END $$ LANGUAGE plpgsql"""
-_POSTGRES_TRIGGER = """CREATE OR REPLACE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
+_POSTGRES_TRIGGER = """CREATE OR REPLACE TRIGGER {table}_append_only BEFORE UPDATE{of} OR DELETE OR TRUNCATE ON {table}
 FOR EACH STATEMENT EXECUTE FUNCTION append_only()"""
 
-event.listen(SCHEMA, "before_create", DDL(_POSTGRES_FUNCTION).execute_if(dialect="postgresql"))
-for _table in (audit, trials, worlds):
-    for _verb in ("UPDATE", "DELETE"):
-        _ddl = DDL(_SQLITE_TRIGGER.format(table=_table.name, verb=_verb))
-        event.listen(_table, "after_create", _ddl.execute_if(dialect="sqlite"))
-    _ddl = DDL(_POSTGRES_TRIGGER.format(table=_table.name))
-    event.listen(_table, "after_create", _ddl.execute_if(dialect="postgresql"))
+
+def _on_create(dialect: str, statement: str) -> None:
+    # Of the schema, not of a table: that also happens where the tables stand already, so a home of an older version
+    # gets what it lacks, and a trigger that somebody dropped is back.
+    event.listen(SCHEMA, "after_create", DDL(statement).execute_if(dialect=dialect))
+
+
+_on_create("postgresql", _POSTGRES_FUNCTION)
+for _table, _columns in APPEND_ONLY.items():
+    _of = f" OF {_columns}" if _columns else ""
+    _on_create("postgresql", _POSTGRES_TRIGGER.format(table=_table, of=_of))
+    for _verb, _these in (("UPDATE", _of), ("DELETE", "")):
+        _on_create("sqlite", _SQLITE_TRIGGER.format(table=_table, verb=_verb, of=_these))
+for _dialect in ("sqlite", "postgresql"):
+    _on_create(_dialect, _INDEX)
 
 
 # --- rows -----------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def reading() -> Iterator[Connection]:
-    """One consistent snapshot of the rows; takes no lock that a writer would wait for."""
+def reading(*, whole: bool = True) -> Iterator[Connection]:
+    """One consistent snapshot of the rows; takes no lock that a writer would wait for.
+
+    `whole=False` also reads a database that lacks what this home remembers.
+    """
     url = _url()
-    with _explained(url), _engine(url).connect() as connection:
+    with _explained(url), _undisturbed(url), _engine(url).connect() as connection:
         if connection.dialect.name == "postgresql":  # its default is a new snapshot for every statement
             connection.execution_options(isolation_level="REPEATABLE READ")
         with connection.begin():
+            if whole:
+                _compare(connection, url)
             yield connection
 
 
@@ -112,8 +137,13 @@ def reading() -> Iterator[Connection]:
 def writing() -> Iterator[Connection]:
     """The one writer transaction: on the disk when the block ends, as if it had never been when it raises."""
     url = _url()
-    with _explained(url), _writer(_engine(url)) as connection:
-        yield connection
+    with _explained(url):
+        with _writer(_engine(url, writer=True)) as connection:
+            _compare(connection, url)
+            yield connection
+            head = connection.execute(select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)).first()
+        if head is not None:
+            _remember(url, f"{head.seq}:{head.hash}")
 
 
 @contextmanager
@@ -138,17 +168,33 @@ def _url() -> URL:
 
 
 _engines: dict[tuple[URL, int], Engine] = {}
+_made: set[tuple[URL, int]] = set()  # engines whose schema was completed by this process
 
 
-def _engine(url: URL) -> Engine:
+def _engine(url: URL, *, writer: bool = False) -> Engine:
     key = (url, os.getpid())  # a connection must not cross a fork
-    gone = url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
-    if key not in _engines or gone:
-        engine = _sqlite(url) if url.get_backend_name() == "sqlite" else _server(url)
+    if url.get_backend_name() == "sqlite" and not _has_bytes(Path(url.database or "")):
+        _missing(url)
+        _engines.pop(key, None)
+    if key not in _engines:
+        _made.discard(key)
+        _engines[key] = _sqlite(url) if url.get_backend_name() == "sqlite" else _server(url)
+    engine = _engines[key]
+    if key not in _made and (writer or not _complete(engine)):  # who may only read finds all, or nothing to read
         with _writer(engine) as connection:
             SCHEMA.create_all(connection)
-        _engines[key] = engine
-    return _engines[key]
+        _made.add(key)
+    return engine
+
+
+def _has_bytes(file: Path) -> bool:
+    with _on_disk(file):
+        return file.exists() and file.stat().st_size > 0
+
+
+def _complete(engine: Engine) -> bool:
+    with engine.connect() as connection:
+        return SCHEMA.tables.keys() <= set(inspect(connection).get_table_names())
 
 
 def _server(url: URL) -> Engine:
@@ -164,9 +210,37 @@ def _sqlite(url: URL) -> Engine:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     # No pool: a restored or replaced file is seen at once, and no descriptor is inherited by a worker.
     engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS})
+    event.listen(engine, "do_connect", _look_only)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _look_only(_dialect: Any, _record: Any, where: list[str], options: dict[str, Any]) -> sqlite3.Connection | None:
+    """Open a database that may not be written, or beside which no log may be; None opens it as usual."""
+    file = Path(where[0])
+    if not _locked(file):
+        return None
+    log = file.with_name(f"{file.name}-wal")
+    how = "mode=ro" if log.exists() and log.stat().st_size else "immutable=1"  # immutable would ignore a log
+    return sqlite3.connect(f"{file.absolute().as_uri()}?{how}", uri=True, **options)
+
+
+def _locked(file: Path) -> bool:
+    return file.exists() and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
+
+
+@contextmanager
+def _undisturbed(url: URL) -> Iterator[None]:
+    """Stop if a file that may only be read, and so is read without a lock, was written meanwhile by its owner."""
+    file = Path(url.database or "")
+    if url.get_backend_name() != "sqlite" or not _locked(file):
+        yield
+        return
+    before = file.stat().st_mtime_ns
+    yield
+    if file.stat().st_mtime_ns != before:
+        raise StorageError(f"{file} was written while it was read; run again")
 
 
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:
@@ -180,13 +254,69 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
 
 
+# --- what the home remembers outside the database -------------------------------------------------------------
+
+
+def remembered() -> str | None:
+    """The last head of the audit trail that was acknowledged in this home, `size:hash`; None where there is none."""
+    with suppress(OSError):
+        return _memory(_url()).read_text(encoding="utf-8", errors="replace") or None
+    return None
+
+
+def _memory(url: URL) -> Path:
+    if url.get_backend_name() == "sqlite":
+        return Path(url.database or "").with_suffix(".head")
+    return settings().home / f"{hashlib.sha256(url.render_as_string().encode()).hexdigest()[:16]}.head"  # no password
+
+
+def _remember(url: URL, head: str) -> None:
+    memory = _memory(url)
+    beside = memory.with_name(f".{uuid4().hex}.tmp")
+    with suppress(OSError):  # on a full disk the next writer remembers; it may be behind, never ahead
+        memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        beside.write_text(head, encoding="utf-8")
+        beside.replace(memory)
+    with suppress(OSError):
+        beside.unlink(missing_ok=True)
+
+
+def _compare(connection: Connection, url: URL) -> None:
+    """Stop where the trail lacks what this home remembers of it."""
+    size, _, digest = (remembered() or "").partition(":")
+    if not size.isdecimal():
+        return
+    if connection.execute(select(audit.c.hash).where(audit.c.seq == int(size))).scalar() != digest:
+        raise Tampered(
+            f"{_shown(url)} lacks entry {size} of the audit trail, which {_memory(url)} remembers: it was emptied, "
+            f"changed or replaced, or its write-ahead log was lost; {_RESTORE}; if it is as you want it, remove that "
+            "file"
+        )
+
+
+def _missing(url: URL) -> None:
+    """Stop before a new database would be made beside what an older one knew."""
+    blobs = settings().home / "blobs" if settings().database_url is None else None
+    if _memory(url).exists() or (blobs is not None and any(blobs.glob("*/*"))):
+        raise Tampered(
+            f"{_shown(url)} is missing or empty, but {Path(url.database or '').parent} has a history; {_RESTORE}"
+        )
+
+
+_RESTORE = "restore it from a backup (with its -wal file, if there is one), or move the folder away to begin anew"
+
+
+def _shown(url: URL) -> str:
+    return str(url.database) if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
+
+
 # --- hashes of kept answers -----------------------------------------------------------------------------------
 
 
-def note_answer(key: str, sha: str, at: str) -> None:
-    """Write down that what is kept under `key` may have hash `sha`, as sent at `at`; called before it is kept."""
-    with writing() as connection:
-        connection.execute(delete(answers).where(answers.c.key == key, answers.c.sha256 == sha))
+def note_answer(connection: Connection, key: str, sha: str, at: str) -> None:
+    """Write down that what is kept under `key` may have hash `sha`, as sent at `at`; see `gate.note_answer`."""
+    same = (answers.c.key == key, answers.c.sha256 == sha)
+    if not connection.execute(update(answers).where(*same).values(at=at)).rowcount:
         connection.execute(insert(answers).values(key=key, sha256=sha, at=at))
 
 
@@ -208,11 +338,10 @@ def answered() -> tuple[str, str] | None:
 
 
 def put_blob(data: bytes) -> str:
-    """Keep `data` and return its address, the sha256 in hex; what is already held is not written again."""
+    """Keep `data` and return its address, the sha256 in hex; a file that is lost or damaged is written again."""
     sha = hashlib.sha256(data).hexdigest()
-    if has_blob(sha):
-        get_blob(sha)  # a damaged file is named, never quietly mended
-    else:
+    if flaw(sha):
+        _sweep(settings().home)
         write_atomic(_blob_path(sha), data)
     return sha
 
@@ -234,6 +363,34 @@ def has_blob(sha: str) -> bool:
     return _blob_path(sha).is_file()
 
 
+_whole: dict[Path, tuple[int, int, int]] = {}  # files that matched their address, as they then were
+
+
+def flaw(sha: str) -> str:
+    """What is wrong with a blob: "lost", "damaged" or nothing; a file is hashed once while it stays as it is."""
+    path = _blob_path(sha)
+    if not path.is_file():
+        return "lost"
+    found = path.stat()
+    state = (found.st_ino, found.st_size, found.st_mtime_ns)
+    if _whole.get(path) != state:
+        try:
+            get_blob(sha)
+        except Tampered:
+            return "damaged"
+        _whole[path] = state
+    return ""
+
+
+@cache
+def _sweep(home: Path) -> None:
+    """Remove, once in a process, what killed writers left beside the files that they were writing."""
+    for left in (*home.glob(".*.tmp"), *home.glob("blobs/*/.*.tmp")):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > STALE_SECONDS:
+                left.unlink()
+
+
 def _blob_path(sha: str) -> Path:
     if not re.fullmatch(r"[0-9a-f]{64}", sha):
         raise BadInput(f"{sha[:80]!r} is no blob address; an address is 64 hex digits")
@@ -241,9 +398,10 @@ def _blob_path(sha: str) -> Path:
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a whole file or none: a temporary file beside it, forced to the disk, then renamed over it."""
+    """Write a whole file or none: a temporary file beside it, renamed over it, both forced to the disk."""
     beside = path.with_name(f".{uuid4().hex}.tmp")
     with _on_disk(path):
+        fresh = not path.parent.exists()
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with beside.open("xb") as file:
@@ -253,6 +411,19 @@ def write_atomic(path: Path, data: bytes | str) -> None:
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
+        for folder in (path.parent, *([path.parent.parent] if fresh else [])):
+            _sync(folder)
+
+
+def _sync(folder: Path) -> None:
+    """Force the names in a folder to the disk: without it a power cut may undo a rename."""
+    if os.name == "nt":  # has no such call; its file system keeps a journal of names
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 # --- errors ---------------------------------------------------------------------------------------------------
@@ -272,15 +443,15 @@ _MEANINGS: tuple[tuple[str, type[MltrainerError], str], ...] = (
 @contextmanager
 def _explained(url: URL) -> Iterator[None]:
     """Turn what the database says into one line that names the file and the next step."""
-    where = url.database if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
+    where = _shown(url)
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
-        said = str(getattr(error, "orig", None) or error).splitlines()[0]
+        cause = str(getattr(error, "orig", None) or error).splitlines()[0]
         for pattern, kind, meaning in _MEANINGS:
-            if re.search(pattern, said, re.IGNORECASE):
-                raise kind(f"{where}: {meaning} ({said})") from None
-        raise StorageError(f"{where}: the database refused: {said}") from None
+            if re.search(pattern, cause, re.IGNORECASE):
+                raise kind(f"{where}: {meaning} ({cause})") from None
+        raise StorageError(f"{where}: the database refused: {cause}") from None
 
 
 @contextmanager

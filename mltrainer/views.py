@@ -87,7 +87,11 @@ COLUMNS: dict[str, Column] = {
     "family": Column("Family"),
     "ticker": Column("Ticker"),
     "verdict": Column("Verdict"),
-    "deflated_sharpe": Column("Deflated Sharpe", fixed(2), "probability that the true Sharpe ratio beats luck's best"),
+    "deflated_sharpe": Column("Deflated Sharpe", fixed(2), "probability that the timing beats luck's best"),
+    "p_knows": Column("p, knows", fixed(2), "chance that luck orders outcomes as well, among all trials"),
+    "p_pays": Column("p, pays", fixed(2), "chance that luck times as well, among all trials"),
+    "timing_sharpe": Column("Timing Sharpe", fixed(2), "annual, net, without the mean exposure to the share"),
+    "alpha_t": Column("Alpha, t", fixed(1), "HAC t of the return beyond beta times the share's"),
     "sharpe": Column("Sharpe", fixed(2), "annual, net of costs"),
     "interval": Column("95 % interval", None, "of the annual Sharpe ratio"),
     "ic": Column("IC", fixed(3), "rank correlation of forecast and outcome"),
@@ -100,15 +104,22 @@ COLUMNS: dict[str, Column] = {
     "turnover": Column("Turnover, ×/year", number, "position traded a year"),
     "coverage": Column("Coverage, %", percent, "outcomes inside the 90 % interval"),
     "seconds": Column("CPU, s", number, "fit and predict, all folds"),
+    "spread_ratio": Column(
+        "Spread ratio", fixed(2), "deviation of the forecasts over that of the outcomes; about 0.1 can be known"
+    ),
+    "mz_slope": Column(
+        "Slope", fixed(2), "of outcome on forecast (Mincer-Zarnowitz): 1 where forecasts have the right scale"
+    ),
+    "mz_slope_se": Column("Slope, SE", fixed(2), "HAC standard error of the slope"),
     "pinball": Column("Pinball", number, "quantile loss, return units"),
 }
 BOARD = (
-    "name family ticker verdict deflated_sharpe sharpe interval ic r2_oos hit_rate max_drawdown breakeven_bps "
-    "information_ratio coverage seconds"
+    "name family ticker verdict p_knows p_pays timing_sharpe deflated_sharpe sharpe interval alpha_t ic r2_oos "
+    "hit_rate max_drawdown breakeven_bps information_ratio coverage spread_ratio mz_slope seconds"
 ).split()
 
 
-MAJOR = {"name", "ticker", "verdict", "deflated_sharpe", "sharpe", "interval"}
+MAJOR = {"name", "ticker", "verdict", "p_knows", "p_pays", "timing_sharpe", "sharpe"}
 
 
 def pill(verdict: str) -> str:
@@ -425,24 +436,24 @@ def forecasts(evaluation: Any, sessions: int = 500) -> go.Figure:
     return _figure(data, title=title, y=f"{evaluation.horizon}-session return, %", corner=_corner(evaluation))
 
 
-def sharpes(rows: pd.DataFrame, luck: Mapping[str, float], *, held: float | None = None, corner: str = "") -> go.Figure:
-    """Every model's annual Sharpe ratio with its 95 % interval, sorted, and the best that luck alone would give.
+def sharpes(rows: pd.DataFrame, luck: Mapping[str, float], *, corner: str = "") -> go.Figure:
+    """Every model's annual timing Sharpe ratio with its 95 % interval, sorted, and the best that luck would give.
 
-    The phone form shows the best `PHONE_ROWS`, each name above its bar.
+    Holding the share has none: it is the line at zero. The phone form shows the best `PHONE_ROWS`, each name above its
+    bar. `luck` has the threshold of the usual span, and best, the same in standard errors.
     """
-    ran = rows[(rows["status"] == "ok") & rows["sharpe"].notna()].sort_values("sharpe")
+    ran = rows[(rows["status"] == "ok") & rows["timing_sharpe"].notna()].sort_values("timing_sharpe")
+    error = 1.96 * ran["timing_luck"].astype(float) / luck["best"]
+    ran = ran.assign(sharpe=ran["timing_sharpe"])
+    ran = ran.assign(sharpe_low=ran["sharpe"] - error, sharpe_high=ran["sharpe"] + error)
     threshold = luck["threshold"]
-    above = int((ran["sharpe"] > threshold).sum())
+    above = int((ran["sharpe"] > ran["timing_luck"]).sum())
     one = above == 1
-    count = f"{above} of {len(ran)} models {'lies' if one else 'lie'}" if above else f"None of {len(ran)} models lies"
-    passed = f"{count} above what luck alone would reach ({threshold:.2f})"
-    if above and not ran["verdict"].str.startswith(SKILL).any():
-        passed += f", {'and fails' if one else 'none passes'} the other tests"
-    lines = [(0.0, "", NONE, "dot"), (threshold, f"luck {threshold:.2f}", VERMILION, "dash")]
-    if held is not None and np.isfinite(held):
-        lines.append((held, f"buy-and-hold {held:.2f}", NONE, "solid"))
+    count = f"The timing of {above or 'none'} of {len(ran)} models {'is' if one or not above else 'are'}"
+    passed = f"{count} better than the best that luck alone would give ({threshold:.2f})"
+    lines = [(0.0, "holding", NONE, "dot"), (threshold, f"luck {threshold:.2f}", VERMILION, "dash")]
     lines = [line for line in lines if np.isfinite(line[0])]
-    known = {"title": passed, "y": "", "x": "annual Sharpe ratio, net", "corner": corner}
+    known = {"title": passed, "y": "", "x": "annual Sharpe ratio of the timing, net", "corner": corner}
     fig = _lanes(ran, lines, 17, **known)
     fig.update_yaxes(tickvals=list(range(len(ran))), ticktext=_names(ran), tickfont={"size": 11})
     few = ran[-PHONE_ROWS:]

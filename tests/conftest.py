@@ -4,10 +4,15 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import databases
 import pytest
 from hypothesis import HealthCheck, settings
 from replay.server import FRED_KEY, POLYGON_KEY, Replay
+from sqlalchemy import URL, create_engine, make_url, text
+
+from mltrainer import store
 
 KEYS = (
     *("POLYGON_API_KEY", "MASSIVE_API_KEY", "FRED_API_KEY", "MLTRAINER_MODE", "MLTRAINER_DATABASE_URL"),
@@ -22,11 +27,10 @@ settings.load_profile("mltrainer")
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the test its own MLTRAINER_HOME, not yet made, and mode sample."""
-    for key in KEYS:
-        monkeypatch.delenv(key, raising=False)
+    """Give the test its own MLTRAINER_HOME, not yet made."""
     folder = tmp_path / "home"
     monkeypatch.setenv("MLTRAINER_HOME", str(folder))
+    monkeypatch.setenv("MLTRAINER_WORLDS", "0")  # a report's calibration takes a minute; who tests it asks for some
     return folder
 
 
@@ -62,3 +66,37 @@ def replay(monkeypatch: pytest.MonkeyPatch) -> Iterator[Replay]:
         monkeypatch.setenv("MLTRAINER_POLYGON_PER_MINUTE", "6000")
         monkeypatch.setenv("MLTRAINER_WIRE_SECONDS", "1.5")
         yield server
+
+
+# --- databases ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    with databases.postgresql() as url:
+        yield url
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[URL]:
+    """An empty database of the kind that the test asks for, default SQLite, and the settings that name it."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield make_url(f"sqlite:///{home / 'mltrainer.sqlite'}")
+        return
+    server, name = request.getfixturevalue("postgresql"), f"t{uuid4().hex}"
+    url = server.format(name)
+    engine = create_engine(server.format("postgres"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    monkeypatch.setenv("MLTRAINER_DATABASE_URL", url)
+    yield make_url(url)
+    for (opened, _), engine in store._engines.items():
+        if opened == make_url(url):
+            engine.dispose()
+
+
+@pytest.fixture
+def tamper(database: URL) -> databases.Tamper:
+    """What somebody with the database can do: the triggers are only a fence."""
+    return lambda *statements, **values: databases.tampered(database, statements, values)

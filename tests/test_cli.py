@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from mltrainer import cli, store
+from mltrainer.evaluation import trials
 from mltrainer.models import catalog
 from mltrainer.trust import audit
 
@@ -21,7 +22,7 @@ MLTRAINER = Path(sys.executable).with_name("mltrainer")
 SPAN = ["--start", "2005-01-03", "--end", "2009-12-31"]
 TOP = typer.main.get_command(cli.app)
 COMMANDS = [[name] for name, c in TOP.commands.items() if not hasattr(c, "commands")]  # type: ignore[attr-defined]
-COMMANDS += [[g, name] for g in ("fetch", "audit") for name in TOP.commands[g].commands]  # type: ignore[attr-defined]
+COMMANDS += [[g, name] for g in ("fetch", "audit", "cache") for name in TOP.commands[g].commands]  # type: ignore[attr-defined]
 
 
 @dataclass
@@ -90,7 +91,7 @@ MISTAKES = {
     "a model that has nothing to tune": (["tune", "Theta"], "Theta has nothing to tune: its parameters are estimated"),
     "a model": (["evaluate", "RidgeRegresion"], "no model is called 'RidgeRegresion'; close: RidgeRegression"),
     "a series": (["fetch", "macro", "GPD"], "no macro series in mode sample is called 'GPD'"),
-    "bars": (["fetch", "bars", "MSFT", "XYZZY"], "no ticker in mode sample is called 'XYZZY'"),
+    "bars": (["fetch", "bars", "XYZZY"], "no ticker in mode sample is called 'XYZZY'"),
     "no bars": (["fetch", "bars"], "Missing argument"),
     "quality": (["quality", "XYZZY"], "no ticker in mode sample is called 'XYZZY'"),
     "quality of a series": (["quality", "GPD", "--macro"], "no macro series in mode sample is called 'GPD'"),
@@ -287,6 +288,22 @@ def test_data_as_json_comes_with_its_provenance(run: Run):
     assert run("fetch", "bars", "MSFT").out.count("\n") > 5
 
 
+def test_one_bad_ticker_does_not_swallow_the_others(run: Run):
+    said = run("fetch", "bars", "MSFT", "XYZZY", "IBM")
+    assert said.code == 1
+    assert [line.split()[1] for line in said.out.splitlines() if line.startswith("<Dataset")] == ["MSFT", "IBM"]
+    assert said.err.startswith("mltrainer: no ticker in mode sample is called 'XYZZY'")
+    assert said.err.count("\n") == 1
+    said = run("fetch", "macro", "nope", "unemp", "--json")
+    assert said.code == 1
+    assert [sorted(row) for row in json.loads(said.out)] == [
+        ["findings", "name", "provenance", "rows"],
+        ["error", "name"],
+    ]
+    said = run("fetch", "bars", "XYZZY", "ZYXXY")
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 2)
+
+
 def test_quality_as_json_and_in_words(run: Run):
     found = document(run("quality", "MSFT", "--json"))
     assert isinstance(found, dict)
@@ -325,6 +342,37 @@ def test_the_trail_as_json_and_in_words(run: Run):
     assert max(map(len, run("audit", "show").out.splitlines())) < 200
 
 
+def test_the_trail_is_shown_by_kind(run: Run):
+    audit.append("work", n=1)
+    audit.append("violation", what="a frame")
+    kinds = [entry["kind"] for entry in document(run("audit", "show", "--kind", "violation", "--json"))]
+    assert kinds == ["violation"]
+
+
+def test_audit_verify_names_a_result_that_is_lost_until_it_is_made_again(run: Run, home: Path):
+    evaluate = ["evaluate", "RidgeRegression", "LassoRegression", *SPAN]
+    board = run(*evaluate).out
+    assert run("audit", "verify").code == 0
+    (blob,) = (home / "blobs").glob(f"*/{trials.ledger().set_index('model')['blob']['RidgeRegression']}")
+    blob.write_bytes(b"damaged")
+    answer = run("audit", "verify")
+    assert answer.code == 1
+    assert answer.out.splitlines() == [line for line in answer.out.splitlines() if "RidgeRegression on MSFT" in line]
+    assert "result damaged; evaluate it again" in answer.out
+    assert "LassoRegression" in run("leaderboard").out
+    assert run(*evaluate).out == board
+    assert run("audit", "verify").code == 0
+
+
+def test_a_database_that_is_gone_is_one_line_and_exit_1(run: Run, home: Path):
+    run("evaluate", "RidgeRegression", *SPAN)
+    (home / "mltrainer.sqlite").unlink()
+    for command in (["audit", "verify"], ["leaderboard"], ["evaluate", "RidgeRegression"]):
+        answer = run(*command)
+        assert (answer.code, answer.out, answer.err.count("\n")) == (1, "", 1)
+        assert "restore it from a backup" in answer.err
+
+
 def test_doctor_says_what_there_is_and_no_key(run: Run, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FRED_API_KEY", "canary-77aa")
     answer = run("doctor", "--json")
@@ -357,7 +405,7 @@ def test_every_option_json_is_tested_here():
     }  # fmt: skip
 
 
-TESTED_ELSEWHERE = {"leakcheck", "attest", "train", "predict", "fetch actions"}
+TESTED_ELSEWHERE = {"leakcheck", "attest", "train", "predict", "fetch actions", "cache show", "cache prune"}
 
 
 def command_of(path: list[str]):

@@ -28,8 +28,8 @@ import mltrainer
 from mltrainer import metrics
 from mltrainer.cli import app
 from mltrainer.data import quality, sample
-from mltrainer.data.economy import ECONOMY
-from mltrainer.data.series import SERIES, Series
+from mltrainer.data.providers.macro_series import SERIES, Series
+from mltrainer.data.providers.polygon_macro import ECONOMY
 from mltrainer.evaluation import protocol, significance, skill
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.splits import WalkForward
@@ -148,6 +148,22 @@ def macro_table() -> str:
     return table(["Series", "What it is", "Usable from", "At Massive", "Whose"], rows)
 
 
+def calibration_table() -> str:
+    """What the long study measured, from docs/calibration.json."""
+    found = json.loads((ROOT / "docs" / "calibration.json").read_text())
+    size, held = found["size"], found["exposure"]
+    most = f"{size['called']}: {size['rate']:.1%}, at most {size['high']:.1%} with 95 % confidence"
+    rows = [[f"MSFT, nothing to find, {size['models']} models in each", str(size["worlds"]), most]]
+    kinds = ", ".join(f"{kind} {held[kind]}" for kind in ("long", "short", "random", "noise"))
+    what = f"MSFT with a Sharpe ratio of {held['drift']:g} for holding: always long, always short, a random sign,"
+    rows.append([f"{what} 100 noise models that are mostly long", str(held["worlds"]), kinds])
+    for level in found["power"]["levels"]:
+        lead = f"a lead with a true Sharpe ratio of {level['truth']:.1f} (best learner {level['best']:.1f})"
+        what = f"MSFT, {lead}, {found['power']['models']} models in each"
+        rows.append([what, str(level["worlds"]), f"{round(level['found'] * level['worlds'])}"])
+    return table(["Worlds", "How many", "Said to show evidence of skill"], rows)
+
+
 def rules_table() -> str:
     rows = [
         [kind if n == 0 else "", f"`{r.name}`", r.severity, r.asks, r.remedy]
@@ -165,6 +181,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "sample": sample_table,
     "macro": macro_table,
     "rules": rules_table,
+    "calibration": calibration_table,
 }
 
 

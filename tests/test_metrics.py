@@ -1,5 +1,7 @@
 """The formulas give the numbers of a hand calculation, of another library or of the paper that is named."""
 
+import itertools
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
@@ -90,6 +92,49 @@ def test_information_coefficient_of_noise_is_rarely_called_significant_where_a_n
 
 def test_information_coefficient_of_a_constant_forecast_is_undefined():
     assert np.isnan(metrics.information_coefficient([1.0, 2.0, 3.0], [0.5, 0.5, 0.5], lags=1)).all()
+
+
+def test_the_spread_of_forecasts_over_that_of_outcomes_by_hand():
+    # deviations 1 and 0.2; the same with another mean
+    assert metrics.spread_ratio([1.0, 3.0], [5.1, 5.5]) == pytest.approx(0.2)
+    assert metrics.spread_ratio([1.0, 3.0], [2.0, 2.0]) == 0.0
+    assert np.isnan(metrics.spread_ratio([2.0, 2.0], [1.0, 3.0]))
+
+
+def test_the_mincer_zarnowitz_slope_of_four_rows_by_hand():
+    # f about its mean -2, -1, 1, 2; y about its mean -1, -1, 1, 1: slope (2 + 1 + 1 + 2) / 10, residuals 0.2, -0.4,
+    # 0.4, -0.2; scores f e -0.4, 0.4, 0.4, -0.4: with no lags the sum of squares 0.64, so 0.8 / 10
+    y, said = [0.0, 0.0, 2.0, 2.0], [3.0, 4.0, 6.0, 7.0]
+    assert metrics.calibration_slope(y, said, lags=0) == pytest.approx((0.6, 0.08))
+    # lags 1 have the bandwidth 2: autocovariances of the scores -0.16 and -0.32, weights 2/3 and 1/3
+    with_lags = np.sqrt(0.64 + 2 * (2 / 3 * -0.16 + 1 / 3 * -0.32)) / 10
+    assert metrics.calibration_slope(y, said, lags=1) == pytest.approx((0.6, with_lags))
+
+
+@pytest.mark.parametrize("lags", [0, 1, 5, 20])
+def test_the_mincer_zarnowitz_regression_is_that_of_statsmodels(rng, lags):
+    said = lfilter([1], [1, -0.9], rng.normal(size=400))
+    y = 0.2 * said + np.convolve(rng.normal(size=404), np.ones(5), "valid")
+    hac = {"maxlags": 2 * lags, "use_correction": False}
+    ols = sm.OLS(y, sm.add_constant(said)).fit(cov_type="HAC", cov_kwds=hac)
+    slope, error = metrics.calibration_slope(y, said, lags=lags)
+    assert slope == pytest.approx(float(ols.params[1]), rel=1e-10)
+    assert error == pytest.approx(float(ols.bse[1]), rel=1e-10)
+
+
+@given(st.floats(0.01, 100))
+def test_a_forecast_that_is_wider_has_a_smaller_slope_in_proportion(times):
+    rng = np.random.default_rng(3)
+    said = rng.normal(size=50)
+    y = said + rng.normal(size=50)
+    slope, error = metrics.calibration_slope(y, said, lags=5)
+    assert metrics.calibration_slope(y, times * said, lags=5) == pytest.approx((slope / times, error / times))
+    assert metrics.spread_ratio(y, times * said) == pytest.approx(times * metrics.spread_ratio(y, said))
+
+
+def test_a_constant_forecast_has_no_slope():
+    assert np.isnan(metrics.calibration_slope([1.0, 2.0], [0.5, 0.5], lags=1)).all()
+    assert {"spread_ratio", "mz_slope", "mz_slope_se"} <= metrics.UNDEFINED.keys()
 
 
 def test_hit_rate_counts_signs_and_leaves_zeros_out():
@@ -297,6 +342,24 @@ def test_overfitting_of_a_trial_better_in_every_block_is_zero(rng):
 def test_overfitting_of_pure_noise_is_about_one_half(rng):
     figures = [metrics.backtest_overfitting(rng.normal(size=(400, 20)), blocks=8) for _ in range(60)]
     assert np.mean(figures) == pytest.approx(0.5, abs=0.08)
+
+
+def test_overfitting_counts_a_best_that_is_the_median_of_the_other_half():
+    """Of three trials the best of each half is second of the other: logit(2 / 4) = 0, and the definition says <= 0."""
+    r, means = np.tile([0.01, -0.01], 20), np.array([[3, 2, 1], [2, 3, 1]]) / 1e3
+    assert metrics.backtest_overfitting(np.vstack([r[:, None] + half for half in means]), blocks=2) == 1.0
+
+
+@pytest.mark.parametrize("k", [2, 3, 4, 5, 8, 9])
+def test_overfitting_is_the_share_of_splits_whose_logit_is_not_positive(rng, k):
+    """Bailey, Borwein, Lopez de Prado and Zhu (2017), section 2, step by step, by scipy's ranks."""
+    R, logits = rng.normal(0.1, 1.0, size=(200, k)), []
+    for half in itertools.combinations(range(10), 5):
+        inside = np.isin(np.repeat(np.arange(10), 20), half)
+        ratio = [R[rows].mean(axis=0) / R[rows].std(axis=0) for rows in (inside, ~inside)]
+        omega = stats.rankdata(ratio[1])[np.argmax(ratio[0])] / (k + 1)
+        logits.append(np.log(omega / (1 - omega)))
+    assert metrics.backtest_overfitting(R) == np.mean(np.array(logits) <= 0)
 
 
 def test_overfitting_needs_two_trials_that_trade():

@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat import NotebookNode
+from replay.server import Replay
 
 from mltrainer.paths import notebooks
 
@@ -29,7 +30,11 @@ def code(name: str) -> list[NotebookNode]:
 
 
 def test_the_promised_notebooks_are_there():
-    assert {"start-here.ipynb", "reports/model-family.ipynb", "dashboards/models.ipynb"} <= set(NAMES)
+    assert {"start-here.ipynb", "reports/model-family.ipynb", "dashboards/models.ipynb", *LIVE} <= set(NAMES)
+
+
+def test_the_first_notebook_ends_with_ones_own_key():
+    assert read("start-here.ipynb").cells[-1].source.startswith("## With your own key\n")
 
 
 # --- on disk --------------------------------------------------------------------------------------------------
@@ -99,16 +104,23 @@ def test_notebooks_are_clean_to_ruff():
 SHORTER = {"reports/model-family.ipynb": {"family": "neighbors", "start": "2005-01-03", "end": "2009-12-31"}}
 
 
+# These need keys: they ask a server on this machine that replays history.
+LIVE = {"explore/live-data.ipynb"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_runs_from_top_to_bottom(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_notebook_runs_from_top_to_bottom(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # papermill's own
         import papermill
     monkeypatch.chdir(tmp_path)
     before = (FOLDER / name).read_bytes()
-    environment = {k: v for k, v in os.environ.items() if k != "MLTRAINER_MODE"}
-    assert "POLYGON_API_KEY" not in environment
+    assert "POLYGON_API_KEY" not in os.environ
+    server: Replay | None = request.getfixturevalue("replay") if name in LIVE else None
+    monkeypatch.setenv("MLTRAINER_WIRE_SECONDS", "30")  # the machine may be busy
     done = papermill.execute_notebook(
         str(FOLDER / name),
         str(tmp_path / "executed.ipynb"),
@@ -122,6 +134,11 @@ def test_a_notebook_runs_from_top_to_bottom(name: str, tmp_path: Path, monkeypat
     said = [o.text for o in outputs if o.output_type == "stream" and o.name == "stderr" and "it/s" not in o.text]
     assert [t for t in said if "Warning" in t or "Error" in t or "Traceback" in t] == []
     assert outputs or name.startswith("dashboards/")
+    if server is not None:
+        assert {asked.key for asked in server.log} == set(server.keys.values())
+        shown = nbformat.writes(done)
+        assert "answers, and takes the key" in shown
+        assert not any(key in shown for key in server.keys.values())
     assert done.metadata.papermill.duration < SECONDS
     assert (FOLDER / name).read_bytes() == before
     assert {p.name for p in tmp_path.iterdir()} <= {"executed.ipynb", "home", "reports"}

@@ -1,20 +1,30 @@
 """Rows and blobs survive what happens to disks and processes, and what went wrong is said in one line."""
 
 import os
+import shutil
+import sqlite3
+import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select, text
+from databases import BOTH, Tamper
+from sqlalchemy import URL, func, insert, select, text
 
 from mltrainer import store
 from mltrainer.errors import BadInput, MltrainerError, StorageError, Tampered, Unavailable
+from mltrainer.evaluation import trials
+from mltrainer.settings import settings
 from mltrainer.trust import audit
 
+either, both = BOTH
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
 
@@ -23,6 +33,8 @@ def one_line(error: pytest.ExceptionInfo[MltrainerError], path: Path) -> bool:
     return "\n" not in said and str(path) in said and "; " in said
 
 
+@either
+@both
 def test_writing_is_undone_as_a_whole_when_its_block_raises() -> None:
     audit.append("before")
     row = insert(store.admitted).values(content="c", provenance="p", at="now")
@@ -41,31 +53,92 @@ def test_sqlite_runs_with_the_pragmas_that_survive_a_power_cut() -> None:
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 60_000}
 
 
-@pytest.mark.parametrize("verb", ["UPDATE audit SET kind = 'x'", "DELETE FROM audit"])
-def test_audit_rows_can_be_neither_changed_nor_deleted(verb: str) -> None:
-    audit.append("kept")
-    with pytest.raises(StorageError, match="audit is append-only"), store.writing() as connection:
-        connection.execute(text(verb))
-    assert [entry.kind for entry in audit.entries()] == ["kept"]
+FENCED = {
+    "audit": ("kind = 'x'", "seq, at, kind, actor, payload, prev, hash", "1, 'now', 'k', 'me', '{}', 'p', 'h'"),
+    "admitted": ("provenance = ''", "content, provenance, at", "'c', 'p', 'now'"),
+    "answers": ("sha256 = ''", "key, sha256, at", "'k', 's', 'now'"),
+    "worlds": ("payload = ''", "key, payload, at", "'k', '{}', 'now'"),
+    "trials": (
+        "sharpe = 9",
+        "key, at, model, family, ticker, horizon, status, payload",
+        "'k', 'now', 'm', 'f', 'T', 5, 'ok', '{}'",
+    ),
+}
 
 
-@pytest.mark.parametrize("verb", ["UPDATE trials SET sharpe = 9", "DELETE FROM trials"])
-def test_trials_can_be_neither_changed_nor_deleted(verb: str) -> None:
-    row = {"key": "k", "at": "now", "model": "m", "family": "f", "ticker": "T", "horizon": 5, "status": "ok"}
+@pytest.mark.parametrize("table", FENCED)
+@either
+@both
+def test_rows_that_a_number_on_a_page_rests_on_are_neither_changed_nor_deleted(table: str) -> None:
+    change, columns, values = FENCED[table]
+    assert FENCED.keys() == store.SCHEMA.tables.keys() == store.APPEND_ONLY.keys()
     with store.writing() as connection:
-        connection.execute(insert(store.trials).values(**row, sharpe=0.1, n=250, payload="{}"))
-    with pytest.raises(StorageError, match="trials is append-only"), store.writing() as connection:
-        connection.execute(text(verb))
-    with store.reading() as connection:
-        assert connection.execute(select(store.trials.c.sharpe)).scalars().all() == [0.1]
+        connection.execute(text(f"INSERT INTO {table} ({columns}) VALUES ({values})"))
+        before = connection.execute(text(f"SELECT * FROM {table}")).all()
+    verbs = [f"UPDATE {table} SET {change}", f"DELETE FROM {table}"]
+    if settings().database_url:
+        verbs.append(f"TRUNCATE {table}")
+    for verb in verbs:
+        with pytest.raises(StorageError, match=f"{table} is append-only"), store.writing() as connection:
+            connection.execute(text(verb))
+    with store.reading(whole=False) as connection:
+        assert connection.execute(text(f"SELECT * FROM {table}")).all() == before
 
 
+@either
+@both
+def test_a_trigger_that_was_dropped_is_back_in_the_next_process(tamper: Tamper) -> None:
+    audit.append("kept")
+    tamper("SELECT 1")  # on SQLite every trigger is dropped for good
+    if settings().database_url:
+        tamper("DROP TRIGGER audit_append_only ON audit")
+    store._made.clear()
+    audit.append("another")
+    with pytest.raises(StorageError, match="audit is append-only"), store.writing() as connection:
+        connection.execute(text("DELETE FROM audit"))
+
+
+@either
+@both
 def test_a_second_row_under_one_key_is_a_storage_error_and_no_sqlalchemy_error() -> None:
     row = insert(store.admitted).values(content="c", provenance="p", at="now")
     with store.writing() as connection:
         connection.execute(row)
-    with pytest.raises(StorageError, match="UNIQUE constraint failed"), store.writing() as connection:
+    with pytest.raises(StorageError, match=r"(?i)unique constraint"), store.writing() as connection:
         connection.execute(row)
+
+
+@either
+@both
+def test_a_reader_sees_one_moment_and_waits_for_no_writer() -> None:
+    audit.append("first")
+    with store.reading() as connection:
+        count = select(func.count()).select_from(store.audit)
+        assert connection.execute(count).scalar() == 1
+        writer = threading.Thread(target=audit.append, args=("second",))
+        writer.start()
+        writer.join(30)
+        assert not writer.is_alive()
+        assert connection.execute(count).scalar() == 1
+    assert audit.head().size == 2
+
+
+@either
+@both
+def test_a_second_writer_waits_for_the_first() -> None:
+    order: list[str] = []
+
+    def write() -> None:
+        with store.writing():
+            order.append("second")
+
+    with store.writing():
+        other = threading.Thread(target=write)
+        other.start()
+        time.sleep(0.3)
+        order.append("first")
+    other.join(30)
+    assert order == ["first", "second"]
 
 
 def test_a_home_removed_under_a_running_process_is_made_anew(home: Path) -> None:
@@ -93,6 +166,61 @@ def test_a_forked_process_writes_to_the_same_trail() -> None:
     assert audit.verify() == []
 
 
+# --- a database that is gone ----------------------------------------------------------------------------------
+
+
+def gone(file: Path) -> None:
+    for path in file.parent.glob("mltrainer.sqlite*"):
+        path.unlink()
+
+
+def emptied(file: Path) -> None:
+    gone(file)
+    file.touch()
+
+
+@pytest.mark.parametrize("loss", [gone, emptied])
+def test_a_database_that_is_gone_or_empty_is_no_fresh_start(home: Path, loss: Callable[[Path], None]) -> None:
+    for n in range(3):
+        audit.append("work", n=n)
+    loss(home / "mltrainer.sqlite")
+    for act in (audit.head, audit.entries, lambda: audit.append("anew")):
+        with pytest.raises(Tampered, match="is missing or empty") as error:
+            act()
+        assert one_line(error, home / "mltrainer.sqlite")
+        assert "restore it from a backup" in str(error.value)
+    shutil.rmtree(home)  # moved away, as the message offers
+    assert audit.append("anew").size == 1
+
+
+def test_blobs_without_a_database_are_no_fresh_start_either(home: Path) -> None:
+    """A home of a version that did not remember."""
+    store.put_blob(b"a result")
+    with pytest.raises(Tampered, match="is missing or empty"):
+        audit.head()
+
+
+def test_a_lost_write_ahead_log_is_found(home: Path) -> None:
+    """What a killed process leaves: the database as it was, and a log with all that came since."""
+    audit.append("first")
+    before = (home / "mltrainer.sqlite").read_bytes()
+    audit.append("second")
+    gone(home / "mltrainer.sqlite")
+    (home / "mltrainer.sqlite").write_bytes(before)
+    with pytest.raises(Tampered, match="its write-ahead log was lost"):
+        audit.head()
+    assert ["the trail ends at entry 1, the saved head names entry 2" in found for found in audit.verify()] == [True]
+
+
+def test_what_the_home_remembers_is_never_ahead_of_the_database() -> None:
+    """It is written after the transaction: one that is undone leaves it as it was."""
+    saved = audit.append("first")
+    with pytest.raises(ZeroDivisionError), store.writing() as connection:
+        assert audit.extend(connection, "undone", {}).size / 0
+    assert store.remembered() == str(saved)
+    assert audit.verify() == []
+
+
 # --- blobs ----------------------------------------------------------------------------------------------------
 
 
@@ -105,15 +233,40 @@ def test_a_blob_is_found_under_the_sha256_of_its_bytes(home: Path) -> None:
     assert [p.name for p in (home / "blobs").rglob("*") if p.is_file()] == [address]
 
 
-def test_a_damaged_blob_is_named_and_never_mended_in_silence(home: Path) -> None:
+def test_a_damaged_blob_is_named_and_put_right_by_the_bytes_that_belong_there(home: Path) -> None:
     address = store.put_blob(b"abc")
     file = home / "blobs" / address[:2] / address
+    assert store.flaw(address) == ""
     file.write_bytes(b"abd")
     with pytest.raises(Tampered) as error:
         store.get_blob(address)
     assert one_line(error, file)
-    with pytest.raises(Tampered):
-        store.put_blob(b"abc")
+    assert store.flaw(address) == "damaged"
+    assert store.put_blob(b"abc") == address
+    assert (store.flaw(address), store.get_blob(address)) == ("", b"abc")
+    file.unlink()
+    assert store.flaw(address) == "lost"
+
+
+def test_a_blob_is_hashed_once_while_its_file_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    address, read = store.put_blob(b"abc"), []
+    get = store.get_blob
+    monkeypatch.setattr(store, "get_blob", lambda sha: read.append(sha) or get(sha))
+    assert [store.flaw(address) for _ in range(3)] == [""] * 3
+    assert read == [address]
+
+
+def test_what_a_killed_writer_left_is_swept_and_what_another_is_writing_is_not(home: Path) -> None:
+    kept = store.put_blob(b"abc")
+    folder = home / "blobs" / kept[:2]
+    old, new = folder / ".1.tmp", folder / ".2.tmp"
+    for left in old, new:
+        left.write_bytes(b"half")
+    os.utime(old, (time.time() - 2 * store.STALE_SECONDS,) * 2)
+    store._sweep.cache_clear()  # as in the next process
+    store.put_blob(b"another")
+    assert (old.exists(), new.exists()) == (False, True)
+    assert store.get_blob(kept) == b"abc"
 
 
 def test_a_missing_blob_is_unavailable() -> None:
@@ -133,6 +286,24 @@ def test_write_atomic_replaces_the_whole_file_and_leaves_nothing_beside_it(tmp_p
     store.write_atomic(target, b"short")
     assert target.read_bytes() == b"short"
     assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such call")
+def test_the_name_of_a_new_file_is_forced_to_the_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut after a rename may undo it, until the folder itself was written."""
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def noting(handle: int) -> None:
+        folder = stat.S_ISDIR(os.fstat(handle).st_mode)
+        synced.append(str(Path(f"/proc/self/fd/{handle}").readlink()) if folder and sys.platform == "linux" else "")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    store.write_atomic(tmp_path / "new" / "file", b"x")
+    if sys.platform == "linux":
+        assert synced == ["", str(tmp_path / "new"), str(tmp_path)]
+    assert len(synced) == 3
 
 
 # --- what goes wrong ------------------------------------------------------------------------------------------
@@ -168,9 +339,12 @@ AS_NOBODY = """
 import os, sys
 from mltrainer import store
 from mltrainer.errors import StorageError
+from mltrainer.evaluation import trials
 from mltrainer.trust import audit
 if os.geteuid() == 0:
     os.setgid(65534); os.setuid(65534)
+ran = trials.judgment().luck["trials"]
+print(audit.head(), audit.verify(sys.argv[1]), len(trials.ledger()), ran, trials.lost().empty)
 for act in (lambda: audit.append("x"), lambda: store.put_blob(b"new")):
     try:
         act()
@@ -180,24 +354,60 @@ for act in (lambda: audit.append("x"), lambda: store.put_blob(b"new")):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="folders have no read-only mode on Windows")
-def test_a_read_only_home_is_a_storage_error_and_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_that_may_only_be_read_is_read_and_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to other users
         Path(folder).chmod(0o755)
         home = Path(folder, "home")
         monkeypatch.setenv("MLTRAINER_HOME", str(home))
         saved = audit.append("kept")
         store.put_blob(b"kept")
+        with closing(sqlite3.connect(home / "mltrainer.sqlite")) as older:  # whose triggers an older version made
+            older.execute("DROP TRIGGER admitted_no_DELETE")
         for path in (home, *home.rglob("*")):
             path.chmod(0o555 if path.is_dir() else 0o444)
-        done = subprocess.run([sys.executable, "-c", AS_NOBODY], capture_output=True, text=True, check=False)
+        call = [sys.executable, "-c", AS_NOBODY, str(saved)]
+        done = subprocess.run(call, cwd=folder, capture_output=True, text=True, check=False)
         for path in (home, *home.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
         assert done.stderr == ""
-        said = done.stdout.splitlines()
+        found, *said = done.stdout.splitlines()
+        assert found == f"{saved} [] 0 0.0 True"
         assert len(said) == 2
         assert all(str(home) in line and "permission" in line for line in said)
         assert audit.verify(saved) == []
         assert audit.head() == saved
+
+
+def test_a_file_that_its_owner_writes_while_it_is_read_without_a_lock_gives_no_answer(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit.append("first")
+    closed = pytest.MonkeyPatch()
+    closed.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(StorageError, match="was written while it was read; run again"), store.reading():  # noqa: PT012
+        closed.undo()
+        subprocess.run([sys.executable, "-c", "from mltrainer.trust import audit; audit.append('second')"], check=True)
+    assert audit.head().size == 2
+
+
+@either
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_server_that_lets_this_user_only_read_is_read(database: URL, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = audit.append("kept")
+    with store.writing() as connection:
+        connection.execute(text("DROP ROLE IF EXISTS reader"))
+        connection.execute(text("CREATE ROLE reader LOGIN"))
+        connection.execute(text("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader"))
+    monkeypatch.setenv("MLTRAINER_DATABASE_URL", str(database.set(username="reader")))
+    assert (audit.head(), audit.verify(saved)) == (saved, [])
+    assert trials.ledger().empty
+    with pytest.raises(StorageError, match="permission denied"):
+        audit.append("more")
+    store._engine(database.set(username="reader")).dispose()
+    monkeypatch.setenv("MLTRAINER_DATABASE_URL", str(database))
+    with store.writing() as connection:
+        connection.execute(text("DROP OWNED BY reader"))
+        connection.execute(text("DROP ROLE reader"))
 
 
 @pytest.fixture

@@ -200,13 +200,12 @@ def _columns(compute: FeatureFunction, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _cuts(frame: pd.DataFrame, past: pd.DataFrame, most: int, rng: np.random.Generator) -> list[int]:
-    """How many rows stay: at first those cuts at which every rewrite is tried."""
+    """How many rows stay, `most` times: first where every rewrite is tried, then beside special rows, then anywhere."""
     n = len(frame)
     spread = [n // 3, n * 4 // 5, *(int(n * share) for share in rng.uniform(0.15, 0.98, ALL - 2))]
     beside = sorted({row + after for row in {*_events(frame), *_rare(past)} for after in (0, 1)})
-    chosen = rng.permutation(beside)[: max(0, most - ALL - len(EARLY) - len(LATE))].tolist()
-    cuts = [*spread, *EARLY, *(n - k for k in LATE), *chosen]
-    return [cut for cut in dict.fromkeys(cuts) if 0 < cut < n]
+    cuts = [*spread, *EARLY, *(n - k for k in LATE), *rng.permutation(beside).tolist(), *rng.permutation(n).tolist()]
+    return [cut for cut in dict.fromkeys(cuts) if 0 < cut < n][:most]
 
 
 def _events(frame: pd.DataFrame) -> Iterator[int]:

@@ -1,63 +1,13 @@
 """What researchers call: prices and macro series by name, sealed with their provenance."""
 
-import re
-import time
-from collections.abc import Iterable
-from contextlib import suppress
-from datetime import date
-from functools import lru_cache
 from types import ModuleType
-from typing import Literal
-
-import pandas as pd
+from typing import Any, Literal
 
 from mltrainer.data import sample
-from mltrainer.data.series import CONTEXT, SERIES
-from mltrainer.errors import BadInput, NotEnoughHistory, NotEntitled, Unavailable, UnknownName
-from mltrainer.settings import Settings, settings
+from mltrainer.data.dates import Day, day, span
+from mltrainer.errors import NotEnoughHistory, NotEntitled, Unavailable, UnknownName
+from mltrainer.settings import settings
 from mltrainer.trust.provenance import Dataset
-
-Day = str | date | pd.Timestamp | None
-FRESH = 3600  # seconds for which macro series that were read stand for those of the provider
-LIVE = "mode {mode} is not part of this release; set MLTRAINER_MODE=sample (a Polygon key alone selects live)"
-
-
-def day(value: Day, what: str) -> pd.Timestamp | None:
-    """Read a calendar day as YYYY-MM-DD, or None; anything else is `BadInput`.
-
-    >>> day("2010-01-04", "start")
-    Timestamp('2010-01-04 00:00:00')
-    """
-    if value is None:
-        return None
-    text = str(value)[:10] if isinstance(value, date) else value
-    if not isinstance(text, str) or not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-        raise BadInput(f"{what} {_shown(value)} is not a day; write it as YYYY-MM-DD")
-    try:
-        return pd.Timestamp(date.fromisoformat(text))
-    except ValueError:
-        raise BadInput(f"{what} {_shown(value)} is not in the calendar") from None
-
-
-def span(start: Day, end: Day) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
-    """Read both ends of a span and check their order."""
-    first, last = day(start, "start"), day(end, "end")
-    if first is not None and last is not None and first > last:
-        raise BadInput(f"start {first.date()} is after end {last.date()}; swap them")
-    return first, last
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _packaged(name: str, table: Iterable[sample.Packaged], kind: str) -> list[sample.Packaged]:
-    table = list(table)
-    found = [entry for entry in table if entry.name == name]
-    if not found:
-        raise UnknownName.of(f"{kind} in mode sample", name, dict.fromkeys(entry.name for entry in table))
-    return found
 
 
 def bars(ticker: str, *, start: Day = None, end: Day = None, timespan: str = "day", adjusted: bool = True) -> Dataset:
@@ -101,33 +51,12 @@ def bars(ticker: str, *, start: Day = None, end: Day = None, timespan: str = "da
     """
     first, last = span(start, end)
     if settings().data_mode != "sample":
-        from mltrainer.data import live  # what it imports for the network costs time that a sample need not pay
+        from mltrainer.data import live_bars  # what it imports for the network costs time that a sample need not pay
 
-        return live.bars(ticker, first, last, timespan=timespan, adjusted=adjusted)
+        return live_bars.bars(ticker, first, last, timespan=timespan, adjusted=adjusted)
     if timespan != "day" or not adjusted:
         raise Unavailable("mode sample holds adjusted daily bars and no others; set a key for live data")
-    candidates = _packaged(str(ticker).upper(), sample.BARS, "ticker")
-    loaded = candidates[0].load()
-    others = (entry.load() for entry in candidates[1:] if not _covers(loaded, first, last))
-    return _cut(next((c for c in others if _covers(c, first, last)), loaded), first, last)
-
-
-def _covers(dataset: Dataset, first: pd.Timestamp | None, last: pd.Timestamp | None) -> bool:
-    # A week's grace: a span may begin or end on a weekend or holiday.
-    index, week = dataset.frame.index, pd.Timedelta(days=7)
-    low, high = index[0] - week, index[-1] + week
-    return all(day is None or low <= day <= high for day in (first, last))
-
-
-def _cut(dataset: Dataset, first: pd.Timestamp | None, last: pd.Timestamp | None) -> Dataset:
-    if first is None and last is None:
-        return dataset
-    index = dataset.frame.index
-    low, high = first or index[0], last or index[-1]
-    if not ((index >= low) & (index <= high)).any():
-        held = f"{index[0].date()} to {index[-1].date()}"
-        raise NotEnoughHistory(f"{dataset.name} has no row from {low.date()} to {high.date()}; it covers {held}")
-    return dataset.window(first, last)
+    return sample.bars(str(ticker).upper(), first, last)
 
 
 def macro(
@@ -166,22 +95,11 @@ def macro(
     if settings().data_mode == "sample":
         if units != "lin" or frequency or provider != "fred":
             raise Unavailable("mode sample holds its series as packaged; units, frequency, provider are for mode live")
-        return _cut(_packaged(series, sample.MACRO, "macro series")[0].load(), first, last)
-    from mltrainer.data import economy, fred  # what they import for the network costs time a sample need not pay
+        return sample.macro(series, first, last)
+    from mltrainer.data import live_macro  # what it imports for the network costs time that a sample need not pay
 
-    if provider == "fred":
-        return fred.observations(
-            series,
-            start=first,
-            end=last,
-            units=units,
-            frequency=frequency,
-            aggregation=aggregation,
-            vintages=vintages,
-        )
-    if units != "lin" or frequency:
-        raise Unavailable("the economy tables of Massive are as published; take units or frequency from provider fred")
-    return economy.observations(series, start=first, end=last)
+    how: dict[str, Any] = {"units": units, "frequency": frequency, "aggregation": aggregation, "vintages": vintages}
+    return live_macro.macro(series, first, last, provider=provider, **how)
 
 
 def tickers(*, day: Day = None, inactive: bool = False) -> list[str]:
@@ -213,7 +131,9 @@ def context(dataset: Dataset) -> list[Dataset]:
     The market is the S&P 500: the index in mode sample, the fund SPY live, where the plan holds it.
     """
     if settings().data_mode != "sample":
-        return [*_fund(dataset), *_economy()]
+        from mltrainer.data import live_macro
+
+        return [*_fund(dataset), *live_macro.context()]
     names = [] if dataset.name == "SPX" else ["SPX"]
     return [*(bars(name) for name in names), *(entry.load() for entry in sample.MACRO)]
 
@@ -234,36 +154,12 @@ def _fund(dataset: Dataset) -> list[Dataset]:
         return []
 
 
-def _economy() -> list[Dataset]:
-    """Every macro series the matrix asks for, as it was known."""
-    return list(_read_economy(settings(), time.time() // FRESH))
-
-
-@lru_cache(maxsize=1)  # every ticker of a run asks for the same
-def _read_economy(now: Settings, _hour: float) -> tuple[Dataset, ...]:
-    """What FRED has of them; without its key those that are never revised, from Massive, which has no vintages.
-
-    What a provider does not hold, the plan does not include or nobody fetched before MLTRAINER_OFFLINE is left out,
-    and the features that need it say so; any other failure is one.
-    """
-    from mltrainer.data import economy, fred
-
-    own = now.fred_api_key is not None
-    absent = (UnknownName, NotEnoughHistory, Unavailable, *(() if own else (NotEntitled,)))
-    found = []
-    for name in CONTEXT:
-        with suppress(*absent):
-            if own or not SERIES[name].revised:
-                found.append((fred if own else economy).observations(name))
-    return tuple(found)
-
-
 def _provider() -> ModuleType:
     if settings().data_mode == "sample":
         raise Unavailable("mode sample holds bars and macro series only; set POLYGON_API_KEY for live data")
-    from mltrainer.data import polygon_tables
+    from mltrainer.data.providers import tables
 
-    return polygon_tables
+    return tables
 
 
 def actions(ticker: str) -> tuple[Dataset, Dataset]:

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from mltrainer.errors import Unavailable
+from mltrainer.errors import NotEnoughHistory, Unavailable, UnknownName
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset
 
@@ -182,3 +182,44 @@ MACRO: tuple[Packaged, ...] = (
         )
     ),
 )
+
+
+# --- by name and span -----------------------------------------------------------------------------------------
+
+
+def bars(ticker: str, first: pd.Timestamp | None, last: pd.Timestamp | None) -> Dataset:
+    """Bars of one ticker: OHLCV, unless the days asked for need the longer series of closes; see `market.bars`."""
+    candidates = _packaged(ticker, BARS, "ticker")
+    loaded = candidates[0].load()
+    others = (entry.load() for entry in candidates[1:] if not _covers(loaded, first, last))
+    return _cut(next((c for c in others if _covers(c, first, last)), loaded), first, last)
+
+
+def macro(series: str, first: pd.Timestamp | None, last: pd.Timestamp | None) -> Dataset:
+    """Observations of one macro series; see `market.macro`."""
+    return _cut(_packaged(series, MACRO, "macro series")[0].load(), first, last)
+
+
+def _packaged(name: str, table: tuple[Packaged, ...], kind: str) -> list[Packaged]:
+    found = [entry for entry in table if entry.name == name]
+    if not found:
+        raise UnknownName.of(f"{kind} in mode sample", name, dict.fromkeys(entry.name for entry in table))
+    return found
+
+
+def _covers(dataset: Dataset, first: pd.Timestamp | None, last: pd.Timestamp | None) -> bool:
+    # A week's grace: a span may begin or end on a weekend or holiday.
+    index, week = dataset.frame.index, pd.Timedelta(days=7)
+    low, high = index[0] - week, index[-1] + week
+    return all(day is None or low <= day <= high for day in (first, last))
+
+
+def _cut(dataset: Dataset, first: pd.Timestamp | None, last: pd.Timestamp | None) -> Dataset:
+    if first is None and last is None:
+        return dataset
+    index = dataset.frame.index
+    low, high = first or index[0], last or index[-1]
+    if not ((index >= low) & (index <= high)).any():
+        held = f"{index[0].date()} to {index[-1].date()}"
+        raise NotEnoughHistory(f"{dataset.name} has no row from {low.date()} to {high.date()}; it covers {held}")
+    return dataset.window(first, last)

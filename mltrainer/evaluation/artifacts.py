@@ -1,14 +1,19 @@
 """Trained models on disk: found by the hash of their content, opened only if the trail tells of them, never pickled."""
 
+import io
 import json
+import re
+import zipfile
 from typing import Any
 
 import skops.io as sio
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from mltrainer import store
-from mltrainer.errors import MltrainerError, Unavailable
+from mltrainer.errors import MltrainerError, Refused, Unavailable
 from mltrainer.evaluation import trials
+from mltrainer.models import catalog, spaces
+from mltrainer.models.base import canonical as in_words
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import canonical
 
@@ -66,19 +71,79 @@ TRUSTED = (
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBRegressor",
 )
-FORMAT = 4  # of the record; raise it when a model of before could no longer be asked
+FORMAT = 5  # of the record; raise it when a model of before could no longer be asked
+CHANCE = ("train_finish_time", "model_guid")  # in CatBoost's metadata
+STATE: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("ticker", "mode", "from", "trained_from", "trained_to", "matrix"), str),
+    **dict.fromkeys(("horizon", "rows", "columns"), int),
+    **dict.fromkeys(("features",), list),
+    **dict.fromkeys(("libraries", "calibration", "parameters", "scaling"), dict),
+}
+"""What the state of a model says, and as what; it may say more."""
 
 
 def save(name: str, estimator: Any, state: dict[str, Any]) -> str:
     """Store a fitted estimator and what belongs to it; returns the artifact's address, a sha256.
 
     `state` is plain JSON: what the model was trained on, by which `libraries`, and how its forecasts are scaled back.
+    A model that was trained twice on the same rows has one address.
     """
-    body = store.put_blob(sio.dumps(estimator))
+    body = store.put_blob(packed(estimator))
     record = {"format": FORMAT, "name": name, "estimator": body, "state": state}
     artifact = store.put_blob(canonical(record).encode())
     audit.append("artifact", artifact=artifact, model=name, estimator=body)
     return artifact
+
+
+def packed(estimator: Any) -> bytes:
+    """What skops writes of an estimator, less what differs from one writing to the next.
+
+    skops dates every file and names objects by their place in memory, or by chance; here they are counted. CatBoost
+    notes when it was trained, and a name that it drew.
+    """
+    if type(estimator).__module__.startswith("catboost."):
+        for name in CHANCE:
+            estimator.get_metadata()[name] = ""
+    with zipfile.ZipFile(io.BytesIO(sio.dumps(estimator))) as written:
+        names: dict[Any, Any] = {}
+        schema = _counted(json.loads(written.read("schema.json")), names)
+        bodies = {names[name]: written.read(name) for name in written.namelist() if name in names}
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as file:
+        for name, body in (bodies | {"schema.json": json.dumps(schema).encode()}).items():
+            file.writestr(zipfile.ZipInfo(name), body)  # of 1980, the first day that a zip knows
+    return whole.getvalue()
+
+
+def _counted(node: Any, names: dict[Any, Any]) -> Any:
+    """The same schema with objects and files named by the order in which they come."""
+    if isinstance(node, list):
+        return [_counted(item, names) for item in node]
+    if not isinstance(node, dict):
+        return node
+    out = {}
+    for key, item in node.items():
+        if key == "__id__":
+            out[key] = names.setdefault(item, len(names))
+        elif key == "file" and isinstance(item, str):
+            out[key] = names.setdefault(item, f"{len(names)}.{item.rpartition('.')[2]}")
+        else:
+            out[key] = _counted(item, names)
+    return out
+
+
+def _misfit(record: dict[str, Any], estimator: Any) -> str:
+    """Why a record cannot be what `save` wrote of a model of this name; empty where it can."""
+    state = record["state"]
+    odd = sorted(name for name, kind in STATE.items() if not isinstance(state.get(name), kind))
+    if odd:
+        return f"says nothing that could be the {odd[0]} of a model"
+    row = catalog.spec(record["name"])
+    named = (spaces.candidate(row, state["parameters"]) if state["parameters"] else row).build()
+    own = named.get_params(deep=False).keys() & {"horizon", "return_column"}  # the matrix decides them
+    named.set_params(**{name: estimator.get_params(deep=False)[name] for name in own})
+    same = type(estimator) is type(named) and in_words(estimator) == in_words(named)
+    return "" if same else f"holds another model than the {record['name']} of the catalog"
 
 
 def reopened(estimator: Any) -> Any:
@@ -92,26 +157,39 @@ def load(artifact: str) -> tuple[str, Any, dict[str, Any], list[str]]:
     Raises
     ------
     Refused
-        The address is none, the trail does not tell of it, its bytes were changed, or it holds a type that no model
-        of the catalog consists of. Nothing in it is run; a violation is written to the audit trail.
+        The address is none, the trail does not tell of it, its bytes were changed, it is no record of a model, or it
+        holds a type that no model of the catalog consists of. Nothing in it is run; it is written to the audit trail.
     Unavailable
         It was saved in the form of another version.
     """
     what = f"the artifact {str(artifact)[:64]!r}"
-    told = {e.payload.get("artifact"): e.payload for e in audit.entries(kind="artifact")}
-    if artifact not in told:
-        gate.refuse(what, "is none that this installation has saved", "train the model here and save it")
+    if not re.fullmatch(r"[0-9a-f]{64}", str(artifact)):
+        remedy = "give the 64 hex digits that saving it returned"
+        gate.refuse(what, "is no address of a kept model", remedy, kind="mistake")
+    with store.reading() as connection:
+        entry = audit.told(connection, "artifact", artifact, "artifact")
+    if entry is None:
+        why = "is none that this installation has saved"
+        gate.refuse(what, why, "train the model here and save it", kind="mistake")
     try:
         record = json.loads(store.get_blob(artifact))
-        if record["estimator"] != told[artifact]["estimator"]:
-            gate.refuse(what, "names another estimator than the audit trail does", "train the model again")
-        body = store.get_blob(record["estimator"])
-        estimator = sio.loads(body, trusted=list(TRUSTED))
+        if any(record[name] != entry[told] for name, told in (("estimator", "estimator"), ("name", "model"))):
+            gate.refuse(what, "is of another model than the audit trail says", "train the model again")
+        estimator = None
+        if record.get("format") == FORMAT:
+            estimator = sio.loads(store.get_blob(record["estimator"]), trusted=list(TRUSTED))
+            if why := _misfit(record, estimator):
+                gate.refuse(what, why, "train the model again")
     except UntrustedTypesFoundException as error:
         gate.refuse(what, f"holds what no model consists of: {str(error)[:200]}", "train the model again")
-    except (MltrainerError, ValueError, KeyError, TypeError) as error:
+    except Refused:
+        raise
+    except MltrainerError as error:
         gate.refuse(what, f"was changed since it was saved: {error}", "train the model again")
-    if record.get("format") != FORMAT:
+    except Exception as error:  # whatever forged bytes make their reader say
+        said = " ".join(str(error).split())[:100]
+        gate.refuse(what, f"is no record of a model ({type(error).__name__}: {said})", "train the model again")
+    if estimator is None:
         raise Unavailable(f"{what} was saved in the form of another version of mltrainer; train the model again")
     then = record["state"]["libraries"]
     now = trials.versions(then)

@@ -39,11 +39,8 @@ from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import Dataset, canonical, fingerprint
 
 VERSION = 1  # raise it when the same world would give another outcome
-FAST = (
-    "RidgeRegression LassoRegression BayesianRidge PLSRegression_3 PCA_Regression LogisticRegression "
-    "KNeighborsRegressor_10 DecisionTree_depth_3"
-).split()
-EDGES = (0.04, 0.08, 0.12, 0.16)
+FAST = "RidgeRegression LassoRegression PLSRegression_3 LogisticRegression KNeighborsRegressor_10".split()
+EDGES = (0.06, 0.10, 0.14, 0.18)
 POWER = 0.8
 History = tuple[Dataset, ...]
 
@@ -136,6 +133,17 @@ class RuleCalibration:
             return f"{said}; a true Sharpe of {most:.1f}, the largest planted, would be found in fewer than 8 of 10."
         return f"{said}; a true Sharpe of {self.least:.1f} would have been found in 8 of 10."
 
+    def to_dict(self) -> dict[str, Any]:
+        """What was measured, for JSON; an undefined figure is None."""
+        rate, low, high = self.size
+        figures = {"rate": rate, "low": low, "high": high, "least": self.least, "critical": self.critical}
+        return {
+            "question": self.question, "models": list(self.models), "sentence": self.sentence(),
+            "null": len(self.null), "called": self.called, "planted": len(self.planted),
+            **{k: v if np.isfinite(v) else None for k, v in figures.items()},
+            "power": self.power.to_dict("records"),
+        }  # fmt: skip
+
     def __repr__(self) -> str:
         """Say it in one line."""
         return f"RuleCalibration({self.question}: {self.sentence()})"
@@ -186,7 +194,7 @@ def calibrate(
     Parameters
     ----------
     data : a ticker, or several as a panel.
-    models : names of the catalog or entries; default eight fast ones.
+    models : names of the catalog or entries; default five fast ones.
     null : worlds without skill; `planted` worlds for each of the `edges` (see `worlds.World`).
     drift, block : of every world, see `worlds.World`.
     horizon, start, end : as for `matrix`.

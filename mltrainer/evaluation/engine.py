@@ -116,7 +116,7 @@ def run(
     with tqdm(total=total, initial=len(known), disable=not progress or not todo, unit="fit", leave=False) as bar:
         for task, result in results(todo, jobs):
             if result.status != "unavailable":
-                trials.record(result, task.matrix)
+                result = trials.record(result, task.matrix)
             known[result.key] = result
             bar.set_postfix_str(task.spec.name, refresh=False)
             bar.update()

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from mltrainer.data.market import Day
+from mltrainer.data.dates import Day
 from mltrainer.errors import Unavailable
 from mltrainer.evaluation import engine, study
 from mltrainer.evaluation.judging import judge

@@ -95,6 +95,7 @@ def judge(forecasts: pd.DataFrame, horizon: int, level: float | None = None) -> 
     ic, ic_t = (np.nan, np.nan) if constant else metrics.information_coefficient(y, said, lags=horizon)
     timing = timing_return(forecasts, horizon)
     alpha, alpha_t, beta = metrics.market_model(net, forecasts["benchmark"].to_numpy(), lags=horizon)
+    slope, slope_se = (np.nan, np.nan) if constant else metrics.calibration_slope(y, said, lags=horizon)
     traded = np.abs(np.diff(held, prepend=0.0))
     apart = slice(0, None, horizon)
     figures = {
@@ -105,6 +106,9 @@ def judge(forecasts: pd.DataFrame, horizon: int, level: float | None = None) -> 
         "mape": metrics.mape_of_price(y, said),
         "ic": ic,
         "ic_t": ic_t,
+        "spread_ratio": metrics.spread_ratio(y, said),
+        "mz_slope": slope,
+        "mz_slope_se": slope_se,
         "hit_rate": metrics.hit_rate(y, said),
         "hit_base": max(float(np.mean(y > 0)), float(np.mean(y < 0))),
         "hit_p": metrics.timing_p_value(y[apart], said[apart]),

@@ -17,7 +17,8 @@ COLUMNS = (
     "calmar max_drawdown value_at_risk expected_shortfall profit_factor win_rate turnover breakeven_bps "
     "information_ratio coverage fit_seconds predict_seconds peak_mb "
     "sharpe_low sharpe_high hit_p annual_return pinball key reason in_confidence_set panel "
-    "p_knows p_pays timing_sharpe timing_t timing_luck alpha alpha_t beta horizon start end"
+    "p_knows p_pays timing_sharpe timing_t timing_luck alpha alpha_t beta horizon start end "
+    "spread_ratio mz_slope mz_slope_se"
 ).split()
 
 
@@ -73,7 +74,7 @@ class Leaderboard:
         if pbo is not None and np.isfinite(pbo):
             said.append(
                 f"Probability of backtest overfitting (PBO): {pbo:.2f}; so often the best in one half of the time was "
-                "below the median in the other."
+                "no better than the median in the other."
             )
         return said
 

@@ -10,6 +10,8 @@ import pandas as pd
 
 from mltrainer.evaluation.results import Metrics
 
+MEASURED = "fit_seconds shared_seconds predict_seconds slowest_fold peak_mb warnings".split()
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -67,9 +69,15 @@ class Evaluation:
         panel = f", {self.meta['panel']}" if self.meta.get("panel") else ""
         return f"Evaluation({self.model} on {self.ticker}{panel}: {said})"
 
+    @property
+    def measured(self) -> dict[str, Any]:
+        """The part of `meta` that another run of the same fit would find different: times, memory, warnings."""
+        return {name: self.meta[name] for name in MEASURED if name in self.meta}
+
     def to_bytes(self) -> bytes:
-        """Pack into one npz without pickles; equal evaluations give equal bytes."""
+        """Pack into one npz without pickles, all but what was measured; equal fits give equal bytes."""
         head = {k: v for k, v in asdict(self).items() if k != "forecasts"}
+        head["meta"] = {k: v for k, v in self.meta.items() if k not in MEASURED}
         columns = {f"f_{c}": self.forecasts[c].to_numpy(float) for c in self.forecasts}
         index = self.forecasts.index.to_numpy("datetime64[s]").astype("int64") if len(self.forecasts) else np.empty(0)
         packed = io.BytesIO()

@@ -29,6 +29,9 @@ class Metrics(dict[str, float]):
     mape: float
     ic: float
     ic_t: float
+    spread_ratio: float
+    mz_slope: float
+    mz_slope_se: float
     hit_rate: float
     hit_base: float
     hit_p: float

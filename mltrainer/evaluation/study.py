@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mltrainer.data import market, quality
-from mltrainer.data.market import Day
+from mltrainer.data.dates import Day
 from mltrainer.errors import BadInput
 from mltrainer.evaluation import engine
 from mltrainer.evaluation.leaderboard import Leaderboard

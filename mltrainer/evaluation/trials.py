@@ -1,23 +1,30 @@
-"""The append-only ledger: every fit ever made is a row, and every leaderboard is deflated by all of them."""
+"""The append-only ledger: every fit ever made is a row, and every leaderboard is deflated by all of them.
 
+A result lies at the hash of what decides it, so a fit that is made again heals one that was lost or damaged; what was
+measured on the way (times, memory) stands in its row. `lost` names what the audit trail tells of and is not there.
+"""
+
+import dataclasses
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache, lru_cache
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import func, select
+from sqlalchemy import Connection, Row, func, select
 
 from mltrainer import store
-from mltrainer.errors import Unavailable
+from mltrainer.errors import Tampered, Unavailable
 from mltrainer.evaluation import code, skill
 from mltrainer.evaluation.protocol import VERSION, Protocol
 from mltrainer.evaluation.record import Evaluation
-from mltrainer.evaluation.skill import Judgment, Trial
+from mltrainer.evaluation.skill import Judgment, Question, Trial
 from mltrainer.evaluation.splits import Split
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec
@@ -68,99 +75,176 @@ def _foreign(split: Split, matrix: Matrix) -> list[Any]:
     return [[fold.train.tolist(), fold.test.tolist()] for fold in split.split(n, matrix.horizon, matrix.X.shape[1])]
 
 
-def record(evaluation: Evaluation, matrix: Matrix) -> None:
-    """Write a finished fit to the ledger, its forecasts to the blobs and its hash to the audit trail, as one.
+def record(evaluation: Evaluation, matrix: Matrix) -> Evaluation:
+    """Write a finished fit to the ledger, its forecasts to the blobs and the row to the audit trail, as one.
 
-    A second record of the same key changes nothing. A fit that was ended or failed gets a row of its own under
-    a numbered key, so that it can be tried again and is never forgotten.
+    A second record of the same key adds no row: it heals a result that was lost or damaged. A fit that was ended or
+    failed gets a row of its own under a numbered key, so that it can be tried again and is never forgotten.
+
+    Returns
+    -------
+    Evaluation
+        With what the ledger holds as measured, so that two processes that fit the same thing show the same figures.
     """
-    assert matrix.provenance is not None
-    blob = store.put_blob(evaluation.to_bytes())
-    origin = {"matrix": matrix.provenance.content_sha256, "mode": matrix.provenance.mode}
-    payload = {"blob": blob, **origin, "reason": evaluation.reason, "trial": evaluation.trial}
-    trials = store.trials
+    body = evaluation.to_bytes()
+    before = store.flaw(sha256(body).hexdigest())
+    row = _row(evaluation, matrix, store.put_blob(body))
+    finished = evaluation.status in FINISHED
     with store.writing() as connection:
-        row_key = evaluation.key
-        if not (evaluation.ok or evaluation.status == "diagnostic"):
-            attempts = select(func.count()).where(trials.c.key.startswith(f"{evaluation.key}#"))
-            row_key = f"{evaluation.key}#{connection.execute(attempts).scalar_one() + 1}"
-        elif connection.execute(select(trials.c.seq).where(trials.c.key == row_key)).first():
-            return
-        sharpe = evaluation.metrics.get("sharpe", float("nan"))
-        connection.execute(
-            trials.insert().values(
-                key=row_key,
-                at=datetime.now(UTC).isoformat(timespec="seconds"),
-                model=evaluation.model,
-                family=evaluation.family,
-                ticker=evaluation.ticker,
-                horizon=evaluation.horizon,
-                status=evaluation.status,
-                sharpe=sharpe if np.isfinite(sharpe) else None,
-                n=len(evaluation.forecasts),
-                payload=json.dumps(payload, sort_keys=True),
-            )
-        )
-        audit.extend(connection, "trial", {"key": row_key, "blob": blob, "model": evaluation.model})
+        held = _held(connection, evaluation.key) if finished else None
+        if held is None:
+            row["key"] = evaluation.key if finished else _attempt(connection, evaluation.key)
+            named = {name: row[name] for name in row.keys() & store.trials.c.keys()}
+            rest = {name: value for name, value in row.items() if name not in named}
+            made = store.trials.insert().values(**named, payload=json.dumps(rest, sort_keys=True))
+            (seq,) = connection.execute(made).inserted_primary_key or (None,)
+            audit.extend(connection, "trial", row | {"seq": seq})
+            return evaluation
+        payload = json.loads(held.payload)
+        if before and payload["blob"] == row["blob"]:
+            audit.extend(connection, "healed", {"blob": row["blob"], "key": evaluation.key, "was": before})
+    return _with_measured(evaluation, payload)
+
+
+def _row(evaluation: Evaluation, matrix: Matrix, blob: str) -> dict[str, Any]:
+    """All that the ledger and the audit trail say of a fit; columns of the table, and the rest as its payload."""
+    assert matrix.provenance is not None
+    sharpe = evaluation.metrics.get("sharpe", float("nan"))
+    same = {name: getattr(evaluation, name) for name in ("model", "family", "ticker", "horizon", "status", "reason")}
+    return same | {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "sharpe": sharpe if np.isfinite(sharpe) else None,
+        "n": len(evaluation.forecasts),
+        "matrix": matrix.provenance.content_sha256,
+        "mode": matrix.provenance.mode,
+        "blob": blob,
+        "trial": evaluation.trial,
+        "measured": evaluation.measured,
+    }
+
+
+def _attempt(connection: Connection, result_key: str) -> str:
+    attempts = select(func.count()).where(store.trials.c.key.startswith(f"{result_key}#"))
+    return f"{result_key}#{connection.execute(attempts).scalar_one() + 1}"
+
+
+def _held(connection: Connection, result_key: str) -> Row[Any] | None:
+    return connection.execute(select(store.trials.c.payload).where(store.trials.c.key == result_key)).first()
+
+
+def _with_measured(evaluation: Evaluation, payload: dict[str, Any]) -> Evaluation:
+    return dataclasses.replace(evaluation, meta=evaluation.meta | payload.get("measured", {}))
 
 
 def load(result_key: str) -> Evaluation | None:
-    """Return the stored result of a key, or None when that fit was never finished."""
+    """Return the stored result of a key; None when that fit was never finished, or what it gave is lost or damaged."""
+    try:
+        return opened(result_key)
+    except (Unavailable, Tampered):
+        return None  # `lost` names it; its row stays in the ledger, and the same fit made again heals it
+
+
+def opened(result_key: str) -> Evaluation | None:
+    """Like `load`, but a result that is lost is `Unavailable` and a damaged one `Tampered`."""
     with store.reading() as connection:
-        row = connection.execute(select(store.trials.c.payload).where(store.trials.c.key == result_key)).first()
+        row = _held(connection, result_key)
     if row is None:
         return None
-    try:
-        return Evaluation.from_bytes(store.get_blob(json.loads(row.payload)["blob"]))
-    except Unavailable:
-        return None  # the row stays in the ledger; the forecasts are computed again
+    payload = json.loads(row.payload)
+    return _with_measured(Evaluation.from_bytes(store.get_blob(payload["blob"])), payload)
 
 
-def ledger() -> pd.DataFrame:
-    """Every trial ever made: seq, at, model, family, ticker, horizon, status, sharpe, n, reason, mode, matrix, blob,
+FINISHED = ("ok", "diagnostic")
+LEDGER = "seq key at model family ticker horizon status sharpe n reason mode matrix blob trial".split()
+LOST = "key model ticker horizon mode status n matrix trial seq why".split()
+
+
+def ledger(until: int | None = None) -> pd.DataFrame:
+    """Every trial ever made, or those up to row `until`.
+
+    Columns: seq, key, at, model, family, ticker, horizon, status, sharpe, n, reason, mode, matrix, blob,
     trial (the key that all tickers of a panel share).
     """
+    query = select(store.trials).order_by(store.trials.c.seq)
     with store.reading() as connection:
-        rows = connection.execute(select(store.trials).order_by(store.trials.c.seq)).mappings().all()
-    names = [
-        "seq",
-        "key",
-        "at",
-        "model",
-        "family",
-        "ticker",
-        "horizon",
-        "status",
-        "sharpe",
-        "n",
-        "reason",
-        "mode",
-        "matrix",
-        "blob",
-        "trial",
-    ]
+        rows = connection.execute(query if until is None else query.where(store.trials.c.seq <= until)).mappings().all()
     # the first release noted no mode, and knew the sample only
     flat: list[dict[str, Any]] = [{"mode": "sample", "trial": r["key"], **r, **json.loads(r["payload"])} for r in rows]
-    return pd.DataFrame(flat, columns=names)
+    return pd.DataFrame(flat, columns=LEDGER)
 
 
-def judgment(evaluations: Iterable[Evaluation] = (), *, upto: int | None = None) -> Judgment:
+def position() -> int:
+    """The last row of the ledger, 0 of an empty one: who says it can be judged again as of then."""
+    with store.reading() as connection:
+        return int(connection.execute(select(func.max(store.trials.c.seq))).scalar() or 0)
+
+
+def lost() -> pd.DataFrame:
+    """Trials that the audit trail tells of and that are not all there; they were tried, so luck had them too.
+
+    Returns
+    -------
+    DataFrame
+        A row per trial and ticker: key, model, ticker, horizon, mode, status, n (sessions), matrix, trial, seq (its row
+        in the ledger), and why: "row deleted", "result lost" or "result damaged" (its forecasts). What an entry of an
+        older version does not say is missing. A result is hashed once while its file stays as it is.
+    """
+    entries = _entries()
+    entries["why"] = [_why(entry) for entry in entries.to_dict("records")]
+    return entries[entries["why"] != ""][LOST].reset_index(drop=True)
+
+
+def _entries() -> pd.DataFrame:
+    """What the trail tells of each trial, and whether its row is `there`; of a row that was made again the last."""
+    with store.reading() as connection:
+        keys = set(connection.execute(select(store.trials.c.key)).scalars())
+        entries = audit.payloads(connection, "trial")
+    last = {entry["key"]: entry | {"there": entry["key"] in keys} for entry in entries}
+    return pd.DataFrame(list(last.values()), columns=[*LOST, "blob", "there"])
+
+
+def _why(entry: Mapping[Any, Any]) -> str:
+    if not entry["there"]:
+        return "row deleted"
+    if entry["status"] not in FINISHED and not pd.isna(entry["status"]):  # what failed has no forecasts to lose
+        return ""
+    return f"result {flaw}" if (flaw := store.flaw(entry["blob"])) else ""
+
+
+def judgment(evaluations: Iterable[Evaluation] = (), *, until: int | None = None) -> Judgment:
     """Test every trial of the mode in force together, those of the ledger and `evaluations`.
 
     Parameters
     ----------
     evaluations : results that may not be in the ledger.
-    upto : the last row of the ledger that counts (`seq`); default all.
+    until : the last row of the ledger that counts (`seq`); default all.
     """
-    rows = ledger()
-    rows = rows[(rows["status"] == "ok") & (rows["mode"] == settings().data_mode)]
-    rows = rows if upto is None else rows[rows["seq"] <= upto]
+    rows = _counting(ledger(until))
+    deleted = _counting(_entries().loc[lambda e: ~e["there"].astype(bool)], until)
     family: dict[str, Trial] = {}
-    for key, same in rows.groupby("trial", sort=False):
-        with suppress(Unavailable):  # `lost` counts it
+    for key, same in rows[~rows["trial"].isin(deleted["trial"])].groupby("trial", sort=False):
+        with suppress(Unavailable, Tampered):  # a result that is lost counts below
             family[str(key)] = _kept(str(key), int(same["horizon"].iloc[0]), tuple(same["ticker"]), tuple(same["blob"]))
     family |= grouped(e for e in evaluations if e.ok and e.trial not in family)
-    return _judged(tuple(family.values()))
+    absent = pd.concat([part[~part["trial"].isin(family)][["trial", "ticker", "horizon"]] for part in (rows, deleted)])
+    return _judged(tuple(family.values()), _questions(absent))
+
+
+def _counting(rows: pd.DataFrame, until: int | None = None) -> pd.DataFrame:
+    """Those that ran to the end in the mode in force; an entry of an older version, which does not say, is one."""
+    mode = settings().data_mode
+    rows = rows.assign(trial=rows["trial"].fillna(rows["key"]), horizon=rows["horizon"].fillna(0))
+    rows = rows[rows["status"].fillna("ok").eq("ok") & rows["mode"].fillna(mode).eq(mode)]
+    return rows if until is None else rows[~rows["seq"].gt(until)]
+
+
+def _questions(absent: pd.DataFrame) -> tuple[tuple[Question, int], ...]:
+    """How many trials of each question are lost; a panel that lost a ticker is one of them."""
+    asked = (
+        (tuple(sorted(set(map(str, same["ticker"])))), int(same["horizon"].iloc[0]))
+        for _, same in absent.groupby("trial")
+    )
+    return tuple(sorted(Counter(asked).items()))
 
 
 def grouped(evaluations: Iterable[Evaluation]) -> dict[str, Trial]:
@@ -171,12 +255,6 @@ def grouped(evaluations: Iterable[Evaluation]) -> dict[str, Trial]:
     return {k: Trial.of(k, es[0].horizon, {e.ticker: e.forecasts for e in es}) for k, es in together.items()}
 
 
-def position() -> int:
-    """The last row of the ledger, 0 for none: what a leaderboard was judged at."""
-    with store.reading() as connection:
-        return connection.execute(select(func.max(store.trials.c.seq))).scalar() or 0
-
-
 @lru_cache(maxsize=4_096)  # an address names its content, so what it held it holds
 def _kept(key: str, horizon: int, tickers: tuple[str, ...], blobs: tuple[str, ...]) -> Trial:
     columns = ("y", "forecast", "scale", "fold", "position", "gross", "net", "benchmark")
@@ -184,4 +262,6 @@ def _kept(key: str, horizon: int, tickers: tuple[str, ...], blobs: tuple[str, ..
     return Trial.of(key, horizon, dict(zip(tickers, frames, strict=True)))
 
 
-_judged = lru_cache(maxsize=8)(skill.judge)
+@lru_cache(maxsize=8)
+def _judged(family: tuple[Trial, ...], gone: tuple[tuple[Question, int], ...]) -> Judgment:
+    return skill.judge(family, lost=dict(gone))

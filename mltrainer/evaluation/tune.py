@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from mltrainer import metrics
-from mltrainer.data.market import Day
+from mltrainer.data.dates import Day
 from mltrainer.errors import BadInput, NotEnoughHistory, Unavailable, UnknownName
 from mltrainer.evaluation import engine, skill, study, trials
 from mltrainer.evaluation.lifecycle import Model

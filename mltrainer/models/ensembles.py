@@ -126,7 +126,7 @@ VOTE = (
 )
 UNIQUE = (
     "Each tree draws a fifth of the rows, as labels of five sessions overlap and one day in five is news; leaves hold"
-    " at least 10 rows, each split may use every column."
+    " at least 10 rows, each split may use every column. Few trees average little of their noise away."
 )
 FORWARD = (
     "The final model learns from forecasts of the last two thirds of the train rows in four blocks, each made from rows"

@@ -315,7 +315,7 @@ class RecentGaussianProcess(RegressorMixin, BaseEstimator):
         self.scaler_ = StandardScaler().fit(X)
         Z = self._space(X)
         self.kernel_ = self._choose(Z, y) if self.choose_on else self.kernel
-        self.gp_ = GaussianProcessRegressor(self.kernel_, optimizer=None).fit(Z, y)
+        self.gp_ = GaussianProcessRegressor(self.kernel_, optimizer=None, random_state=self.random_state).fit(Z, y)
         return self
 
     def predict(self, X: ArrayLike) -> Array:

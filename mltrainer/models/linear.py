@@ -154,7 +154,7 @@ OMP = Method(
     "Orthogonal matching pursuit",
     r"j_{k+1} = \arg\max_j |x_j^\top r_k|,\quad r_{k+1} = y - X_{J} \hat\beta_{J}",
     "few columns matter and can be found greedily, one at a time",
-    "a fast sparse baseline: a tenth of the columns",
+    "a fast sparse baseline: a handful of columns",
     "O(k n p)",
     "Pati, Rezaiifar and Krishnaprasad (1993)",
 )
@@ -250,6 +250,14 @@ BIC = (
     "The criterion counts a row as a fifth (noise_variance 5), as labels of five sessions overlap. It may choose no"
     " column at all; the forecast is then constant: no signal found."
 )
+PICKED = (
+    "Three columns, not the default of a tenth: their weights are not shrunk, and one picked by luck out of 70 costs"
+    " about 2.5 % of the variance."
+)
+UNSHRUNK = (
+    "Three components, the number in the name, whose weights are not shrunk: they follow the noise of the train labels"
+    " as well, and the out-of-sample R² is below zero."
+)
 CLASSES = "The classes are returns above and below the train mean; the forecast is P(class) times the class's mean."
 PRICED = "Forecasts the size of the move; a constant price of risk, estimated on the train rows, makes it a return."
 ONLINE = (
@@ -313,7 +321,7 @@ SPECS = (
     quantile("QuantileRegressor_q0.1", QUANTILE, _quantile(0.1), 1.8),
     quantile("QuantileRegressor_q0.5", QUANTILE, _quantile(0.5), 2.4),
     quantile("QuantileRegressor_q0.9", QUANTILE, _quantile(0.9), 1.6),
-    spec("OrthogonalMatchingPursuit", OMP, scaled(OrthogonalMatchingPursuit()), 0.03),
+    spec("OrthogonalMatchingPursuit", OMP, scaled(OrthogonalMatchingPursuit(n_nonzero_coefs=3)), 0.03, reading=PICKED),
     spec("LassoLars", LARS, scaled(LassoLars(ENTRY)), 0.07, reading=THRESHOLD.format(ENTRY)),
     spec("ARDRegression", ARD, scaled(ARDRegression(threshold_lambda=1e5, **_centered(1))), 0.32, gives=DEVIATION,
          reading=RELEVANCE),
@@ -322,7 +330,7 @@ SPECS = (
     spec("RidgeCV", RIDGE, scaled(RidgeCV(alphas=np.geomspace(1, 1e5, 11), cv=INNER)), 1.0, reading=WALK),
     spec("LassoCV_walkforward", LASSO, _walk(LassoCV), 0.16, reading=WALK + NOTHING),
     spec("ElasticNetCV_walkforward", ELASTIC_NET, _walk(ElasticNetCV, l1_ratio=L1), 0.55, reading=WALK + NOTHING),
-    spec("PLSRegression_3", PLS, scaled(PLSRegression(3, scale=False)), 0.04),
+    spec("PLSRegression_3", PLS, scaled(PLSRegression(3, scale=False)), 0.04, reading=UNSHRUNK),
     spec("LogisticRegression", LOGIT, _direction(LogisticRegression(C=0.01)), 0.07, task="classifier", reading=CLASSES),
     spec("GammaRegressor_volatility", GAMMA, _gamma(), 0.06, task="volatility", gives=DEVIATION, reading=PRICED),
     spec("RecursiveLS", RLS, RecursiveForecaster(scaled(Components(15))), 0.45, task="online", follows="labels",

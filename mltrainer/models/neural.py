@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from mltrainer.models.base import Family, Method, ModelSpec, scaled
 from mltrainer.models.combiners import RadialBasis, Sided
+from mltrainer.models.noise import PER_COLUMN
 
 MLP = Method(
     "mlp",
@@ -65,7 +66,10 @@ DECAY = (
     " Training ends when the loss stalls within 0.001; no random rows are held out to stop early, as their labels would"
     " overlap with the rest."
 )
-CENTERS = "k-means centers, Gaussian closeness with the median distance as width, then ridge: not in scikit-learn."
+CENTERS = (
+    "k-means centers, Gaussian closeness with the median distance as width, then ridge: not in scikit-learn. The"
+    " penalty is 495 for each center, see RidgeRegression."
+)
 SIDES = (
     "It says up or down and no probability: the size of the forecast is what following it earned on train rows after"
     " those learned from, at least 0.02 sd."
@@ -89,7 +93,7 @@ def _mlp(*units: int) -> Pipeline:
 
 
 def _rbf(centers: int) -> Pipeline:
-    return scaled(Ridge(1.0), RadialBasis(centers), StandardScaler())
+    return scaled(Ridge(PER_COLUMN * centers), RadialBasis(centers), StandardScaler())
 
 
 PA_I = SGDRegressor(

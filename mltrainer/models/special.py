@@ -108,8 +108,9 @@ NAIVE = (
 )
 COUNTS = f"{NAIVE} Counts are made by cutting each component into five bins of equal number on the train rows."
 BITS = f"{NAIVE} Each is yes where it is above its train median."
-SHRINKAGE = f"{CLASSES} The covariance is shrunk as Ledoit and Wolf advise."
-CURVED = f"{CLASSES} On ten principal components, as 60 columns would need 3,660 variances and covariances."
+SURE = "The probabilities are too sure, as the method takes labels that overlap for independent ones."
+SHRINKAGE = f"{CLASSES} The covariance is shrunk as Ledoit and Wolf advise. {SURE}"
+CURVED = f"{CLASSES} On ten principal components, as 60 columns would need 3,660 variances and covariances. {SURE}"
 CHOSEN = (
     "A regression on all independent components is one on the principal components they mix. Here 15 are unmixed and"
     " the five most correlated with the train target are kept."
@@ -123,7 +124,10 @@ PARTS = (
     "Features are moved to [0, 1] by their train range, beyond which new values are cut; six parts, of each row by"
     " itself, then OLS."
 )
-QUADRATIC = "Degree 2 with gamma 1/p and penalty 100; forecasts keep to the range of the train targets."
+QUADRATIC = (
+    "Degree 2 with gamma 1/p. The penalty is 2,000: 5 x 99, see RidgeRegression, times k(x, x), which is about 4."
+    " Forecasts keep to the range of the train targets."
+)
 COSINE = "Equal to a ridge without intercept, penalty 10, on days divided by their length; solved as a kernel."
 INDEFINITE = (
     "tanh(x'z / p) is no valid kernel: its eigenvalues go down to about -0.05 n. The"
@@ -167,7 +171,7 @@ SPECS: tuple[ModelSpec, ...] = (
          reading="On ten components, each cut at 3 sd."),
     spec("ICA_Regression", ICR, ICA, 0.5, reading=CHOSEN, warns=NORMAL),
     spec("NMF_Regression", NMF_METHOD, SUMS, 0.5, reading=PARTS, warns=SLOW),
-    kernel_ridge("KernelRidge_polynomial", estimator=Bounded(_kernel("poly", 100.0, degree=2)), cost=0.9,
+    kernel_ridge("KernelRidge_polynomial", estimator=Bounded(_kernel("poly", 2_000.0, degree=2)), cost=0.9,
                  reading=QUADRATIC),
     kernel_ridge("KernelRidge_sigmoid", estimator=_kernel("sigmoid", 200.0, coef0=0.0), cost=1.0, reading=INDEFINITE,
                  warns=SINGULAR, max_train_rows=2_500),

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from mltrainer import metrics, views
-from mltrainer.data.market import Day
+from mltrainer.data.dates import Day
 from mltrainer.errors import BadInput
 from mltrainer.evaluation import engine, skill, study, trials
 from mltrainer.evaluation.leaderboard import leaderboard
@@ -132,8 +132,7 @@ class FamilyPage:
 
     def intervals(self) -> go.Figure:
         """Every model's Sharpe ratio with its interval."""
-        held = metrics.sharpe(self.bests[0].forecasts["benchmark"]) if len(self.bests) == 1 else None
-        return views.sharpes(self.board.rows, self.board.luck, held=held, corner=self._corner())
+        return views.sharpes(self.board.rows, self.board.luck, corner=self._corner())
 
     def equity(self) -> list[go.Figure]:
         """Wealth of the best model of each ticker against holding it, the others thin."""

@@ -10,9 +10,11 @@ import pandas as pd
 from mltrainer import metrics, views
 from mltrainer.data.quality import Quality, quality
 from mltrainer.evaluation import trials
+from mltrainer.evaluation.calibrate import RuleCalibration
 from mltrainer.evaluation.leaderboard import Leaderboard
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
+from mltrainer.evaluation.significance import SIZE
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
 from mltrainer.settings import settings
@@ -38,11 +40,12 @@ class Work:
     matrices: Sequence[Matrix]
     results: Sequence[Evaluation]
     board: Leaderboard
-    ledger: int
     status: dict[str, dict[str, str]]
     protocol: Protocol
+    ledger: int
     revision: str = ""
     earlier: Sequence[dict[str, Any]] = ()
+    measured: RuleCalibration | None = None
 
     @property
     def as_of(self) -> str:
@@ -72,7 +75,6 @@ def index_html(work: Work, head: str) -> str:
     held = {m.name: metrics.sharpe(first[m.name].forecasts["benchmark"]) for m in matrices if m.name in first}
     names = ", ".join(m.name for m in matrices)
     links = {e.model: f"{e.family}.html#{e.model}" for e in work.results if e.family not in work.failed}
-    alone = next(iter(held.values())) if len(held) == 1 else None
     lost = [[e.model, e.ticker, e.status, e.reason] for e in work.results if not e.ok]
     lost += [[f"{family} page", "", "failed", why] for family, why in work.failed.items()]
     lost += [[f"feature {f}", m.name, "unavailable", why] for m in matrices for f, why in m.unavailable.items()]
@@ -83,9 +85,12 @@ def index_html(work: Work, head: str) -> str:
         title=f"Can any of {len(set(rows['name']))} models forecast {names} {_ahead(horizon)} ahead?",
         banner=views.banner(settings().data_mode, work.as_of),
         sentence=work.board.sentence(),
+        power=work.measured.sentence() if work.measured else "",
+        worlds=_worlds(work.measured),
+        size=views.number(SIZE),
         failures=work.failed,
         figures=views.figures(_headline(matrices, work.board, held, checks)),
-        picture=figure_html(views.sharpes(rows, luck, held=alone, corner=f"{names}, sessions to {work.as_of}")),
+        picture=figure_html(views.sharpes(rows, luck, corner=f"{names}, sessions to {work.as_of}")),
         board=views.board(rows, links=links),
         poor=int((ran["r2_oos"] < 0).sum()),
         tests=work.board.tests(),
@@ -108,6 +113,21 @@ def index_html(work: Work, head: str) -> str:
     )
 
 
+def _worlds(measured: RuleCalibration | None) -> str:
+    """How the sentence under the verdict was measured; empty where it was not."""
+    if measured is None:
+        return ""
+    rows = [[r.truth, r.best, r.found, r.worlds] for r in measured.power.itertuples()]
+    heads = ["True Sharpe planted", "Best learner's timing Sharpe", "Found, share", "Worlds"]
+    said = (
+        f"{len(measured.null)} worlds without skill and {len(measured.planted)} with a planted lead, made of the real "
+        f"sessions of {measured.question}, went through the same features, walk-forward and tests with "
+        f"{len(measured.models)} fast models ({', '.join(measured.models)}). Found means a t of at least "
+        f"{views.fixed(2)(measured.critical)}, which all trials of this question ask for."
+    )
+    return f"<p>{said}</p>{views.table(rows, heads)}"
+
+
 def _ahead(horizon: int) -> str:
     words = "one two three four five six seven eight nine ten".split()
     return f"{words[horizon - 1] if horizon <= 10 else horizon} session{'' if horizon == 1 else 's'}"
@@ -121,16 +141,16 @@ def _headline(
     best = ran.iloc[0] if len(ran) else None
     sessions = sum(len(m.X) for m in matrices)
     span = f"{min(m.X.index[0] for m in matrices).date()} to {max(m.X.index[-1] for m in matrices).date()}"
-    apart = f"{int(luck['effective'])} that do not move together"
+    apart = f"as good as {luck['effective']:.0f} independent ones, by their joint bootstrap"
     complete = f"{span}, {min(c.completeness for c in checks):.1%} of the exchange calendar"
     over = "over the same sessions" + (f": {', '.join(held)}" if len(held) > 1 else "")
-    deflated, who = views.DASH, "nothing ran"
+    timing, who = views.DASH, "nothing ran"
     if best is not None:
-        deflated = views.fixed(2)(best["deflated_sharpe"])
-        who = f"{best['name']}, raw Sharpe {views.fixed(2)(best['sharpe'])}"
+        timing, luck_is = (views.fixed(2)(best[k]) for k in ("timing_sharpe", "timing_luck"))
+        who = f"{best['name']}; luck's best would be {luck_is}, raw Sharpe {views.fixed(2)(best['sharpe'])}"
     return [
         ("Models run / trials counted", f"{len(ran)} / {int(luck['trials'])}", apart),
-        ("Best deflated Sharpe", deflated, who),
+        ("Timing Sharpe of the best", timing, who),
         ("Buy-and-hold Sharpe", ", ".join(views.fixed(2)(s) for s in held.values()) or views.DASH, over),
         ("Sessions", f"{sessions:,}", complete),
     ]

@@ -3,11 +3,10 @@
 import json
 import re
 import shutil
-import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock
 
 from mltrainer import store
-from mltrainer.data.market import Day
+from mltrainer.data.dates import Day
 from mltrainer.errors import BadInput, StorageError, Tampered, Unavailable
 from mltrainer.evaluation import engine, study, trials
+from mltrainer.evaluation.calibrate import RuleCalibration, calibrate
 from mltrainer.evaluation.leaderboard import Leaderboard, leaderboard
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
@@ -88,8 +89,9 @@ class Run:
     def evaluation(self, name: str, ticker: str) -> Evaluation:
         """Return the stored result of one model on one ticker."""
         for r in self.manifest["results"]:
-            if r["model"] == name and r["ticker"] == ticker and r["status"] == "ok":
-                return Evaluation.from_bytes(store.get_blob(r["blob"]))
+            held = r["model"] == name and r["ticker"] == ticker and r["status"] == "ok"
+            if held and (found := trials.opened(r["key"])) is not None:
+                return found
         raise Unavailable(f"run {self.id} holds no result of {name} on {ticker}")
 
     def __repr__(self) -> str:
@@ -147,6 +149,8 @@ def read(folder: Path) -> Run:
     """Read one run folder; `Tampered` if its manifest is none."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        if isinstance(manifest, dict):
+            manifest = {"ledger": None} | manifest  # runs of before do not say it
         if not isinstance(manifest, dict) or any(key not in manifest for key in MANIFEST):
             raise ValueError("keys are missing")
     except (ValueError, RecursionError) as error:
@@ -193,8 +197,9 @@ def report(
     _writable(folder, PAGE_BYTES * (len(chosen) + 1) + SCRIPT_BYTES)
     protocol = Protocol()
     results = engine.run(specs, matrices, protocol=protocol, jobs=jobs, progress=progress)
-    ledger = trials.position()
-    board = leaderboard(results, trials.judgment(results, upto=ledger))
+    ledger = trials.position()  # other trials may be added while pages are made
+    board = leaderboard(results, trials.judgment(results, until=ledger))
+    measured = _calibrated(names[0], board, start=start, end=end, horizon=horizon, jobs=jobs, progress=progress)
     parameters = {
         "families": chosen,
         "tickers": names,
@@ -213,8 +218,16 @@ def report(
         _sweep(done)
         status = family_pages(chosen, names, parameters, (run_id, revision), done, progress)
         earlier = _earlier(run_id, revision)
-        work = Work(run_id, parameters, matrices, results, board, ledger, status, protocol, revision, earlier)
+        work = Work(run_id, parameters, matrices, results, board, status, protocol, ledger, revision, earlier, measured)
         return _finish(done, work)
+
+
+def _calibrated(ticker: str, board: Leaderboard, **options: Any) -> RuleCalibration | None:
+    """The quick measure of the verdict's size and power on the first ticker; None where the setting is 0 worlds."""
+    null = settings().worlds
+    if not null:
+        return None
+    return calibrate(ticker, null=null, planted=-(-null // 20), critical=board.luck["critical"], **options)
 
 
 def _finished(folder: Path) -> Run | None:
@@ -233,25 +246,14 @@ def _finished(folder: Path) -> Run | None:
 def _alone(run_id: str) -> Iterator[None]:
     """Wait until no other process makes this run; the lock of a killed process is gone with it."""
     path = settings().home / "locks" / run_id
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # SQLite for its lock alone, which is the same on every system; nothing is ever written.
     try:
-        with closing(sqlite3.connect(path, timeout=1, isolation_level=None)) as lock:
-            while not _locked(lock):
-                pass
-            yield
-    except sqlite3.Error as error:
-        raise StorageError(f"{path} cannot be locked: {error}; set MLTRAINER_HOME to a folder you own") from None
-
-
-def _locked(lock: sqlite3.Connection) -> bool:
-    try:
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-            return False  # asked again every second, so that Ctrl-C is heard
-        raise
-    return True
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held = FileLock(path).acquire(poll_interval=0.5)  # asked again and again, so that Ctrl-C is heard
+    except OSError as error:
+        why = f"cannot be locked ({error.strerror})"
+        raise StorageError(f"{path} {why}; set MLTRAINER_HOME to a folder you own") from None
+    with held:
+        yield
 
 
 def _sweep(folder: Path) -> None:
@@ -328,6 +330,7 @@ def _finish(folder: Path, work: Work) -> Run:
             for e in work.results
         ],
         "luck": work.board.luck,
+        "calibration": work.measured.to_dict() if work.measured else None,
         "ledger": work.ledger,
         "library_versions": {"python": sys.version.split()[0], **trials.versions(LIBRARIES)},
         "outputs": {name: sha(folder / name) for name in ["index.html", "leaderboard.csv", SCRIPT, *pages]},

@@ -1,20 +1,22 @@
 """The audit trail: an append-only chain of what was done, in which any change shows.
 
 Every entry carries the hash of the one before it. The chain alone shows what was edited, deleted or swapped; a
-head saved outside (every report prints one) also shows a trail that was cut short, emptied or written anew.
+head saved outside (every report prints one) also shows a trail that was cut short, emptied or written anew. What was
+let in, each trial and each kept answer has its entry, and `verify` compares the two both ways.
 """
 
 import getpass
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, insert, select, text
 
 from mltrainer import store
 from mltrainer.errors import BadInput, Tampered
@@ -101,20 +103,46 @@ def entries(limit: int | None = None, kind: str | None = None) -> list[Entry]:
     return [Entry(**{**row._mapping, "payload": _payload(row)}) for row in reversed(rows)]
 
 
+def payloads(connection: Connection, kind: str) -> list[dict[str, Any]]:
+    """What all entries of a kind say, oldest first; one that cannot be read is left out, `verify` names it."""
+    columns = store.audit.c
+    rows = connection.execute(select(columns.seq, columns.payload).where(columns.kind == kind).order_by(columns.seq))
+    return [payload for row in rows if (payload := _read(row)) is not None]
+
+
+def told(connection: Connection, field: str, address: str, *kinds: str) -> dict[str, Any] | None:
+    """Payload of the first entry of `kinds` whose `field`, the first of its names, is this sha256; None without one."""
+    columns = store.audit.c
+    match = text("substr(payload, 1, 76) = :opening").bindparams(opening=f'{{"{field}":"{address}'[:76])
+    query = select(columns.seq, columns.payload).where(columns.kind.in_(kinds), match).order_by(columns.seq)
+    found = (_payload(row) for row in connection.execute(query))
+    return next((payload for payload in found if payload.get(field) == address), None)
+
+
 def verify(against: Head | str | None = None) -> list[str]:
-    """Recompute the whole chain and compare it with a saved head.
+    """Recompute the whole chain, compare it with a saved head, and with every table that it tells of, both ways.
 
     Returns
     -------
     list[str]
-        One finding a line, naming the entry and what is wrong with it; empty when the trail holds. Without a saved
-        head a trail cut at its end, or written anew from the start, cannot be told from an honest one.
+        One finding a line, naming the entry or the row and what is wrong with it; empty when all holds. Without a
+        saved head (this home remembers one, as somebody who may write there can change) a trail cut at its end, or
+        written anew from the start, cannot be told from an honest one.
     """
-    saved = Head.parse(against) if isinstance(against, str) else against
-    with store.reading() as connection:
+    heads = [Head.parse(against) if isinstance(against, str) else against]
+    with suppress(BadInput):
+        heads.append(Head.parse(store.remembered() or ""))
+    with store.reading(whole=False) as connection:
         rows = connection.execute(select(store.audit).order_by(store.audit.c.seq)).all()
-        registry = connection.execute(select(store.admitted)).all()
-    return [*_chain_findings(rows), *_head_findings(rows, saved), *_registry_findings(rows, registry)]
+        told_of = (store.admitted, store.trials, store.answers, store.worlds)
+        tables = {table.name: connection.execute(select(table)).all() for table in told_of}
+    found = [*_chain_findings(rows), *(line for head in dict.fromkeys(heads) for line in _head_findings(rows, head))]
+    payloads = [(row.kind, payload) for row in rows if (payload := _read(row)) is not None]
+    found += _registry_findings(payloads, tables["admitted"])
+    found += _differences("trial", *_trials(payloads, tables["trials"]))
+    found += _differences("kept answer", *_answers(payloads, tables["answers"]))
+    found += _differences("world", *_worlds(payloads, tables["worlds"]))
+    return found
 
 
 def _last(connection: Connection) -> Head:
@@ -130,15 +158,22 @@ def _digest(row: dict[str, Any]) -> str:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
+    except (KeyError, OSError, ImportError):  # a container's user may have no name, and Windows has no list of users
         return "unknown"
 
 
-def _payload(row: Row[Any]) -> dict[str, Any]:
+def _payload(row: Any) -> dict[str, Any]:
     try:
         return dict(json.loads(row.payload))
     except (TypeError, ValueError):
         raise Tampered(f"audit entry {row.seq} cannot be read; run mltrainer audit verify") from None
+
+
+def _read(row: Any) -> dict[str, Any] | None:
+    try:
+        return _payload(row)
+    except Tampered:
+        return None  # already found in the chain
 
 
 def _chain_findings(rows: Sequence[Row[Any]]) -> Iterator[str]:
@@ -172,28 +207,85 @@ def _head_findings(rows: Sequence[Row[Any]], saved: Head | None) -> Iterator[str
         yield f"entry {saved.size} is not the one the saved head names: the trail was written anew"
 
 
-def _registry_findings(rows: Sequence[Row[Any]], registry: Sequence[Row[Any]]) -> Iterator[str]:
-    """What was let in must be what its `admit` entry says, and what was derived must have its parents."""
-    admits: dict[str, str] = {}
-    for row in rows:
-        if row.kind == "admit":
-            try:
-                payload = _payload(row)
-                admits[payload["content"]] = canonical(payload["provenance"])
-            except (Tampered, KeyError, TypeError):
-                continue  # already found in the chain
-    held = {row.content for row in registry}
-    for content in admits.keys() - held:
-        yield f"content {content[:12]} was admitted and is gone from the registry"
-    for row in registry:
-        try:
-            provenance = Provenance.from_json(row.provenance)
-        except Tampered as error:
-            yield f"content {row.content[:12]} in the registry: {error}"
-            continue
-        if provenance.content_sha256 != row.content:
-            yield f"content {row.content[:12]} in the registry carries the provenance of other content"
-        elif admits.get(row.content, row.provenance) != row.provenance:
-            yield f"content {row.content[:12]} in the registry was edited: its admit entry says otherwise"
-        elif row.content not in admits and not (provenance.parents and held.issuperset(provenance.parents)):
-            yield f"content {row.content[:12]} in the registry has neither an admit entry nor all its parents"
+# --- what the trail tells of, and what is there ---------------------------------------------------------------
+
+Payloads = Sequence[tuple[str, dict[str, Any]]]
+Fields = dict[str, Any]
+
+
+def _differences(
+    what: str, entries: Mapping[Hashable, list[Fields]], held: Mapping[Hashable, Fields | None]
+) -> Iterator[str]:
+    """Rows without an entry, entries without a row, and what a row says otherwise than all of its entries."""
+    for address in entries.keys() - held.keys():
+        yield f"{what} {_short(address)} stands in the trail and is gone from its table"
+    for address, row in held.items():
+        if row is None:
+            yield f"{what} {_short(address)} cannot be read"
+        elif address not in entries:
+            yield f"{what} {_short(address)} has no entry in the trail: it was put there by hand or by an older version"
+        else:
+            wrong = [[f for f in entry if row.get(f) != entry[f]] for entry in entries[address]]
+            if all(wrong):
+                field, entry = wrong[-1][0], entries[address][-1]
+                values = f"{field} is {str(row.get(field))[:60]!r}, its entry says {str(entry[field])[:60]!r}"
+                yield f"{what} {_short(address)} was edited: {values}"
+
+
+def _short(address: Hashable) -> str:
+    parts = address if isinstance(address, tuple) else (address,)
+    return " ".join(str(part)[:12] + ("#" + str(part).partition("#")[2] if "#" in str(part) else "") for part in parts)
+
+
+def _registry_findings(payloads: Payloads, registry: Sequence[Row[Any]]) -> Iterator[str]:
+    """What was let in must be what its first entry says, and what was derived must have its parents."""
+    entries: dict[Hashable, list[Fields]] = {}
+    for kind, payload in payloads:
+        if kind in ("admit", "derive") and isinstance(payload.get("provenance"), dict):
+            entries.setdefault(payload.get("content"), [payload["provenance"]])
+    held: dict[Hashable, Fields | None] = {row.content: _provenance(row) for row in registry}
+    yield from _differences("content", entries, held)
+    for content, fields in held.items():
+        if fields is not None and fields["content_sha256"] != content:
+            yield f"content {_short(content)} carries the provenance of other content"
+        if fields is not None and (gone := set(fields["parents"]) - held.keys()):
+            yield f"content {_short(content)} was derived of {_short(min(gone))}, which is gone"
+
+
+def _provenance(row: Row[Any]) -> Fields | None:
+    try:
+        return dict(json.loads(Provenance.from_json(row.provenance).to_json()))
+    except Tampered:
+        return None
+
+
+def _trials(payloads: Payloads, rows: Sequence[Row[Any]]) -> tuple[dict[Hashable, list[Fields]], dict[Hashable, Any]]:
+    entries: dict[Hashable, list[Fields]] = {}
+    for kind, payload in payloads:
+        if kind == "trial":  # a row that was lost and made again has two
+            entries.setdefault(payload.get("key"), []).append(payload)
+    return entries, {row.key: _trial(row) for row in rows}
+
+
+def _trial(row: Row[Any]) -> Fields | None:
+    fields = dict(row._mapping)
+    try:
+        return dict(plain(fields | json.loads(fields.pop("payload"))))
+    except (TypeError, ValueError):
+        return None
+
+
+def _answers(payloads: Payloads, rows: Sequence[Row[Any]]) -> tuple[dict[Hashable, list[Fields]], dict[Hashable, Any]]:
+    entries: dict[Hashable, list[Fields]] = {}
+    for kind, payload in payloads:
+        if kind == "answer":  # what came again has a later time
+            entries[payload.get("key"), payload.get("sha256")] = [payload]
+    return entries, {(row.key, row.sha256): dict(row._mapping) for row in rows}
+
+
+def _worlds(payloads: Payloads, rows: Sequence[Row[Any]]) -> tuple[dict[Hashable, list[Fields]], dict[Hashable, Any]]:
+    entries: dict[Hashable, list[Fields]] = {}
+    for kind, payload in payloads:
+        if kind == "worlds":  # many to an entry
+            entries |= {key: [{"sha256": sha}] for key, sha in dict(payload.get("sha256", {})).items()}
+    return entries, {row.key: {"sha256": sha256(row.payload.encode()).hexdigest()} for row in rows}

@@ -1,7 +1,8 @@
 """The gate: only content whose origin can be shown is let in, and it is shown again at every use.
 
 Origin is bound to the content hash, in a registry, never to an attribute that somebody can set. Code that runs
-in the same process can always forge; what it cannot do is leave the audit trail as if it had not.
+in the same process can always forge; what it cannot do is leave the audit trail as if it had not. Content whose entry
+lacks there, or says otherwise, is refused like content that was never let in.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ from mltrainer import store
 from mltrainer.errors import BadInput, Refused, UnknownName
 from mltrainer.settings import settings
 from mltrainer.trust import audit
-from mltrainer.trust.provenance import SOURCES, Dataset, Provenance, Sealed, plain
+from mltrainer.trust.provenance import SOURCES, Dataset, Provenance, Sealed, canonical, plain
 
 PINS: dict[str, str] = {
     "5abadf99b2d394f920120a27de6f0df129859d71d4cfb0bf661bcc99446ab1fd": "bokeh_sampledata/_data/stocks.csv.gz",
@@ -75,7 +76,7 @@ def admit(
     what, mode, digest = f"{source_id} content {name!r}", settings().data_mode, sha256(body).hexdigest()
     if not (source.live if mode == "live" else source_id == mode):
         remedy = f"set MLTRAINER_MODE={'live' if source.live else source_id} to use it"
-        refuse(what, f"is no data of mode {mode}, and modes are never mixed", remedy)
+        refuse(what, f"is no data of mode {mode}, and modes are never mixed", remedy, kind="mistake")
     if source_id == "sample" and digest not in PINS:
         refuse(what, f"has body {digest[:12]}, which is not a pinned packaged file", "install the locked versions")
     if not _ours(parse):
@@ -189,12 +190,14 @@ def verify(item: object, purpose: str) -> Provenance:
         why = f"is a world made to test the tests (mode {NULL}), admitted for {CALIBRATION} and not for {purpose}"
         refuse(what, why, FETCH, purpose=purpose)
     with store.reading() as connection:
-        held = _held(connection, content)
+        held, entry = _held(connection, content), _entry(connection, content)
     if held is None:
         refuse(what, f"was never let in (content {content[:12]})", FETCH, purpose=purpose)
+    remedy = "run mltrainer audit verify to see what was changed"
     if held != item.provenance.to_json():
-        remedy = "run mltrainer audit verify to see which of the two was changed"
         refuse(what, "carries another provenance than the registry holds for it", remedy, purpose=purpose)
+    if held != entry:
+        refuse(what, "stands in the registry otherwise than in the audit trail", remedy, purpose=purpose)
     return item.provenance
 
 
@@ -212,10 +215,21 @@ def roots(*items: Sealed) -> list[Provenance]:
     return [origin for origin in seen.values() if not origin.parents]
 
 
-def refuse(what: str, why: str, remedy: str, **details: object) -> NoReturn:
-    """Write a violation to the audit trail and raise `Refused` with one line: what, why, and the next step."""
-    audit.append("violation", what=what, why=why, remedy=remedy, **details)
+def refuse(what: str, why: str, remedy: str, *, kind: str = "violation", **details: object) -> NoReturn:
+    """Write it to the audit trail and raise `Refused` with one line: what, why, and the next step.
+
+    `kind` is "violation" for what cannot show its origin or was changed, and "mistake" for what a slip of the hand
+    explains: a name, an address or a mode that is none. Operators read the first.
+    """
+    audit.append(kind, what=what, why=why, remedy=remedy, **details)
     raise Refused(f"{what} {why}; {remedy}")
+
+
+def note_answer(key: str, sha: str, at: str) -> None:
+    """Write down that what is kept under `key` may have hash `sha`, as sent at `at`; called before it is kept."""
+    with store.writing() as connection:
+        store.note_answer(connection, key, sha, at)
+        audit.extend(connection, "answer", {"key": key, "sha256": sha, "at": at})
 
 
 # --- the registry ---------------------------------------------------------------------------------------------
@@ -226,13 +240,23 @@ def _held(connection: Connection, content: str) -> str | None:
     return connection.execute(select(columns.provenance).where(columns.content == content)).scalar()
 
 
+def _entry(connection: Connection, content: str) -> str | None:
+    """The provenance that the trail tells of content, in the form in which it is registered."""
+    payload = audit.told(connection, "content", content, "admit", "derive")
+    return None if payload is None else canonical(payload.get("provenance"))
+
+
 def _registered(new: Provenance) -> Provenance:
     """Register content once; content that is already held keeps the provenance of its first time."""
     with store.reading() as connection:
-        held = _held(connection, new.content_sha256)
-    if held is None:
+        held, entry = _held(connection, new.content_sha256), _entry(connection, new.content_sha256)
+    if held is None or entry is None:
         with store.writing() as connection:
             held = _held(connection, new.content_sha256) or _register(connection, new)
+            # Of older versions derived content has no entry; it gets one when it is made again with the same origin.
+            if held == new.to_json() and _entry(connection, new.content_sha256) is None:
+                kind, provenance = "derive" if new.parents else "admit", dataclasses.asdict(new)
+                audit.extend(connection, kind, {"content": new.content_sha256, "provenance": provenance})
     first = Provenance.from_json(held)
     same = ("mode", "content_sha256") if new.parents else ("mode", "content_sha256", "source", "name", "kind")
     if any(getattr(first, key) != getattr(new, key) for key in same):
@@ -244,8 +268,6 @@ def _registered(new: Provenance) -> Provenance:
 def _register(connection: Connection, new: Provenance) -> str:
     text, at = new.to_json(), datetime.now(UTC).isoformat(timespec="microseconds")
     connection.execute(insert(store.admitted).values(content=new.content_sha256, provenance=text, at=at))
-    if not new.parents:
-        audit.extend(connection, "admit", {"content": new.content_sha256, "provenance": dataclasses.asdict(new)})
     return text
 
 

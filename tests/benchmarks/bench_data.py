@@ -28,7 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from replay.server import POLYGON_KEY, Replay
 
-from mltrainer.data import http, market
+from mltrainer.data import market
+from mltrainer.data.providers import client
 
 ROWS, PAGES, MINUTE, START = 50_000, 10, 60_000, 1262356200000
 STEM, FIRST = "/v2/aggs/ticker/AAPL/range/1/minute", "2010-01-01"
@@ -73,18 +74,18 @@ def ours(pages: int) -> int:
         return len(market.bars("AAPL", start=FIRST, end=last(pages), timespan="minute").frame)
 
 
-def client(pages: int) -> list[object]:
+def official(pages: int) -> list[object]:
     """The same backfill by the official client, unchecked and not kept."""
     asked = RESTClient(POLYGON_KEY, base=os.environ["MLTRAINER_POLYGON_URL"])
     return list(asked.list_aggs("AAPL", 1, "minute", FIRST, last(pages), adjusted=True, sort="asc", limit=ROWS))
 
 
 def rows(pages: int) -> int:
-    return len(client(pages))
+    return len(official(pages))
 
 
 def frame(pages: int) -> int:
-    return len(pd.DataFrame(client(pages)))
+    return len(pd.DataFrame(official(pages)))
 
 
 def seconds(ingest: Callable[[int], int], pages: int) -> float:
@@ -111,7 +112,7 @@ def kept_beside_anew(repeats: int = 5) -> tuple[float, float]:
 
     def clocked(keep: timedelta, *, cached: bool) -> float:
         start = time.perf_counter()
-        assert http.get("polygon", path(0, 1), keep=keep).cached is cached
+        assert client.get("polygon", path(0, 1), keep=keep).cached is cached
         return time.perf_counter() - start
 
     with tempfile.TemporaryDirectory() as home:

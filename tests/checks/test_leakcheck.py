@@ -55,10 +55,12 @@ PLANTED = {
     "means of blocks that divide the history": lambda f: blocks(f, 109),
     "rare gaps filled from behind": lambda f: f["close"].where(z(f).abs() < 0.07).bfill(),
     "tomorrow on the wildest days": lambda f: z(f).where(f["volume"] < f["volume"].nlargest(5).min(), z(f).shift(-1)),
-    "tomorrow on the last session of a quarter": lambda f: z(f).where(~last_of(f, "Q"), z(f).shift(-1)),
-    "tomorrow before a long weekend": lambda f: (
-        z(f).where(days_to_next(f) < 4, z(f).shift(-1)).where(days_to_next(f) > 0)
+    "tomorrow on three days of a crash": lambda f: z(f).where(~(z(f) < -0.11), z(f).shift(-1)),
+    "tomorrow on leap days, else nothing": lambda f: (
+        z(f).shift(-1).where((f.index.month == 2) & (f.index.day == 29), 0.0)
     ),
+    "tomorrow on the last session of a quarter": lambda f: z(f).where(~last_of(f, "Q"), z(f).shift(-1)),
+    "tomorrow before a long weekend": lambda f: z(f).where(~(days_to_next(f) >= 4), z(f).shift(-1)),
     "the first session of a year knows its last": lambda f: f["close"].where(
         ~last_of(f, "Y").shift(fill_value=True), f["close"].groupby(f.index.year).transform("last")
     ),
@@ -126,12 +128,15 @@ HONEST = {
     "truth values": lambda f: f["close"] > f["close"].shift(1),
     "nullable integers": lambda f: (z(f) > 0).astype("Int64").where(z(f).notna()),
     "dates": lambda f: pd.Series(f.index, f.index).shift(1),
-    "an array": lambda f: f[["close", "volume"]].rolling(5).mean().to_numpy(),
-    "two columns of one name": lambda f: pd.concat([f["close"], f["close"].shift(1)], axis=1),
     "by time and not by rows": lambda f: f["close"].rolling("30D").mean(),
-    "in another order": lambda f: z(f)[::-1],
     "the turn of the month by the calendar": lambda f: pd.Series((f.index.day <= 3).astype(int), f.index),
     "a constant": lambda f: pd.Series(1.0, f.index),
+}
+SHAPES = {
+    "an array": lambda f: f[["close", "volume"]].rolling(5).mean().to_numpy(),
+    "two columns of one name": lambda f: pd.concat([f["close"], f["close"].shift(1)], axis=1),
+    "a column named by the index": lambda f: f.index.to_series().dt.dayofweek,
+    "in another order": lambda f: z(f)[::-1],
     "it changes what it is given": in_place,
 }
 
@@ -147,9 +152,15 @@ def test_a_planted_leak_is_found_and_named_with_its_column_and_first_day(kind: s
     assert leak.first in str(leak)
 
 
-@pytest.mark.parametrize("kind", HONEST)
-def test_an_honest_feature_passes(kind: str) -> None:
-    found = mt.leakcheck(HONEST[kind])
+def test_honest_features_pass_whatever_their_type() -> None:
+    found = mt.leakcheck(lambda f: pd.DataFrame({kind: feature(f) for kind, feature in HONEST.items()}))
+    assert found.holds, found
+    assert found.checked == {"feature": len(HONEST)}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_honest_features_pass_in_whatever_shape(shape: str) -> None:
+    found = mt.leakcheck(SHAPES[shape])
     assert found.holds, found
 
 
@@ -212,18 +223,15 @@ def test_only_the_leaking_column_is_named() -> None:
     assert [leak.name for leak in found.leaks] == ["leaks"]
 
 
-def test_all_that_is_said_without_a_model_holds() -> None:
-    found = mt.leakcheck(models=())
+def test_all_that_the_product_says_holds_and_a_check_is_no_trial() -> None:
+    found = mt.leakcheck(models=["RidgeRegression", "ARIMA_1_0_0"], jobs=2, progress=False)
     assert found.holds, found
-    assert list(found.checked) == list(room.PARTS)
+    assert list(found.checked) == [*room.PARTS, "forecast"]
     assert found.checked["feature"] > 50
     assert found.checked["matrix column"] > 75  # with index, macro series, y, scale and prices
     assert found.checked["record column"] >= 12
+    assert found.checked["forecast"] == 2
     assert "search settings" in repr(found)
-
-
-def test_a_check_leaves_no_trial_and_admits_no_probe() -> None:
-    mt.leakcheck(models=["RidgeRegression"], jobs=1, progress=False)
     assert trials.ledger().empty
 
 
@@ -237,15 +245,10 @@ def test_a_forecast_that_peeks_is_found(monkeypatch: pytest.MonkeyPatch) -> None
     ridge = catalog.spec("RidgeRegression")
     peeking = dataclasses.replace(ridge, name="Peeking", estimator=Peeking(ridge.build().steps), follows="labels")
     monkeypatch.setattr(study, "select", lambda models: [ridge, peeking])
+    monkeypatch.setattr(room, "PARTS", {})
     found = mt.leakcheck(models=["both"], jobs=1, progress=False)
     assert [(leak.kind, leak.name) for leak in found.leaks] == [("forecast", "Peeking")]
     assert "its forecast of 20" in str(found.leaks[0])
-
-
-def test_a_forecast_is_checked_in_a_worker_as_well() -> None:
-    found = mt.leakcheck(models=["RidgeRegression", "ARIMA_1_0_0"], jobs=2, progress=False)
-    assert found.holds, found
-    assert found.checked["forecast"] == 2
 
 
 def test_the_command_names_the_leak_and_exits_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

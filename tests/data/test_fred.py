@@ -5,7 +5,7 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -23,8 +23,9 @@ from replay.server import FRED_KEY, Replay
 import mltrainer as mt
 from mltrainer import dashboards
 from mltrainer.cli import app
-from mltrainer.data import economy, fred, http, market, vintages
-from mltrainer.data.series import CONTEXT, LENGTH, SERIES, UNITS
+from mltrainer.data import live_macro, market
+from mltrainer.data.providers import client, fred, polygon_macro, vintages
+from mltrainer.data.providers.macro_series import CONTEXT, LENGTH, SERIES, UNITS
 from mltrainer.errors import BadInput, MltrainerError, NotEnoughHistory, NotEntitled, ProviderError, UnknownName
 from mltrainer.features.indicators import differing, rewrites
 from mltrainer.features.macro import MACRO, asof, growth, log_growth
@@ -195,9 +196,58 @@ def test_a_delay_moves_a_release_after_the_close_to_the_next_day():
     assert plain(fred.parse(body(("2020-01-01", "2020-02-25", "1")), delay=1)) == [("2020-01-01", 1.0, "2020-02-26")]
 
 
-def test_a_projection_is_known_from_its_periods_first_day_in_its_newest_form():
-    rows = [("2030-01-01", "2025-03-01", "1"), ("2030-01-01", "2025-06-01", "2"), ("2030-01-01", "2025-09-01", "3")]
-    assert plain(fred.parse(body(*rows))) == [("2030-01-01", 3.0, "2030-01-01")]
+EARLY = [("2030-01-01", "2025-03-01", "1"), ("2030-01-01", "2025-06-01", "2"), ("2030-01-01", "2025-09-01", "3")]
+
+
+def test_a_vintage_dated_before_its_period_is_known_after_the_lag_in_its_newest_form():
+    assert plain(fred.parse(body(*EARLY), early_days=150)) == [("2030-01-01", 3.0, "2030-05-31")]
+    assert plain(fred.parse(body(*EARLY))) == [("2030-01-01", 3.0, "2031-01-02")]  # a year, where nobody says better
+
+
+def test_the_first_release_goes_before_what_was_dated_earlier_than_its_period():
+    # an outcome of January dated to December must not be known in January; the release of 20 February is known then
+    rows = [("2020-01-01", "2019-12-15", "9"), ("2020-01-01", "2020-02-20", "1"), ("2020-01-01", "2020-06-01", "2")]
+    assert plain(fred.parse(body(*rows), early_days=60)) == [
+        ("2020-01-01", 1.0, "2020-02-20"),
+        ("2020-01-01", 2.0, "2020-06-01"),
+    ]
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.tuples(st.integers(-400, 400), st.sampled_from("123")), min_size=1, max_size=8, unique_by=lambda r: r[0]
+    ),
+    st.integers(31, 90),
+)
+def test_nothing_is_known_before_its_vintage_nor_before_its_period_is_over_where_the_vintage_is_older(rows, lag):
+    begin = pd.Timestamp("2020-01-01")
+    sent = [("2020-01-01", f"{begin + pd.Timedelta(days=n):%Y-%m-%d}", value) for n, value in rows]
+    frame = fred.parse(body(*sent), early_days=lag)
+    assert frame["available"].is_monotonic_increasing
+    assert frame["available"].is_unique
+    for value, available in frame.itertuples(index=False):
+        first = min(pd.Timestamp(since) for _, since, v in sent if float(v) == value)
+        assert available >= first
+        assert available >= begin + pd.Timedelta(days=31) or any(
+            pd.Timestamp(since) == available and float(v) == value for _, since, v in sent
+        )
+
+
+def test_a_vintage_before_its_period_is_said(server, monkeypatch):
+    def early(sent: faults.Sent) -> faults.Sent:
+        rows = [
+            row | {"realtime_start": "1950-01-01"} if n == 40 else row
+            for n, row in enumerate(sent.document["observations"])
+        ]
+        return replace(sent, document=sent.document | {"observations": rows})
+
+    monkeypatch.setitem(faults.FAULTS, "early", early)
+    server.fault("early", path=OBSERVATIONS)
+    dataset = mt.macro("GDPC1")
+    assert "1 vintages dated before their period, usable only after its lag" in dataset.provenance.note
+    known = dataset.frame["available"] - dataset.frame.index
+    assert known.min() >= pd.Timedelta(days=90)
 
 
 def test_a_fixed_lag_counts_from_the_first_day_of_the_period():
@@ -450,7 +500,7 @@ def test_recorded_gross_domestic_product_comes_through_whole(gdp):
 
 def test_the_matrix_is_told_what_the_provider_holds(server, monkeypatch):
     few = "GDPC1", "VIXCLS", "DGS10", "T10Y2Y", "T10YIE"  # at five requests a second, all of them take a while
-    monkeypatch.setattr(market, "CONTEXT", few)
+    monkeypatch.setattr(live_macro, "CONTEXT", few)
     days = pd.bdate_range("2008-01-01", "2008-12-31", name="session")
     bars = Dataset(pd.DataFrame({"close": 1.0}, days), "MSFT", "bars")
     given = [d for d in market.context(bars) if d.kind == "macro"]
@@ -498,6 +548,36 @@ def test_what_fred_does_wrong_is_one_line_and_is_not_kept(name, server):
     assert FRED_KEY not in str(error.value)
     if name != "all_dots":  # which may be true, and is no error of FRED's
         assert len(mt.macro("GDPC1").frame) > 200  # the next answer is asked for anew, and is right
+
+
+def test_dates_of_vintages_that_are_none_are_not_kept(server, monkeypatch):
+    for path, ask in ((DATES, fred.vintage_dates), ("/fred/release/dates", fred.release_dates)):
+        name = "vintage_dates" if path == DATES else "release_dates"
+        bad = "2020-02-30" if path == DATES else {"release_id": 53, "date": "soon"}
+        wrong = faults.envelope(**{name: lambda sent, name=name, bad=bad: [*sent.document[name][:-1], bad]})
+        monkeypatch.setitem(faults.FAULTS, "bad_day", wrong)
+        server.fault("bad_day", path=path)
+        with pytest.raises(ProviderError, match=r"sent .* where a day belongs"):
+            ask("GDPC1")
+        assert len(ask("GDPC1")) > 100
+
+
+def test_pages_that_contradict_each_other_are_not_kept(server, monkeypatch):
+    monkeypatch.setattr(fred, "ROWS", 300)
+    last: list[dict[str, str]] = []
+
+    def other(sent: faults.Sent) -> faults.Sent:
+        rows = sent.document["observations"]
+        again = [row | {"value": "1"} for row in last] + rows[len(last) :]
+        last[:] = rows[-1:]
+        return replace(sent, document=sent.document | {"observations": again})
+
+    monkeypatch.setitem(faults.FAULTS, "other", other)
+    server.fault("other", path=OBSERVATIONS, times=None)
+    with pytest.raises(ProviderError, match="gave two values to"):
+        mt.macro("GDPC1")
+    server.heal()
+    assert len(mt.macro("GDPC1").frame) > 200
 
 
 Read = Callable[[pd.DataFrame, int], pd.DataFrame]
@@ -742,9 +822,9 @@ def test_pages_of_massive_are_joined(server, monkeypatch):
 
 
 def test_every_table_of_massive_is_described_and_allowed():
-    for name, (table, columns) in economy.ECONOMY.items():
-        assert (SERIES.get(name) or economy.OTHERS[name]).unit
-        assert re.fullmatch(http.PROVIDERS["polygon"].paths, f"/fed/v1/{table}")
+    for name, (table, columns) in polygon_macro.ECONOMY.items():
+        assert (SERIES.get(name) or polygon_macro.OTHERS[name]).unit
+        assert re.fullmatch("|".join(client.PROVIDERS["polygon"].paths), f"/fed/v1/{table}")
         assert 1 <= len(columns.split()) <= 2
 
 
@@ -753,6 +833,6 @@ def test_every_column_is_one_that_massive_describes():
     if not path.exists():
         pytest.skip(f"{path.name} is not on this machine")
     paths = json.loads(gzip.decompress(path.read_bytes()))["paths"]
-    for table, columns in economy.ECONOMY.values():
+    for table, columns in polygon_macro.ECONOMY.values():
         answer = paths[f"/fed/v1/{table}"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
         assert {"date", *columns.split()} <= answer["properties"]["results"]["items"]["properties"].keys()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mltrainer as mt
-from mltrainer.data import market
+from mltrainer.data import dates
 from mltrainer.errors import BadInput, NotEnoughHistory, ProviderError, Unavailable, UnknownName
 from mltrainer.trust import gate
 
@@ -155,5 +155,5 @@ def test_tickers_lists_what_can_be_asked_for():
 
 @given(st.dates())
 def test_every_day_of_the_calendar_is_read_as_itself(day):
-    assert str(market.day(day.isoformat(), "start").date()) == day.isoformat()
-    assert market.day(day, "start") == market.day(day.isoformat(), "start")
+    assert str(dates.day(day.isoformat(), "start").date()) == day.isoformat()
+    assert dates.day(day, "start") == dates.day(day.isoformat(), "start")

@@ -1,10 +1,12 @@
 """What Polygon sends is read exactly or refused with the rule it broke; numbers from its own examples and by hand."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
@@ -12,11 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from massive import RESTClient
+from replay import faults
 from replay.server import POLYGON_KEY, Replay
 
-from mltrainer.data import http, market, polygon, polygon_tables
+from mltrainer import store
+from mltrainer.data import market
+from mltrainer.data.providers import cache, client, polygon, tables
 from mltrainer.data.quality import quality
-from mltrainer.errors import BadInput, NotEnoughHistory, NotEntitled, ProviderError, Refused
+from mltrainer.errors import BadInput, NotEnoughHistory, NotEntitled, ProviderError, Refused, Unavailable
 from mltrainer.trust import audit, gate
 
 FIXTURES = Path(__file__).resolve().parents[3] / "shared" / "fixtures" / "polygon_api"
@@ -100,7 +105,7 @@ def test_the_last_bar_alone_is_a_page_of_bars():
 
 def test_recorded_quotes_keep_every_nanosecond_and_join_over_pages():
     body = b"".join(polygon.RECORD + fixture(n) for n in ("v3__quotes__AAPL.json", "v3__quotes__AAPL--cursor*.json"))
-    frame = polygon_tables.parse_table(body, kind="quotes", ticker="AAPL")
+    frame = tables.parse_table(body, kind="quotes", ticker="AAPL")
     sent = [r["sip_timestamp"] for p in polygon.split_pages(body) for r in json.loads(p)["results"]]
     assert frame.index.asi8.tolist() == sorted(sent)
     assert 1652191872690661000 in frame.index.asi8
@@ -111,7 +116,7 @@ def test_recorded_lists_and_objects_are_read():
     body = b"".join(
         polygon.RECORD + fixture(n) for n in ("v3__reference__tickers.json", "v3__reference__tickers--cursor*.json")
     )
-    listed = polygon_tables.parse_table(body, kind="tickers", ticker=None)
+    listed = tables.parse_table(body, kind="tickers", ticker=None)
     assert list(listed.index) == ["A", "AA", "AAA", "AAAU"]
     assert listed.loc["AA", "cik"] == "0001675149"
     for name, kind, column, value in (
@@ -120,7 +125,7 @@ def test_recorded_lists_and_objects_are_read():
         ("v1__marketstatus__now.json", "status", "market", "extended-hours"),
     ):
         ticker = None if kind == "status" else "AAPL"
-        frame = polygon_tables.parse_object(polygon.RECORD + fixture(name), kind=kind, ticker=ticker)
+        frame = tables.parse_object(polygon.RECORD + fixture(name), kind=kind, ticker=ticker)
         assert frame[column][0] == value
 
 
@@ -148,7 +153,7 @@ NO_ANSWER = {
 def test_an_envelope_that_is_no_answer_is_refused_in_one_line(name):
     kind, ticker, words = NO_ANSWER[name]
     with pytest.raises(ProviderError, match=words) as caught:
-        polygon_tables.parse_table(polygon.RECORD + fixture(name), kind=kind, ticker=ticker)
+        tables.parse_table(polygon.RECORD + fixture(name), kind=kind, ticker=ticker)
     assert "\n" not in str(caught.value)
 
 
@@ -235,6 +240,50 @@ def test_order_pages_and_repetition_do_not_matter(days, random):
     pd.testing.assert_frame_equal(mixed, parsed(page(*once), timespan="minute"))
 
 
+def of(ticker: str, *times: str, timespan: str = "day") -> pd.DataFrame:
+    """Bars that begin at these times (UTC), as read on the evening of Monday 23 November 2026 in New York."""
+    stamps = [int(pd.Timestamp(t, tz="UTC").timestamp() * 1000) for t in times]
+    body = page(*map(bar, stamps), ticker=ticker)
+    return polygon.parse_bars(body, ticker=ticker, timespan=timespan, adjusted=True, before=NOW)
+
+
+@pytest.mark.parametrize("ticker", ["X:BTCUSD", "C:EURUSD"])
+def test_the_day_of_a_currency_is_that_of_utc(ticker):
+    # as in the provider's own examples: 1626912000000 is midnight in UTC, 1590984000000 midnight in New York
+    frame = of(ticker, "2020-06-01 04:00", "2021-01-04 05:00", "2021-07-22")
+    assert [str(day.date()) for day in frame.index] == ["2020-06-01", "2021-01-04", "2021-07-22"]
+    with pytest.raises(ProviderError, match=r"from 2021-07-22 21:00:00\+00:00, which is no midnight \(rule session\)"):
+        of(ticker, "2021-07-22", "2021-07-22 21:00")
+
+
+@pytest.mark.parametrize(
+    ("timespan", "times", "over"),
+    [  # read at midnight in UTC, 19:00 of Monday 23 November in New York
+        ("day", ["2026-11-20 05:00", "2026-11-23 05:00"], ["2026-11-20"]),
+        ("2 day", ["2026-11-18 05:00", "2026-11-20 05:00", "2026-11-22 05:00"], ["2026-11-18", "2026-11-20"]),
+        ("week", ["2026-11-15 05:00", "2026-11-22 05:00"], ["2026-11-15"]),
+        ("month", ["2026-10-01 04:00", "2026-11-01 04:00"], ["2026-10-01"]),
+        ("quarter", ["2026-07-01 04:00", "2026-10-01 04:00"], ["2026-07-01"]),
+        ("minute", ["2026-11-23 23:59", "2026-11-24 00:00"], ["2026-11-23 23:59"]),
+        ("15 minute", ["2026-11-23 23:45", "2026-11-23 23:50"], ["2026-11-23 23:45"]),
+        ("hour", ["2026-11-23 23:00", "2026-11-23 23:30"], ["2026-11-23 23:00"]),
+    ],
+)
+def test_a_bar_that_is_not_over_is_left_out(timespan, times, over):
+    zone = None if timespan.split()[-1] in ("day", "week", "month", "quarter") else "UTC"
+    assert of("T", *times, timespan=timespan).index.tolist() == [pd.Timestamp(t, tz=zone) for t in over]
+
+
+def test_the_day_of_a_currency_is_over_at_midnight_in_utc():
+    assert [str(day.date()) for day in of("X:BTCUSD", "2026-11-23", "2026-11-24").index] == ["2026-11-23"]
+
+
+def test_what_was_left_out_is_said():
+    frames = [polygon.check_bars(json.loads(page(bar(WINTER), bar(WINTER + 60_000))[1:]), ticker="T")]
+    _, said = polygon.assembled(frames, ticker="T", timespan="minute", before="2023-01-03T05:01:30+00:00")
+    assert said == "without the minute from 2023-01-03 05:01:00+00:00, which was not over"
+
+
 def test_two_bars_of_one_session_that_differ_are_refused_even_at_other_times():
     with pytest.raises(ProviderError, match="two different bars of T at 2023-01-03"):
         parsed(page(bar(WINTER)), page(bar(WINTER + 3_600_000, 11.0)))
@@ -313,18 +362,129 @@ def test_pages_are_joined_and_every_byte_is_under_the_hash(replay: Replay, monke
     assert len(replay.log) == asked + 3
     pd.testing.assert_frame_equal(paged.frame, whole.frame)
     assert "3 pages" in paged.provenance.note
-    replies = list(http.pages("polygon", f"{AGGS}/AAPL/range/1/day/2012-01-03/2012-12-31",
+    replies = list(client.pages("polygon", f"{AGGS}/AAPL/range/1/day/2012-01-03/2012-12-31",
                               {"adjusted": False, "sort": "asc", "limit": 100}))  # fmt: skip
     assert all(reply.cached for reply in replies)
     assert paged.provenance.body_sha256 == sha256(b"".join(b"\x1e" + r.body for r in replies)).hexdigest()
     assert paged.provenance.retrieved_at == min(r.retrieved_at for r in replies)
 
 
-def test_pages_that_never_end_are_cut_short(replay: Replay):
+def test_pages_that_lead_back_are_cut_short(replay: Replay):
     replay.fault("next_loop", path=AGGS, times=None)
     with pytest.raises(ProviderError, match="do not end"):
         daily()
     assert len(replay.log) <= 3
+
+
+def test_pages_that_repeat_themselves_under_new_addresses_are_cut_short(replay: Replay, monkeypatch):
+    monkeypatch.setitem(
+        faults.FAULTS, "again", faults.onward(lambda s: f"{s.url.partition('&x')[0]}&x={len(replay.log)}")
+    )
+    replay.fault("again", path=AGGS, times=None)
+    with pytest.raises(ProviderError, match=r"do not end \(2 so far\)"):
+        daily()
+
+
+def test_pages_that_bring_a_bar_each_end_where_the_span_cannot_hold_more(replay: Replay, monkeypatch):
+    def endless(sent: faults.Sent) -> faults.Sent:
+        n = len(replay.log)
+        rows = [bar(1325602800000 + 60_000 * n)]  # from 2012-01-03 15:00Z on, a minute a page
+        more = {"next_url": f"{replay.url}{AGGS}/AAPL/range/1/minute/{n}/2012-01-04?cursor=", "resultsCount": 1}
+        return replace(sent, document={"ticker": "AAPL", "status": "OK", "results": rows} | more)
+
+    monkeypatch.setitem(faults.FAULTS, "endless", endless)
+    replay.fault("endless", path=AGGS, times=None)
+    with pytest.raises(ProviderError, match="do not end"):
+        daily(start="2012-01-03", end="2012-01-04", timespan="minute")
+    assert len(replay.log) == 11  # two days hold 2,880 minutes, which is one page, and ten are let go besides
+
+
+# --- pages of two days ----------------------------------------------------------------------------------------
+
+
+def kept_the_day_before(first: bool) -> None:
+    """The kept answer with (or without) a next page came a minute before midnight in New York."""
+    midnight = pd.Timestamp.now(tz="America/New_York").normalize()
+    [key] = [address for address, _, _ in cache.held() if ("/2012-01-03/" in address) is first]
+    [sha] = store.noted_answers(key)
+    gate.note_answer(key, sha, (midnight - pd.Timedelta(minutes=1)).tz_convert("UTC").isoformat())
+
+
+def test_pages_of_two_days_are_never_joined(replay: Replay, monkeypatch):
+    """After a kill, say: a split came into force over night, and only the second page would know."""
+    monkeypatch.setattr(polygon, "PAGE", 125)
+    whole = daily()
+    assert len(replay.log) == 2
+    kept_the_day_before(first=True)
+    assert daily().frame.equals(whole.frame)
+    assert len(replay.log) == 3  # the first page again; the second is of today
+    kept_the_day_before(first=False)
+    daily()
+    assert len(replay.log) == 4
+    kept_the_day_before(first=True)
+    monkeypatch.setenv("MLTRAINER_OFFLINE", "1")
+    with pytest.raises(Unavailable, match="between which splits and corrections may lie"):
+        daily()
+    assert len(replay.log) == 4
+
+
+# --- what was refused as a whole is not kept ------------------------------------------------------------------
+
+
+def contradict(sent: faults.Sent) -> faults.Sent:
+    """The second page begins with the last session of the first, at another price."""
+    document = sent.document
+    first = document["results"][0]
+    before = first | {"t": first["t"] - 86_400_000, "c": first["c"] + 1, "h": first["h"] + 1}
+    rows = [before, *document["results"]] if "/2012-01-03/" not in sent.url else document["results"]
+    return replace(sent, document=document | {"results": rows, "resultsCount": len(rows)})
+
+
+def two_splits(sent: faults.Sent) -> faults.Sent:
+    row = {"ticker": "AAPL", "execution_date": "2012-06-01", "split_from": 1}
+    return replace(sent, document=sent.document | {"results": [row | {"split_to": 2}, row | {"split_to": 7}]})
+
+
+@pytest.mark.parametrize(
+    ("fault", "path", "words"),
+    [
+        ("next_host", f"{AGGS}/AAPL", "next page"),
+        ("next_path", f"{AGGS}/AAPL", "next page"),
+        ("next_loop", f"{AGGS}/AAPL", "do not end"),
+        ("contradict", f"{AGGS}/AAPL", "two different bars"),
+        ("two_splits", "/stocks/v1/splits", "two different splits"),
+        ("split", f"{AGGS}/AAPL", "split adjustment of AAPL differs"),
+    ],
+)
+def test_an_answer_that_was_refused_is_asked_for_again_once_the_provider_is_well(
+    replay: Replay, monkeypatch, fault, path, words
+):
+    monkeypatch.setattr(polygon, "PAGE", 126)
+    for made in (contradict, two_splits):
+        monkeypatch.setitem(faults.FAULTS, made.__name__, made)
+    replay.fault(fault, path=path, times=None if fault in ("contradict", "next_loop") else 1)
+    with pytest.raises((ProviderError, Refused), match=words):
+        market.bars("AAPL", start="2012-01-03", end="2012-12-31")
+    assert all(path.startswith("/stocks") for path in map(address, cache.held())) or fault == "two_splits"
+    replay.heal()
+    assert len(market.bars("AAPL", start="2012-01-03", end="2012-12-31").frame) == 250
+
+
+def address(row: tuple[str, int, str]) -> str:
+    return urlsplit(row[0]).path
+
+
+def test_a_page_that_breaks_off_leaves_those_before_it(replay: Replay, monkeypatch):
+    monkeypatch.setattr(polygon, "PAGE", 125)
+    cut = lambda s: s if "/2012-01-03/" in s.url else faults.FAULTS["truncated"](s)  # noqa: E731
+    monkeypatch.setitem(faults.FAULTS, "cut", cut)
+    replay.fault("cut", path=AGGS, times=None)
+    with pytest.raises(ProviderError, match="no JSON"):
+        daily()
+    replay.heal()
+    asked = len(replay.log)
+    daily()
+    assert len(replay.log) == asked + 1
 
 
 @pytest.mark.parametrize("fault", ["next_host", "next_scheme", "next_user", "next_path"])
@@ -382,11 +542,11 @@ def test_splits_and_dividends_come_from_the_superseded_address_where_the_present
     now = [dataset.frame for dataset in market.actions("AAPL")]
     for fault in ("404", "403"):
         replay.fault(fault, path="/stocks/v1", times=None)
-        splits = polygon_tables.table("splits", "MSFT" if fault == "404" else "IBM")
+        splits = tables.table("splits", "MSFT" if fault == "404" else "IBM")
         assert "superseded /v3/reference/splits" in splits.provenance.note
         replay.heal()
     replay.fault("404", path="/stocks/v1", times=None)
-    before = [polygon_tables.table(kind, "GOOG") for kind in ("splits", "dividends")]
+    before = [tables.table(kind, "GOOG") for kind in ("splits", "dividends")]
     assert [list(dataset.frame.columns) for dataset in before] == [list(frame.columns) for frame in now]
     assert now[0].index.astype(str).tolist() == ["2000-06-21", "2005-02-28"]
 
@@ -395,7 +555,7 @@ def test_when_both_addresses_are_closed_the_first_one_is_heard(replay: Replay):
     replay.fault("403", path="/stocks/v1", times=None)
     replay.fault("404", path="/v3/reference", times=None)
     with pytest.raises(NotEntitled, match="not entitled"):
-        polygon_tables.table("splits", "AAPL")
+        tables.table("splits", "AAPL")
 
 
 def test_a_share_without_splits_has_an_empty_table_of_the_same_columns(replay: Replay):
@@ -411,7 +571,7 @@ PAID = {"ticker": "T", "ex_dividend_date": "2020-08-07", "cash_amount": 0.82, "c
 
 def rows(kind: str, *found: dict[str, Any]) -> pd.DataFrame:
     body = polygon.RECORD + json.dumps({"status": "OK", "results": list(found)}).encode()
-    return polygon_tables.parse_table(body, kind=kind, ticker="T")
+    return tables.parse_table(body, kind=kind, ticker="T")
 
 
 @pytest.mark.parametrize(
@@ -439,6 +599,22 @@ def test_an_action_that_was_sent_twice_counts_once_and_two_splits_of_one_day_are
     assert two["cash_amount"].tolist() == [0.82, 1.0]
     with pytest.raises(ProviderError, match="two different splits on 2020-08-31"):
         rows("splits", SPLIT, SPLIT | {"split_to": 7})
+
+
+@pytest.mark.parametrize("number", ["1e999", "1" + "0" * 400])
+def test_a_number_beyond_all_numbers_is_refused(number):
+    text = json.dumps({"status": "OK", "results": [SPLIT | {"split_from": "X"}]}).replace('"X"', number)
+    with pytest.raises(ProviderError, match=r"rule split_from\)"):
+        tables.parse_table(polygon.RECORD + text.encode(), kind="splits", ticker="T")
+
+
+def test_a_dividend_that_came_again_with_another_pay_date_is_paid_once():
+    dates = {"declaration_date": "2020-07-30", "pay_date": "2020-08-13"}
+    assert len(rows("dividends", PAID | dates, PAID | dates | {"pay_date": "2020-08-14"})) == 1
+    document = {"status": "OK", "results": [PAID | dates, PAID]}
+    pages = [tables.check_table(document, kind="dividends", ticker="T")]
+    assert tables.tabled(pages, "dividends")[1] == "1 dividends of the same day, cash and kind dropped"
+    assert len(rows("dividends", PAID, PAID | {"distribution_type": "special"})) == 2
 
 
 def test_trades_and_quotes_are_admitted_where_the_plan_has_them(replay: Replay):

@@ -12,10 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mltrainer as mt
-from mltrainer.data import bar_rules, macro_rules
-from mltrainer.data.bar_rules import BARS, robust_z
-from mltrainer.data.case import Case, split_ratios
-from mltrainer.data.quality import RULES, SEVERITIES, Finding, Quality, gatekeep, judge, readable
+from mltrainer.data.quality import (
+    RULES,
+    SEVERITIES,
+    Finding,
+    Quality,
+    bar_rules,
+    gatekeep,
+    judge,
+    macro_rules,
+    readable,
+)
+from mltrainer.data.quality.bar_rules import BARS, robust_z
+from mltrainer.data.quality.case import Case, split_ratios
 from mltrainer.errors import BadInput, Refused
 from mltrainer.trust.provenance import Dataset
 
@@ -171,7 +180,7 @@ def test_bars_of_unknown_origin_are_refused(frame: pd.DataFrame):
 
 @pytest.mark.parametrize("kind", ["matrix", "splits"])
 def test_a_kind_without_rules_is_said_so(kind: str, monkeypatch: pytest.MonkeyPatch, frame: pd.DataFrame):
-    monkeypatch.setattr("mltrainer.data.quality.gate.verify", lambda item, purpose: None)
+    monkeypatch.setattr("mltrainer.data.quality.check.gate.verify", lambda item, purpose: None)
     with pytest.raises(BadInput, match=f"is a {kind} frame; quality knows the rules of bars and macro"):
         mt.quality(Dataset(frame, "MSFT", kind))
 
@@ -275,8 +284,8 @@ def test_live_data_is_judged_today_and_a_span_that_was_asked_for_on_its_last_day
     bars = mt.bars("MSFT", end="2005-12-30")
     assert bars.provenance is not None
     live = Dataset(bars.frame, "MSFT", "bars", replace(bars.provenance, mode="live"))  # as no key is here
-    monkeypatch.setattr("mltrainer.data.quality.gate.verify", lambda item, purpose: None)
-    monkeypatch.setattr("mltrainer.data.quality.market.bars", lambda ticker, start, end: live)
+    monkeypatch.setattr("mltrainer.data.quality.check.gate.verify", lambda item, purpose: None)
+    monkeypatch.setattr("mltrainer.data.quality.check.market.bars", lambda ticker, start, end: live)
     today = str(pd.Timestamp.now("America/New_York").date())
     assert (mt.quality(live).asof, mt.quality("MSFT", end="9999-12-31").asof) == (today, today)
     assert mt.quality(live).age > 5000
@@ -501,6 +510,7 @@ MACRO_PLANTED: dict[str, tuple[Spoil, int, str]] = {
     "published": (lambda f: known(known(f, 3, "available", pd.NaT), 4, "available", "2020-04-30"), 2, "error"),
     "future": (lambda f: f.set_axis(f.index[:-2].append(pd.DatetimeIndex(["2023-06-01", "2020-01-01"]))), 1, "error"),
     "blank": (lambda f: known(known(f, 3, "value", np.nan), 9, "value", np.nan), 2, "warning"),  # 2 of 36
+    "spike": (lambda f: known(known(f, 9, "value", 1e5), 20, "value", -1e5), 2, "error"),
     "gap": (lambda f: f.drop(f.index[[3, 4]]), 2, "warning"),
     "overdue": (lambda f: f[f.index < "2022-10-01"], 121, "warning"),  # October 13 to February 11
     "agreement": (lambda f: f, 0, "info"),
@@ -518,6 +528,31 @@ def test_a_macro_rule_finds_what_is_planted_and_counts_it(rule: bar_rules.Rule):
     found = asked(spoil(monthly()), "macro", asof="2023-02-11", against=against)[rule.name]
     assert (found.rows, found.severity) == (rows, severity)
     assert found.remedy == rule.remedy
+
+
+def test_a_digit_too_many_stands_out_even_in_an_old_vintage_and_the_newest_value_is_a_warning():
+    prices = mt.macro("cpi").frame  # near 217 at its end
+    found = asked(known(prices.copy(), 200, "value", 100_000.0), "macro")["spike"]
+    assert (found.severity, found.when) == ("error", (str(prices.index[200].date()),))
+    assert asked(known(prices.copy(), -1, "value", 100_000.0), "macro")["spike"].severity == "warning"
+    early = monthly()
+    early.iloc[0, 0] = 1e5  # a first print that was corrected since
+    assert asked(early, "macro")["spike"].when == ("2020-01-01",)
+
+
+@pytest.mark.parametrize("name", ["CPILFESL", "VIXCLS", "realgdp", "cpi", "tbilrate", "unemp", "infl"])
+def test_real_series_have_no_such_value(name: str):
+    assert "spike" not in asked(mt.macro(name).frame, "macro")
+
+
+@pytest.mark.parametrize("name", ["CPIAUCSL", "DGS10", "DGS2", "FEDFUNDS", "GDP", "INDPRO", "PAYEMS", "UNRATE"])
+def test_nor_have_those_of_fred_with_the_spring_of_2020(name: str):
+    path = FIXTURES.parent / "fred_csv" / f"{name}.csv"
+    if not path.exists():
+        pytest.skip(f"{name}.csv is not on this machine")
+    value = pd.read_csv(path, index_col=0, parse_dates=True)["value"].astype(float)
+    frame = pd.DataFrame({"value": value, "available": value.index + pd.Timedelta(days=60)})
+    assert "spike" not in asked(frame, "macro")
 
 
 def test_revisions_are_neither_duplicates_nor_conflicts():

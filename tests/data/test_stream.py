@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
-from mltrainer.data import stream
+from mltrainer.data.providers import stream
 from mltrainer.errors import BadInput, NotEntitled, ProviderError, Refused, Unavailable
 from mltrainer.trust import audit
 
@@ -37,15 +38,15 @@ class Server:
         self.scripts, self.auth, self.subscribed = list(scripts), auth, subscribed
         self.heard: list[dict[str, Any]] = []
 
-    async def speak(self, socket: ServerConnection) -> None:
-        await socket.send(json.dumps([CONNECTED]))
-        self.heard.append(json.loads(await socket.recv()))
-        await socket.send(json.dumps([self.auth]))
-        self.heard.append(json.loads(await socket.recv()))
+    async def speak(self, line: ServerConnection) -> None:
+        await line.send(json.dumps([CONNECTED]))
+        self.heard.append(json.loads(await line.recv()))
+        await line.send(json.dumps([self.auth]))
+        self.heard.append(json.loads(await line.recv()))
         done = {"ev": "status", "status": "success", "message": f"subscribed to: {self.heard[-1]['params']}"}
-        await socket.send(json.dumps([self.subscribed or done]))
+        await line.send(json.dumps([self.subscribed or done]))
         for message in self.scripts.pop(0) if self.scripts else []:
-            await socket.send(message if isinstance(message, str) else json.dumps(message))
+            await line.send(message if isinstance(message, str) else json.dumps(message))
 
 
 def finished(work: Coroutine[Any, Any, Any]) -> Any:
@@ -144,6 +145,12 @@ def test_what_cannot_be_right_ends_the_stream_with_its_rule(monkeypatch, message
     assert audit.entries(kind="violation")[-1].payload["rule"] == rule
 
 
+def test_a_key_that_the_stream_repeats_is_masked_in_whatever_it_says(monkeypatch):
+    for form in (POLYGON_KEY, POLYGON_KEY.upper()):
+        with pytest.raises(ProviderError, match=r"a minute of '\*\*\*'"):
+            received(monkeypatch, Server([[AM | {"sym": form}]]), "GTE")
+
+
 def test_what_is_no_json_ends_the_stream(monkeypatch):
     with pytest.raises(ProviderError, match="no JSON"):
         received(monkeypatch, Server(['[{"ev":"AM","c":NaN}]']), "GTE")
@@ -158,6 +165,18 @@ def test_the_key_is_never_carried_along_a_redirect(monkeypatch):
     with pytest.raises(ProviderError, match="HTTP 302"):
         received(monkeypatch, server, "GTE", process_request=elsewhere)
     assert server.heard == []
+
+
+def test_the_key_is_never_handed_to_a_proxy_for_a_stream_on_this_machine(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        proxy.settimeout(0.05)
+        for name in ("http_proxy", "https_proxy", "all_proxy", "ws_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        server = Server([[AM]])
+        assert len(received(monkeypatch, server, "GTE")) == 1
+        with pytest.raises(TimeoutError):
+            proxy.accept()
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, insert, select
 
+from mltrainer import store
 from mltrainer.evaluation import study
 from mltrainer.features.matrix import Matrix
+from mltrainer.settings import settings
 
 collect_ignore = ["conftest.py"]  # it has no doctest, and another room has a module of this name
 
@@ -26,4 +29,16 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, M
 def msft(template: tuple[Path, Matrix], home: Path) -> Matrix:
     """The matrix, sealed in the home of this test, whose ledger is empty."""
     shutil.copytree(template[0], home)
+    if settings().database_url is not None:
+        _copy_rows(home / "mltrainer.sqlite")
     return template[1]
+
+
+def _copy_rows(file: Path) -> None:
+    """Bring the rows of a home into the server that the test asks for."""
+    engine = create_engine(f"sqlite:///{file}")
+    with engine.connect() as there, store.writing() as here:
+        for table in store.SCHEMA.sorted_tables:
+            if rows := there.execute(select(table)).mappings().all():
+                here.execute(insert(table), [dict(row) for row in rows])
+    engine.dispose()

@@ -1,20 +1,24 @@
 """The ledger forgets nothing, counts every fit once, and addresses a result by all that decides it."""
 
 import dataclasses
-import sqlite3
-from contextlib import closing
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from databases import BOTH, Tamper
 from sklearn.ensemble import VotingRegressor
 from sklearn.linear_model import Ridge
 from sqlalchemy import text
 
 import mltrainer as mt
 from mltrainer import metrics, store
-from mltrainer.errors import BadInput, MltrainerError, StorageError, Tampered
-from mltrainer.evaluation import trials
+from mltrainer.errors import BadInput, MltrainerError, StorageError, Tampered, Unavailable
+from mltrainer.evaluation import engine, study, trials
 from mltrainer.evaluation.judging import evaluate
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
@@ -24,6 +28,7 @@ from mltrainer.models.base import ModelSpec
 from mltrainer.settings import settings
 from mltrainer.trust import audit
 
+pytestmark = BOTH
 RIDGE = catalog.spec("RidgeRegression")
 
 
@@ -60,8 +65,11 @@ def test_every_trial_is_in_the_audit_trail_with_the_hash_of_its_result(msft):
     e = fit(msft)
     trials.record(e, msft)
     (entry,) = audit.entries(kind="trial")
-    assert entry.payload == {"key": e.key, "blob": trials.ledger()["blob"].iloc[0], "model": "RidgeRegression"}
+    told = {"key": e.key, "model": "RidgeRegression", "ticker": "MSFT", "horizon": 5, "mode": "sample", "status": "ok"}
+    told |= {"n": len(e.forecasts), "matrix": msft.provenance.content_sha256, "sharpe": e.metrics["sharpe"]}
+    assert entry.payload | told == entry.payload
     assert store.get_blob(entry.payload["blob"]) == e.to_bytes()
+    assert entry.payload["measured"] == e.measured
     assert audit.verify() == []
 
 
@@ -93,9 +101,6 @@ def test_no_row_can_be_changed_or_taken_back(msft, statement):
     before = trials.ledger()
     with pytest.raises(StorageError, match="append-only"), store.writing() as connection:
         connection.execute(text(statement))
-    raw = sqlite3.connect(settings().home / "mltrainer.sqlite")
-    with closing(raw), pytest.raises(sqlite3.IntegrityError, match="append-only"):
-        raw.execute(statement)
     pd.testing.assert_frame_equal(trials.ledger(), before)
 
 
@@ -192,19 +197,195 @@ def test_no_two_models_of_the_catalog_share_an_address(msft):
     assert len(set(keys)) == len(keys)
 
 
-def test_a_lost_result_is_computed_again_and_a_damaged_one_is_named(msft):
+def file(key: str) -> Path:
+    row = trials.ledger().set_index("key").loc[key]
+    return settings().home / "blobs" / row["blob"][:2] / row["blob"]
+
+
+def flipped(path: Path) -> None:
+    body = bytearray(path.read_bytes())
+    body[100] ^= 1
+    path.write_bytes(body)
+
+
+LOSSES = {"lost": (Path.unlink, Unavailable), "damaged": (flipped, Tampered)}
+
+
+@pytest.mark.parametrize("why", LOSSES)
+def test_a_result_that_is_lost_or_damaged_is_named_and_stops_nothing_else(msft, why):
+    results = engine.run([RIDGE, catalog.spec("DecisionTree_depth_3")], [msft], jobs=1, progress=False)
+    harm, error = LOSSES[why]
+    harm(file(results[0].key))
+    trials._kept.cache_clear()
+    assert trials.load(results[0].key) is None
+    with pytest.raises(error):
+        trials.opened(results[0].key)
+    (row,) = trials.lost().to_dict("records")
+    found = {name: row[name] for name in ("key", "model", "ticker", "horizon", "mode", "status", "why")}
+    assert found == {"key": results[0].key, "model": "RidgeRegression", "ticker": "MSFT", "horizon": 5} | {
+        "mode": "sample", "status": "ok", "why": f"result {why}",
+    }  # fmt: skip
+    luck = trials.judgment().luck
+    assert (luck["trials"], luck["lost"], luck["questions"]) == (1, 1, 1)
+    (again,) = study.evaluate(["DecisionTree_depth_3"], msft)
+    assert again.metrics == results[1].metrics
+    assert len(study.leaderboard([again]).rows) == 1
+
+
+@pytest.mark.parametrize("why", LOSSES)
+def test_a_fit_made_again_heals_its_row_and_the_trail_says_so(msft, why):
+    first = study.evaluate("RidgeRegression", msft)
+    LOSSES[why][0](file(first.key))
+    again = study.evaluate("RidgeRegression", msft)
+    assert again.meta == first.meta  # what was measured the first time stands in the row
+    assert trials.load(first.key).meta == first.meta
+    assert len(trials.ledger()) == 1
+    assert trials.lost().empty
+    (entry,) = audit.entries(kind="healed")
+    assert (entry.payload["key"], entry.payload["was"]) == (first.key, why)
+    assert audit.verify() == []
+
+
+def test_what_was_measured_does_not_move_the_address_of_a_result(msft):
+    e = fit(msft)
+    slower = dataclasses.replace(e, meta=e.meta | {"fit_seconds": 99.0, "peak_mb": 1.0, "warnings": ["slow"]})
+    assert slower.to_bytes() == e.to_bytes()
+    assert dataclasses.replace(e, meta=e.meta | {"policy": "other rows"}).to_bytes() != e.to_bytes()
+
+
+def test_another_process_computes_the_same_bytes(msft, home, template):
+    spec = "DecisionTree_depth_3"
+    code = f"""
+import pickle, sys
+from mltrainer.evaluation import trials
+from mltrainer.evaluation.judging import evaluate
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.models import catalog
+matrix, spec = pickle.load(sys.stdin.buffer), catalog.spec({spec!r})
+sys.stdout.buffer.write(evaluate(spec, matrix, Protocol(), trials.key(spec, matrix, Protocol())).to_bytes())
+"""
+    call = [sys.executable, "-c", code]
+    answer = subprocess.run(call, input=pickle.dumps(msft), capture_output=True, check=True)
+    assert answer.stdout == fit(msft, spec).to_bytes()
+
+
+def test_who_records_second_shows_what_the_first_one_measured(msft):
+    """Two reports at once: both have fitted, one row stands, and `verify` reads that."""
+    first = fit(msft)
+    second = dataclasses.replace(first, meta=first.meta | {"fit_seconds": first.meta["fit_seconds"] + 7.0})
+    assert trials.record(first, msft).meta == first.meta
+    shown = trials.record(second, msft)
+    assert shown.meta == trials.load(first.key).meta == first.meta
+    pd.testing.assert_frame_equal(shown.forecasts, second.forecasts, check_exact=True)
+
+
+def test_a_ledger_can_be_read_as_of_a_row(msft):
+    assert trials.position() == 0
+    trials.record(fit(msft), msft)
+    then, luck = trials.position(), trials.judgment().luck
+    trials.record(fit(msft, "DecisionTree_depth_3"), msft)
+    assert trials.ledger(then)["model"].tolist() == ["RidgeRegression"]
+    assert trials.judgment(until=then).luck == pytest.approx(luck, nan_ok=True)
+    assert trials.judgment().luck["trials"] == 2
+
+
+# --- the ledger and the trail -----------------------------------------------------------------------------------
+
+EDITS = {
+    "a Sharpe ratio": ("UPDATE trials SET sharpe = 4.2", "sharpe is '4.2', its entry says"),
+    "a status": ("UPDATE trials SET status = 'diagnostic'", "status is 'diagnostic', its entry says 'ok'"),
+    "the sessions": ("UPDATE trials SET n = 20", "n is '20', its entry says"),
+    "a ticker": ("UPDATE trials SET ticker = 'AAPL'", "ticker is 'AAPL', its entry says 'MSFT'"),
+    "a result": (f"UPDATE trials SET payload = '{json.dumps({'blob': 'b' * 64})}'", "blob is 'bbbb"),
+    "nonsense": ("UPDATE trials SET payload = '{'", "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_an_edited_trial_is_found(msft, tamper: Tamper, what):
+    trials.record(fit(msft), msft)
+    saved = audit.head()
+    statement, finding = EDITS[what]
+    tamper(statement)
+    assert audit.verify(saved) == audit.verify()
+    (found,) = audit.verify()
+    assert finding in found
+
+
+def test_trials_that_were_deleted_and_invented_are_found_and_named(msft, tamper: Tamper):
+    """Two of three deleted, another put in; neither the chain nor a saved head shows it."""
+    kept, *others = [fit(msft, n) for n in ("RidgeRegression", "DecisionTree_depth_3", "KNeighborsRegressor_5")]
+    for e in (kept, *others):
+        trials.record(e, msft)
+    saved = audit.head()
+    tamper(
+        "DELETE FROM trials WHERE model <> 'RidgeRegression'",
+        "INSERT INTO trials (key, at, model, family, ticker, horizon, status, sharpe, n, payload) "
+        "SELECT 'invented', at, model, family, ticker, horizon, status, 4.2, n, payload FROM trials",
+    )
+    found = audit.verify(saved)
+    assert len(found) == 3
+    for e in others:
+        assert f"trial {e.key[:12]} stands in the trail and is gone from its table" in found
+    assert "trial invented has no entry in the trail" in " ".join(found)
+    lost = trials.lost()
+    assert dict(zip(lost["model"], lost["why"], strict=True)) == {e.model: "row deleted" for e in others}
+
+
+def test_a_row_that_was_deleted_and_is_fitted_again_is_no_longer_lost(msft, tamper: Tamper):
+    first = study.evaluate("RidgeRegression", msft)
+    tamper("DELETE FROM trials")
+    assert trials.lost()["why"].tolist() == ["row deleted"]
+    study.evaluate("RidgeRegression", msft)
+    assert trials.lost().empty
+    assert audit.verify() == []
+    assert [e.payload["key"] for e in audit.entries(kind="trial")] == [first.key] * 2
+
+
+def test_what_was_deleted_counts_against_luck_where_the_ledger_was_then(msft, tamper: Tamper):
+    for name in ("RidgeRegression", "DecisionTree_depth_3", "KNeighborsRegressor_5"):
+        trials.record(fit(msft, name), msft)
+    then, position = trials.judgment().luck["effective"], trials.position()
+    tamper("DELETE FROM trials WHERE model <> 'DecisionTree_depth_3'")
+    luck = trials.judgment().luck
+    assert (luck["trials"], luck["lost"], luck["questions"]) == (1, 2, 1)
+    assert luck["effective"] == 3 >= then  # each as if it were independent
+    assert trials.judgment(until=position - 1).luck["lost"] == 1
+
+
+def test_a_panel_that_lost_a_ticker_is_one_lost_trial_of_its_question(msft, tamper: Tamper):
+    e = fit(msft)
+    for ticker in ("AAPL", "MSFT"):
+        meta = e.meta | {"trial": "together"}
+        trials.record(dataclasses.replace(e, key=f"{e.key[:60]}{ticker}", ticker=ticker, meta=meta), msft)
+    assert trials.judgment().luck["trials"] == 1
+    tamper("DELETE FROM trials WHERE ticker = 'AAPL'")
+    luck = trials.judgment().luck
+    assert (luck["trials"], luck["lost"], luck["questions"]) == (0, 1, 1)
+    assert trials._questions(trials._entries()) == (((("AAPL", "MSFT"), 5), 1),)
+
+
+def test_an_entry_of_an_older_version_says_less_and_is_compared_in_what_it_says(msft, tamper: Tamper):
     e = fit(msft)
     trials.record(e, msft)
-    sha = trials.ledger()["blob"].iloc[0]
-    blob = settings().home / "blobs" / sha[:2] / sha
-    body = bytearray(blob.read_bytes())
-    body[100] ^= 1
-    blob.write_bytes(body)
-    with pytest.raises(Tampered, match="no longer matches its hash"):
-        trials.load(e.key)
-    blob.unlink()
-    assert trials.load(e.key) is None
-    assert len(trials.ledger()) == 1
+    blob = trials.ledger()["blob"].iloc[0]
+    tamper("DELETE FROM audit WHERE kind = 'trial'")
+    for memory in settings().home.glob("*.head"):
+        memory.unlink()
+    audit.append("trial", key=e.key, blob=blob, model=e.model)
+    assert audit.verify() == []
+    file(e.key).unlink()
+    (row,) = trials.lost().to_dict("records")
+    assert (row["key"], row["model"], row["why"]) == (e.key, "RidgeRegression", "result lost")
+    assert pd.isna([row["ticker"], row["horizon"], row["mode"]]).all()
+    tamper("UPDATE trials SET model = 'Other'")
+    assert ["model is 'Other', its entry says 'RidgeRegression'" in found for found in audit.verify()] == [True]
+
+
+def test_an_attempt_that_failed_has_no_forecasts_to_lose(msft):
+    trials.record(failed(msft), msft)
+    file(f"{failed(msft).key}#1").unlink()
+    assert trials.lost().empty
 
 
 def test_a_fit_that_cannot_be_stored_is_no_trial(msft, monkeypatch):
@@ -256,7 +437,7 @@ def test_a_leaderboard_can_be_judged_at_an_earlier_position_of_the_ledger(msft):
     then = trials.judgment()
     position = trials.position()
     trials.record(fit(msft, "KNeighborsRegressor_3"), msft)
-    assert trials.judgment(upto=position).luck == then.luck
+    assert trials.judgment(until=position).luck == then.luck
     assert trials.judgment().luck["trials"] == 3
 
 

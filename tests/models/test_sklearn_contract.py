@@ -36,7 +36,7 @@ from mltrainer.models.catalog import spec, specs
 
 # each class of ours, around the least that it can bear
 SMALLEST = (
-    Model("RidgeRegression"),
+    Model("LinearRegression"),
     forecasters.Around(Ridge()),
     forecasters.Bounded(Ridge()),
     forecasters.ClassMeans(LogisticRegression()),
@@ -194,7 +194,7 @@ def test_a_model_by_name_is_scored_by_any_splitter(splitter: str, line: tuple[np
     cv = SPLITTERS[splitter]
     if splitter == "skfolio combinatorial purged":  # it gives several test blocks at a time
         cv = [(train, np.concatenate(test)) for train, test in cv.split(X)]
-    scores = cross_val_score(mt.model("RidgeRegression"), X, y, cv=cv)
+    scores = cross_val_score(mt.model("LinearRegression"), X, y, cv=cv)
     assert len(scores) >= 4
     assert (scores > 0.9).all()
 

@@ -159,8 +159,8 @@ def test_hostile_words_of_a_model_are_text_on_its_card(text: str):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_words_of_a_figure_cannot_end_its_script(text: str):
-    rows = hostile_rows("evidence of skill").assign(name=text, sharpe_low=0.0, sharpe_high=1.0)
-    html = pages.figure_html(views.sharpes(rows, {"threshold": 0.4}, corner=text))
+    rows = hostile_rows("evidence of skill").assign(name=text, timing_sharpe=0.5, timing_luck=1.5)
+    html = pages.figure_html(views.sharpes(rows, LUCK, corner=text))
     assert html.count("<script") == html.count("</script>")
     assert {"svg", "img", "b"}.isdisjoint(Reader(html).tags)
     assert Reader(html).handlers == []
@@ -168,8 +168,10 @@ def test_hostile_words_of_a_figure_cannot_end_its_script(text: str):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_words_of_an_index_are_text(text: str, made: Made):
-    fields = dict.fromkeys(("banner", "sentence", "figures", "picture", "board", "refused", "data", "versions"), "")
-    numbers = dict.fromkeys(("horizon", "folds", "gap", "cost", "trials", "effective", "poor"), 5)
+    fields = dict.fromkeys(
+        ("banner", "sentence", "power", "worlds", "figures", "picture", "board", "refused", "data", "versions"), ""
+    )
+    numbers = dict.fromkeys(("horizon", "folds", "gap", "cost", "trials", "effective", "poor", "size"), 5)
     families = [{"key": text, "title": text, "said": text, "link": text}]
     own = {
         "revision": text,
@@ -209,22 +211,25 @@ def test_a_page_travels_alone_when_asked(made: Made, tmp_path: Path):
         reports.export(made.run, made.folder)
 
 
+LUCK = {"threshold": 1.5, "best": 2.5}
+
+
 def several(count: int) -> pd.DataFrame:
     low = pd.Series(range(count)) / 50 - 1.0
     rows = pd.DataFrame(dict.fromkeys(COLUMNS, 0.0), index=range(count))
     known = {"status": "ok", "ticker": "T", "verdict": "no evidence of skill", "name": [f"m{i}" for i in range(count)]}
-    return rows.assign(**known, sharpe=low + 0.6, sharpe_low=low, sharpe_high=low + 1.2)
+    return rows.assign(**known, timing_sharpe=low + 0.6, timing_luck=1.5)
 
 
 def test_the_picture_of_all_models_has_a_form_for_a_phone():
-    _, drawing = views.drawing(views.sharpes(several(123), {"threshold": 1.5}, held=0.3, corner="T"))
+    _, drawing = views.drawing(views.sharpes(several(123), LUCK, corner="T"))
     phone = drawing["phone"]
     shown = [n for trace in phone["data"] for n in trace.get("text", [])]
     assert shown == [f"m{i}" for i in range(111, 123)]  # the best twelve
     said = [a["text"] for a in phone["layout"]["annotations"]]
-    assert {*shown, "luck 1.50", "buy-and-hold 0.30", "the best 12 of 123; T"} <= set(said)
+    assert {*shown, "luck 1.50", "holding", "the best 12 of 123; T"} <= set(said)
     low, high = phone["layout"]["xaxis"]["range"]
-    assert low < 0.3 < 1.5 < high
+    assert low < 0 < 1.5 < high
     assert phone["layout"]["height"] < 844  # one screen
     names = [n for trace in drawing["data"] for n in trace.get("text", [])]
     assert len(names) == 123
@@ -232,7 +237,7 @@ def test_the_picture_of_all_models_has_a_form_for_a_phone():
 
 @pytest.mark.parametrize("count", [1, 5, 40, 123])
 def test_a_scale_is_never_a_screen_away_from_a_mark(count: int):
-    _, drawing = views.drawing(views.sharpes(several(count), {"threshold": 1.5}))
+    _, drawing = views.drawing(views.sharpes(several(count), LUCK))
     for form in (drawing, drawing["phone"]):
         assert form["layout"]["xaxis2"]["side"] == "top"
     rows = sorted({a["y"] for a in drawing["layout"]["annotations"] if a.get("yref") != "paper"} | {-0.5, count - 0.5})
@@ -249,7 +254,7 @@ def test_a_curve_of_wealth_crosses_more_than_one_mark_of_its_scale(growth: float
 
 
 def test_a_picture_without_a_single_model_is_empty_and_says_so():
-    _, drawing = views.drawing(views.sharpes(several(0), {"threshold": 0.4}))
+    _, drawing = views.drawing(views.sharpes(several(0), LUCK))
     assert drawing["layout"]["xaxis"]["range"] == [-1, 1]
 
 

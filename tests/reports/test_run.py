@@ -22,6 +22,7 @@ import nbformat
 import numpy as np
 import psutil
 import pytest
+from filelock import FileLock, Timeout
 from making import COMMAND, MLTRAINER, SPAN, Made, environment
 from scipy import stats
 
@@ -368,6 +369,20 @@ def test_killed_at_any_moment_the_same_command_completes_one_run(
     assert not [p for p in out.rglob("*") if p.name.startswith(".")]
 
 
+@pytest.mark.slow
+def test_two_reports_at_once_on_one_home_both_verify(home: Path, tmp_path: Path):
+    """Both fit the same models; whoever is second to record shows what the first one measured."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    places = [tmp_path / "one", tmp_path / "two"]
+    calls = [[str(MLTRAINER), *COMMAND, "--jobs", "1", "--out", str(place)] for place in places]
+    pair = [subprocess.Popen(call, env=environment(home), **quiet) for call in calls]
+    assert [process.wait(180) for process in pair] == [0, 0]
+    assert [reports.verify(folder) for place in places for folder in place.iterdir()] == [[], []]
+    first, second = ([r["fit_seconds"] for r in rows_of(next(place.iterdir()))] for place in places)
+    assert sorted(first) == sorted(second)
+    assert audit.verify() == []
+
+
 # A shell's background job ignores Ctrl-C, and so would all that it starts; a person's terminal does not. Set in the new
 # process and not between fork and exec: code of this process must not run there once jax has started its threads.
 ATTENTIVE = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
@@ -646,7 +661,7 @@ def test_a_read_only_folder_is_one_line(copy: Path, tiny, command):
 def test_a_lock_that_cannot_be_made_is_one_line(home: Path):
     home.mkdir()
     (home / "locks").write_text("in the way")
-    with pytest.raises((StorageError, OSError)), room._alone("x"):
+    with pytest.raises(StorageError, match=r"locks/x cannot be locked \(.*\); set MLTRAINER_HOME"), room._alone("x"):
         pass
 
 
@@ -657,12 +672,13 @@ def test_one_process_at_a_time_makes_a_run_and_a_killed_one_holds_nothing(home: 
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
-    lock = sqlite3.connect(home / "locks" / "x", timeout=0.1, isolation_level=None)
-    assert not room._locked(lock)
+    lock = FileLock(home / "locks" / "x")
+    with pytest.raises(Timeout):
+        lock.acquire(timeout=0.2)
     holder.kill()
     holder.communicate()
-    assert room._locked(lock)
-    lock.close()
+    with room._alone("x"), pytest.raises(Timeout):
+        FileLock(home / "locks" / "x").acquire(timeout=0.2)
 
 
 def test_a_missing_result_says_which(copy: Path, made: Made):

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from making import SPAN
 
 from mltrainer import reports, store
+from mltrainer.evaluation import study
 from mltrainer.reports.run import read
 from mltrainer.trust import audit
 
@@ -24,7 +26,8 @@ def rewrite(folder: Path, change: Callable[[dict], object]) -> None:
 
 
 def database(home: Path, *statements: str) -> None:
-    """Change rows as somebody with the file in hand could: without the triggers."""
+    """Change rows as somebody with the folder in hand could: without the triggers, and what it remembers removed."""
+    (home / "mltrainer.head").unlink()
     connection = sqlite3.connect(home / "mltrainer.sqlite")
     for table in ("audit", "trials"):
         for verb in ("UPDATE", "DELETE"):
@@ -125,7 +128,16 @@ def test_stored_forecasts_changed_on_the_disk_are_named(copy: Path, command):
 
 
 EDIT = "UPDATE audit SET payload = replace(payload, 'KNeighbors', 'LNeighbors') WHERE kind = 'trial'"
+SHARPE = "UPDATE trials SET sharpe = 4.2 WHERE model = 'KNeighborsRegressor_3'"
 TRAIL = {
+    "a trial edited": ([SHARPE], "was edited: sharpe is '4.2', its entry says"),
+    "a trial invented": (
+        [
+            "INSERT INTO trials (key, at, model, family, ticker, horizon, status, sharpe, n, payload) "
+            "SELECT 'invented', at, model, family, ticker, horizon, status, 4.2, n, payload FROM trials LIMIT 1"
+        ],
+        "trial invented has no entry in the trail",
+    ),
     "edited": ([EDIT], "was edited: its contents do not match its hash"),
     "unreadable": (["UPDATE audit SET payload = '{' WHERE kind = 'report'"], "cannot be read"),
     "deleted": (["DELETE FROM audit WHERE seq = 5"], "entry 5 is missing"),
@@ -143,6 +155,32 @@ def test_a_changed_trail_is_named(copy: Path, home: Path, command, what: str):
     said = command("verify", copy)
     assert said.code == 1
     assert any(finding in line for line in said.out.splitlines()), said.out
+
+
+def test_a_trail_that_lost_its_end_is_named_by_what_the_home_remembers(copy: Path, home: Path):
+    connection = sqlite3.connect(home / "mltrainer.sqlite")
+    connection.execute("DROP TRIGGER audit_no_DELETE")
+    connection.execute("DELETE FROM audit WHERE kind = 'report'")
+    connection.commit()
+    connection.close()
+    said = " ".join(reports.verify(copy))
+    assert "mltrainer.head remembers" in said
+    assert "audit trail: the trail ends at entry" in said
+
+
+def test_luck_is_judged_where_the_run_was(copy: Path):
+    """Other trials, made later in the same home, are no fault of the run."""
+    study.evaluate(["RidgeRegression", "LassoRegression"], "MSFT", start=SPAN[1], end=SPAN[3])
+    assert reports.verify(copy) == []
+    before = manifest_of(copy)
+    assert before["ledger"] == before["luck"]["trials"] == 5
+    rewrite(copy, lambda m: m.update(ledger=before["ledger"] - 1))
+    assert "luck (trials" in " ".join(reports.verify(copy))
+
+
+def test_a_run_that_does_not_say_where_it_was_judged_is_still_read(copy: Path):
+    rewrite(copy, lambda m: m.pop("ledger"))
+    assert reports.verify(copy) == ["manifest.json is not the one the audit trail tells of"]
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
 """Real data is let in and keeps its lineage; whatever cannot show its origin is refused, with one violation row."""
 
-import sqlite3
+import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -17,12 +17,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from databases import BOTH, Tamper
+from sqlalchemy import select, text
 
+from mltrainer import store
 from mltrainer.data import sample
 from mltrainer.errors import BadInput, NotEnoughHistory, Refused, StorageError, UnknownName
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import Dataset, Provenance, cut
 
+pytestmark = BOTH
 STOCKS = files("bokeh_sampledata").joinpath("_data/stocks.csv.gz").read_bytes()
 SMALL = b"Date,close\n2020-01-02,10.0\n2020-01-03,11.0\n2020-01-06,12.5\n"
 close = partial(sample.parse_close, column="close")
@@ -41,20 +45,21 @@ def live(monkeypatch: pytest.MonkeyPatch, source: str = "polygon", **changes: An
     return gate.admit(source, **{**asked, **changes})
 
 
-def violations() -> list[dict[str, Any]]:
-    return [entry.payload for entry in audit.entries(kind="violation")]
+def violations(kind: str = "violation") -> list[dict[str, Any]]:
+    return [entry.payload for entry in audit.entries(kind=kind)]
 
 
-def refused(act: Callable[[], object], saying: str) -> None:
-    """One clear line, and exactly one violation row that says the same."""
-    before = len(violations())
+def refused(act: Callable[[], object], saying: str, kind: str = "violation") -> None:
+    """One clear line, and exactly one entry of the kind that says the same, and none of the other."""
+    before, others = len(violations(kind)), len(audit.entries())
     with pytest.raises(Refused) as error:
         act()
     said = str(error.value)
     assert saying in said
     assert "\n" not in said
-    assert len(violations()) == before + 1
-    row = violations()[-1]
+    assert len(violations(kind)) == before + 1
+    assert {entry.kind for entry in audit.entries()[others:]} <= {kind, "admit", "derive"}
+    row = violations(kind)[-1]
     assert said == f"{row['what']} {row['why']}; {row['remedy']}"
     assert audit.verify() == []
 
@@ -93,14 +98,13 @@ def test_one_content_has_one_registry_row_and_one_admit_entry() -> None:
     assert Provenance(**{**entry.payload["provenance"], "parents": ()}) == first.provenance
 
 
-def test_live_content_is_admitted_in_mode_live_and_its_key_is_masked(
-    monkeypatch: pytest.MonkeyPatch, home: Path
-) -> None:
+def test_live_content_is_admitted_in_mode_live_and_its_key_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     data = live(monkeypatch, retrieved_at="2026-11-22T00:00:00+00:00")
     assert data.provenance is not None
     assert (data.provenance.source, data.provenance.mode) == ("polygon", "live")
     assert data.provenance.parameters == {"apiKey": "***"}
-    assert b"canary" not in (home / "mltrainer.sqlite").read_bytes()
+    with store.reading() as connection:
+        assert "canary" not in str([connection.execute(select(table)).all() for table in store.SCHEMA.sorted_tables])
 
 
 def test_verify_of_thirteen_years_of_bars_takes_less_than_ten_milliseconds() -> None:
@@ -239,6 +243,7 @@ def test_a_source_speaks_only_in_its_own_mode(mode: str, source: str, monkeypatc
     refused(
         lambda: gate.admit(source, name="A", kind="bars", endpoint="", parameters={}, body=STOCKS, parse=close),
         f"is no data of mode {mode}",
+        kind="mistake",
     )
 
 
@@ -256,6 +261,7 @@ def test_the_same_content_from_a_test_is_not_let_in_again_as_live(monkeypatch: p
 def test_nothing_is_let_in_when_the_trail_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MLTRAINER_HOME", str(tmp_path / "file" / "home"))
+    monkeypatch.delenv("MLTRAINER_DATABASE_URL", raising=False)
     with pytest.raises(StorageError):
         packaged()
     with pytest.raises(StorageError):
@@ -284,7 +290,7 @@ def test_a_window_keeps_its_lineage() -> None:
     assert (part.provenance.terms, part.provenance.note) == (whole.provenance.terms, "public domain")
     assert part.window("2005-06-01").provenance.parents == (part.provenance.content_sha256,)  # type: ignore[union-attr]
     gate.verify(part, "train")
-    assert [entry.kind for entry in audit.entries()] == ["admit"]
+    assert [entry.kind for entry in audit.entries()] == ["admit", "derive", "derive"]
     assert audit.verify() == []
 
 
@@ -348,49 +354,118 @@ def test_derived_content_names_every_source_and_all_their_terms_once(monkeypatch
 # --- a registry edited behind our back ------------------------------------------------------------------------
 
 
-def edit(home: Path, statement: str, *values: str) -> None:
-    with closing(sqlite3.connect(home / "mltrainer.sqlite", isolation_level=None)) as plain:
-        assert plain.execute(statement, values).rowcount == 1
+def held(content: Provenance) -> str:
+    with store.reading() as connection:
+        return str(gate._held(connection, content.content_sha256))
 
 
-def test_a_registry_row_edited_in_the_database_is_refused_and_found(home: Path) -> None:
+def test_a_registry_row_edited_in_the_database_is_refused_and_found(tamper: Tamper) -> None:
     data = packaged()
-    edit(home, "UPDATE admitted SET provenance = replace(provenance, 'public domain', 'bought')")
+    tamper("UPDATE admitted SET provenance = replace(provenance, 'public domain', 'bought')")
     refused_line = "carries another provenance than the registry holds for it"
     with pytest.raises(Refused, match=refused_line):
         gate.verify(data, "train")
-    assert ["its admit entry says otherwise" in found for found in audit.verify()] == [True]
+    (found,) = audit.verify()
+    assert "was edited: note is 'bought', its entry says 'public domain'" in found
 
 
-def test_an_unreadable_registry_row_is_found(home: Path) -> None:
+def test_sample_data_that_was_turned_into_live_data_is_refused_and_found(tamper: Tamper) -> None:
+    """The row, and the object that carries it: both say live, the trail says sample."""
+    part = packaged().window("2005-01-01")
+    assert part.provenance is not None
+    live = replace(part, provenance=replace(part.provenance, mode="live"))
+    tamper(
+        "UPDATE admitted SET provenance = :now WHERE content = :content",
+        now=live.provenance.to_json(),
+        content=part.fingerprint(),
+    )
+    with pytest.raises(Refused, match="stands in the registry otherwise than in the audit trail"):
+        gate.verify(live, "train")
+    (found,) = audit.verify()
+    assert "was edited: mode is 'live', its entry says 'sample'" in found
+
+
+def test_invented_prices_with_a_real_parent_are_refused_and_found(tamper: Tamper) -> None:
+    """A row put into the registry: its parent is real, its content is a random walk."""
+    real = packaged()
+    walk = replace(real, frame=real.frame * np.exp(np.random.default_rng(0).normal(size=real.frame.shape)))
+    assert real.provenance is not None
+    origin = replace(
+        real.window("2005-01-01").provenance,  # type: ignore[type-var]
+        content_sha256=walk.fingerprint(),
+        parents=(real.provenance.content_sha256,),
+    )
+    before = audit.head()
+    tamper("INSERT INTO admitted VALUES (:content, :text, 'now')", content=walk.fingerprint(), text=origin.to_json())
+    assert audit.head() == before
+    (found,) = audit.verify()
+    assert found.startswith(f"content {walk.fingerprint()[:12]} has no entry in the trail")
+    with pytest.raises(Refused, match="stands in the registry otherwise than in the audit trail"):
+        gate.verify(replace(walk, provenance=origin), "evaluation")
+
+
+def test_an_entry_that_is_added_later_does_not_vouch_for_an_edited_row(tamper: Tamper) -> None:
+    data = packaged()
+    assert data.provenance is not None
+    grander = replace(data.provenance, note="bought")
+    audit.append("admit", content=data.fingerprint(), provenance=json.loads(grander.to_json()))
+    tamper("UPDATE admitted SET provenance = :text", text=grander.to_json())
+    with pytest.raises(Refused, match="stands in the registry otherwise than in the audit trail"):
+        gate.verify(replace(data, provenance=grander), "train")
+    assert ["was edited: note is 'bought'" in found for found in audit.verify()] == [True]
+
+
+def test_content_derived_by_an_older_version_gets_its_entry_when_it_is_derived_again(tamper: Tamper) -> None:
+    whole = packaged()
+    part = whole.window("2005-01-01")
+    tamper("DELETE FROM audit WHERE kind = 'derive'")  # older versions wrote none
+    for memory in Path(os.environ["MLTRAINER_HOME"]).glob("*.head"):
+        memory.unlink()
+    assert ["has no entry in the trail" in found for found in audit.verify()] == [True]
+    assert whole.window("2005-01-01").provenance == part.provenance
+    gate.verify(part, "train")
+    assert audit.verify() == []
+
+
+def test_admitting_is_one_transaction_and_the_second_time_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, heads = packaged(), []
+    writing = store.writing
+    monkeypatch.setattr(store, "writing", lambda: heads.append(audit.head().size) or writing())
+    for _ in range(3):
+        whole.window("2005-01-01")
+    assert heads == [1]
+
+
+def test_an_unreadable_registry_row_is_found(tamper: Tamper) -> None:
     packaged()
-    edit(home, "UPDATE admitted SET provenance = 'no json'")
-    assert ["no provenance can be read" in found for found in audit.verify()] == [True]
+    tamper("UPDATE admitted SET provenance = 'no json'")
+    assert ["cannot be read" in found for found in audit.verify()] == [True]
 
 
-def test_a_registry_row_without_an_admit_entry_is_found(home: Path) -> None:
+def test_a_registry_row_moved_to_other_content_is_found(tamper: Tamper) -> None:
     data = packaged()
     assert data.provenance is not None
-    noise = Dataset(data.frame * 2, "MSFT", "bars")
-    forged = replace(data.provenance, content_sha256=noise.fingerprint())
-    edit(home, "INSERT INTO admitted VALUES (?, ?, 'now')", forged.content_sha256, forged.to_json())
-    assert ["neither an admit entry nor all its parents" in found for found in audit.verify()] == [True]
+    tamper("INSERT INTO admitted VALUES (:content, :text, 'now')", content="f" * 64, text=data.provenance.to_json())
+    alone, moved = audit.verify()
+    assert "content ffffffffffff has no entry in the trail" in alone
+    assert "carries the provenance of other content" in moved
 
 
-def test_a_registry_row_moved_to_other_content_is_found(home: Path) -> None:
-    data = packaged()
-    assert data.provenance is not None
-    edit(home, "INSERT INTO admitted VALUES (?, ?, 'now')", "f" * 64, data.provenance.to_json())
-    assert ["carries the provenance of other content" in found for found in audit.verify()] == [True]
-
-
-def test_a_registry_row_that_was_deleted_is_found_with_everything_derived_from_it(home: Path) -> None:
+def test_a_registry_row_that_was_deleted_is_found_with_everything_derived_from_it(tamper: Tamper) -> None:
     data = packaged()
     part = data.window("2005-01-01")
     assert data.provenance is not None
     assert part.provenance is not None
-    edit(home, "DELETE FROM admitted WHERE content = ?", data.provenance.content_sha256)
-    findings = audit.verify()
-    assert len(findings) == 2
-    assert "gone from the registry" in findings[0]
-    assert part.provenance.content_sha256[:12] in findings[1]
+    tamper("DELETE FROM admitted WHERE content = :content", content=data.provenance.content_sha256)
+    gone, orphan = audit.verify()
+    assert "stands in the trail and is gone from its table" in gone
+    assert f"content {part.provenance.content_sha256[:12]} was derived of {data.fingerprint()[:12]}" in orphan
+
+
+@pytest.mark.parametrize("verb", ["UPDATE admitted SET provenance = ''", "DELETE FROM admitted"])
+def test_the_registry_is_append_only(verb: str) -> None:
+    data = packaged()
+    assert data.provenance is not None
+    with pytest.raises(StorageError, match="admitted is append-only"), store.writing() as connection:
+        connection.execute(text(verb))
+    assert held(data.provenance) == data.provenance.to_json()

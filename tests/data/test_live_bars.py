@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,13 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from replay.server import Replay
+from replay import faults
+from replay.server import POLYGON_KEY, Replay
 
 import mltrainer as mt
 from mltrainer import cli
-from mltrainer.data import actions, http, live, market, polygon
+from mltrainer.data import adjustment, live_bars, market
+from mltrainer.data.providers import cache, client, polygon
 from mltrainer.errors import NotEnoughHistory, NotEntitled, ProviderError, Refused, Unavailable
 from mltrainer.evaluation import trials
 from mltrainer.trust import audit, gate
@@ -47,11 +51,11 @@ def split_table(found: dict[str, tuple[float, float]]) -> Frame:
 def adjusted(raw: Frame, splits: Frame, dividends: "pd.Series[float]", theirs: Frame | None = None) -> Frame:
     """The bars after `total_return`, with the provider agreeing unless `theirs` says otherwise."""
     sessions = pd.DatetimeIndex(raw.index)
-    factor = actions.split_factor(sessions, splits, today=TODAY)
+    factor = adjustment.split_factor(sessions, splits, today=TODAY)
     provider = Frame({"close": raw["close"] * factor}) if theirs is None else theirs
     paid = Frame({"cash_amount": dividends, "currency": "USD"})
     made = (Dataset(frame, "T", kind) for frame, kind in ((raw, "raw bars"), (splits, "splits"), (paid, "dividends")))
-    return actions.total_return(*made, Dataset(provider, "T", "split-adjusted bars"), today=TODAY).frame
+    return adjustment.total_return(*made, Dataset(provider, "T", "split-adjusted bars"), today=TODAY).frame
 
 
 # --- the arithmetic -------------------------------------------------------------------------------------------
@@ -81,8 +85,8 @@ def test_a_dividend_before_a_split_is_counted_in_the_shares_of_its_day():
 def test_an_announced_split_changes_nothing_before_its_day():
     days = pd.DatetimeIndex(["2024-01-08", "2024-01-09"], name="session")
     announced = split_table({"2024-02-01": (1, 10)})
-    assert actions.split_factor(days, announced, today="2024-01-09").tolist() == [1.0, 1.0]
-    assert actions.split_factor(days, announced, today="2024-02-01").tolist() == [0.1, 0.1]
+    assert adjustment.split_factor(days, announced, today="2024-01-09").tolist() == [1.0, 1.0]
+    assert adjustment.split_factor(days, announced, today="2024-02-01").tolist() == [0.1, 0.1]
 
 
 def test_a_dividend_on_a_day_without_a_bar_is_felt_on_the_next_and_one_outside_the_bars_not_at_all():
@@ -90,7 +94,7 @@ def test_a_dividend_on_a_day_without_a_bar_is_felt_on_the_next_and_one_outside_t
     close = pd.Series([10.0, 10.0], index=days)
     for ex, factor in (("2024-01-06", 1 / 1.1), ("2024-01-05", 1.0), ("2023-06-01", 1.0), ("2024-01-09", 1.0)):
         paid = pd.Series([1.0], index=pd.DatetimeIndex([ex]))
-        assert actions.dividend_factor(close, paid).tolist() == [pytest.approx(factor), 1.0]
+        assert adjustment.dividend_factor(close, paid).tolist() == [pytest.approx(factor), 1.0]
 
 
 prices = st.floats(1.0, 1000.0)
@@ -159,12 +163,21 @@ def test_what_contradicts_itself_is_refused_and_written_down():
     assert len(audit.entries(kind="violation")) == 3
 
 
+def test_prices_that_are_no_numbers_agree_with_nobody():
+    days = pd.bdate_range("2024-01-08", periods=3, name="session")
+    raw = Frame({"close": [100.0, 50, 50], "volume": 1.0}, index=days)
+    nothing = pd.Series([], index=pd.DatetimeIndex([]), dtype=float)
+    for ratio in ((np.inf, np.inf), (1e308, 1e-308), (1e-308, 1e308)):
+        with pytest.raises(Refused, match="split adjustment of T differs"):
+            adjusted(raw, split_table({"2024-01-10": ratio}), nothing, raw)
+
+
 def test_dividends_in_another_currency_are_not_taken_for_dollars():
     days = pd.bdate_range("2024-01-08", periods=2)
     raw = Dataset(Frame({"close": [10.0, 10.0], "volume": 1.0}, index=days), "T", "raw bars")
     paid = Dataset(Frame({"cash_amount": [1.0], "currency": ["CAD"]}, index=days[1:]), "T", "dividends")
     with pytest.raises(Unavailable, match="dividends in CAD"):
-        actions.total_return(raw, Dataset(split_table({}), "T", "splits"), paid, raw, today=TODAY)
+        adjustment.total_return(raw, Dataset(split_table({}), "T", "splits"), paid, raw, today=TODAY)
 
 
 # --- bars over the wire ---------------------------------------------------------------------------------------
@@ -186,7 +199,7 @@ def test_live_bars_are_adjusted_as_the_packaged_ones_are(replay: Replay, monkeyp
 def test_the_lineage_of_live_bars_is_four_answers(replay: Replay):
     found = mt.bars("AAPL", start="2012-01-03", end="2013-03-01")
     origin = gate.verify(found, "test")
-    assert (origin.transform, origin.mode, found.kind) == ("mltrainer.data.actions.total_return", "replay", "bars")
+    assert (origin.transform, origin.mode, found.kind) == ("mltrainer.data.adjustment.total_return", "replay", "bars")
     assert [root.kind for root in gate.roots(found)] == ["raw bars", "splits", "dividends", "split-adjusted bars"]
     assert "asked for 2012-01-03 to 2013-03-01, holds 2012-01-03 to 2013-03-01" in origin.note
     assert origin.retrieved_at is not None
@@ -201,6 +214,27 @@ def test_raw_bars_are_what_was_traded_and_other_timespans_are_split_adjusted(rep
     assert weeks.frame["close"].iloc[0] == pytest.approx(88.99 / 2, abs=1e-4)
     with pytest.raises(mt.errors.BadInput, match="features are computed from bars"):
         mt.matrix(weeks)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_bars_as_traded_are_not_taken_for_adjusted_ones_though_they_are_the_same(replay: Replay, first):
+    """Google neither split nor paid before 2013: whichever is fetched first, each has its own kind and note."""
+    found = {adjusted: mt.bars("GOOG", start="2012-01-03", adjusted=adjusted) for adjusted in (first, not first)}
+    assert found[True].frame.equals(found[False].frame)
+    assert (found[True].kind, found[False].kind) == ("bars", "raw bars")
+    assert found[True].provenance.transform == "mltrainer.data.adjustment.total_return"
+    assert "as traded, not adjusted" in found[False].provenance.note
+    with pytest.raises(mt.errors.BadInput, match="raw bars"):
+        mt.matrix(found[False])
+
+
+def test_a_currency_has_neither_splits_nor_dividends_to_ask_for(replay: Replay):
+    rows = [{"t": 1626912000000 + k * 86_400_000, "o": 9, "h": 9, "l": 9, "c": 9, "v": 1} for k in (0, 1)]
+    document = {"ticker": "X:BTCUSD", "adjusted": True, "status": "OK", "results": rows, "resultsCount": 2}
+    replay.canned[f"{AGGS}/X:BTCUSD/range/1/day/2021-07-22/2021-07-23"] = document
+    found = mt.bars("X:BTCUSD", start="2021-07-22", end="2021-07-23")
+    assert (found.kind, len(replay.log)) == ("bars", 1)
+    assert [str(day.date()) for day in found.frame.index] == ["2021-07-22", "2021-07-23"]
 
 
 def test_the_sample_has_no_other_timespans():
@@ -257,7 +291,7 @@ def test_a_key_that_is_refused_is_not_taken_for_a_narrow_plan(replay: Replay):
 )
 def test_an_open_session_has_no_daily_bar(now, last, timespan, expected):
     stamp = None if last is None else pd.Timestamp(last)
-    end, said = live.through(stamp, timespan, now=pd.Timestamp(now, tz="America/New_York"))
+    end, said = live_bars.through(stamp, timespan, now=pd.Timestamp(now, tz="America/New_York"))
     assert end == expected
     assert bool(said) == (last is not None and last != expected)
 
@@ -276,7 +310,7 @@ def test_the_market_is_the_fund_over_the_same_sessions_where_the_plan_has_it(rep
     replay.fault("403", path=f"{AGGS}/SPY")
     assert [d.name for d in market.context(bars) if d.kind == "bars"] == []
     path = f"{AGGS}/MSFT/range/1/day/2012-01-03/2012-03-30"
-    theirs = http.get("polygon", path, {"adjusted": False, "sort": "asc", "limit": polygon.PAGE}).json()
+    theirs = client.get("polygon", path, {"adjusted": False, "sort": "asc", "limit": polygon.PAGE}).json()
     del theirs["adjusted"]  # one answer stands for raw and adjusted: there was no split
     replay.canned[path.replace("MSFT", "SPY")] = theirs | {"ticker": "SPY"}
     replay.canned["/stocks/v1/splits"] = replay.canned["/stocks/v1/dividends"] = {"status": "OK", "results": []}
@@ -323,6 +357,117 @@ def test_the_commands_show_bars_and_actions_with_their_origin(replay: Replay, mo
     assert "as traded, not adjusted; asked for 2005-02-25 to 2005-02-28, holds 2005-02-25 to 2005-02-28" in out
     code, out, err = run("bars", "../../x")
     assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+def earlier(sent: faults.Sent) -> faults.Sent:
+    """Every stamp a day early, as midnight in New York is where it is taken for one in UTC."""
+    rows = [row | {"t": row["t"] - faults.MIDNIGHT} for row in sent.document["results"]]
+    return replace(sent, document=sent.document | {"results": rows})
+
+
+def close_above_high(sent: faults.Sent) -> faults.Sent:
+    return faults.price(lambda v: 2 * v, "c")(sent)
+
+
+def still(sent: faults.Sent) -> faults.Sent:
+    """A month of the same bar, with its volume."""
+    rows = sent.document["results"]
+    kept = {name: rows[99][name] for name in "ohlcv"}
+    rows = [row | kept if 100 <= n < 120 else row for n, row in enumerate(rows)]
+    return replace(sent, document=sent.document | {"results": rows})
+
+
+@pytest.mark.parametrize(
+    ("fault", "rule"),
+    [
+        *(("high_below_low", "error of quality, rule ohlc"), ("close_above_high", "error of quality, rule ohlc")),
+        *(("weekend", "error of quality, rule weekend"), ("earlier", "error of quality, rule weekend")),
+        *(("spike", "error of quality, rule spike"), ("split", "error of quality, rule split")),
+        *(("gap", "error of quality, rule complete"), ("still", "warning of quality, rule stale")),
+    ],
+)
+def test_fetch_says_what_quality_finds(replay: Replay, monkeypatch, capfd, fault, rule):
+    for made in (earlier, close_above_high, still):
+        monkeypatch.setitem(faults.FAULTS, made.__name__, made)
+    for shape in ([], ["--json"]):
+        replay.fault(fault, path=AGGS, times=None)
+        span = ["--start", "2012-01-04", "--end", "2012-12-31", "--raw"]
+        monkeypatch.setattr(sys, "argv", ["mltrainer", "fetch", "bars", "MSFT", *span, *shape])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out = capfd.readouterr().out
+        assert ended.value.code == 0
+        assert rule in out or rule.split()[-1] in {f["rule"] for f in json.loads(out)[0]["findings"]}
+
+
+def test_good_bars_are_fetched_without_a_word_of_quality(replay: Replay, monkeypatch, capfd):
+    monkeypatch.setattr(sys, "argv", "mltrainer fetch bars MSFT --start 2012-01-04 --end 2012-12-31".split())
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "of quality" not in capfd.readouterr().out
+
+
+# --- what is kept, and what goes ------------------------------------------------------------------------------
+
+
+def ends_kept() -> set[str]:
+    return {address.partition("?")[0].rpartition("/")[2] for address, _, _ in cache.held() if "/range/" in address}
+
+
+def test_the_span_up_to_today_takes_the_place_of_the_one_up_to_yesterday(replay: Replay, monkeypatch):
+    for end in ("2012-06-28", "2012-06-29", "2012-07-02"):
+        mt.bars("MSFT", start="2010-01-04", end=end)
+        assert ends_kept() == {end}
+    assert len(cache.held()) == 4  # raw and split-adjusted bars, splits, dividends
+    mt.bars("MSFT", start="2010-01-04", end="2011-12-30")  # an earlier end is another question
+    mt.bars("IBM", start="2010-01-04", end="2012-07-03")
+    assert ends_kept() == {"2012-07-02", "2011-12-30", "2012-07-03"}
+    replay.fault("count", path=AGGS)
+    with pytest.raises(ProviderError):
+        mt.bars("MSFT", start="2010-01-04", end="2012-12-31")
+    assert ends_kept() == {"2012-07-02", "2011-12-30", "2012-07-03"}  # nothing goes for what was refused
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "older"),
+    [
+        ("1970-01-01/2026-11-20?a=1", "1970-01-01/2026-11-23?a=1", True),
+        ("2024-11-20/2026-11-20", "2024-11-23/2026-11-23", True),  # two years to the day, on each day
+        ("1732078800000/2026-11-20?cursor=x", "1732338000000/2026-11-23?cursor=x", True),  # and its second page
+        ("2010-01-04/2026-11-20", "2024-11-23/2026-11-23", False),  # begins long before
+        ("1970-01-01/2026-11-23", "1970-01-01/2026-11-20", False),
+        ("1970-01-01/2026-11-23", "1970-01-01/2026-11-23", False),
+        ("1970-01-01/2026-11-20?a=1", "1970-01-01/2026-11-23?a=2", False),
+    ],
+)
+def test_an_older_span_is_one_that_the_new_one_holds_but_for_its_moving_start(old, new, older):
+    spans = (cache.SPAN.fullmatch(f"https://api.massive.com{AGGS}/X:BTCUSD/range/1/day/{text}") for text in (old, new))
+    assert cache._older(*spans) is older
+
+
+def test_what_is_kept_can_be_shown_and_pruned(replay: Replay, monkeypatch, capfd):
+    def cache(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["mltrainer", "cache", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 0
+        return capfd.readouterr().out
+
+    assert cache("show", "--json") == "[]\n"
+    assert cache("prune") == "0 answers removed\n"
+    mt.bars("MSFT", start="2012-01-04", end="2012-01-31")
+    rows = json.loads(cache("show", "--json"))
+    assert len(rows) == 4
+    assert all(row["bytes"] > 20 and row["at"] and POLYGON_KEY not in row["address"] for row in rows)
+    assert cache("show").endswith("4 answers, 0.0 MB\n")
+    client.get("polygon", "/v1/marketstatus/now", keep=timedelta(0))
+    assert json.loads(cache("prune", "--json")) == {"removed": 1}  # the only one that is stale
+    assert cache("prune", "--days", "1") == "0 answers removed\n"
+    assert cache("prune", "--days", "0") == "4 answers removed\n"
+    assert cache("show", "--json") == "[]\n"
+    asked = len(replay.log)
+    mt.bars("MSFT", start="2012-01-04", end="2012-01-31")
+    assert len(replay.log) == asked + 4
 
 
 def minute_pages(server: Replay, n: int) -> list[str]:

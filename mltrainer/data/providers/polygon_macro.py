@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from mltrainer.data import http
-from mltrainer.data import vintages as published
-from mltrainer.data.series import SERIES, Series, identifier, short
+from mltrainer.data.providers import client
+from mltrainer.data.providers import vintages as published
+from mltrainer.data.providers.macro_series import SERIES, Series, identifier, short
 from mltrainer.errors import UnknownName
 from mltrainer.trust.provenance import Dataset
 
@@ -62,6 +62,7 @@ ECONOMY: dict[str, tuple[str, str]] = {
 }
 
 
+@client.whole()
 def observations(name: str, *, start: date | None = None, end: date | None = None) -> Dataset:
     """Observations of one series of `ECONOMY`, usable the documented lag after each period began."""
     wanted = identifier(name)
@@ -72,7 +73,7 @@ def observations(name: str, *, start: date | None = None, end: date | None = Non
     asked: dict[str, object] = {"limit": 50_000, "sort": "date.asc"}
     asked |= {key: str(day)[:10] for key, day in (("date.gte", start), ("date.lte", end)) if day}
     check = partial(_checked, columns=columns)
-    replies = list(http.pages("polygon", f"/fed/v1/{table}", asked, check=check))
+    replies = list(client.pages("polygon", f"/fed/v1/{table}", asked, check=check))
     sent = [each for reply in replies for each in _rows(reply.json(), columns=columns)]
     known = published.TODAY if row.revised else "never revised"
     usable = f"usable from day {row.lag_days} after the period's first"

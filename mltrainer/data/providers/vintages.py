@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mltrainer.data import http
-from mltrainer.data.series import short
+from mltrainer.data.providers import client
+from mltrainer.data.providers.macro_series import short
 from mltrainer.errors import NotEnoughHistory, ProviderError
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset
@@ -25,7 +25,7 @@ DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 def fault(what: str, provider: str = "fred") -> ProviderError:
     """The error for an answer that cannot be right."""
-    return ProviderError(f"{http.PROVIDERS[provider].name} {what}; nothing of it was kept, try again later", provider)
+    return ProviderError(f"{client.PROVIDERS[provider].name} {what}; nothing of it was kept, try again later", provider)
 
 
 def days(texts: Iterable[Any], provider: str = "fred") -> pd.DatetimeIndex:
@@ -70,26 +70,36 @@ def table(rows: list[Any], provider: str = "fred") -> pd.DataFrame:
     return frame.sort_values(["period", "since"], ignore_index=True)
 
 
-def observed(frame: pd.DataFrame, *, lag_days: int | None, delay: int = 0, first_only: bool = False) -> pd.DataFrame:
+def observed(
+    frame: pd.DataFrame, *, lag_days: int | None, early_days: int = 366, delay: int = 0, first_only: bool = False
+) -> pd.DataFrame:
     """Observations from a `table`, each with the day from which it may be used.
 
     Parameters
     ----------
     lag_days : usable so many days after the first day of the period; None takes the vintage, `delay` days after it.
+    early_days : the same for a vintage dated before its period, which cannot say when the period's value was known.
+        By default a year, longer than any period lasts.
     first_only : keep the first vintage of each period.
 
     Returns
     -------
-    (m, 2) index period, columns value and available; no missing value. What was known before its period began (a
-    projection) is available from the period's first day. A vintage that repeats the value before it is left out: FRED
+    (m, 2) index period, columns value and available; no missing value. Of values that may be used from one day on the
+    newest is there, and none that a newer one is before. A vintage that repeats the value before it is left out: FRED
     dates every period anew in each span of vintages that is asked for.
     """
     frame = frame.dropna(subset="value")
     if lag_days is None:
-        available = (frame["since"] + pd.Timedelta(days=delay)).clip(lower=frame["period"])
+        # What is dated before its period is a projection, or dated wrong: to use it from the period's first day on
+        # would be to know the outcome of a period that has only begun.
+        available = (frame["since"] + pd.Timedelta(days=delay)).where(
+            frame["since"] >= frame["period"], frame["period"] + pd.Timedelta(days=early_days)
+        )
     else:
         available = frame["period"] + pd.Timedelta(days=lag_days)
-    frame = frame.assign(available=available).drop_duplicates(["period", "available"], keep="last")
+    frame = frame.assign(available=available)
+    later = frame["available"][::-1].groupby(frame["period"][::-1]).cummin()[::-1].groupby(frame["period"]).shift(-1)
+    frame = frame[~(frame["available"] >= later)]
     before = frame.shift()
     repeats = (frame["period"] == before["period"]) & (first_only | (frame["value"] == before["value"]))
     return frame[~repeats].set_index("period")[["value", "available"]]
@@ -101,17 +111,22 @@ def answers(body: bytes) -> list[Any]:
 
 
 def counted(rows: list[dict[str, Any]]) -> str:
-    """How many values are missing and how many rows stood there twice, in words; empty when none."""
+    """How many values are missing, stood there twice or are older than their period, in words; empty when none."""
     missing = sum(row.get("value") == "." for row in rows)
     again = len(rows) - len({tuple(row.values()) for row in rows})
-    said = ((missing, f"{missing} of {len(rows)} rows without a value"), (again, f"{again} identical rows dropped"))
+    early = sum(row.get("realtime_start", "9999") < row["date"] for row in rows)
+    said = (
+        (missing, f"{missing} of {len(rows)} rows without a value"),
+        (again, f"{again} identical rows dropped"),
+        (early, f"{early} vintages dated before their period, usable only after its lag"),
+    )
     return "; ".join(words for number, words in said if number)
 
 
 def admitted(
     provider: str,
     name: str,
-    replies: list[http.Reply],
+    replies: list[client.Reply],
     rows: list[dict[str, Any]],
     reader: Callable[[bytes], pd.DataFrame],
     about: list[str],
@@ -121,7 +136,7 @@ def admitted(
     if all(row.get("value", "") == "." for row in rows):
         raise NotEnoughHistory(f"{name} has no value in the span asked for; widen start and end")
     return gate.admit(
-        http.source(provider),
+        client.source(provider),
         name=name,
         kind="macro",
         endpoint=first.endpoint,

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import pandas as pd
 
-from mltrainer.data import bar_rules
-from mltrainer.data.case import Case, Hit, Rule
+from mltrainer.data.quality import bar_rules
+from mltrainer.data.quality.case import Case, Hit, Rule
 
 # Longest step between two periods, the pandas period, and after how many days without news a series is overdue: two
 # releases and a holiday, as the features forget a value.
@@ -18,6 +18,7 @@ FREQUENCIES = (
     (500, "Y", "yearly", 740),
 )
 MOST_MISSING = 0.05
+LEAST_PERIODS = 12  # that tell what is usual
 
 
 class Observations(Case):
@@ -80,6 +81,27 @@ def _blank(case: Observations) -> Hit:
     return Hit(blank.index[blank], f"periods have no value, {blank.mean():.1%} of all", severity)
 
 
+def _spike(case: Observations) -> Hit | None:
+    """A value farther outside of all others than these lie apart, which is back the period after: a digit or a unit.
+
+    The outermost hundredth on either side is left out of what others span, so that several do not hide each other. The
+    newest may yet turn out to be true: the first print of a crash is no error.
+    """
+    newest, value = case.told.dropna(), case.frame["value"].dropna()
+    if len(newest) < LEAST_PERIODS:
+        return None
+    low = float(newest.quantile(0.01, interpolation="higher"))
+    high = float(newest.quantile(0.99, interpolation="lower"))
+    before, after = (newest.shift(n).reindex(value.index) for n in (1, -1))
+    wide = high - low
+    far = ((value - high > wide) | (low - value > wide)) & (wide > 0)
+    back = ((after - before).abs() < 0.2 * (value - before).abs()) | before.isna()
+    hit = (far & (back | after.isna())).to_numpy()
+    severity = "warning" if after[hit].isna().all() else ""
+    notes = [f"{v:g}" for v in value[hit]]
+    return Hit(value.index[hit], "values stand far outside of all others", severity, notes)
+
+
 def _gap(case: Observations) -> Hit:
     """One day without a number is a holiday of the source; three sessions in a row are a gap."""
     found, what = case.missing, "periods have no number"
@@ -98,12 +120,14 @@ def _overdue(case: Observations) -> Hit | None:
 
 
 AGAIN = "ask the source again"
+DIGIT = "look for a digit or a unit, and ask the source again"
 MACRO: tuple[Rule, ...] = (
     Rule("duplicate", "warning", "no vintage is there twice", "nothing is lost by dropping them", bar_rules.duplicate),
     Rule("conflict", "error", "no vintage has two values", bar_rules.NEITHER, bar_rules.conflict),
     Rule("published", "error", "nothing is available before its period begins", "check vintage and lag", _published),
     Rule("future", "error", "no period begins after the day of judgment", "check clock and unit", bar_rules.future),
     Rule("blank", "warning", f"at most {MOST_MISSING:.0%} of periods were published as missing", AGAIN, _blank),
+    Rule("spike", "error", "no value leaps far outside of all others and is back the period after", DIGIT, _spike),
     Rule("gap", "warning", "no period is missing; for a daily series, no three sessions in a row", AGAIN, _gap),
     Rule("overdue", "warning", "the next release is not overdue", AGAIN, _overdue),
     bar_rules.AGREEMENT,

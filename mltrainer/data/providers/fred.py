@@ -12,17 +12,26 @@ from typing import Any
 
 import pandas as pd
 
-from mltrainer.data import http
-from mltrainer.data import vintages as published
-from mltrainer.data.series import AGGREGATIONS, LENGTH, OUTPUTS, SERIES, UNITS, Series, identifier, short
-from mltrainer.data.vintages import DAY, TODAY, days, fault
+from mltrainer.data.providers import client
+from mltrainer.data.providers import vintages as published
+from mltrainer.data.providers.macro_series import (
+    AGGREGATIONS,
+    LENGTH,
+    OUTPUTS,
+    SERIES,
+    UNITS,
+    Series,
+    identifier,
+    short,
+)
+from mltrainer.data.providers.vintages import DAY, TODAY, days, fault
 from mltrainer.errors import BadInput, NotEnoughHistory, ProviderError, UnknownName
 from mltrainer.trust.provenance import FRED_NOTICE, Dataset
 
 EVER = ("1776-07-04", "9999-12-31")  # the first and the last day of time at FRED
 ROWS, DATES = 100_000, 10_000  # of one answer, FRED's maxima
 VINTAGES = 1_900  # of one answer; FRED's maximum is 2,000, and one may be published while we read
-Page = tuple[http.Reply, dict[str, Any]]
+Page = tuple[client.Reply, dict[str, Any]]
 
 
 # --- what FRED is asked ---------------------------------------------------------------------------------------
@@ -32,7 +41,7 @@ def _ask(path: str, rows: str, **params: object) -> Page:
     asked = {name: value for name, value in params.items() if value is not None}
     check = partial(_checked, rows=rows, asked=asked)
     try:
-        reply = http.get("fred", f"/fred/{path}", asked | {"file_type": "json"}, check=check)
+        reply = client.get("fred", f"/fred/{path}", asked | {"file_type": "json"}, check=check)
     except ProviderError as error:
         if "The series does not exist." in str(error):
             raise UnknownName.of("series of FRED", str(asked.get("series_id")), SERIES) from None
@@ -68,6 +77,7 @@ def _paged(path: str, rows: str, limit: int, **params: object) -> Iterator[Page]
         yield reply, answer
 
 
+@client.whole()
 def metadata(name: str) -> dict[str, Any]:
     """What FRED says about a series: title, units, frequency_short, seasonal_adjustment, last_updated, notes ..."""
     _, answer = _ask("series", "seriess", series_id=identifier(name))
@@ -77,6 +87,7 @@ def metadata(name: str) -> dict[str, Any]:
     return dict(described[0])
 
 
+@client.whole()
 def vintage_dates(name: str) -> pd.DatetimeIndex:
     """Days on which values of a series were published or revised; empty where ALFRED has no history of it."""
     asked = {"series_id": identifier(name), "realtime_start": EVER[0], "realtime_end": EVER[1]}
@@ -89,6 +100,7 @@ def vintage_dates(name: str) -> pd.DatetimeIndex:
     return days(day for page in pages for day in page["vintage_dates"]).unique().sort_values()
 
 
+@client.whole()
 def release_dates(name: str) -> pd.DatetimeIndex:
     """Days on which the release that holds a series came out, as far back as FRED knows."""
     _, answer = _ask("series/release", "releases", series_id=identifier(name))
@@ -113,6 +125,7 @@ def series(name: str) -> Series:
     return Series(identifier(name), title, unit, frequency.lower(), "lin", lag, True, delay=1)
 
 
+@client.whole()
 def observations(
     name: str,
     *,
@@ -153,7 +166,8 @@ def observations(
             raise BadInput(f"the real-time day {short(day)} is not written as YYYY-MM-DD")
     row = series(name)
     windows, said = _windows(row, realtime, vintages)
-    lag = None if windows else row.lag_days + (LENGTH[frequency] if frequency else 0)
+    early = row.lag_days + (LENGTH[frequency] if frequency else 0)
+    lag = None if windows else early
     asked = {
         "series_id": row.id, "observation_start": start and str(start)[:10],
         "observation_end": end and str(end)[:10], "units": units,
@@ -164,15 +178,15 @@ def observations(
     unit = row.unit if units == "lin" else f"{UNITS[units]} of {row.unit}"
     usable = "" if lag is None else f"usable from day {lag} after the period's first"
     about = [row.text, unit, said, usable, row.rights, FRED_NOTICE]
-    reader = partial(parse, lag_days=lag, delay=row.delay, first_only=output_type == 4)
+    reader = partial(parse, lag_days=lag, early_days=early, delay=row.delay, first_only=output_type == 4)
     sent = [each for _, answer in pages for each in answer["observations"]]
     return published.admitted("fred", row.id, [reply for reply, _ in pages], sent, reader, about)
 
 
-def parse(body: bytes, *, lag_days: int | None = None, delay: int = 0, first_only: bool = False) -> pd.DataFrame:
+def parse(body: bytes, *, lag_days: int | None = None, **how: Any) -> pd.DataFrame:
     """Observations of one answer, or of several in a row; see `vintages.observed`."""
     rows = [row for answer in published.answers(body) for row in answer["observations"]]
-    return published.observed(published.table(rows), lag_days=lag_days, delay=delay, first_only=first_only)
+    return published.observed(published.table(rows), lag_days=lag_days, **how)
 
 
 def _windows(row: Series, realtime: tuple[str, str], wanted: bool) -> tuple[list[dict[str, str]], str]:

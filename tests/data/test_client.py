@@ -5,29 +5,35 @@ The outcomes of faults in values (a null price, a bar on a Saturday) stand with 
 
 import base64
 import gzip
+import inspect
 import json
 import logging
+import os
 import re
 import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import redis
+import requests
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 from replay.faults import FAULTS
 from replay.server import POLYGON_KEY, Replay
 
-from mltrainer.data import http, kept, wire
+from mltrainer.data.providers import cache, client, fred, polygon, polygon_macro, tables, transport
 from mltrainer.errors import BadInput, NotEntitled, ProviderError, Refused, StorageError, Unavailable, UnknownName
 from mltrainer.trust import audit
 
@@ -37,12 +43,12 @@ GDP = {"series_id": "GDPC1", "file_type": "json"}
 ENOUGH = timedelta(days=3650)
 
 
-def bars(**params: object) -> http.Reply:
-    return http.get("polygon", BARS, params)
+def bars(**params: object) -> client.Reply:
+    return client.get("polygon", BARS, params)
 
 
-def gdp(**params: object) -> http.Reply:
-    return http.get("fred", OBSERVATIONS, GDP | params)
+def gdp(**params: object) -> client.Reply:
+    return client.get("fred", OBSERVATIONS, GDP | params)
 
 
 def violations() -> list[str]:
@@ -77,8 +83,8 @@ def test_an_answer_is_the_bytes_the_provider_sent_and_is_kept_with_its_date(repl
 def test_another_question_and_an_answer_no_longer_fresh_are_asked_for(replay: Replay):
     bars()
     bars(adjusted=False)
-    http.get("polygon", BARS, keep=timedelta(0))
-    http.get("polygon", BARS, keep=ENOUGH)
+    client.get("polygon", BARS, keep=timedelta(0))
+    client.get("polygon", BARS, keep=ENOUGH)
     assert [asked.params for asked in replay.log] == [{}, {"adjusted": "false"}, {}]
 
 
@@ -86,7 +92,7 @@ def test_what_its_reader_finds_impossible_is_not_kept(replay: Replay):
     def never(document: object) -> None:
         raise ProviderError("Polygon sent bars of another ticker", "polygon", 200)
 
-    assert said(lambda: http.get("polygon", BARS, check=never)) == "Polygon sent bars of another ticker"
+    assert said(lambda: client.get("polygon", BARS, check=never)) == "Polygon sent bars of another ticker"
     assert not bars().cached
 
 
@@ -99,7 +105,7 @@ def test_a_compressed_answer_is_read(replay: Replay):
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text() | st.floats(-1e300, 1e300),
                     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))  # fmt: skip
 def test_every_document_of_json_is_read_as_it_was_written(document: object):
-    assert wire.parsed(json.dumps(document).encode()) == document
+    assert transport.parsed(json.dumps(document).encode()) == document
 
 
 TWICE = (
@@ -111,7 +117,7 @@ TWICE = (
 @pytest.mark.parametrize("text", TWICE)
 def test_a_name_that_stands_twice_is_found_however_it_is_written(text: str):
     with pytest.raises(ProviderError, match="stands twice"):
-        wire.parsed(text.encode())
+        transport.parsed(text.encode())
 
 
 # --- faults ---------------------------------------------------------------------------------------------------
@@ -167,7 +173,7 @@ def test_a_fault_is_one_line_in_time_and_nothing_of_it_is_kept(
     replay: Replay, fault: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("MLTRAINER_WIRE_SECONDS", "0.6")
-    monkeypatch.setattr(wire, "LARGEST", 2**20)
+    monkeypatch.setattr(transport, "LARGEST", 2**20)
     kind, words, tries = OUTCOMES[fault]
     ask = gdp if fault.startswith("fred") else bars
     replay.fault(fault, times=None)
@@ -239,24 +245,28 @@ def test_a_next_page_elsewhere_is_a_violation_and_gets_no_key(replay: Replay, fa
     with Replay() as elsewhere:
         replay.elsewhere = elsewhere.url
         replay.fault(fault)
-        assert "is not Polygon's own" in said(lambda: list(http.pages("polygon", BARS, {"limit": 60})), Refused)
+        assert "is not Polygon's own" in said(lambda: list(client.pages("polygon", BARS, {"limit": 60})), Refused)
         assert elsewhere.log == []
     assert len(replay.log) == 1
     assert len(violations()) == 1
     assert audit.verify() == []
 
 
-ODD = ["", "//evil.example/v2", "http://[::1", "javascript:alert(1)", "/v2/aggs/ticker/AAPL/prev", "{own}", "{own}/",
-       "{own}.evil.example/v2/aggs/ticker/AAPL/prev", "{own}@evil.example/v2/aggs/ticker/AAPL/prev",
-       "{own}/v2/aggs/ticker/AAPL/prev/../../../../v1/account", "{own}/v2/aggs/ticker/A%2FB/prev",
-       "{own}\\@evil.example/v2/aggs/ticker/AAPL/prev", "{own}/v2/aggs/ticker/AAPL/prev\n.evil.example",
-       "{own}/v2/aggs/ticker/AAPL/prev#@evil.example", " {own}/v2/aggs/ticker/AAPL/prev"]  # fmt: skip
+PAGE = "/v2/aggs/ticker/AAPL/range/1/day/1357137000000/2006-01-03"
+ODD = ["", "//evil.example/v2", "http://[::1", "javascript:alert(1)", PAGE, "{own}", "{own}/",
+       f"{{own}}.evil.example{PAGE}", f"{{own}}@evil.example{PAGE}", f"{{own}}{PAGE}/../../../../v1/account",
+       "{own}/v2/aggs/ticker/A%2FB/range/1/day/2005-01-03/2006-01-03", f"{{own}}\\@evil.example{PAGE}",
+       f"{{own}}{PAGE}\n.evil.example", f"{{own}}{PAGE}#@evil.example", f" {{own}}{PAGE}"]  # fmt: skip
+
+
+def test_a_page_without_anything_odd_is_followed(replay: Replay):
+    assert client.follow("polygon", f"{replay.url}{PAGE}").status == 200
 
 
 def test_an_odd_address_of_a_next_page_is_refused(replay: Replay):
     for address in ODD:
         with pytest.raises(Refused):
-            http.follow("polygon", address.replace("{own}", replay.url))
+            client.follow("polygon", address.replace("{own}", replay.url))
     assert replay.log == []
     assert len(violations()) == len(ODD)
 
@@ -267,45 +277,67 @@ def test_a_next_page_at_polygons_other_name_is_asked_for_at_the_one_in_use(
     monkeypatch.setenv("MLTRAINER_MODE", "live")
     monkeypatch.setenv("POLYGON_API_KEY", "canary")
     asked: list[str] = []
-    monkeypatch.setattr(http, "_asked", lambda provider, endpoint, params: asked.append(endpoint) or b"{}")
-    reply = http.follow("polygon", f"https://api.polygon.io{BARS}?cursor=x&apiKey=canary")
+    monkeypatch.setattr(client, "_asked", lambda provider, endpoint, params: asked.append(endpoint) or b"{}")
+    reply = client.follow("polygon", f"https://api.polygon.io{BARS}?cursor=x&apiKey=canary")
     assert asked == [f"https://api.massive.com{BARS}"]
     assert reply.parameters == {"cursor": "x"}
     for address in (f"http://api.massive.com{BARS}", f"https://api.massive.com:8443{BARS}"):
         with pytest.raises(Refused):
-            http.follow("polygon", address)
+            client.follow("polygon", address)
 
 
 def test_pages_are_joined_without_a_gap_or_a_repetition(replay: Replay):
     whole = bars().json()["results"]
-    joined = [row for page in http.pages("polygon", BARS, {"limit": 50}) for row in page.json()["results"]]
+    joined = [row for page in client.pages("polygon", BARS, {"limit": 50}) for row in page.json()["results"]]
     assert joined == whole
     assert len(replay.log) == 1 + 6  # 253 sessions
 
 
 def test_pages_that_lead_back_to_themselves_end(replay: Replay):
     replay.fault("next_loop", times=None)
-    assert "pages that do not end" in said(lambda: list(http.pages("polygon", BARS)))
+    assert "pages that do not end" in said(lambda: list(client.pages("polygon", BARS)))
     assert len(replay.log) <= 2
 
 
 PATHS = ["/v1/account", "/v2/aggs/ticker/../range/1/day/2005-01-03/2006-01-03", "//evil.example", "", "fred/series",
-         "/v2/aggs/ticker/A/B/prev", "/v2/aggs/ticker/AAPL/prev?apiKey=x", f"{BARS}/", f"{BARS}\n", "/fred/series/../x",
-         "/v2/aggs/ticker/AAPL%2e%2e/prev"]  # fmt: skip
+         "/v2/aggs/ticker/A/B/range/1/day/2005-01-03/2006-01-03", f"{BARS}?apiKey=x", f"{BARS}/", f"{BARS}\n",
+         "/fred/series/../x", "/v2/aggs/ticker/AAPL%2e%2e/range/1/day/2005-01-03/2006-01-03"]  # fmt: skip
+
+ASKED = {
+    "polygon": [
+        *(BARS, PAGE, *(f"/fed/v1/{table}" for table, _ in polygon_macro.ECONOMY.values())),
+        *(path.format(ticker="BRK.B") for table in tables.TABLES.values() for path, _ in table.paths),
+        *(path.format(ticker="AAPL") for path, _, _ in tables.OBJECTS.values()),
+    ],
+    "fred": [f"/fred/{path}" for path in re.findall(r'"(series|(?:series|release)/[a-z]+)"', inspect.getsource(fred))],
+}
+
+
+@pytest.mark.parametrize("provider", client.PROVIDERS)
+def test_what_is_allowed_is_what_somebody_asks(provider: str):
+    """Each alternative of each allowed path, written out, is one that a reader of ours asks for, and no other."""
+    rows = client.PROVIDERS[provider].paths
+    assert all(any(re.fullmatch(row, path) for row in rows) for path in ASKED[provider])
+    for row in rows:
+        words = {word for group in re.findall(r"\(([a-z|\-]+)\)", row) for word in group.split("|")}
+        words -= set(client._SPAN.split("|"))
+        asked = [path for path in ASKED[provider] if re.fullmatch(row, path)]
+        assert asked, row
+        assert all(any(word in path.split("/") for path in asked) for word in words), row
 
 
 @pytest.mark.parametrize("provider", ["polygon", "fred"])
 def test_a_path_that_is_not_in_the_table_is_a_violation_and_nothing_is_sent(replay: Replay, provider: str):
     for path in PATHS:
         with pytest.raises(Refused, match="is none that"):
-            http.get(provider, path)
+            client.get(provider, path)
     assert replay.log == []
     assert len(violations()) == len(PATHS)
 
 
 def test_a_provider_or_a_key_of_ones_own_is_a_mistake_in_one_line(replay: Replay):
-    assert "close: polygon" in said(lambda: http.get("polygn", BARS), UnknownName)
-    assert "looks like a key" in said(lambda: http.get("polygon", BARS, {"apiKey": "canary"}), BadInput)
+    assert "close: polygon" in said(lambda: client.get("polygn", BARS), UnknownName)
+    assert "looks like a key" in said(lambda: client.get("polygon", BARS, {"apiKey": "canary"}), BadInput)
     assert replay.log == []
 
 
@@ -362,12 +394,52 @@ def test_this_machine_is_never_asked_through_a_proxy(replay: Replay, monkeypatch
     assert bars().status == 200
 
 
+def dripping_proxy(running: ExitStack) -> str:
+    """A proxy that answers CONNECT a byte at a time, for five seconds."""
+    listener = running.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+    def drip() -> None:
+        line, _ = listener.accept()
+        with line, suppress(OSError):
+            line.recv(2**16)
+            for byte in b"HTTP/1.1 200 OK".ljust(100):
+                line.send(bytes([byte]))
+                time.sleep(0.05)
+
+    threading.Thread(target=drip, daemon=True).start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_a_proxy_that_drips_its_answer_to_connect_is_left_in_time(monkeypatch: pytest.MonkeyPatch):
+    begin = time.monotonic()
+    with ExitStack() as running:
+        monkeypatch.setenv("https_proxy", dripping_proxy(running))
+        monkeypatch.delenv("no_proxy", raising=False)
+        answer = transport.exchange(
+            "https://api.massive.com/v1/marketstatus/now", {}, SecretStr("canary"), by_header=True, until=begin + 0.4
+        )
+    assert answer.failure == "gave no answer in time"
+    assert time.monotonic() - begin < 2
+
+
+def test_a_head_that_drips_through_a_proxy_is_left_in_time(replay: Replay):
+    """The way through a proxy to an address in plain http, with the package's own pool of connections."""
+    replay.fault("drip_head")
+    begin = time.monotonic()
+    with requests.Session() as session:
+        session.mount("http://", transport._adapter(os.getpid()))
+        with pytest.raises(requests.ReadTimeout):
+            session.get(f"http://api.massive.com{BARS}", proxies={"http": replay.url}, timeout=(0.4, 0.4))
+    assert len(replay.log) == 1
+    assert time.monotonic() - begin < 2
+
+
 # --- turns ----------------------------------------------------------------------------------------------------
 
 
 @given(st.integers(1, 10**7))
 def test_whatever_a_plan_allows_it_is_never_more_than_fifty_in_a_second_nor_than_it_says(per_minute: int):
-    rates = wire.rates(per_minute)
+    rates = transport.rates(per_minute)
     assert all(rate.limit >= 1 for rate in rates)
     for seconds, most in ((1, 50), (60, per_minute)):
         windows = [rate.limit * max(1, -(-seconds * 1000 // rate.interval)) for rate in rates]
@@ -376,12 +448,12 @@ def test_whatever_a_plan_allows_it_is_never_more_than_fifty_in_a_second_nor_than
 
 ASK = """
 import os, sys
-from mltrainer.data import http
+from mltrainer.data.providers import client
 for line in sys.stdin:
     rate, many = line.split()
     os.environ["MLTRAINER_POLYGON_PER_MINUTE"] = rate
     for i in range(int(many)):
-        http.get("polygon", "/v1/marketstatus/now", {"x": f"{sys.argv[1]}-{rate}-{i}"})
+        client.get("polygon", "/v1/marketstatus/now", {"x": f"{sys.argv[1]}-{rate}-{i}"})
     print("done", flush=True)
 """
 
@@ -416,12 +488,38 @@ def test_trying_again_takes_turns_too(replay: Replay, monkeypatch: pytest.Monkey
     assert len(replay.log) == 1
 
 
+def test_who_waits_for_a_turn_is_told_so_once_on_stderr(replay: Replay, monkeypatch: pytest.MonkeyPatch):
+    ask = "; ".join(("import time", "from mltrainer.data.providers import client", "client.TURN = 1.3",
+                     "ask = lambda n: client.get('polygon', '/v1/marketstatus/now', {'n': n})", "ask(0)"))  # fmt: skip
+    ask += "\nfor n in (1, 2):\n  try: ask(n)\n  except client.ProviderError: pass\n"
+    monkeypatch.setenv("MLTRAINER_POLYGON_PER_MINUTE", "1")
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    assert done.stderr == (
+        "waiting for a turn: the 1 requests a minute to Polygon are used up; "
+        "MLTRAINER_POLYGON_PER_MINUTE says how many your plan allows\n"
+    )
+
+
+def test_a_process_that_holds_the_turns_and_stands_still_is_named(replay: Replay, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(transport, "PATIENCE", 0.2)
+    for taken_before in (False, True):
+        if taken_before:
+            bars()
+        lock = FileLock(f"{cache.private(client.turns())}.lock")
+        with lock:
+            begin = time.monotonic()
+            line = said(lambda: bars(limit=7), StorageError)
+            assert time.monotonic() - begin < 2
+        assert "turns.sqlite.lock for 0 s, so no turn can be taken; end the process" in line
+
+
 def test_a_turn_that_does_not_come_is_one_line(replay: Replay, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLTRAINER_POLYGON_PER_MINUTE", "1")
-    monkeypatch.setattr(http, "TURN", 0.1)
+    monkeypatch.setattr(client, "TURN", 0.1)
     bars()
     assert "the 1 requests a minute are used up" in said(lambda: bars(limit=2))
-    assert wire.turns_taken(http.turns(), "polygon") == 1
+    assert transport.turns_taken(client.turns(), "polygon") == 1
 
 
 # --- what is kept ---------------------------------------------------------------------------------------------
@@ -511,7 +609,7 @@ def test_offline_gives_what_was_fetched_before_with_its_date_and_sends_nothing(
 ):
     first = bars()
     monkeypatch.setenv("MLTRAINER_OFFLINE", "1")
-    again = http.get("polygon", BARS, keep=timedelta(0))
+    again = client.get("polygon", BARS, keep=timedelta(0))
     assert (again.cached, again.retrieved_at, again.body) == (True, first.retrieved_at, first.body)
     line = said(lambda: bars(limit=1), Unavailable)
     assert "was not fetched before" in line
@@ -523,7 +621,7 @@ def test_a_failing_call_never_falls_back_to_what_is_stale(replay: Replay, monkey
     bars()
     monkeypatch.setenv("MLTRAINER_WIRE_SECONDS", "0.2")
     replay.fault("500", times=None)
-    assert "nothing stands in for it" in said(lambda: http.get("polygon", BARS, keep=timedelta(0)))
+    assert "nothing stands in for it" in said(lambda: client.get("polygon", BARS, keep=timedelta(0)))
 
 
 def test_a_file_that_is_no_store_of_answers_is_one_line(replay: Replay, home: Path):
@@ -563,7 +661,7 @@ def test_answers_are_kept_in_redis_and_one_that_was_changed_there_is_a_violation
     assert [bars().cached, bars().cached] == [False, True]
     assert len(replay.log) == 1
     assert not (home / "answers.sqlite").exists()
-    assert "1, in redis" in kept.summary()["kept answers"]
+    assert "1, in redis" in cache.summary()["kept answers"]
     store = redis.Redis.from_url(redis_url)
     (key,) = store.scan_iter()
     value = store.get(key)
@@ -588,24 +686,24 @@ def test_a_redis_that_does_not_answer_is_one_line_and_no_violation(
 
 
 def test_doctor_says_who_answers_what_is_kept_and_how_often_was_asked(replay: Replay, monkeypatch: pytest.MonkeyPatch):
-    assert kept.summary() == {"kept answers": "none", "newest data": "nothing was fetched"}
+    assert cache.summary() == {"kept answers": "none", "newest data": "nothing was fetched"}
     bars()
-    line = http.standing("polygon")
+    line = client.standing("polygon")
     assert line == f"{replay.url}: answers, and takes the key; 2 of 6000 requests used in the last minute"
-    assert kept.summary()["kept answers"].startswith("1, 0.")
-    assert kept.summary()["newest data"].endswith("0.0 hours ago")
+    assert cache.summary()["kept answers"].startswith("1, 0.")
+    assert cache.summary()["newest data"].endswith("0.0 hours ago")
     replay.fault("403_timeframe", times=None)
-    assert "last refused: /v1/marketstatus/now Your plan doesn't include" in http.standing("polygon")
+    assert "last refused: /v1/marketstatus/now Your plan doesn't include" in client.standing("polygon")
     monkeypatch.setenv("FRED_API_KEY", "")
-    assert "FRED_API_KEY is not set; 0 of 120" in http.standing("fred")
+    assert "FRED_API_KEY is not set; 0 of 120" in client.standing("fred")
     monkeypatch.setenv("MLTRAINER_MODE", "sample")
-    assert http.standing("fred") == "not asked in mode sample"
+    assert client.standing("fred") == "not asked in mode sample"
 
 
 def test_doctor_waits_no_longer_than_it_says(replay: Replay):
     replay.fault("timeout", times=None)
     begin = time.monotonic()
-    assert "gives no answer in time" in http.standing("polygon", seconds=0.3).replace("gave", "gives")
+    assert "gives no answer in time" in client.standing("polygon", seconds=0.3).replace("gave", "gives")
     assert time.monotonic() - begin < 1.5
 
 
@@ -664,8 +762,8 @@ def test_a_key_is_nowhere_after_a_session_of_success_and_failure(
             replay.fault(fault, times=None)
             told += failing(ask, fault)
             replay.heal()
-    command = [sys.executable, "-c", "from mltrainer.data import http; print(http.get('fred', '/fred/series',"
-               " {'series_id': 'GDPC1'}))"]  # fmt: skip
+    command = [sys.executable, "-c", "from mltrainer.data.providers import client;"
+               " print(client.get('fred', '/fred/series', {'series_id': 'GDPC1'}))"]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         lines = Path(f"/proc/{process.pid}/cmdline").read_bytes() if Path("/proc").is_dir() else b""
         told.append(process.communicate(timeout=60)[0].decode())
@@ -679,6 +777,37 @@ def test_a_key_is_nowhere_after_a_session_of_success_and_failure(
             assert form not in unpacked(data), place
 
 
+def test_a_key_that_a_good_answer_repeats_is_masked_wherever_it_goes(
+    replay: Replay, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    key = CANARIES["fred"]
+    replay.keys = CANARIES
+    monkeypatch.setenv("POLYGON_API_KEY", CANARIES["polygon"])
+    monkeypatch.setenv("FRED_API_KEY", key)
+    monkeypatch.setenv("MLTRAINER_FRED_ON_DISK", "true")
+    for form in (key, key.upper()):
+        replay.canned["/fred/series"] = {"seriess": [{"id": "ELSE1", "title": f"asked with {form}", "units": form}]}
+        reply = client.get("fred", "/fred/series", {"series_id": "ELSE1", "x": form[:3]})
+        assert reply.json()["seriess"][0]["title"] == "asked with ***"
+    assert [entry.payload["where"] for entry in audit.entries(kind="key_repeated")] == ["/fred/series"] * 2
+    echo = {"status": "ERROR", "error": f"no such key: {CANARIES['polygon'].upper()}"}
+    replay.canned[BARS] = echo
+    assert "no such key: ***" in said(
+        lambda: polygon.bars("AAPL", "2005-01-03", "2006-01-03", adjusted=True, kind="bars")
+    )
+    replay.canned[BARS] = {"status": "OK", "ticker": CANARIES["polygon"], "results": [], "resultsCount": 0}
+    said(lambda: polygon.bars("AAPL", "2005-01-03", "2006-01-03", adjusted=True, kind="bars"))
+    for path in home.rglob("*"):
+        data = unpacked(path.read_bytes()).lower() if path.is_file() else b""
+        assert not any(form.lower() in data for each in CANARIES.values() for form in forms(each)), path
+
+
+def test_a_short_key_is_not_looked_for_among_numbers(replay: Replay, monkeypatch: pytest.MonkeyPatch):
+    replay.keys = {"polygon": "5", "fred": "7"}
+    monkeypatch.setenv("POLYGON_API_KEY", "5")
+    assert b"***" not in bars().body
+
+
 def test_the_scan_for_keys_finds_one_that_is_hidden():
     key = CANARIES["fred"].encode()
     for hidden in (key, base64.b64encode(b'{"body": "' + key + b'"}'), gzip.compress(key)):
@@ -686,7 +815,7 @@ def test_the_scan_for_keys_finds_one_that_is_hidden():
 
 
 def test_the_one_who_asks_is_named_in_the_source(replay: Replay, monkeypatch: pytest.MonkeyPatch):
-    assert http.source("polygon") == "replay"
+    assert client.source("polygon") == "replay"
     monkeypatch.setenv("MLTRAINER_MODE", "live")
-    assert (http.source("polygon"), http.source("fred")) == ("polygon", "fred")
-    assert kept.IGNORED[-2:] == ("apiKey", "X-API-KEY")
+    assert (client.source("polygon"), client.source("fred")) == ("polygon", "fred")
+    assert cache.IGNORED[-2:] == ("apiKey", "X-API-KEY")

@@ -5,12 +5,15 @@ provider could not have sent is an error, never an empty table. A kept answer th
 """
 
 import json
+import logging
 import math
 import random
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
@@ -19,21 +22,24 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 
-from mltrainer.data import kept, wire
+from mltrainer.data.providers import cache, transport
 from mltrainer.errors import (
     BadInput,
     MltrainerError,
     NotEntitled,
     ProviderError,
+    Refused,
     Unavailable,
     UnknownName,
 )
 from mltrainer.settings import settings
 from mltrainer.trust import audit, gate
 
+log = logging.getLogger(__name__)  # without a handler of the user's, warnings go to stderr
 Params = Mapping[str, object] | None
 Check = Callable[[Any], None] | None
 Keep = timedelta | None
@@ -45,7 +51,7 @@ class Provider:
 
     name: str
     hosts: tuple[str, ...]
-    paths: str
+    paths: tuple[str, ...]
     key: str
     variable: str
     by_header: bool
@@ -62,13 +68,15 @@ PROVIDERS: dict[str, Provider] = {
     "polygon": Provider(
         name="Polygon",
         hosts=("https://api.massive.com", "https://api.polygon.io"),
-        paths=rf"/v2/aggs/ticker/{_T}/(range/\d+/({_SPAN})/({_DAY}|\d+)/({_DAY}|\d+)|prev)"
-        rf"|/v2/aggs/grouped/locale/us/market/stocks/{_DAY}|/v1/open-close/{_T}/{_DAY}"
-        rf"|/v3/(trades|quotes)/{_T}|/v2/last/(trade|nbbo)/{_T}"
-        rf"|/v3/reference/(tickers(/{_T})?|splits|dividends|exchanges|conditions)|/vX/reference/tickers/{_T}/events"
-        rf"|/v2/snapshot/locale/us/markets/stocks/tickers(/{_T})?|/stocks/v1/(splits|dividends)"
-        r"|/v1/marketstatus/(now|upcoming)|/vX/reference/financials|/benzinga/v1/earnings|/tmx/v1/corporate-events"
-        r"|/fed/v1/(inflation|inflation-expectations|labor-market|treasury-yields)",
+        paths=(
+            rf"/v2/aggs/ticker/{_T}/range/\d+/({_SPAN})/({_DAY}|\d+)/({_DAY}|\d+)",
+            rf"/v3/(trades|quotes)/{_T}",
+            rf"/v3/reference/(tickers(/{_T})?|splits|dividends)",
+            rf"/v2/snapshot/locale/us/markets/stocks/tickers/{_T}",
+            r"/stocks/v1/(splits|dividends)",
+            r"/v1/marketstatus/now",
+            r"/fed/v1/(inflation|inflation-expectations|labor-market|treasury-yields)",
+        ),
         key="polygon_api_key",
         variable="POLYGON_API_KEY",
         by_header=True,
@@ -79,8 +87,7 @@ PROVIDERS: dict[str, Provider] = {
     "fred": Provider(
         name="FRED",
         hosts=("https://api.stlouisfed.org",),
-        paths=r"/fred/series(/(observations|vintagedates|release|updates|search))?"
-        r"|/fred/release(s|/dates|/series)?|/fred/releases/dates",
+        paths=(r"/fred/series(/(observations|vintagedates|release))?", r"/fred/release/dates"),
         key="fred_api_key",
         variable="FRED_API_KEY",
         by_header=False,
@@ -89,9 +96,11 @@ PROVIDERS: dict[str, Provider] = {
         probe=("/fred/series", {"series_id": "CPIAUCSL", "file_type": "json"}),
     ),
 }
-TRIES, PAGES = 5, 10_000
+TRIES, PAGES = 5, 100
+SHORTEST = 8  # letters of a key; one that is shorter may stand in a number
 TURN = 300.0  # seconds one may wait for one's turn under the rate that all processes share
 AGAIN = {429, 500, 502, 503, 504}
+NEW_YORK = ZoneInfo("America/New_York")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _KEY_NAME = re.compile(r"api_?key|authorization|token", re.IGNORECASE)
 
@@ -104,7 +113,7 @@ class Reply:
     ----------
     endpoint : scheme, host and path; neither query nor key.
     parameters : as asked, without keys.
-    body, sha256 : the bytes as received, after transfer and content decoding.
+    body, sha256 : the bytes as received, after transfer and content decoding; a key of ours in it is masked.
     retrieved_at : UTC, ISO 8601: when the provider said it; a kept answer has its own time.
     """
 
@@ -118,7 +127,7 @@ class Reply:
 
     @cached_property
     def _document(self) -> Any:
-        return wire.parsed(self.body)
+        return transport.parsed(self.body)
 
     def json(self) -> Any:
         """The parsed body; the same object at every call."""
@@ -133,7 +142,45 @@ def source(provider: str) -> str:
     return "replay" if settings().data_mode == "replay" else provider
 
 
-def get(provider: str, path: str, params: Params = None, *, check: Check = None, keep: Keep = None) -> Reply:
+@dataclass
+class _Whole:
+    """What was asked for one answer: every question with a kept reply, and failures that concern one reply only."""
+
+    parts: list[tuple[str, Any]] = field(default_factory=list)
+    alone: list[ProviderError] = field(default_factory=list)
+
+
+_whole: ContextVar[_Whole | None] = ContextVar("whole", default=None)
+
+
+@contextmanager
+def whole() -> Iterator[None]:
+    """Take all that is asked inside as one answer: once it is refused, nothing of it stays kept.
+
+    A reply that fails by itself leaves those before it, so that a download goes on where it was. What is accepted
+    takes the place of the same with an earlier end.
+    """
+    if _whole.get() is not None:
+        yield
+        return
+    scope = _Whole()
+    token = _whole.set(scope)
+    try:
+        yield
+    except (ProviderError, Refused) as error:
+        if not any(error is each for each in scope.alone) and not settings().offline:
+            for part in scope.parts:
+                cache.forget(*part)
+        raise
+    finally:
+        _whole.reset(token)
+    for part in scope.parts if not settings().offline else []:
+        cache.supersede(*part)
+
+
+def get(
+    provider: str, path: str, params: Params = None, *, check: Check = None, keep: Keep = None, day: str | None = None
+) -> Reply:
     """Ask a provider, or return what it said before if that is still fresh.
 
     Parameters
@@ -144,47 +191,75 @@ def get(provider: str, path: str, params: Params = None, *, check: Check = None,
     check : gets the parsed answer and raises `ProviderError` where it cannot be right; only then it is kept.
     keep : for how long a kept answer is fresh; default the provider's. Not before it is old is it asked again, and a
         failure then is a failure: what is stale is only ever used with MLTRAINER_OFFLINE.
+    day : of New York, YYYY-MM-DD, on which a kept answer must have come to be fresh; default any.
     """
-    if not re.fullmatch(_provider(provider).paths, path):
+    if not re.fullmatch("|".join(_provider(provider).paths), path):
         why = f"is none that {PROVIDERS[provider].name} may be asked"
         gate.refuse(f"the path {path[:80]!r}", why, "write the ticker as the exchange does, AAPL or BRK.B")
     named = [name for name in params or {} if _KEY_NAME.search(name)]
     if named:
         raise BadInput(f"parameter {named[0]!r} looks like a key; set {PROVIDERS[provider].variable} instead")
     asked = {name: _text(value) for name, value in (params or {}).items() if value is not None}
-    return _reply(provider, _base(provider) + path, asked, check, keep)
+    return _reply(provider, _base(provider) + path, asked, check, keep, day)
 
 
-def follow(provider: str, next_url: str, *, check: Check = None, keep: Keep = None) -> Reply:
+def follow(provider: str, next_url: str, *, check: Check = None, keep: Keep = None, day: str | None = None) -> Reply:
     """Ask for the next page where a provider says it is: on its own host and an allowed path, else a violation."""
     row, base = _provider(provider), _base(provider)
     own = row.hosts if settings().data_mode == "live" else (base,)
     address, _, query = str(next_url).partition("?")
-    home = next((host for host in own if re.fullmatch(re.escape(host) + f"({row.paths})", address)), None)
+    home = next((host for host in own if re.fullmatch(f"{re.escape(host)}({'|'.join(row.paths)})", address)), None)
     if home is None:
-        shown, remedy = masked(address[:120]), "nothing was sent there; tell the provider, or try again later"
+        shown, remedy = masked(address)[:120], "nothing was sent there; tell the provider, or try again later"
         gate.refuse(f"the next page {shown!r}", f"is not {row.name}'s own", remedy)
     # As the official client does: only path and query are taken, and a key that came along is dropped.
     asked = {name: value for name, value in parse_qsl(query, True) if not _KEY_NAME.search(name)}
-    return _reply(provider, base + address.removeprefix(home), asked, check, keep)
+    return _reply(provider, base + address.removeprefix(home), asked, check, keep, day)
 
 
 def pages(
-    provider: str, path: str, params: Params = None, *, check: Check = None, keep: Keep = None
+    provider: str, path: str, params: Params = None, *, check: Check = None, keep: Keep = None, most: int = PAGES
 ) -> Iterator[Reply]:
-    """Every page of an answer, in order; a page that leads back to an earlier one is a `ProviderError`."""
-    reply, seen = get(provider, path, params, check=check, keep=keep), set[str]()
-    for _ in range(PAGES):
+    """Every page of an answer, in order, all said on one day of New York: splits and corrections come overnight.
+
+    More than `most` pages, a page that leads back to an earlier one and one that repeats the rows of the page before
+    it are a `ProviderError`.
+    """
+    reply, offline, seen = get(provider, path, params, check=check, keep=keep), settings().offline, set[str]()
+    if _onward(reply) and _day(reply) != _today() and not offline:
+        reply = get(provider, path, params, check=check, keep=keep, day=_today())
+    day, rows = _day(reply), list[Any]()
+    while True:
+        if _day(reply) != day:
+            why = f"pages of {day} and {_day(reply)}, between which splits and corrections may lie"
+            if offline:
+                raise Unavailable(f"{reply.endpoint} was kept in {why}; unset MLTRAINER_OFFLINE to ask again")
+            raise _failure(provider, f"sent {why}; ask again", reply.status)
         yield reply
-        document = reply.json()
-        onward = document.get("next_url") if isinstance(document, dict) else None
+        onward, before = _onward(reply), rows
         if not onward:
             return
-        if onward in seen:
-            break
         seen.add(onward)
-        reply = follow(provider, onward, check=check, keep=keep)
-    raise _failure(provider, f"sends pages that do not end ({len(seen)} so far); narrow the span")
+        rows = reply.json().get("results")
+        if len(seen) >= most or (rows is not None and rows == before):
+            break
+        reply = follow(provider, onward, check=check, keep=keep, day=day)
+        if _onward(reply) in seen:
+            break
+    raise _failure(provider, f"sends pages that do not end ({len(seen)} so far); narrow the span", HTTPStatus.OK)
+
+
+def _onward(reply: Reply) -> str | None:
+    document = reply.json()
+    return str(document.get("next_url") or "") or None if isinstance(document, dict) else None
+
+
+def _day(reply: Reply) -> str:
+    return str(datetime.fromisoformat(reply.retrieved_at).astimezone(NEW_YORK).date())
+
+
+def _today() -> str:
+    return str(datetime.now(NEW_YORK).date())
 
 
 def _text(value: object) -> str:
@@ -224,24 +299,32 @@ def _host(url: str) -> str:
     return (urlsplit(url).hostname or url.partition("?")[0])[:80]
 
 
-def _reply(provider: str, endpoint: str, asked: dict[str, str], check: Check, keep: Keep) -> Reply:
-    row, offline = PROVIDERS[provider], settings().offline
-    question = wire.question(endpoint, asked)
-    held = kept.recall(provider, question)
+def _reply(
+    provider: str, endpoint: str, asked: dict[str, str], check: Check, keep: Keep, day: str | None = None
+) -> Reply:
+    fresh, offline = PROVIDERS[provider].keep if keep is None else keep, settings().offline
+    question, scope = transport.question(endpoint, asked), _whole.get() or _Whole()
+    held = cache.recall(provider, question)
     if held is not None:
         body, at = held
+        reply = Reply(endpoint, asked, HTTPStatus.OK, body, sha256(body).hexdigest(), at, True)
         age = datetime.now(UTC) - datetime.fromisoformat(at)
-        if offline or age < (row.keep if keep is None else keep):
-            reply = Reply(endpoint, asked, HTTPStatus.OK, body, sha256(body).hexdigest(), at, True)
+        if offline or (age < fresh and day in (None, _day(reply))):
+            scope.parts.append((provider, question))
             _checked(reply, provider, check)
             return reply
     if offline:
         raise Unavailable(f"{endpoint} was not fetched before with these parameters; unset MLTRAINER_OFFLINE to ask")
-    body = _asked(provider, endpoint, asked)
-    at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    reply = Reply(endpoint, asked, HTTPStatus.OK, body, sha256(body).hexdigest(), at, False)
-    _checked(reply, provider, check)
-    kept.keep(provider, question, body, at)
+    try:
+        body = unkeyed(provider, urlsplit(endpoint).path, _asked(provider, endpoint, asked))
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        reply = Reply(endpoint, asked, HTTPStatus.OK, body, sha256(body).hexdigest(), at, False)
+        _checked(reply, provider, check)
+    except ProviderError as error:
+        scope.alone.append(error)
+        raise
+    cache.keep(provider, question, body, at, fresh)
+    scope.parts.append((provider, question))
     return reply
 
 
@@ -280,7 +363,7 @@ def standing(provider: str, *, seconds: float = 5.0) -> str:
         asking = Thread(target=ask, daemon=True)  # to look a name up can take longer than any timeout
         asking.start()
         asking.join(seconds)
-    used = f"{wire.turns_taken(turns(), provider)} of {row.per_minute()} requests used in the last minute"
+    used = f"{transport.turns_taken(turns(), provider)} of {row.per_minute()} requests used in the last minute"
     refused = [e for e in audit.entries(limit=20, kind="not_entitled") if e.payload.get("provider") == provider]
     plan = f"; last refused: {refused[-1].payload['path']} {refused[-1].payload['said']}" if refused else ""
     return f"{url}: {said[-1]}; {used}{plan}"
@@ -293,17 +376,17 @@ def _asked(provider: str, endpoint: str, asked: dict[str, str], *, once: float |
     it is asked but once, in so many seconds, which includes the wait for a turn.
     """
     row, key, until, wait, tries = PROVIDERS[provider], _key(provider), math.inf, 0.0, 0
-    path, allowed, answer = urlsplit(endpoint).path, row.per_minute(), wire.Answer()
+    path, allowed, answer = urlsplit(endpoint).path, row.per_minute(), transport.Answer()
     turn, budget, most = (once / 5, once * 4 / 5, 1) if once else (TURN, settings().wire_seconds, TRIES)
     while True:
         time.sleep(wait)
-        if not wire.take_turn(kept.private(turns()), provider, allowed, min(turn, until - time.monotonic())):
+        if not _turn(provider, allowed, min(turn, until - time.monotonic())):
             if not tries:
                 used = f"the {allowed} requests a minute are used up by this and other processes"
                 raise _failure(provider, f"was not asked: {used}; try again later, or set what the plan allows")
             break
         until = min(until, time.monotonic() + budget)
-        came = wire.exchange(endpoint, asked, key, by_header=row.by_header, until=until)
+        came = transport.exchange(endpoint, asked, key, by_header=row.by_header, until=until)
         if came.failure and answer.status and time.monotonic() >= until:
             break  # what the provider said before says more than that the time is up
         answer = came
@@ -320,7 +403,23 @@ def _asked(provider: str, endpoint: str, asked: dict[str, str], *, once: float |
     raise _failure(provider, said, answer.status or None)
 
 
-def _body(provider: str, endpoint: str, answer: wire.Answer) -> bytes:
+def _turn(provider: str, allowed: int, patience: float) -> bool:
+    """Wait for a turn; who waits longer than a moment is told what for, once a minute."""
+    file, moment = cache.private(turns()), min(patience, 1.0)
+    if transport.take_turn(file, provider, allowed, moment):
+        return True
+    if patience > moment and time.monotonic() - _waiting.get(provider, -math.inf) > 60:
+        _waiting[provider] = time.monotonic()
+        name, remedy = PROVIDERS[provider].name, "; MLTRAINER_POLYGON_PER_MINUTE says how many your plan allows"
+        remedy = remedy if provider == "polygon" else ""
+        log.warning("waiting for a turn: the %d requests a minute to %s are used up%s", allowed, name, remedy)
+    return patience > moment and transport.take_turn(file, provider, allowed, patience - moment)
+
+
+_waiting: dict[str, float] = {}  # when it was last said
+
+
+def _body(provider: str, endpoint: str, answer: transport.Answer) -> bytes:
     """What a 200 answer in JSON holds; for any other the error that says what to do."""
     row, path = PROVIDERS[provider], urlsplit(endpoint).path
     words = "" if answer.status == HTTPStatus.OK else _words(answer.body)
@@ -368,15 +467,31 @@ def _key(provider: str) -> SecretStr:
 
 
 def masked(text: str) -> str:
-    """The text with every configured key, plain or quoted, and every parameter named like one, replaced by `***`."""
-    for row in PROVIDERS.values():
-        secret = getattr(settings(), row.key)
-        for form in {s for s in ((secret.get_secret_value() if secret else "").strip(),) for s in (s, quote(s))}:
-            text = text.replace(form, "***") if form else text
+    """The text with `***` for every configured key, also quoted or in capitals, and every parameter named like one."""
+    for key in _secrets():
+        text = re.sub(re.escape(key), "***", text, flags=re.IGNORECASE)
     return re.sub(r"(?i)((?:api_?key|token)=)[^&\s\"')]+", r"\1***", text)
 
 
-wire.mask_logs(masked)
+def unkeyed(provider: str, where: str, body: bytes) -> bytes:
+    """What a provider sent, with `***` where it repeats a key of ours: nothing that is kept or shown may hold one."""
+    low = body.lower()
+    found = [key for key in _secrets() if len(key) >= SHORTEST and key.lower().encode() in low]
+    for key in found:
+        body = re.sub(re.escape(key).encode(), b"***", body, flags=re.IGNORECASE)
+    if found:
+        audit.append("key_repeated", provider=provider, where=where)
+    return body
+
+
+def _secrets() -> list[str]:
+    """Every configured key, as it is and as it stands in an address."""
+    held = (getattr(settings(), row.key) for row in PROVIDERS.values())
+    plain = {secret.get_secret_value().strip() for secret in held if secret}
+    return sorted(plain | {quote(key) for key in plain} - {""}, key=len, reverse=True)
+
+
+transport.mask_logs(masked)
 
 
 def turns() -> Path:

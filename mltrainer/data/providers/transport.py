@@ -1,6 +1,6 @@
 """One question to one host and its answer, on time and whole, and the turns that all processes take to ask.
 
-Nothing here knows who may be asked or what an answer means: that is `http`, which alone calls it.
+Nothing here knows who may be asked or what an answer means: that is `client`, which alone calls it.
 """
 
 import json
@@ -11,8 +11,8 @@ import socket
 import sqlite3
 import ssl
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from http.client import HTTPException
@@ -22,6 +22,7 @@ from threading import Event, Timer
 from typing import Any, NoReturn
 
 import requests
+from filelock import FileLock, Timeout
 from pydantic import SecretStr
 from pydantic_core import from_json
 from requests.adapters import HTTPAdapter
@@ -33,10 +34,11 @@ from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as TooSlow
 from urllib3.util import Retry
 
-from mltrainer.errors import MltrainerError, ProviderError
+from mltrainer.errors import MltrainerError, ProviderError, StorageError
 
 CEILING = 50  # requests a second, whatever the plan and the settings say
 IDLE = 10.0  # seconds without a byte after which a connection counts as dead
+PATIENCE = 10.0  # seconds for which another process may hold the turns
 LARGEST = 64 * 2**20  # bytes of one answer; 50,000 bars are 6 MB, all vintages of a series 9 MB
 
 
@@ -180,28 +182,41 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 # --- a connection that hangs up -------------------------------------------------------------------------------
 
 
-def _hang_up(sock: socket.socket, late: Event) -> None:
+def _hang_up(connection: Any, late: Event) -> None:
     late.set()
-    with suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
+    with suppress(OSError, AttributeError):  # there may be no line yet
+        connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def _in_time(connection: Any) -> Iterator[None]:
+    """End what a connection waits for after one timeout in all, not after one for each byte."""
+    late = Event()
+    watch = Timer(connection.timeout or IDLE, _hang_up, (connection, late))
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    except (OSError, HTTPException, HTTPError):
+        if not late.is_set():
+            raise
+    finally:
+        watch.cancel()
+    if late.is_set():  # half a head can look like a whole one
+        raise TimeoutError
 
 
 def _punctual(connection: type[Any]) -> type[Any]:
-    """A connection whose head (status and headers) is there within one timeout in all, not one for each byte."""
+    """A connection that is made (what a proxy answers included) and has its head (status and headers) in time."""
 
     class Punctual(connection):
+        def connect(self) -> None:
+            with _in_time(self):
+                super().connect()
+
         def getresponse(self) -> Any:
-            late = Event()
-            watch = Timer(self.sock.gettimeout() or IDLE, _hang_up, (self.sock, late))
-            watch.daemon = True
-            watch.start()
-            try:
-                found = super().getresponse()
-            finally:
-                watch.cancel()
-            if late.is_set():  # half a head can look like a whole one
-                raise TimeoutError
-            return found
+            with _in_time(self):
+                return super().getresponse()
 
     return Punctual
 
@@ -214,15 +229,24 @@ class _Secure(HTTPSConnectionPool):
     ConnectionCls = _punctual(HTTPSConnection)
 
 
+POOLS = {"http": _Plain, "https": _Secure}
+
+
 @cache
 def _adapter(_process: int) -> HTTPAdapter:
     """The pool of connections of this process, kept open between questions."""
     adapter = _Kept(max_retries=Retry(0, read=False), pool_maxsize=4)
-    adapter.poolmanager.pool_classes_by_scheme = {"http": _Plain, "https": _Secure}
+    adapter.poolmanager.pool_classes_by_scheme = POOLS
     return adapter
 
 
 class _Kept(HTTPAdapter):
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        """A way through a proxy is as punctual as the one without."""
+        manager = super().proxy_manager_for(proxy, **options)
+        manager.pool_classes_by_scheme = POOLS
+        return manager
+
     def close(self) -> None:
         """Not with the session: the next question uses the same connections."""
 
@@ -248,7 +272,7 @@ def take_turn(path: Path, name: str, per_minute: int, patience: float) -> bool:
     bucket, until = _bucket(path, name, per_minute, os.getpid(), path.stat().st_ino), time.monotonic() + patience
     pause = min(0.25, max(0.01, 6 / per_minute))
     while True:
-        with bucket.lock:  # the turn bears the time at which it was given, not the one at which it was asked for
+        with _held(bucket.lock):  # the turn bears the time at which it was given, not the one it was asked for
             if bucket.put(RateItem(name, bucket.now())):
                 bucket.leak(bucket.now())
                 return True
@@ -260,7 +284,27 @@ def take_turn(path: Path, name: str, per_minute: int, patience: float) -> bool:
 @cache
 def _bucket(path: Path, name: str, per_minute: int, _process: int, _file: int) -> SQLiteBucket:
     """The turns given, in a file that one process at a time looks at."""
-    return SQLiteBucket.init_from_file(rates(per_minute), f"bucket_{name}", str(path), use_file_lock=True)
+    lock = FileLock(f"{path}.lock")
+    with _held(lock):
+        bucket = SQLiteBucket.init_from_file(rates(per_minute), f"bucket_{name}", str(path))
+        for pragma in ("journal_mode = WAL", "synchronous = NORMAL"):
+            bucket.conn.execute(f"PRAGMA {pragma}")
+    bucket.lock = lock  # type: ignore[assignment] # it says RLock, and takes this one itself when asked for it
+    return bucket
+
+
+@contextmanager
+def _held(lock: Any) -> Iterator[None]:
+    """Hold the lock of the turns, which nobody needs for longer than a moment."""
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:
+        why = "so no turn can be taken; end the process that stands still, and run again"
+        raise StorageError(f"another process has held {lock.lock_file} for {PATIENCE:.0f} s, {why}") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def turns_taken(path: Path, name: str) -> int:

@@ -4,7 +4,8 @@ from functools import partial
 
 import pandas as pd
 
-from mltrainer.data import actions, polygon, polygon_tables
+from mltrainer.data import adjustment
+from mltrainer.data.providers import client, polygon, tables
 from mltrainer.errors import NotEnoughHistory, NotEntitled
 from mltrainer.settings import Settings, settings
 from mltrainer.trust import gate
@@ -13,18 +14,19 @@ from mltrainer.trust.provenance import Dataset
 YEARS = (None, 20, 10, 5, 2)  # what plans hold, from everything to the free plan's two years
 FREE_PER_MINUTE = 5
 BEGINNING = "1970-01-01"
-CLOSED = 20  # the hour in New York after which the bar of a day, late trades included, does not change any more
 
 _refused: dict[Settings, int] = {}  # how many of `YEARS` the plan refused; asked once a process
 
 
+@client.whole()
 def bars(
     ticker: str, first: pd.Timestamp | None, last: pd.Timestamp | None, *, timespan: str, adjusted: bool
 ) -> Dataset:
     """Bars from `first` to `last`, or all that the plan holds; see `market.bars`."""
     name = polygon.ticker(ticker)
-    total = adjusted and timespan == "day"
-    kind = "raw bars" if total else "bars" if timespan == "day" else f"{timespan} bars"
+    total = adjusted and timespan == "day" and not name.startswith(polygon.CURRENCIES)  # which pay and split nothing
+    kind = "" if timespan == "day" else f"{timespan} "
+    kind = f"{kind}bars" if adjusted and not total else f"raw {kind}bars"  # one content cannot have two notes
     end, cut = through(last, timespan)
     if first is not None and first > pd.Timestamp(end):
         raise NotEnoughHistory(f"the session of {first.date()} is not over, so its bar is not final; end by {end}")
@@ -40,16 +42,16 @@ def bars(
 def total_return(raw: Dataset, start: str, end: str) -> Dataset:
     """Daily bars adjusted for splits and dividends, and checked against the provider's own split adjustment."""
     provider = polygon.bars(raw.name, start, end, adjusted=True, kind="split-adjusted bars")
-    splits, dividends = (polygon_tables.table(kind, raw.name) for kind in ("splits", "dividends"))
+    splits, dividends = (tables.table(kind, raw.name) for kind in ("splits", "dividends"))
     assert provider.provenance is not None
     sent = pd.Timestamp(str(provider.provenance.retrieved_at)).tz_convert(polygon.NEW_YORK)
-    return gate.derive(actions.total_return, raw, splits, dividends, provider, today=str(sent.date()))
+    return gate.derive(adjustment.total_return, raw, splits, dividends, provider, today=str(sent.date()))
 
 
 def through(last: pd.Timestamp | None, timespan: str, *, now: pd.Timestamp | None = None) -> tuple[str, str]:
     """The last day to ask for, and what to say where it is not the day named: an open session has no final bar."""
     now = pd.Timestamp.now(tz=polygon.NEW_YORK) if now is None else now
-    over = (now if now.hour >= CLOSED else now - pd.Timedelta(days=1)).tz_localize(None).normalize()
+    over = (now if now.hour >= polygon.CLOSED else now - pd.Timedelta(days=1)).tz_localize(None).normalize()
     if last is None or (last > over and timespan.split()[-1] not in polygon.INTRADAY):
         return str(over.date()), "" if last is None else f"cut at {over.date()}, the last day that is over"
     return str(last.date()), ""

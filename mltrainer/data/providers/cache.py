@@ -5,14 +5,16 @@ operator asks for the disk. The hashes stand elsewhere, in the database beside t
 """
 
 import os
+import re
 import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from requests import PreparedRequest
 from requests.structures import CaseInsensitiveDict
@@ -36,9 +38,9 @@ def recall(provider: str, question: PreparedRequest) -> tuple[bytes, str] | None
     ----------
     question : the request without its key.
     """
+    key = key_of(question)
     with _explained():
         answers = _answers(provider)
-        key = answers.create_key(question)
         try:
             response = answers.get_response(key)
             if response is None and not answers.contains(key):
@@ -56,12 +58,16 @@ def recall(provider: str, question: PreparedRequest) -> tuple[bytes, str] | None
     return body, noted[digest]
 
 
-def keep(provider: str, question: PreparedRequest, body: bytes, at: str) -> None:
-    """Keep a valid answer that came at `at`."""
-    with _explained():
-        answers = _answers(provider)
-        key = answers.create_key(question)
-    store.note_answer(key, sha256(body).hexdigest(), at)  # first: nobody must find an answer without its hash
+def key_of(question: PreparedRequest) -> str:
+    """What an answer is kept under: its address, parameters in order."""
+    parts = urlsplit(question.url or "")
+    return urlunsplit(parts._replace(query=urlencode(sorted(parse_qsl(parts.query, True)))))
+
+
+def keep(provider: str, question: PreparedRequest, body: bytes, at: str, fresh: timedelta) -> None:
+    """Keep a valid answer that came at `at` and is fresh for so long; a stale one goes with `prune`."""
+    key, expires = key_of(question), datetime.fromisoformat(at) + fresh
+    gate.note_answer(key, sha256(body).hexdigest(), at)  # first: nobody must find an answer without its hash
     kept = CachedResponse(
         content=body,
         status_code=200,
@@ -71,7 +77,69 @@ def keep(provider: str, question: PreparedRequest, body: bytes, at: str) -> None
         encoding="utf-8",
     )
     with _explained():
-        answers.save_response(kept, key)
+        _answers(provider).save_response(kept, key, expires)
+
+
+def forget(provider: str, question: PreparedRequest) -> None:
+    """Keep the answer no longer; the next question is asked anew."""
+    with _explained():
+        _answers(provider).delete(key_of(question))
+
+
+# --- what is of no more use -----------------------------------------------------------------------------------
+
+SPAN = re.compile(r"(?P<subject>.*/range/\d+/\w+)/(?P<first>[\d-]+)/(?P<last>[\d-]+)(?P<how>\?.*)?")
+SLACK = 4  # days, by which weekends and holidays move where a page or a span of years begins
+
+
+def supersede(provider: str, question: PreparedRequest) -> None:
+    """Forget older answers to the same question with an earlier end, as a span up to today is another one each day."""
+    new = SPAN.fullmatch(key_of(question))
+    if new:
+        with _explained():
+            responses = _answers(provider).responses
+            old = [key for key in responses if (found := SPAN.fullmatch(key)) and _older(found, new)]
+            if old:
+                responses.bulk_delete(old)
+
+
+def _older(old: re.Match[str], new: re.Match[str]) -> bool:
+    """Whether a later span says what `old` says, but for as many days at its start as are new at its end."""
+    first, last = (_day(new[name]) - _day(old[name]) for name in ("first", "last"))
+    same = all(old[name] == new[name] for name in ("subject", "how"))
+    return same and last > 0 and first <= last + SLACK
+
+
+def held() -> list[tuple[str, int, str]]:
+    """What is kept on disk or in redis: address, bytes, and when it came (UTC, ISO 8601), the oldest first."""
+    if not (settings().cache_url or _file().exists()):
+        return []
+    with _explained():
+        responses = _answers("polygon").responses
+        sizes = {key: len(response.content or b"") for key, response in responses.items()}
+    rows = ((key, size, max(store.noted_answers(key).values(), default="")) for key, size in sizes.items())
+    return sorted(rows, key=lambda row: row[2])
+
+
+def prune(days: int | None = None) -> int:
+    """Remove what is no longer fresh, or what came more than so many days ago; say how many answers went."""
+    rows = held()
+    if not rows:
+        return 0
+    with _explained():
+        answers = _answers("polygon")
+        if days is None:
+            answers.delete(expired=True)
+            return len(rows) - len(answers.responses)
+        since = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+        old = [key for key, _, at in rows if at < since]
+        answers.responses.bulk_delete(old)
+        return len(old)
+
+
+def _day(text: str) -> int:
+    """Number of a day, written as a date or in milliseconds since 1970."""
+    return int(text) // 86_400_000 if text.isdigit() else (date.fromisoformat(text) - date(1970, 1, 1)).days
 
 
 def private(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Bars of Polygon (now Massive), exactly as sent or not at all; what else it holds is in `polygon_tables`.
+"""Bars of Polygon (now Massive), exactly as sent or not at all; what else it holds is in `tables`.
 
 Every page is checked before it is kept: whether the envelope holds what it says, whether a price can be a price and a
 time the time of a bar. What cannot be right is refused with the rule it broke; nothing is filled, clipped or repaired.
@@ -21,7 +21,7 @@ import pandas as pd
 from pydantic_core import from_json
 from tqdm import tqdm
 
-from mltrainer.data import http
+from mltrainer.data.providers import client
 from mltrainer.errors import BadInput, NotEnoughHistory, ProviderError
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import Dataset
@@ -30,7 +30,19 @@ PROVIDER, NEW_YORK = "polygon", "America/New_York"
 RECORD = b"\x1e"  # RFC 7464: stands before each JSON text of a sequence, and inside none
 PAGE = 50_000  # rows asked for at once, the most the provider gives
 MINUTE, DAY, MONTH = timedelta(minutes=1), timedelta(days=1), timedelta(days=30)
+CURRENCIES = ("X:", "C:")  # they trade around the clock, and their day is that of UTC
+CLOSED = 20  # the hour in New York after which the bar of a day, late trades included, does not change any more
 INTRADAY, SESSIONS = ("second", "minute", "hour"), ("day", "week", "month", "quarter", "year")
+LENGTH = {  # months, days and seconds of one
+    "second": (0, 0, 1),
+    "minute": (0, 0, 60),
+    "hour": (0, 0, 3600),
+    "day": (0, 1, 0),
+    "week": (0, 7, 0),
+    "month": (1, 0, 0),
+    "quarter": (3, 0, 0),
+    "year": (12, 0, 0),
+}
 TIMESPAN = re.compile(rf"(?:([1-9]\d{{0,3}}) )?({'|'.join((*INTRADAY, *SESSIONS))})")
 TICKER = re.compile(r"(?:[XCIO]:)?[A-Z0-9][A-Za-z0-9]*(?:[.\-][A-Za-z0-9]+)*")
 
@@ -160,24 +172,29 @@ def split_pages(body: bytes) -> Iterator[bytes]:
 
 
 def parse_bars(body: bytes, *, ticker: str, timespan: str, adjusted: bool, before: str) -> pd.DataFrame:
-    """Bars of all pages: by New York session from days on, by their start in UTC below; ordered, each once."""
+    """Bars of all pages that were over at `before` (UTC, ISO 8601), when the last page came.
+
+    By New York session from days on (by UTC date for currencies), by their start in UTC below; ordered, each once.
+    """
     pages = []
     for page in split_pages(body):
         held = _checked.get(sha256(page).hexdigest()) if _checked else None
         if held is None:
             held = check_bars(from_json(page), ticker=ticker, adjusted=adjusted, before=before)
         pages.append(held)
-    return assembled(pages, ticker=ticker, timespan=timespan)[0]
+    return assembled(pages, ticker=ticker, timespan=timespan, before=before)[0]
 
 
-def assembled(pages: list[pd.DataFrame], *, ticker: str, timespan: str) -> tuple[pd.DataFrame, str]:
+def assembled(
+    pages: list[pd.DataFrame], *, ticker: str, timespan: str, before: str | None = None
+) -> tuple[pd.DataFrame, str]:
     """One ordered frame of checked pages, and what had to be done for it, in words.
 
     A bar that was sent twice, on one page or on two, counts once. Two bars of one time that differ are refused:
-    nothing tells which of them is true.
+    nothing tells which of them is true. A bar that was not over at `before` is left out: it is not final.
     """
     frame = pd.concat(pages, ignore_index=True)
-    frame.index = index = _index(frame.pop("time"), timespan)
+    frame.index = index = _index(frame.pop("time"), timespan, ticker)
     frame = frame.astype(float).drop(columns=[c for c in EXTRA.values() if frame[c].isna().all()])
     moved = int((np.diff(index.asi8) < 0).sum())
     frame = frame.sort_index(kind="stable") if moved else frame
@@ -189,15 +206,45 @@ def assembled(pages: list[pd.DataFrame], *, ticker: str, timespan: str) -> tuple
         frame = frame[~again]
     said = [f"{again.sum()} identical duplicates dropped"] if again.any() else []
     said += [f"sent out of order at {moved} places, and sorted"] if moved else []
+    if before is not None:
+        final = ends(pd.DatetimeIndex(frame.index), timespan, ticker) <= pd.Timestamp(before)
+        said += [f"without the {timespan} from {frame.index[~final][0]}, which was not over"] if not final.all() else []
+        frame = frame[final]
     return frame, "; ".join(said)
 
 
-def _index(time: "pd.Series[int]", timespan: str) -> pd.DatetimeIndex:
+def _zone(ticker: str) -> str:
+    return "UTC" if ticker.startswith(CURRENCIES) else NEW_YORK
+
+
+def _index(time: "pd.Series[int]", timespan: str, ticker: str) -> pd.DatetimeIndex:
     utc = pd.DatetimeIndex(time.to_numpy().astype("datetime64[ms]"), tz="UTC")
     if timespan.split()[-1] in INTRADAY:
         return utc.rename("time")
-    # a session begins at midnight in New York, which is 05:00Z in winter and 04:00Z in summer
-    return utc.tz_convert(NEW_YORK).tz_localize(None).normalize().as_unit("s").rename("session")
+    # a session begins at midnight in New York, which is 05:00Z in winter and 04:00Z in summer; a currency's in UTC
+    local = utc.tz_convert(_zone(ticker)).tz_localize(None)
+    if ticker.startswith(CURRENCIES):
+        known = local.normalize() == local  # which leaves no doubt of the date, nor does midnight in New York
+        known |= utc.tz_convert(NEW_YORK).tz_localize(None).normalize() == utc.tz_convert(NEW_YORK).tz_localize(None)
+        if not known.all():
+            wrong("session", f"a {timespan} of {ticker} from {utc[int(np.argmin(known))]}, which is no midnight")
+    return local.normalize().as_unit("s").rename("session")
+
+
+def ends(index: pd.DatetimeIndex, timespan: str, ticker: str) -> pd.DatetimeIndex:
+    """When a bar of each stamp is over and does not change any more (UTC): its last day at 20:00 in New York.
+
+    >>> ends(pd.DatetimeIndex(["2026-11-22"]), "week", "MSFT")[0]  # a Sunday
+    Timestamp('2026-11-29 01:00:00+0000', tz='UTC')
+    """
+    number, unit = timespan.split() if " " in timespan else ("1", timespan)
+    months, days, seconds = (int(number) * n for n in LENGTH[unit])
+    if unit in INTRADAY:
+        return index + pd.Timedelta(seconds=seconds)
+    after = index + pd.DateOffset(months=months, days=days)
+    if ticker.startswith(CURRENCIES):
+        return after.tz_localize("UTC")
+    return (after - pd.Timedelta(hours=24 - CLOSED)).tz_localize(NEW_YORK).tz_convert("UTC")
 
 
 # --- asking ---------------------------------------------------------------------------------------------------
@@ -212,7 +259,7 @@ class Answer:
     delayed: bool = False
     _body: io.BytesIO = field(default_factory=io.BytesIO)
 
-    def add(self, reply: http.Reply, part: Any, status: object) -> None:
+    def add(self, reply: client.Reply, part: Any, status: object) -> None:
         self._body.write(RECORD + reply.body)
         self.parts.append(part)
         self.replies.append((reply.endpoint, reply.sha256, reply.retrieved_at))
@@ -223,7 +270,7 @@ class Answer:
         said = [*notes, "the provider says DELAYED" if self.delayed else ""]
         said += [f"{len(self.parts)} pages" if len(self.parts) > 1 else ""]
         return gate.admit(
-            http.source(PROVIDER),
+            client.source(PROVIDER),
             name=name,
             kind=kind,
             endpoint=self.replies[0][0],
@@ -237,24 +284,33 @@ class Answer:
 
     @property
     def latest(self) -> str:
-        """When the newest page was sent."""
-        return max(at for _, _, at in self.replies)
+        """When the last page was sent, which holds the newest rows."""
+        return self.replies[-1][2]
 
 
-def ask(path: str, asked: Mapping[str, Any], check: Callable[[Any], Any], *, keep: timedelta, what: str) -> Answer:
-    """Every page of one question; a page that was kept before a kill is not asked for again."""
+def ask(
+    path: str,
+    asked: Mapping[str, Any],
+    check: Callable[[Any], Any],
+    *,
+    keep: timedelta,
+    what: str,
+    most: int = client.PAGES,
+) -> Answer:
+    """Every page of one question, no more than `most`; one that was kept before a kill is not asked for again."""
     answer, seen = Answer(), list[Any]()
 
     def look(document: Any) -> None:
         seen[:] = [check(document), document.get("status") if isinstance(document, dict) else None]
 
     with tqdm(desc=what, unit=" rows", unit_scale=True, disable=None, leave=False, delay=1) as progress:
-        for reply in http.pages(PROVIDER, path, asked, check=look, keep=keep):
+        for reply in client.pages(PROVIDER, path, asked, check=look, keep=keep, most=most):
             answer.add(reply, *seen)
             progress.update(len(seen[0]))
     return answer
 
 
+@client.whole()
 def bars(
     symbol: str, start: str, end: str, *, timespan: str = "day", adjusted: bool, kind: str, note: str = ""
 ) -> Dataset:
@@ -294,11 +350,14 @@ def bars(
 
     # what a day said does not change once it is over; splits and corrections come overnight
     keep = DAY if pd.Timestamp(end) < pd.Timestamp.now(tz=NEW_YORK).tz_localize(None).normalize() else MINUTE
-    answer = ask(path, asked, check, keep=keep, what=f"{name} {timespan} bars")
-    frame, done = assembled(answer.parts, ticker=name, timespan=timespan)
+    # a limit counts the seconds, minutes or days that a bar is made of
+    base = {"second": 1, "minute": 60, "hour": 60}.get(found[2], 86_400)
+    most = 10 + math.ceil((high - low if low > 0 else high) / 1000 / base / PAGE)
+    answer = ask(path, asked, check, keep=keep, what=f"{name} {timespan} bars", most=most)
+    frame, done = assembled(answer.parts, ticker=name, timespan=timespan, before=answer.latest)
     if frame.empty:
         raise NotEnoughHistory(
-            f"Polygon has no {timespan} bars of {name} from {start} to {end} (a good answer with a count of zero); "
+            f"Polygon has no {timespan} bars of {name} from {start} to {end} that are over (a good answer, but empty); "
             "check the ticker with mt.tickers(), or widen start and end"
         )
     how = "split-adjusted by the provider, not for dividends" if adjusted else "as traded, not adjusted"

@@ -4,6 +4,7 @@ Each kind of rows is a row of `TABLES` that names its address and its fields; a 
 refuses the whole answer.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,7 +15,19 @@ import numpy as np
 import pandas as pd
 from pydantic_core import from_json
 
-from mltrainer.data.polygon import DAY, MINUTE, MONTH, PAGE, ask, envelope, results, split_pages, ticker, wrong
+from mltrainer.data.providers import client
+from mltrainer.data.providers.polygon import (
+    DAY,
+    MINUTE,
+    MONTH,
+    PAGE,
+    ask,
+    envelope,
+    results,
+    split_pages,
+    ticker,
+    wrong,
+)
 from mltrainer.errors import ProviderError
 from mltrainer.trust.provenance import Dataset
 
@@ -28,7 +41,7 @@ def _is_day(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and value >= 0
+    return type(value) in (int, float) and 0 <= value <= sys.float_info.max  # 1e999 is a number in JSON, none in ours
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,9 @@ class Table:
             yield tuple(names.rstrip("?").split("|")), READERS[reader], names.endswith("?")
 
 
+# What makes a dividend another one: a correction may come with new dates, and is paid once.
+PAID = ["ex_dividend_date", "cash_amount", "currency", "frequency", "distribution_type"]
+MOST = 2_000  # pages of trades or quotes: a busy day of the busiest share has some tens of millions
 TICKS: dict[str, Any] = {"sort": "timestamp", "order": "asc", "limit": PAGE}
 TABLES: dict[str, Table] = {
     "splits": Table(
@@ -150,11 +166,12 @@ def tabled(pages: list[list[dict[str, Any]]], kind: str) -> tuple[pd.DataFrame, 
     frame = pd.DataFrame(
         {names[0]: reader.column([_field(row, names) for row in rows]) for names, reader, _ in readers}
     )
-    again = frame.duplicated()
+    again = frame.duplicated(PAID if kind == "dividends" else None)
     frame = frame[~again].set_index(readers[0][0][0]).sort_index(kind="stable")
     if kind == "splits" and frame.index.has_duplicates:
         wrong("duplicate", f"two different splits on {frame.index[frame.index.duplicated()][0]:%Y-%m-%d}")
-    return frame, f"{again.sum()} identical duplicates dropped" if again.any() else ""
+    same = "dividends of the same day, cash and kind" if kind == "dividends" else "identical duplicates"
+    return frame, f"{again.sum()} {same} dropped" if again.any() else ""
 
 
 # --- one object: ticker details, a snapshot, the state of the market ------------------------------------------
@@ -187,6 +204,7 @@ def parse_object(body: bytes, *, kind: str, ticker: str | None) -> pd.DataFrame:
 # --- asking ---------------------------------------------------------------------------------------------------
 
 
+@client.whole()
 def table(kind: str, symbol: str | None = None, **asked: Any) -> Dataset:
     """Rows of one kind of `TABLES`: "splits", "dividends", "tickers" (date=, active=), "trades" and "quotes".
 
@@ -198,7 +216,8 @@ def table(kind: str, symbol: str | None = None, **asked: Any) -> Dataset:
     for path, how in row.paths:
         question = {**how, **asked} if "{ticker}" in path else {"ticker": name, **how, **asked}
         try:
-            answer = ask(path.format(ticker=name), question, check, keep=row.keep, what=f"{name or 'all'} {kind}")
+            what, most = f"{name or 'all'} {kind}", MOST if row.keep == MONTH else client.PAGES
+            answer = ask(path.format(ticker=name), question, check, keep=row.keep, what=what, most=most)
             break
         except ProviderError as error:
             first = first or error
@@ -210,6 +229,7 @@ def table(kind: str, symbol: str | None = None, **asked: Any) -> Dataset:
     return answer.admit(name or kind, kind, question, parse, f"{kind}: {len(frame)}", old, done)
 
 
+@client.whole()
 def thing(kind: str, symbol: str | None = None, **asked: Any) -> Dataset:
     """One object of `OBJECTS`: "details" (date=), "snapshot" of a ticker, or "status" of the market."""
     path, _, keep = OBJECTS[kind]

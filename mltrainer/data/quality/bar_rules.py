@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mltrainer.data.case import EXCHANGE, MONTH, PRICES, ZONE, Case, Hit, Rule, logs
+from mltrainer.data.quality.case import EXCHANGE, MONTH, PRICES, ZONE, Case, Hit, Rule, logs
 
 # The data standard: what a series must hold to be judged on.
 LEAST_SESSIONS, LEAST_COMPLETE, LEAST_VOLUME, JUMP = 252, 0.95, 0.90, 0.20

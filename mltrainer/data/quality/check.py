@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from mltrainer.data import market
-from mltrainer.data.bar_rules import BARS
-from mltrainer.data.case import PRICES, ZONE, Case, Finding, Rule, split_ratios
-from mltrainer.data.macro_rules import MACRO, Observations
-from mltrainer.data.market import Day
+from mltrainer.data.dates import Day, day
+from mltrainer.data.quality.bar_rules import BARS
+from mltrainer.data.quality.case import PRICES, ZONE, Case, Finding, Rule, split_ratios
+from mltrainer.data.quality.macro_rules import MACRO, Observations
 from mltrainer.errors import BadInput
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset
@@ -89,24 +89,24 @@ def quality(
             gate.verify(item, "quality")
     if _kind(data) not in RULES:
         raise BadInput(f"{data.name} is a {data.kind} frame; quality knows the rules of {' and '.join(RULES)}")
-    day = market.day(asof, "asof")
-    if day is None and data.provenance is not None and data.provenance.mode == "live":
+    judged = day(asof, "asof")
+    if judged is None and data.provenance is not None and data.provenance.mode == "live":
         today = pd.Timestamp.now(ZONE).tz_localize(None).normalize()
-        day = min(today, market.day(end, "end") or today)
+        judged = min(today, day(end, "end") or today)
     splits = None if actions is None else split_ratios(actions.frame)
-    return judge(data, against=against, splits=splits, asof=day)
+    return judge(data, against=against, splits=splits, asof=judged)
 
 
 def judge(data: Dataset, *, against: Dataset | None = None, splits: Any = None, asof: Day = None) -> Quality:
     """Ask the rules of a frame, whatever its origin; `quality` asks for the origin first."""
-    kind, day = _kind(data), market.day(asof, "asof")
+    kind, judged = _kind(data), day(asof, "asof")
     found = list(_form(data.frame, kind))
     if not readable(data):
         found = found or [Finding("form", "error", 0, "there are no rows, or they cannot be read", FORM)]
-        return Quality(data.name, len(data.frame), 0.0, found, data.kind, str(day.date()) if day else "")
+        return Quality(data.name, len(data.frame), 0.0, found, data.kind, str(judged.date()) if judged else "")
     if against is not None and not readable(against):
         raise BadInput(f"{against.name} is a {against.kind} frame that cannot be compared; give bars or macro")
-    case = _case(data, day, splits, None if against is None else _case(against))
+    case = _case(data, judged, splits, None if against is None else _case(against))
     asked = [rule.finding(case) for rule in RULES[kind] if rule.quick or case.exchange]
     found += [finding for finding in asked if finding]
     return Quality(data.name, len(data.frame), case.completeness, found, data.kind, str(case.asof.date()), case.age)

@@ -106,7 +106,7 @@ def reconcile(name: str, ours: pd.DataFrame, theirs: pd.DataFrame) -> None:
         gate.refuse(what, why, next_step)
     absolute, relative = ROUNDING
     close, their = ours["close"].to_numpy(), theirs["close"].to_numpy()
-    far = np.abs(close - their) > absolute + relative * their
+    far = ~(np.abs(close - their) <= absolute + relative * their)  # NaN is no agreement
     if far.any():
         n = int(np.argmax(far))
         why = (

@@ -1,0 +1,124 @@
+"""How often the verdict says yes where there is nothing, and how much skill it finds.
+
+    python tests/benchmarks/bench_calibration.py [size] [exposure] [power] [panel] [--jobs N] [--write]
+
+size      200 worlds without skill, 40 models each, MSFT: family-wise rate of "evidence of skill" (goal 5 %, upper
+          limit of its 95 % interval 8 %)
+exposure  200 worlds in which holding has a Sharpe ratio of 1.2: a constant long position, a constant short one, a
+          random sign, and 100 noise models that are long on most days
+power     worlds of MSFT with a planted lead, the same 40 models; found in 8 of 10 where the best learner alone earns a
+          timing Sharpe ratio of 1.5
+panel     the same lead in 20 tickers at once: the least skill found beside that of one of them, over the same sessions
+
+Finished worlds are kept in MLTRAINER_HOME, so a study that was ended goes on where it was. `--write` puts the figures
+into docs/calibration.json, from which the tables are made.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mltrainer.data import market
+from mltrainer.evaluation import skill, worlds
+from mltrainer.evaluation.calibrate import RuleCalibration, calibrate
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.skill import Trial
+from mltrainer.evaluation.trading import trade
+from mltrainer.evaluation.worlds import World
+from mltrainer.models import catalog
+
+DOCS = Path(__file__).parents[2] / "docs" / "calibration.json"
+FORTY = [s.name for s in sorted((s for s in catalog.specs() if s.available), key=lambda s: s.cost)[:40]]
+TWENTY = "AAPL AMD BAC BBY CVX GE HD JNJ JPM KO LLY MRK MSFT PEP PFE PG RRC UNH WMT XOM".split()
+SPAN = {"start": "2010-01-04", "end": "2019-12-31"}  # ten years that all twenty have, closes only
+LEARNERS = ["RidgeRegression", "LassoRegression", "PLSRegression_3"]
+
+
+def size(jobs: int) -> dict[str, Any]:
+    """Measured family-wise error."""
+    found = calibrate("MSFT", models=FORTY, null=200, planted=0, jobs=jobs)
+    rate, _, high = found.size
+    return {"worlds": len(found.null), "models": len(FORTY), "called": found.called, "rate": rate, "high": high}
+
+
+def exposure(jobs: int) -> dict[str, Any]:
+    """Worlds of a rising share in which positions without skill were said to show evidence, by kind of position."""
+    bars = market.bars("MSFT").frame
+    called = dict.fromkeys(("long", "short", "random", "noise", "worlds with any"), 0)
+    for seed in range(200):
+        frame = worlds.redrawn(bars, World(seed, drift=1.2))
+        trials = _positions(frame, np.random.default_rng(seed))
+        judged = skill.judge(trials)
+        yes = {t.key.partition(" ")[0] for t in trials if judged.evidence[t.key].p <= 0.05}
+        for kind in called:
+            called[kind] += kind in yes or (kind == "worlds with any" and bool(yes))
+    return {"worlds": 200, "drift": 1.2, "models": len(trials)} | called
+
+
+class _Prices:
+    """What trading asks of a matrix."""
+
+    horizon = 5
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.prices = pd.DataFrame({"entry": frame["open"], "close": frame["close"]})
+
+
+def _positions(frame: pd.DataFrame, rng: np.random.Generator) -> list[Trial]:
+    matrix: Any = _Prices(frame)
+    rows = frame.index[:-6]
+    y = (frame["open"].shift(-6) / frame["open"].shift(-1) - 1).loc[rows]
+    base = pd.DataFrame({"y": y, "expanding_mean": 0.0, "fold": np.arange(len(rows)) // 252, "scale": 1.0}, index=rows)
+    n = len(rows)
+    forecasts = {"long": np.ones(n), "short": -np.ones(n), "random": rng.choice([-1.0, 1.0], n)}
+    forecasts |= {f"noise {i}": 1.3 + rng.normal(size=n) for i in range(100)}  # long on nine days of ten
+    return [Trial.of(k, 5, {"MSFT": trade(base.assign(forecast=f), matrix, Protocol())}) for k, f in forecasts.items()]
+
+
+def power(jobs: int) -> dict[str, Any]:
+    """Share of worlds in which a planted lead is found among forty models."""
+    found = calibrate("MSFT", models=FORTY, null=0, planted=10, edges=(0.08, 0.16, 0.24), jobs=jobs)
+    return {"models": len(FORTY), "least": found.least, "levels": found.power.to_dict("records")}
+
+
+def panel(jobs: int) -> dict[str, Any]:
+    """Least skill found in a panel of twenty, and in one of its tickers over the same sessions."""
+
+    def least(names: list[str] | str, edges: tuple[float, ...], planted: int) -> RuleCalibration:
+        return calibrate(names, models=LEARNERS, null=0, planted=planted, edges=edges, jobs=jobs, **SPAN)
+
+    one = least("MSFT", (0.08, 0.14, 0.20, 0.26), 10)
+    many = least(TWENTY, (0.02, 0.04, 0.06), 6)
+    return {
+        "one": one.least, "many": many.least, "learners": len(LEARNERS),
+        "levels": {"one": one.power.to_dict("records"), "many": many.power.to_dict("records")},
+    }  # fmt: skip
+
+
+STUDIES: dict[str, Callable[[int], dict[str, Any]]] = {
+    "size": size, "exposure": exposure, "power": power, "panel": panel,
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("studies", nargs="*", choices=[*STUDIES, []], default=list(STUDIES))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--write", action="store_true")
+    asked = parser.parse_args()
+    figures = json.loads(DOCS.read_text()) if DOCS.exists() else {}
+    for name in asked.studies:
+        figures[name] = STUDIES[name](asked.jobs)
+        print(name, json.dumps(figures[name], indent=1))  # noqa: T201
+        if asked.write:
+            DOCS.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
