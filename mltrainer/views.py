@@ -392,7 +392,10 @@ def equity(evaluation: Any, others: Sequence[Any] = ()) -> go.Figure:
     ]
     more = "more" if own[-1] > held[-1] else "less"
     title = f"{evaluation.model} turned 1 into {own[-1]:.2f}, {more} than holding {evaluation.ticker} ({held[-1]:.2f})"
-    marks = [a * 10.0**b for b in range(-4, 5) for a in (1, 2, 5)]
+    spread = max(held.max(), own.max()) / max(min(held.min(), own.min()), 1e-4)
+    few, some, many = (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), (1, 1.2, 1.4, 1.6, 1.8, 2, 3, 5, 7, 8, 9)
+    steps = few if spread > 6 else some if spread > 2 else many
+    marks = [a * 10.0**b for b in range(-4, 5) for a in steps]
     ticks = {"type": "log", "tickvals": marks, "ticktext": [f"{m:g}" for m in marks]}
     return _figure(lines, title=title, y="wealth, log scale", corner=_corner(evaluation), yaxis=ticks)
 

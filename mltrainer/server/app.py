@@ -158,7 +158,6 @@ def configuration(plan: dict[str, Any]) -> Config:
         MappingKernelManager={
             "cull_idle_timeout": 120,
             "cull_interval": 30,
-            "allow_tracebacks": False,
             "buffer_offline_messages": False,  # a list without bound; a page that comes back asks for the state anew
         },
         KernelManager={"transport": "tcp" if os.name == "nt" else "ipc"},  # no kernel port that others could reach

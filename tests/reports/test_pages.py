@@ -6,6 +6,7 @@ import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -241,6 +242,15 @@ def test_a_scale_is_never_a_screen_away_from_a_mark(count: int):
         assert form["layout"]["xaxis2"]["side"] == "top"
     rows = sorted({a["y"] for a in drawing["layout"]["annotations"] if a.get("yref") != "paper"} | {-0.5, count - 0.5})
     assert max(b - a for a, b in itertools.pairwise(rows)) <= 1.5 * views.SCREEN
+
+
+@pytest.mark.parametrize("growth", [1.2, 1.46, 3.0, 40.0, 0.85])
+def test_a_curve_of_wealth_crosses_more_than_one_mark_of_its_scale(growth: float):
+    days = pd.bdate_range("2020-01-01", periods=500)
+    net = pd.DataFrame({"net": growth ** (1 / 500) - 1, "benchmark": 0.0}, index=days)
+    figure = views.equity(SimpleNamespace(model="m", ticker="T", forecasts=net))
+    low, high = sorted((1.0, growth))
+    assert sum(low / 1.02 <= mark <= high * 1.02 for mark in figure.layout.yaxis.tickvals) >= 2
 
 
 def test_a_picture_without_a_single_model_is_empty_and_says_so():
