@@ -30,7 +30,7 @@ from mltrainer.errors import BadInput, Unavailable
 from mltrainer.evaluation import engine, judging, skill, study, trials, worlds
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
-from mltrainer.evaluation.skill import Trial
+from mltrainer.evaluation.skill import timing_return
 from mltrainer.evaluation.trading import trade
 from mltrainer.evaluation.worlds import World
 from mltrainer.features.matrix import Matrix
@@ -38,7 +38,7 @@ from mltrainer.models.base import ModelSpec
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import Dataset, canonical, fingerprint
 
-VERSION = 1  # raise it when the same world would give another outcome
+VERSION = 2  # raise it when the same world would give another outcome
 FAST = "RidgeRegression LassoRegression PLSRegression_3 LogisticRegression KNeighborsRegressor_10".split()
 EDGES = (0.06, 0.10, 0.14, 0.18)
 POWER = 0.8
@@ -49,9 +49,9 @@ History = tuple[Dataset, ...]
 class Outcome:
     """What the rule said of one world: `t` holds, per model, the t of what it pays and of what it knows.
 
-    `truth` is the annual Sharpe ratio, net of costs, of the timing of somebody who knows the planted lead; NaN without
-    one. `best` is that of the model with the best timing. `skilled` models were said to show evidence of skill,
-    `leaking` ones to look ahead.
+    `truth` is the annual Sharpe ratio, net of costs, of the timing of somebody who knows the planted lead, of a panel
+    the mean of its tickers'; NaN without one. `best` is that of the model with the best timing. `skilled` models were
+    said to show evidence of skill, `leaking` ones to look ahead.
     """
 
     world: World
@@ -260,12 +260,12 @@ def outcome(plan: Study, world: World) -> Outcome:
 
 
 def _truth(results: list[Evaluation], matrix: Matrix, protocol: Protocol) -> float:
-    """Annual Sharpe ratio of the timing of the lead itself, traded like a forecast over the same sessions."""
+    """Annual Sharpe ratio of the timing of the lead itself, traded like a forecast; of a panel its tickers' mean."""
     frames = {}
     for e in results:
         index = matrix.of(e.ticker).X.loc[e.forecasts.index, f"rsi_{worlds.PERIOD}"]
         frames[e.ticker] = trade(e.forecasts.assign(forecast=0.5 - index), matrix.of(e.ticker), protocol)
-    return metrics.sharpe(Trial.of("", matrix.horizon, frames).pays)
+    return float(np.mean([metrics.sharpe(timing_return(f, matrix.horizon)) for f in frames.values()]))
 
 
 # --- many worlds ----------------------------------------------------------------------------------------------

@@ -247,8 +247,8 @@ OUTLIERS = (
     " RidgeRegression."
 )
 BIC = (
-    "The criterion counts a row as a fifth (noise_variance 5), as labels of five sessions overlap. It may choose no"
-    " column at all; the forecast is then constant: no signal found."
+    "The criterion takes labels that overlap for independent ones, so it keeps too many columns. It may choose none as"
+    " well; the forecast is then constant: no signal found."
 )
 PICKED = (
     "Three columns, not the default of a tenth: their weights are not shrunk, and one picked by luck out of 70 costs"
@@ -315,7 +315,7 @@ SPECS = (
          reading=BAYES),
     spec("PolynomialRegression_degree_2", POLYNOMIAL, _polynomial(20, 2, 100_000.0), 0.2, reading=MONOMIALS.format(20)),
     spec("PolynomialRegression_degree_3", POLYNOMIAL, _polynomial(10, 3, 100_000.0), 0.2, reading=MONOMIALS.format(10)),
-    spec("HuberRegressor", HUBER, scaled(HuberRegressor(alpha=SHRINKAGE, max_iter=2_000)), 0.66, reading=PRIOR),
+    spec("HuberRegressor", HUBER, scaled(HuberRegressor(alpha=SHRINKAGE, max_iter=2_000)), 0.1, reading=PRIOR),
     spec("TheilSenRegressor", THEIL_SEN, _theil_sen(), 1.1, reading=SUBSETS, max_train_rows=5_000),
     spec("RANSACRegressor", RANSAC, _ransac(), 1.5, reading=OUTLIERS),
     quantile("QuantileRegressor_q0.1", QUANTILE, _quantile(0.1), 1.8),
@@ -326,7 +326,7 @@ SPECS = (
     spec("ARDRegression", ARD, scaled(ARDRegression(threshold_lambda=1e5, **_centered(1))), 0.32, gives=DEVIATION,
          reading=RELEVANCE),
     spec("Lars", LARS, scaled(Lars(n_nonzero_coefs=10)), 0.03, reading="The path is stopped after ten columns."),
-    spec("LassoLarsIC_bic", LARS, scaled(LassoLarsIC("bic", noise_variance=OVERLAP)), 0.13, reading=BIC),
+    spec("LassoLarsIC_bic", LARS, scaled(LassoLarsIC(criterion="bic")), 0.13, reading=BIC),
     spec("RidgeCV", RIDGE, scaled(RidgeCV(alphas=np.geomspace(1, 1e5, 11), cv=INNER)), 1.0, reading=WALK),
     spec("LassoCV_walkforward", LASSO, _walk(LassoCV), 0.16, reading=WALK + NOTHING),
     spec("ElasticNetCV_walkforward", ELASTIC_NET, _walk(ElasticNetCV, l1_ratio=L1), 0.55, reading=WALK + NOTHING),

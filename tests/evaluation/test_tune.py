@@ -72,6 +72,7 @@ def test_what_happened_after_the_search_cannot_move_the_choice(msft):
     tested = np.concatenate([f.test for f in outside.split.split(n, msft.horizon, p)])
     seen = np.concatenate([np.r_[f.train, f.test] for f in inside.split.split(n, msft.horizon, p)])
     assert isinstance(inside.split, Part)
+    assert inside.split.folds == room.INNER_FOLDS  # however often the outer walk is refitted
     assert seen.max() < free
     assert seen.max() + 1 + msft.horizon < tested.min()  # the last label the search sees has ended
     assert len(tested) == len(list(WalkForward().split(n, msft.horizon, p))[1].test)  # of two blocks the second

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 from sklearn.linear_model import Ridge
 from statsmodels.datasets import longley
 
+from mltrainer.models import noise
 from mltrainer.models.catalog import spec
 
 # NIST StRD, Longley, certified values: intercept, deflator, GNP, unemployed, armed forces, population, year
@@ -31,6 +33,21 @@ def test_ridge_solves_its_normal_equations(msft):
     scaler, ridge = spec("RidgeRegression").build().fit(msft.X, msft.y).named_steps.values()
     Z = scaler.transform(msft.X)
     assert ridge.coef_ == pytest.approx(np.linalg.solve(Z.T @ Z + 35_000 * np.eye(60), Z.T @ msft.y), rel=1e-6)
+
+
+def test_the_penalty_is_that_of_the_assumption_and_forecasts_of_noise_hardly_vary():
+    # Hoerl, Kennard and Baldwin (1975): 70 columns that explain 1 %, labels of five sessions
+    assert pytest.approx(5 * 70 * 0.99 / 0.01, rel=0.02) == noise.SHRINKAGE
+    rng = np.random.default_rng(4)
+    X = lfilter([1], [1, -0.95], rng.normal(size=(1_700, 60)), axis=0)  # persistent, as indicators are
+    y = np.convolve(rng.normal(size=1_704), np.ones(5), "valid") / np.sqrt(5)  # overlapping, and nothing to know
+    spread = {
+        name: spec(name).build().fit(X[:700], y[:700]).predict(X[700:]).std()
+        for name in ("LinearRegression", "RidgeRegression", "HuberRegressor", "BayesianRidge", "RegressorChain")
+    }
+    # p / (n / h - p) for columns that are independent from day to day is 0.75; these persist as labels do
+    assert spread.pop("LinearRegression") > 0.5
+    assert max(spread.values()) < 0.12, spread
 
 
 def test_small_penalties_keep_some_columns_and_drop_some(msft):

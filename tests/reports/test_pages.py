@@ -353,6 +353,13 @@ def test_a_row_that_did_not_run_shows_its_reason_instead_of_numbers(made: Made):
     assert first.count("<td") - 1 + int(re.search(r'colspan="(\d+)"', first)[1]) == heads
 
 
+def test_a_board_says_how_wide_the_forecasts_are_and_what_their_size_is_worth(made: Made):
+    html = views.board(made.run.rows)
+    for title, column in {"Spread ratio": "spread_ratio", "Slope": "mz_slope"}.items():
+        for value in made.run.rows[column]:
+            assert f'data-label="{title}" data-value="{value}"' in html
+
+
 def test_a_number_of_a_board_can_be_sorted_by_its_exact_value(made: Made):
     html = views.board(made.run.rows)
     for value in made.run.rows["sharpe"]:
