@@ -42,6 +42,7 @@ def test_every_text_of_a_row_is_escaped(column: str):
 
 def row(**figures: float | str) -> pd.Series:
     known = dict.fromkeys(("r2_oos", "ic", "ic_t", "max_drawdown", "breakeven_bps", "sharpe_low", "sharpe_high"), 0.1)
+    known |= dict.fromkeys(("timing_sharpe", "timing_luck", "p_knows", "p_pays"), 0.2)
     base = {"name": "Ridge", "ticker": "MSFT", "status": "ok", "verdict": "no evidence of skill"}
     return pd.Series(base | known | {"sharpe": 0.8, "deflated_sharpe": 0.5} | figures)
 

@@ -98,7 +98,7 @@ class RuleCalibration:
         for edge in sorted({o.world.edge for o in self.planted}):
             same = [o for o in self.planted if o.world.edge == edge]
             found, low, high = _share(sum(map(self.found, same)), len(same))
-            truth, best = (float(np.mean([getattr(o, k) for o in same])) for k in ("truth", "best"))
+            truth, best = (float(pd.Series([getattr(o, k) for o in same]).mean()) for k in ("truth", "best"))
             leaking = sum(bool(o.leaking) for o in same)
             rows.append((edge, len(same), truth, best, found, low, high, leaking))
         return pd.DataFrame(rows, columns="edge worlds truth best found low high leaking".split())
@@ -251,7 +251,7 @@ def outcome(plan: Study, world: World) -> Outcome:
     return Outcome(
         world,
         _truth(results[: len(matrix.tickers)], matrix, plan.protocol) if world.edge else float("nan"),
-        max(metrics.sharpe(t.pays) for t in family.values()),
+        float(pd.Series([metrics.sharpe(t.pays) for t in family.values()]).max()),  # NaN for one that never moves
         min(e.p for e in evidence.values()),
         {name: (e.t_pays, e.t_knows) for name, e in evidence.items()},
         tuple(n for n, v in verdicts.items() if skill.shows(v)),

@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from mltrainer.data import market
-from mltrainer.evaluation import skill, worlds
+from mltrainer.evaluation import skill, trading, worlds
 from mltrainer.evaluation.calibrate import RuleCalibration, calibrate
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.skill import Trial
@@ -49,6 +49,10 @@ def size(jobs: int) -> dict[str, Any]:
 
 def exposure(jobs: int) -> dict[str, Any]:
     """Worlds of a rising share in which positions without skill were said to show evidence, by kind of position."""
+    trading.conformal_interval = lambda frame, *_: (
+        frame["y"],
+        frame["y"],
+    )  # slow, and not read
     bars = market.bars("MSFT").frame
     called = dict.fromkeys(("long", "short", "random", "noise", "worlds with any"), 0)
     for seed in range(200):
