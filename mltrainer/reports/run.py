@@ -38,8 +38,8 @@ FORMAT = 7  # raise it when pages of the same results would look different
 PAGE_BYTES = 2 * 2**20  # of a page and its notebook
 SCRIPT_BYTES = 5 * 2**20  # of what draws the figures of all pages
 MANIFEST = (
-    "run revision earlier status mode as_of created_at parameters families sources matrices results luck ledger "
-    "library_versions outputs audit_head"
+    "run revision earlier status mode as_of created_at parameters families sources matrices results luck calibration "
+    "ledger library_versions outputs audit_head"
 ).split()
 
 

@@ -80,8 +80,8 @@ def returns(frame: pd.DataFrame) -> "pd.Series[float]":
 
 
 def all_but_the_block(true: Any) -> Any:
-    def split(self: WalkForward, n: int, horizon: int) -> Iterator[Fold]:
-        for fold in true(self, n, horizon):
+    def split(self: WalkForward, n: int, horizon: int, columns: int = 0) -> Iterator[Fold]:
+        for fold in true(self, n, horizon, columns):
             yield Fold(np.setdiff1d(np.arange(n), fold.test), fold.test)
 
     return split

@@ -22,7 +22,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, M
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLTRAINER_HOME", str(folder))
         patch.setenv("MLTRAINER_MODE", "sample")
-        yield folder, study.matrix("MSFT", start="2004-01-02", end="2008-12-31")
+        matrix = study.matrix("MSFT", start="2004-01-02", end="2008-12-31")
+    yield folder, matrix
 
 
 @pytest.fixture

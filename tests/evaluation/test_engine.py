@@ -143,7 +143,7 @@ def test_a_matrix_that_is_not_registered_is_refused_before_any_work(template, mo
 
 # --- endings --------------------------------------------------------------------------------------------------
 
-SLOW, HEAVY, KILLED = "RandomForest_100_trees", "RandomForest_50_trees", "GradientBoosting_lr_0.1"
+SLOW, HEAVY, KILLED = "RandomForest_100_trees", "RandomForest_50_trees", "AdaBoost_50"
 LIGHT = ["RidgeRegression", "KNeighborsRegressor_5", "OrthogonalMatchingPursuit"]
 
 

@@ -80,22 +80,22 @@ class OffByOne(NoGap):
 
 @dataclass(frozen=True)
 class EveryRow(WalkForward):
-    def split(self, n: int, horizon: int):
-        for fold in super().split(n, horizon):
+    def split(self, n: int, horizon: int, columns: int = 0):
+        for fold in super().split(n, horizon, columns):
             yield Fold(np.arange(n), fold.test)
 
 
 @dataclass(frozen=True)
 class LaterRows(WalkForward):
-    def split(self, n: int, horizon: int):
-        for fold in super().split(n, horizon):
+    def split(self, n: int, horizon: int, columns: int = 0):
+        for fold in super().split(n, horizon, columns):
             yield Fold(np.setdiff1d(np.arange(n), np.arange(fold.test[0] - 60, fold.test[-1] + 60)), fold.test)
 
 
 @dataclass(frozen=True)
 class OnlyTheLast(WalkForward):
-    def split(self, n: int, horizon: int):
-        folds = list(super().split(n, horizon))
+    def split(self, n: int, horizon: int, columns: int = 0):
+        folds = list(super().split(n, horizon, columns))
         yield from folds[:-1]
         yield Fold(np.arange(folds[-1].test[0]), folds[-1].test)
 

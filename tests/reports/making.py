@@ -33,7 +33,7 @@ class Made:
 def environment(home: Path, **more: str) -> dict[str, str]:
     """What a command of a test sees: its own home, no keys."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("MLTRAINER_") and not k.endswith("_API_KEY")}
-    return {**kept, "MLTRAINER_HOME": str(home), **more}
+    return {**kept, "MLTRAINER_HOME": str(home), "MLTRAINER_WORLDS": "0", **more}
 
 
 @dataclass

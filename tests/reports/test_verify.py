@@ -89,7 +89,7 @@ SPOILED = {
     ),
     "luck": (
         lambda f: rewrite(f, lambda m: m["luck"].update(threshold=0.0)),
-        "the luck in the manifest does not follow",
+        "luck (threshold) does not follow from the first 5 rows of the trial ledger",
     ),
     "a result": (
         lambda f: rewrite(f, lambda m: m["results"][0].update(key="0" * 64)),
