@@ -1,7 +1,6 @@
 """One sealed matrix of real history for the whole room; each test gets a copy of the home it was sealed in."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,14 @@ collect_ignore = ["conftest.py"]  # it has no doctest, and another room has a mo
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Matrix]]:
+def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Matrix]:
     """A home in which MSFT 2004..2008 with its context is admitted, and the matrix: 1,007 rows, horizon 5."""
     folder = tmp_path_factory.mktemp("template") / "home"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLTRAINER_HOME", str(folder))
         patch.setenv("MLTRAINER_MODE", "sample")
         matrix = study.matrix("MSFT", start="2004-01-02", end="2008-12-31")
-    yield folder, matrix
+    return folder, matrix
 
 
 @pytest.fixture
