@@ -441,6 +441,15 @@ def test_a_leaderboard_can_be_judged_at_an_earlier_position_of_the_ledger(msft):
     assert trials.judgment().luck["trials"] == 3
 
 
+def test_a_second_home_knows_its_own_trials_only_and_says_how_many(msft, home, monkeypatch):
+    trials.record(fit(msft), msft)
+    monkeypatch.setenv("MLTRAINER_HOME", str(home.with_name("second")))
+    (other,) = [fit(msft, "DecisionTree_depth_3")]
+    board = study.leaderboard([other])
+    assert board.luck["trials"] == 1
+    assert "after costs and 1 trial" in board.sentence()  # the first home is unknown here, and the number is said
+
+
 def test_trials_of_another_mode_do_not_count(msft, monkeypatch):
     trials.record(fit(msft), msft)
     monkeypatch.setenv("MLTRAINER_MODE", "replay")
