@@ -270,7 +270,7 @@ def sharpe(returns: ArrayLike, *, periods: int = SESSIONS) -> float:
     return float(np.sqrt(periods) * r.mean() / r.std(ddof=1))
 
 
-def sharpe_deviation(returns: ArrayLike, *, periods: int = SESSIONS) -> float:
+def sharpe_standard_error(returns: ArrayLike, *, periods: int = SESSIONS) -> float:
     r"""Standard error of the annual Sharpe ratio under skewed, fat-tailed returns.
 
     .. math:: \sqrt{\left(1 - \gamma_3 \mathrm{SR} + \tfrac{\gamma_4 - 1}{4} \mathrm{SR}^2\right) / (n - 1)}
@@ -309,7 +309,7 @@ def market_model(returns: ArrayLike, benchmark: ArrayLike, *, lags: int) -> tupl
 
 def probabilistic_sharpe(returns: ArrayLike, *, benchmark: float = 0.0) -> float:
     """Probability that the true Sharpe ratio exceeds `benchmark` (annual); Bailey and López de Prado (2012)."""
-    sr, deviation = sharpe(returns), sharpe_deviation(returns)
+    sr, deviation = sharpe(returns), sharpe_standard_error(returns)
     return float(stats.norm.cdf((sr - benchmark) / deviation)) if deviation > 0 else float("nan")
 
 

@@ -341,7 +341,7 @@ def test_thresholds_and_costs_in_the_documents_are_those_of_the_code() -> None:
     readme, contributing = flat(README), flat(CONTRIBUTING)
     assert f"a flat {Protocol().cost_bps:g} basis points per side" in readme
     assert f'default verdict is "{skill.NO_EVIDENCE}"' in readme
-    assert f"outer {100 * Protocol().tail:g} %" in contributing
+    assert f"outer {100 * Protocol().winsorize:g} %" in contributing
     for number in (protocol.VERSION, run.FORMAT):
         assert isinstance(number, int)
     assert "`protocol.VERSION`" in contributing

@@ -242,7 +242,7 @@ def test_a_strategy_that_never_loses_has_undefined_ratios_not_infinite_ones(figu
 
 @pytest.mark.parametrize(
     "figure",
-    "sharpe sharpe_deviation probabilistic_sharpe sortino calmar value_at_risk expected_shortfall profit_factor "
+    "sharpe sharpe_standard_error probabilistic_sharpe sortino calmar value_at_risk expected_shortfall profit_factor "
     "win_rate annual_return".split(),
 )
 def test_no_returns_at_all_give_nan_and_no_warning(figure):
@@ -307,7 +307,7 @@ def test_standard_error_of_the_sharpe_ratio_is_mertens_by_hand():
     r = np.tile([0.03, -0.01], 50)  # mean 0.01, deviation 0.02 (n), skewness 0, kurtosis 1
     sr = 0.01 / (0.02 * np.sqrt(100 / 99))
     assert metrics.sharpe(r, periods=1) == pytest.approx(sr)
-    assert metrics.sharpe_deviation(r, periods=1) == pytest.approx(np.sqrt(1 / 99))  # (kurtosis - 1)/4 SR^2 is 0
+    assert metrics.sharpe_standard_error(r, periods=1) == pytest.approx(np.sqrt(1 / 99))  # (kurtosis - 1)/4 SR^2 is 0
 
 
 @pytest.mark.parametrize(("years", "best"), [(1, 2.55), (2, 1.80), (3, 1.47), (5, 1.14), (10, 0.81)])

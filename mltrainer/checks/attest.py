@@ -122,7 +122,7 @@ def _rows(spec: ModelSpec, matrix: Matrix) -> tuple[np.ndarray, np.ndarray, np.n
     cut = len(y) * 3 // 4
     X, unit = arrays(spec, matrix, y.index)
     z = y.to_numpy(float) / unit
-    scaling = Scaling.fit(spec, X[:cut], z[:cut], Protocol().tail)
+    scaling = Scaling.fit(spec, X[:cut], z[:cut], Protocol().winsorize)
     return scaling.features(X[:cut]), scaling.label(z[:cut]), scaling.features(X[cut:])
 
 

@@ -113,7 +113,7 @@ def judge(forecasts: pd.DataFrame, horizon: int, level: float | None = None) -> 
         "hit_base": max(float(np.mean(y > 0)), float(np.mean(y < 0))),
         "hit_p": metrics.timing_p_value(y[apart], said[apart]),
         "sharpe": metrics.sharpe(net),
-        "sharpe_deviation": metrics.sharpe_deviation(net),
+        "sharpe_standard_error": metrics.sharpe_standard_error(net),
         "sharpe_gross": metrics.sharpe(gross),
         "timing_sharpe": metrics.sharpe(timing),
         "alpha": alpha * metrics.SESSIONS,

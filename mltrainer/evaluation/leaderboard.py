@@ -117,7 +117,7 @@ def _row(evaluation: Evaluation, judgment: Judgment) -> dict[str, object]:
     if not e.ok:
         return row
     figures = e.metrics | {name: e.meta[name] for name in ("fit_seconds", "predict_seconds", "peak_mb")}
-    deviation, evidence = 1.96 * figures["sharpe_deviation"], judgment.evidence.get(e.trial, Evidence())
+    deviation, evidence = 1.96 * figures["sharpe_standard_error"], judgment.evidence.get(e.trial, Evidence())
     timing = skill.timing_return(e.forecasts, e.horizon)
     luck = judgment.luck["best"] * np.sqrt(metrics.SESSIONS / max(len(timing), 1))
     figures |= {

@@ -94,7 +94,7 @@ class Model(RegressorMixin, BaseEstimator):
         y = data.y.dropna().iloc[-(self.spec.max_train_rows or 0) :]
         X, unit = arrays(self.spec, data, y.index)
         z = y.to_numpy(float) / unit
-        scaling = Scaling.fit(self.spec, X, z, Protocol().tail)
+        scaling = Scaling.fit(self.spec, X, z, Protocol().winsorize)
         X, z = scaling.features(X), scaling.label(z)
         with threadpool_limits(1):  # as in an evaluation, so that the same rows give the same model
             self.estimator_ = configured(self.spec, data, np.arange(len(y))).fit(X, z)

@@ -20,21 +20,23 @@ class Protocol:
         from one that lets the future in is a diagnostic.
     cost_bps : cost of trading one unit of position, in basis points of its value, per side.
     interval : nominal coverage of the prediction interval.
-    tail : share of train rows at each end beyond whose quantile a feature is clipped, in train and test alike; a
+    winsorize : share of train rows at each end beyond whose quantile a feature is clipped, in train and test alike; a
         crash day twenty deviations out would otherwise decide every linear fit, and every forecast after it.
     """
 
     split: Split = field(default_factory=WalkForward)
     cost_bps: float = 5.0
     interval: float = 0.90
-    tail: float = 0.01
+    winsorize: float = 0.01
 
     def __post_init__(self) -> None:
         if not isinstance(self.split, Split):
             raise BadInput(f"split={str(self.split)[:60]!r} cuts no time; give a Split such as WalkForward()")
         _checked("cost_bps", self.cost_bps, 0 <= _number(self.cost_bps) <= MOST_COST_BPS, f"0 to {MOST_COST_BPS:,}")
         _checked("interval", self.interval, 0 < _number(self.interval) < 1, "a coverage above 0 and below 1")
-        _checked("tail", self.tail, 0 <= _number(self.tail) < 0.5, "a share of rows from 0 to below one half")
+        _checked(
+            "winsorize", self.winsorize, 0 <= _number(self.winsorize) < 0.5, "a share of rows from 0 to below one half"
+        )
 
 
 def _number(value: object) -> float:

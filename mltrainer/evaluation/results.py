@@ -40,7 +40,7 @@ class Metrics(dict[str, float]):
     alpha: float
     alpha_t: float
     beta: float
-    sharpe_deviation: float
+    sharpe_standard_error: float
     sharpe_gross: float
     sortino: float
     calmar: float

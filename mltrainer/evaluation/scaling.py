@@ -35,14 +35,14 @@ class Scaling:
     deviation: float = 1.0
 
     @classmethod
-    def fit(cls, spec: ModelSpec, X: Array, z: Array, tail: float) -> "Scaling":
-        """Learn from train rows X (n, p), z (n,): each column's `tail` and 1 - `tail` quantile, mean and deviation.
+    def fit(cls, spec: ModelSpec, X: Array, z: Array, winsorize: float) -> "Scaling":
+        """Learn from train rows X (n, p), z (n,): bounds are the quantiles at `winsorize` and 1 - `winsorize`.
 
         A series model sees its columns and its label as they are.
         """
         if spec.series:
             return cls()
-        low, high = np.quantile(X, [tail, 1 - tail], axis=0)
+        low, high = np.quantile(X, [winsorize, 1 - winsorize], axis=0)
         return cls(low, high, float(z.mean()), float(z.std()))
 
     def features(self, X: Array) -> Array:

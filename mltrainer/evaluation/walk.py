@@ -54,7 +54,7 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
             if len(train) < MINIMUM_TRAIN or not len(test):
                 continue
             train, policy = bounded(train, session, spec.max_train_rows)
-            scaling = Scaling.fit(spec, X[train], z[train], protocol.tail)
+            scaling = Scaling.fit(spec, X[train], z[train], protocol.winsorize)
             estimator = configured(spec, own, session[train])
             begin = time.process_time()
             estimator = sharing.fit(estimator, scaling.features(X[train]), scaling.label(z[train]))

@@ -77,7 +77,7 @@ def folds(matrix: Matrix, protocol: Protocol) -> list[tuple[np.ndarray, ...]]:
     z = y.to_numpy(float) / scale
     shown = []
     for cut in protocol.split.split(len(y), matrix.horizon):
-        scaling = Scaling.fit(catalog.spec("RidgeRegression"), X[cut.train], z[cut.train], protocol.tail)
+        scaling = Scaling.fit(catalog.spec("RidgeRegression"), X[cut.train], z[cut.train], protocol.winsorize)
         train, test = scaling.features(X[cut.train]), scaling.features(X[cut.test])
         shown.append((train, scaling.label(z[cut.train]), test, z[cut.test]))
     return shown

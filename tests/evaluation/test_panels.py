@@ -73,7 +73,7 @@ def places(panel: Matrix) -> Matrix:
 
 
 FIVE = WalkForward(5, rows_per_column=0)  # GOOG has no row before the second block
-UNCLIPPED = Protocol(FIVE, tail=0.0)
+UNCLIPPED = Protocol(FIVE, winsorize=0.0)
 
 
 # --- the matrix -----------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ RIDGE = "RidgeRegression"
     [
         *({"cost_bps": v} for v in (-20, -1e-9, float("nan"), float("inf"), 10_001, "5", None, True)),
         *({"interval": v} for v in (2, 1, 0, -0.5, float("nan"), "0.9", None)),
-        *({"tail": v} for v in (0.6, 0.5, -0.01, float("nan"), "no", None)),
+        *({"winsorize": v} for v in (0.6, 0.5, -0.01, float("nan"), "no", None)),
         *({"split": v} for v in (5, None, "WalkForward", WalkForward)),
     ],
     ids=str,
@@ -39,7 +39,8 @@ def test_a_protocol_that_cannot_be_meant_is_one_clear_line(knobs):
 
 
 @pytest.mark.parametrize(
-    "knobs", [{"cost_bps": 0}, {"cost_bps": np.float64(2.5)}, {"interval": 0.5}, {"tail": 0}, {"split": WalkForward(7)}]
+    "knobs",
+    [{"cost_bps": 0}, {"cost_bps": np.float64(2.5)}, {"interval": 0.5}, {"winsorize": 0}, {"split": WalkForward(7)}],
 )
 def test_a_protocol_that_can_be_meant_is_taken(knobs):
     assert Protocol(**knobs) is not None
