@@ -189,14 +189,18 @@ BLOCKS: dict[str, Callable[[], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", BLOCKS)
-def test_a_generated_table_of_the_readme_is_what_the_code_says_now(name: str) -> None:
-    said, block = text(README), f"<!-- {name} -->\n{BLOCKS[name]()}\n<!-- /{name} -->"
+@pytest.mark.parametrize(
+    ("document", "name"),
+    [*((README, name) for name in BLOCKS), (CONTRIBUTING, "calibration")],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_a_generated_table_is_what_the_code_says_now(document: Path, name: str) -> None:
+    said, block = text(document), f"<!-- {name} -->\n{BLOCKS[name]()}\n<!-- /{name} -->"
     pattern = re.compile(rf"<!-- {name} -->\n.*?<!-- /{name} -->", re.DOTALL)
     found = pattern.search(said)
-    assert found, f"the README has no block {name}"
+    assert found, f"{document.name} has no block {name}"
     if os.environ.get("MLTRAINER_REWRITE_DOCS"):
-        README.write_text(pattern.sub(lambda _: block, said), encoding="utf-8")
+        document.write_text(pattern.sub(lambda _: block, said), encoding="utf-8")
     else:
         assert found[0] == block, "run MLTRAINER_REWRITE_DOCS=1 pytest tests/test_docs.py"
 
