@@ -105,7 +105,7 @@ ONE_ROOM = {
     "the exchange calendar": (("exchange_calendars",), {"data/quality/case.py"}),
     "indicators": (("talib",), {"features/indicators.py"}),
     "settings": (("pydantic_settings", "platformdirs"), {"settings.py"}),
-    "the command line": (("typer",), {"cli.py"}),
+    "the command line": (("typer",), {f"cli/{path.name}" for path in (PACKAGE / "cli").glob("*.py")}),
     "pickles": (("pickle", "joblib", "cloudpickle", "dill", "shelve", "marshal"), set()),
     "the network": (
         (

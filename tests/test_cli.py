@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from mltrainer import cli, store
+from mltrainer.cli import terminal
 from mltrainer.evaluation import trials
 from mltrainer.models import catalog
 from mltrainer.trust import audit
@@ -485,7 +486,7 @@ def test_a_terminal_without_a_minus_sign_shows_something_else_and_does_not_fail(
 
 def test_a_long_message_keeps_its_beginning_and_its_end(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
-        cli._fail("begin " + "x" * 10_000 + " end")
+        terminal.fail("begin " + "x" * 10_000 + " end")
     said = capsys.readouterr().err
     assert said.startswith("mltrainer: begin")
     assert said.endswith(" end\n")
@@ -493,7 +494,7 @@ def test_a_long_message_keeps_its_beginning_and_its_end(capsys: pytest.CaptureFi
 
 
 def test_numbers_that_json_does_not_have_become_null():
-    text = cli._document({"a": [float("nan"), float("inf"), 1.5], "b": ("x", None, True)})
+    text = terminal.document({"a": [float("nan"), float("inf"), 1.5], "b": ("x", None, True)})
     assert json.loads(text) == {"a": [None, None, 1.5], "b": ["x", None, True]}
 
 

@@ -1,0 +1,36 @@
+"""`mltrainer`: one command per question; each is a skin over a function that Python users call by the same name."""
+
+import io
+import os
+import sys
+
+import typer
+
+from mltrainer.cli import checks, data, doors, evaluation, models, reports, trust  # noqa: F401 - each adds its commands
+from mltrainer.cli.terminal import STOPPED, app, fail
+from mltrainer.errors import MltrainerError, Tampered
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Run a command; a user's mistake is one line on stderr and exit code 2, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that has no minus sign is no reason to fail
+    try:
+        code = app(standalone_mode=False)
+        if code == STOPPED:  # what typer makes of Ctrl-C
+            raise KeyboardInterrupt
+    except typer.TyperException as error:
+        fail(error.format_message())
+    except MltrainerError as error:
+        fail(str(error), 1 if isinstance(error, Tampered) else 2)
+    except KeyboardInterrupt:
+        fail("stopped; finished work is kept, and the same command goes on from here", STOPPED)
+    except BrokenPipeError:  # the reader of our output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except OSError as error:
+        fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+    sys.exit(code if isinstance(code, int) else 0)

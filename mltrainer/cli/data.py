@@ -1,0 +1,161 @@
+"""Commands about data: fetch, quality, and what is kept of providers' answers."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+import typer
+
+from mltrainer.cli.terminal import End, Json, Start, app, complain, document, say, table
+from mltrainer.errors import BadInput, MltrainerError, StorageError, Tampered
+
+fetch_app = typer.Typer(help="Show real market data and where it came from.", no_args_is_help=True)
+cache_app = typer.Typer(help="Answers of providers that are kept on this machine.", no_args_is_help=True)
+app.add_typer(fetch_app, name="fetch")
+app.add_typer(cache_app, name="cache")
+
+
+@fetch_app.command("bars")
+def fetch_bars(
+    tickers: list[str],
+    start: Start = None,
+    end: End = None,
+    timespan: Annotated[str, typer.Option(help="day, minute, '15 minute', hour, week ...; a sample is daily")] = "day",
+    adjusted: Annotated[
+        bool, typer.Option("--adjusted/--raw", help="days for splits and dividends, others for splits; or as traded")
+    ] = True,
+    json_: Json = False,
+) -> int:
+    """Show bars with their provenance and what quality finds; a download that was stopped goes on where it was."""
+    from mltrainer.data import market
+
+    asked: dict[str, Any] = {"start": start, "end": end, "timespan": timespan, "adjusted": adjusted}
+    return _fetched(tickers, lambda t: [market.bars(t, **asked)], json_)
+
+
+@fetch_app.command("actions")
+def fetch_actions(tickers: list[str], json_: Json = False) -> int:
+    """Show splits and dividends with their provenance."""
+    from mltrainer.data import market
+
+    return _fetched(tickers, market.actions, json_)
+
+
+@fetch_app.command("macro")
+def fetch_macro(
+    series: list[str],
+    start: Annotated[str | None, typer.Option(help="first period, YYYY-MM-DD")] = None,
+    end: Annotated[str | None, typer.Option(help="last period, YYYY-MM-DD")] = None,
+    units: Annotated[str, typer.Option(help="FRED's code: lin, chg, ch1, pch, pc1, pca, cch, cca or log")] = "lin",
+    frequency: Annotated[str | None, typer.Option(help="a lower one: d, w, bw, m, q, sa or a")] = None,
+    aggregation: Annotated[str | None, typer.Option(help="how it is made: avg, sum or eop")] = None,
+    today: Annotated[bool, typer.Option("--today", help="the values of today, not every vintage")] = False,
+    provider: Annotated[Literal["fred", "polygon"], typer.Option(help="whom to ask")] = "fred",
+    json_: Json = False,
+) -> int:
+    """Show macroeconomic observations with the day each may be used."""
+    from mltrainer.data.market import macro
+
+    made: dict[str, Any] = {"units": units, "frequency": frequency, "aggregation": aggregation, "provider": provider}
+    return _fetched(series, lambda s: [macro(s, start=start, end=end, vintages=not today, **made)], json_)
+
+
+def _fetched(names: list[str], fetch: Callable[[str], Iterable[Any]], json_: bool) -> int:
+    """Show what there is and name what there is not; exit 1 if something is missing, 2 if all of it is."""
+    datasets: list[Any] = []
+    failed: dict[str, str] = {}
+    for name in names:
+        try:
+            datasets += fetch(name)
+        except (Tampered, StorageError):
+            raise  # which concerns the others as well
+        except MltrainerError as error:
+            failed[name] = str(error)
+    shown = [(d, _findings_of(d)) for d in datasets]
+    if json_ and shown:
+        say(document([_dataset(*each) for each in shown] + [{"name": n, "error": why} for n, why in failed.items()]))
+    for d, found in () if json_ else shown:
+        about = f"{d.provenance.endpoint}: {d.provenance.note}; {d.provenance.terms}"
+        look = "".join(f"\n{f.severity} of quality, rule {f.rule}: {f.message}; {f.remedy}" for f in found)
+        say(f"{d}\n{d.frame.tail(5).to_string()}\n{about}{look}\n")
+    for why in failed.values():
+        complain(why)
+    return 0 if not failed else 1 if datasets else 2
+
+
+def _findings_of(dataset: Any) -> list[Any]:
+    """What quality finds that is more than worth knowing; of bars only, as they are what is learned from."""
+    if not dataset.kind.endswith("bars"):
+        return []
+    from mltrainer.data.quality import quality as check
+
+    return [f for f in check(dataset).findings if f.severity != "info"]
+
+
+def _dataset(dataset: Any, findings: list[Any]) -> dict[str, Any]:
+    rows = json.loads(dataset.frame.reset_index().to_json(orient="records", date_format="iso"))
+    provenance = json.loads(dataset.provenance.to_json())
+    return {"name": dataset.name, "provenance": provenance, "findings": findings, "rows": rows}
+
+
+@app.command()
+def quality(
+    name: str,
+    macro: Annotated[bool, typer.Option("--macro", help="the name is a macro series, not a ticker")] = False,
+    against: Annotated[str | None, typer.Option(help="a ticker that should say the same")] = None,
+    against_macro: Annotated[str | None, typer.Option(help="a macro series that should say the same")] = None,
+    asof: Annotated[str | None, typer.Option(help="judge age and future on this day, YYYY-MM-DD")] = None,
+    start: Start = None,
+    end: End = None,
+    json_: Json = False,
+) -> int:
+    """Ask every rule of a ticker's bars or of a macro series; exit 1 if one finds an error."""
+    from mltrainer.data import market
+    from mltrainer.data.quality import quality as check
+    from mltrainer.trust.provenance import notices
+
+    if against is not None and against_macro is not None:
+        raise BadInput("there is one other source to compare with; give --against or --against-macro, not both")
+    data = (market.macro if macro else market.bars)(name, start=start, end=end)
+    other = None if against is None else market.bars(against)
+    other = other if against_macro is None else market.macro(against_macro)
+    found = check(data, against=other, asof=asof)
+    told = notices(d.provenance.note for d in (data, other) if d is not None and d.provenance is not None)
+    if json_:
+        say(document(asdict(found) | {"ok": found.ok, "notices": told}))
+        return 0 if found.ok else 1
+    what = "rows, {:.2%} of its periods" if macro else "sessions, {:.2%} of the exchange calendar"
+    say(f"{found.name}: {found.sessions:,} {what.format(found.completeness)}")
+    rows = [[*row[:3], f"{row[3]}; {row[4]}"] for row in found.table.itertuples(index=False, name=None)]
+    say(table(["severity", "rule", "rows", "what was found, and what to do"], rows) if rows else "no finding")
+    for said in told:
+        say(said)
+    return 0 if found.ok else 1
+
+
+@cache_app.command("show")
+def cache_show(json_: Json = False) -> None:
+    """Show what is kept, the oldest first: when it came, how large it is, and what was asked."""
+    from mltrainer.data.providers import cache
+
+    held = cache.held()
+    if json_:
+        say(document([{"at": at, "bytes": size, "address": address} for address, size, at in held]))
+        return
+    say(table(["when (UTC)", "kB", "what"], [(at[:19], f"{size / 1e3:,.0f}", what) for what, size, at in held]))
+    say(f"{len(held)} answers, {sum(size for _, size, _ in held) / 1e6:.1f} MB")
+
+
+@cache_app.command("prune")
+def cache_prune(
+    days: Annotated[
+        int | None, typer.Option(min=0, help="remove what came more than so many days ago; default what is stale")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Remove answers that are no longer fresh, which only MLTRAINER_OFFLINE would still use."""
+    from mltrainer.data.providers import cache
+
+    removed = cache.prune(days)
+    say(document({"removed": removed}) if json_ else f"{removed} answers removed")

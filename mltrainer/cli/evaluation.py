@@ -1,0 +1,105 @@
+"""Commands that judge: evaluate, search, calibrate, rank."""
+
+from typing import Annotated
+
+import typer
+
+from mltrainer.cli.terminal import End, Horizon, Jobs, Json, Start, Ticker, app, board, document, mode_line, say, table
+
+
+@app.command()
+def evaluate(
+    models: list[str],
+    ticker: Annotated[list[str] | None, typer.Option(help="ticker, default MSFT; several make a panel")] = None,
+    start: Start = None,
+    end: End = None,
+    horizon: Horizon = 5,
+    jobs: Annotated[int, typer.Option(help="worker processes")] = 1,
+    json_: Json = False,
+) -> int:
+    """Judge models out of sample, net of costs; each fit becomes a row of the trial ledger."""
+    from mltrainer.evaluation import study
+
+    results = study.evaluate(models, ticker or ["MSFT"], start=start, end=end, horizon=horizon, jobs=jobs)
+    board(study.leaderboard(results), json_)
+    return 0 if any(e.ok for e in results) else 1
+
+
+@app.command()
+def calibrate(
+    ticker: Annotated[list[str] | None, typer.Option(help="ticker, default MSFT; several make a panel")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="models of each world, default five fast ones")] = None,
+    worlds: Annotated[int, typer.Option(help="worlds without skill")] = 100,
+    planted: Annotated[int, typer.Option(help="worlds for each strength of a planted lead")] = 15,
+    drift: Annotated[float | None, typer.Option(help="annual Sharpe ratio of holding; default as it was")] = None,
+    seconds: Annotated[float | None, typer.Option(help="begin no world after so many; the rest another time")] = None,
+    start: Start = None,
+    end: End = None,
+    horizon: Horizon = 5,
+    jobs: Jobs = None,
+    json_: Json = False,
+) -> None:
+    """Measure how often the verdict says yes where there is nothing, and how much skill it would have found."""
+    from mltrainer.evaluation.calibrate import calibrate
+
+    found = calibrate(
+        ticker or ["MSFT"], models=model, null=worlds, planted=planted, drift=drift, seconds=seconds,
+        start=start, end=end, horizon=horizon, jobs=jobs,
+    )  # fmt: skip
+    if json_:
+        say(document(found.to_dict()))
+        return
+    heads = ["lead", "worlds", "true Sharpe", "best learner", "found", "95 % interval", "called leakage"]
+    rows = [
+        (f"{r.edge:g}", r.worlds, f"{r.truth:.2f}", f"{r.best:.2f}", f"{r.found:.0%}", f"{r.low:.0%} to {r.high:.0%}",
+         r.leaking)
+        for r in found.power.itertuples()
+    ]  # fmt: skip
+    say(table(heads, rows)) if rows else None
+    say(found.sentence())
+
+
+@app.command()
+def tune(
+    model: str,
+    ticker: Ticker = "MSFT",
+    method: Annotated[str, typer.Option(help="random, tpe, genetic, pso or de")] = "tpe",
+    trials: Annotated[int, typer.Option(help="settings to try")] = 30,
+    score: Annotated[str, typer.Option(help="what decides: r2_oos, ic or sharpe")] = "r2_oos",
+    seed: Annotated[int, typer.Option(help="the same seed gives the same search")] = 0,
+    start: Start = None,
+    end: End = None,
+    horizon: Horizon = 5,
+    jobs: Annotated[int, typer.Option(help="worker processes")] = 1,
+    json_: Json = False,
+) -> int:
+    """Search a model's settings in the past and judge the choice on what came after; each is a trial."""
+    from mltrainer.evaluation.tune import tune as search
+    from mltrainer.settings import settings
+
+    found = search(
+        model, ticker, method=method, trials=trials, score=score, random_state=seed, start=start, end=end,
+        horizon=horizon, jobs=jobs,
+    )  # fmt: skip
+    if json_:
+        said = {name: getattr(found, name) for name in ("model", "ticker", "method", "score", "parameters", "luck")}
+        said |= {"mode": settings().data_mode, "sentence": found.sentence()}
+        said |= {"candidates": found.candidates.to_dict("records")}
+        said |= {name: getattr(found, name).metrics for name in ("evaluation", "baseline")}
+        say(document(said))
+    else:
+        say(found.candidates.drop(columns="key").to_string(float_format="{:.4g}".format, na_rep=""))
+        say(f"{found.sentence()}\n{mode_line()}")
+    return 0 if found.evaluation.ok else 1
+
+
+@app.command()
+def leaderboard(json_: Json = False) -> None:
+    """Rank every trial of the mode in force that ran, tested together with all of them."""
+    from mltrainer.evaluation import study, trials
+    from mltrainer.settings import settings
+
+    rows = trials.ledger()
+    rows = rows[rows["mode"] == settings().data_mode]
+    found = [e for key in rows[rows["status"] == "ok"]["key"] if (e := trials.load(key)) is not None]
+    board(study.leaderboard(found), json_)

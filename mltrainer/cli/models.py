@@ -1,0 +1,59 @@
+"""Commands about the catalog: what there is, training and forecasting."""
+
+from typing import Annotated
+
+import typer
+
+from mltrainer.cli.terminal import End, Horizon, Json, Start, Ticker, app, document, say, table
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="show the whole card of this one")] = None,
+    family: Annotated[str | None, typer.Option(help="one family only")] = None,
+    json_: Json = False,
+) -> None:
+    """List the catalog, one line a model; or show the card of one."""
+    from mltrainer.models import catalog
+
+    specs = catalog.specs(family) if name is None else [catalog.spec(name)]
+    if json_:
+        say(document([s.card.to_dict() for s in specs]))
+    elif name is not None:
+        say(specs[0].card.text())
+    else:
+        rows = [
+            (s.name, s.family, s.task, c.tool, " ".join(c.gives[1:]), f"{s.cost:g}") for s in specs if (c := s.card)
+        ]
+        say(table(["model", "family", "task", "runs", "also gives", "CPU s"], rows))
+        say("\n".join(f"unavailable: {s.why_unavailable}" for s in specs if not s.available) or "all are available")
+        say("each gives a forecast with an interval; `mltrainer models NAME` shows its card")
+
+
+@app.command()
+def train(
+    model: str, ticker: Ticker = "MSFT", start: Start = None, end: End = None, horizon: Horizon = 5, json_: Json = False
+) -> None:
+    """Train one model on all that is known of a ticker, keep it, and print its address."""
+    from mltrainer.evaluation import lifecycle, study
+
+    result = lifecycle.model(model).train(study.matrix(ticker, start=start, end=end, horizon=horizon))
+    artifact = result.save()
+    say(document({"artifact": artifact} | result.to_dict()) if json_ else artifact)
+
+
+@app.command()
+def predict(artifact: str, json_: Json = False) -> None:
+    """Forecast with a kept model: every session after the last it was trained on."""
+    from mltrainer.evaluation import lifecycle, study
+
+    trained = lifecycle.Model.load(artifact)
+    state = trained.state_ or {}
+    said = trained.predict(study.matrix(state["ticker"], start=state["from"], horizon=state["horizon"]))
+    if json_:
+        say(said.to_json())
+        return
+    say(f"{said.model} on {said.ticker} ({said.mode}): return in % over {said.horizon} sessions from the next entry,")
+    say(f"lower to upper holds {said.interval:.0%} of outcomes; trained to {state['trained_to']}")
+    rows = [(str(t)[:10], *(f"{v * 100:.2f}" for v in row)) for t, *row in said.frame.itertuples()]
+    say(table(["said on", *(str(c).replace("_", " ") for c in said.frame)], rows))

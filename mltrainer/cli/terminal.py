@@ -1,0 +1,101 @@
+"""What every command shares: the application, its options, and how it speaks."""
+
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="Which of the catalog's models say anything true about tomorrow's price? Real data, honest comparison.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+Json = Annotated[bool, typer.Option("--json", help="print one JSON document on stdout")]
+Start = Annotated[str | None, typer.Option(help="first session, YYYY-MM-DD")]
+End = Annotated[str | None, typer.Option(help="last session, YYYY-MM-DD")]
+Ticker = Annotated[str, typer.Option(help="ticker")]
+Horizon = Annotated[int, typer.Option(help="sessions a position is held")]
+Jobs = Annotated[int | None, typer.Option(help="worker processes; default the number of cores")]
+Out = Annotated[Path | None, typer.Option(help="folder that holds the run folders; default reports")]
+STOPPED = 130  # 128 + SIGINT, as shells say it
+
+
+def fail(message: str, code: int = 2) -> None:
+    complain(message)
+    sys.exit(code)
+
+
+def complain(message: str) -> None:
+    line = " ".join(message.split())
+    shown = line if len(line) <= 500 else f"{line[:400]} ... {line[-80:]}"
+    print(f"mltrainer: {shown}", file=sys.stderr)  # noqa: T201 - this is the terminal
+
+
+def say(text: str) -> None:
+    typer.echo(text)
+
+
+def document(value: Any) -> str:
+    """One JSON document: records become objects, NaN becomes null."""
+
+    def plain(x: Any) -> Any:
+        if is_dataclass(x) and not isinstance(x, type):
+            return plain(asdict(x))
+        if isinstance(x, dict):
+            return {str(k): plain(v) for k, v in x.items()}
+        if isinstance(x, list | tuple):
+            return [plain(v) for v in x]
+        if isinstance(x, float):
+            return x if x == x and abs(x) != float("inf") else None
+        if isinstance(x, str | int | bool | None):
+            return x
+        return plain(x.item()) if hasattr(x, "item") else str(x)
+
+    return json.dumps(plain(value), indent=1, ensure_ascii=False)
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    cells = [[str(h) for h in heads], *([str(c) for c in row] for row in rows)]
+    widths = [max(len(r[i]) for r in cells) for i in range(len(cells[0]))]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in cells)
+
+
+def findings(found: list[str], json_: bool, holds: str) -> int:
+    say(document({"holds": not found, "findings": found}) if json_ else "\n".join(found) or holds)
+    return 1 if found else 0
+
+
+def board(ranking: Any, json_: bool) -> None:
+    from mltrainer.settings import settings
+    from mltrainer.views import fixed
+
+    if json_:
+        said = {"mode": settings().data_mode, "sentence": ranking.sentence(), "luck": ranking.luck}
+        say(document(said | {"rows": ranking.rows.to_dict("records")}))
+        return
+    columns = ["deflated_sharpe", "sharpe", "ic", "r2_oos", "max_drawdown"]
+    rows = [
+        (
+            r["name"],
+            f"{r['ticker']} ({r['panel']})" if r["panel"] else r["ticker"],
+            *(fixed(3)(r[c]) for c in columns),
+            r["verdict"] if r["status"] == "ok" else r["reason"],
+        )
+        for _, r in ranking.rows.iterrows()
+    ]
+    say(table(["model", "ticker", "deflated", "Sharpe", "IC", "R2 oos", "drawdown", "verdict"], rows))
+    say(f"{ranking.sentence()}\n{mode_line()}")
+
+
+def mode_line() -> str:
+    from mltrainer.settings import settings
+    from mltrainer.views import mode_words
+
+    mode = settings().data_mode
+    return f"Mode {mode}: {mode_words(mode)}."
