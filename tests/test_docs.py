@@ -34,7 +34,7 @@ from mltrainer.evaluation import protocol, significance, skill
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.splits import WalkForward
 from mltrainer.features import indicators
-from mltrainer.features.matrix import forward_return
+from mltrainer.features.targets import forward_return
 from mltrainer.models import catalog
 from mltrainer.reports import run
 from mltrainer.settings import Settings

@@ -4,7 +4,21 @@ from typing import Annotated
 
 import typer
 
-from mltrainer.cli.terminal import End, Horizon, Jobs, Json, Start, Ticker, app, board, document, mode_line, say, table
+from mltrainer.cli.terminal import (
+    End,
+    Horizon,
+    Jobs,
+    Json,
+    Start,
+    Target,
+    Ticker,
+    app,
+    board,
+    document,
+    mode_line,
+    say,
+    table,
+)
 
 
 @app.command()
@@ -14,13 +28,16 @@ def evaluate(
     start: Start = None,
     end: End = None,
     horizon: Horizon = 5,
+    target: Target = "return",
     jobs: Annotated[int, typer.Option(help="worker processes")] = 1,
     json_: Json = False,
 ) -> int:
     """Judge models out of sample, net of costs; each fit becomes a row of the trial ledger."""
     from mltrainer.evaluation import study
 
-    results = study.evaluate(models, ticker or ["MSFT"], start=start, end=end, horizon=horizon, jobs=jobs)
+    results = study.evaluate(
+        models, ticker or ["MSFT"], start=start, end=end, horizon=horizon, jobs=jobs, target=target
+    )
     board(study.leaderboard(results), json_)
     return 0 if any(e.ok for e in results) else 1
 

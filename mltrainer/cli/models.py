@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from mltrainer.cli.terminal import End, Horizon, Json, Start, Ticker, app, document, say, table
+from mltrainer.cli.terminal import End, Horizon, Json, Start, Target, Ticker, app, document, say, table
 
 
 @app.command()
@@ -32,12 +32,18 @@ def models(
 
 @app.command()
 def train(
-    model: str, ticker: Ticker = "MSFT", start: Start = None, end: End = None, horizon: Horizon = 5, json_: Json = False
+    model: str,
+    ticker: Ticker = "MSFT",
+    start: Start = None,
+    end: End = None,
+    horizon: Horizon = 5,
+    target: Target = "return",
+    json_: Json = False,
 ) -> None:
     """Train one model on all that is known of a ticker, keep it, and print its address."""
     from mltrainer.evaluation import lifecycle, study
 
-    result = lifecycle.model(model).train(study.matrix(ticker, start=start, end=end, horizon=horizon))
+    result = lifecycle.model(model).train(study.matrix(ticker, start=start, end=end, horizon=horizon, target=target))
     artifact = result.save()
     say(document({"artifact": artifact} | result.to_dict()) if json_ else artifact)
 
@@ -46,14 +52,24 @@ def train(
 def predict(artifact: str, json_: Json = False) -> None:
     """Forecast with a kept model: every session after the last it was trained on."""
     from mltrainer.evaluation import lifecycle, study
+    from mltrainer.features import targets
 
     trained = lifecycle.Model.load(artifact)
     state = trained.state_ or {}
-    said = trained.predict(study.matrix(state["ticker"], start=state["from"], horizon=state["horizon"]))
+    said = trained.predict(
+        study.matrix(
+            state["ticker"], start=state["from"], horizon=state["horizon"], target=state.get("target", "return")
+        )
+    )
     if json_:
         say(said.to_json())
         return
-    say(f"{said.model} on {said.ticker} ({said.mode}): return in % over {said.horizon} sessions from the next entry,")
+    percent = said.target in ("return", "excess")
+    what = f"{said.target} in %" if percent else f"{said.target}, {targets.target(said.target).unit},"
+    say(f"{said.model} on {said.ticker} ({said.mode}): {what} over {said.horizon} sessions from the next entry,")
     say(f"lower to upper holds {said.interval:.0%} of outcomes; trained to {state['trained_to']}")
-    rows = [(str(t)[:10], *(f"{v * 100:.2f}" for v in row)) for t, *row in said.frame.itertuples()]
+    rows = [
+        (str(t)[:10], *(f"{v * (100 if percent else 1):.{2 if percent else 3}f}" for v in row))
+        for t, *row in said.frame.itertuples()
+    ]
     say(table(["said on", *(str(c).replace("_", " ") for c in said.frame)], rows))

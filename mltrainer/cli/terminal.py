@@ -21,6 +21,7 @@ Start = Annotated[str | None, typer.Option(help="first session, YYYY-MM-DD")]
 End = Annotated[str | None, typer.Option(help="last session, YYYY-MM-DD")]
 Ticker = Annotated[str, typer.Option(help="ticker")]
 Horizon = Annotated[int, typer.Option(help="sessions a position is held")]
+Target = Annotated[str, typer.Option(help="what is forecast: return, direction, volatility, range ...")]
 Jobs = Annotated[int | None, typer.Option(help="worker processes; default the number of cores")]
 Out = Annotated[Path | None, typer.Option(help="folder that holds the run folders; default reports")]
 STOPPED = 130  # 128 + SIGINT, as shells say it

@@ -13,6 +13,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from mltrainer import metrics
+from mltrainer.evaluation.baselines import compared, gain
 from mltrainer.evaluation.lookahead import forecast_moves, knows_sources
 from mltrainer.evaluation.panels import keys, pooled_figures
 from mltrainer.evaluation.protocol import Protocol
@@ -21,6 +22,7 @@ from mltrainer.evaluation.results import Metrics
 from mltrainer.evaluation.skill import timing_return, unusually_strong
 from mltrainer.evaluation.trading import trade
 from mltrainer.evaluation.walk import out_of_sample
+from mltrainer.features import targets
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec
 
@@ -35,6 +37,7 @@ def evaluate_each(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str 
     """`evaluate` for a panel: one result per ticker, from one model of all of them where the model can be pooled."""
     base: dict[str, Any] = {
         "model": spec.name, "family": spec.family, "task": spec.task, "horizon": matrix.horizon,
+        "target": matrix.target,
     }  # fmt: skip
 
     def each(status: str, reason: str) -> list[Evaluation]:
@@ -42,6 +45,8 @@ def evaluate_each(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str 
 
     if not spec.available:
         return each("unavailable", spec.why_unavailable)
+    if matrix.target != "return" and spec.reads_returns:
+        return each("unavailable", f"it reads the past returns and forecasts those to come, not {matrix.aim.title}")
     with warnings.catch_warnings(record=True) as caught, threadpool_limits(1), _peak_memory() as peak:
         warnings.simplefilter("always")
         try:
@@ -53,6 +58,8 @@ def evaluate_each(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str 
             return each("failed", f"{type(error).__name__}: {said}"[:300])
     meta |= {"warnings": sorted({f"{w.category.__name__}: {w.message}".splitlines()[0][:200] for w in caught})}
     meta |= {"peak_mb": peak[0], "reading": spec.reading}
+    if matrix.aim.cross_sectional:
+        forecasts["place"] = forecasts["forecast"].groupby(level="session").rank(pct=True, method="first")
     flawed = meta.pop("flaw")
     flawed = protocol.split.diagnostic or flawed
     base |= {"status": "diagnostic", "reason": flawed} if flawed else {}
@@ -65,11 +72,11 @@ def evaluate_each(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str 
             reason = f"no test block reaches the sessions of {ticker}"
             results.append(Evaluation(k, ticker=ticker, **base | {"status": "failed", "reason": reason}))
             continue
-        own = trade(own, matrix.of(ticker), protocol)
-        figures = judge(own, matrix.horizon, meta["quantile"])
-        if unusually_strong(figures, len(own), matrix.horizon) and "lookahead" not in meta:
+        own, rivals = compared(trade(own, matrix.of(ticker), protocol), matrix.aim)
+        figures = judge(own, matrix.horizon, meta["quantile"], matrix.target)
+        if unusually_strong(figures, len(own), matrix.horizon, matrix.aim) and "lookahead" not in meta:
             meta["lookahead"] = _lookahead(spec, matrix, protocol)
-        results.append(Evaluation(k, ticker=ticker, forecasts=own, metrics=figures, meta=dict(meta), **base))
+        results.append(Evaluation(k, ticker=ticker, forecasts=own, metrics=figures, meta=meta | rivals, **base))
     if len(results) > 1:
         together = pooled_figures([e.forecasts for e in results if len(e.forecasts)], matrix.horizon)
         for result in results:
@@ -84,7 +91,7 @@ def _lookahead(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> str:
     return forecast_moves(spec, matrix, protocol)
 
 
-def judge(forecasts: pd.DataFrame, horizon: int, level: float | None = None) -> Metrics:
+def judge(forecasts: pd.DataFrame, horizon: int, level: float | None = None, target: str = "return") -> Metrics:
     """Every figure of the protocol for one model, NaN where undefined (`metrics.UNDEFINED` says why).
 
     `level` is the quantile forecast in the column `quantile`, where the model forecasts one.
@@ -98,20 +105,22 @@ def judge(forecasts: pd.DataFrame, horizon: int, level: float | None = None) -> 
     slope, slope_se = (np.nan, np.nan) if constant else metrics.calibration_slope(y, said, lags=horizon)
     traded = np.abs(np.diff(held, prepend=0.0))
     apart = slice(0, None, horizon)
+    aim = targets.target(target)
+    up, called, signed = y - aim.center, said - aim.center, aim.pays == "sign"
     figures = {
         "mse": metrics.mse(y, said),
         "mae": metrics.mae(y, said),
         "r2": metrics.r2(y, said),
         "r2_oos": metrics.r2(y, said, forecasts["expanding_mean"].to_numpy()),
-        "mape": metrics.mape_of_price(y, said),
+        "mape": metrics.mape_of_price(y, said) if aim.parts in (targets.returns, targets.excess) else np.nan,
         "ic": ic,
         "ic_t": ic_t,
         "spread_ratio": metrics.spread_ratio(y, said),
         "mz_slope": slope,
         "mz_slope_se": slope_se,
-        "hit_rate": metrics.hit_rate(y, said),
-        "hit_base": max(float(np.mean(y > 0)), float(np.mean(y < 0))),
-        "hit_p": metrics.timing_p_value(y[apart], said[apart]),
+        "hit_rate": metrics.hit_rate(up, called) if signed else np.nan,
+        "hit_base": max(float(np.mean(up > 0)), float(np.mean(up < 0))) if signed else np.nan,
+        "hit_p": metrics.timing_p_value(up[apart], called[apart]) if signed else np.nan,
         "sharpe": metrics.sharpe(net),
         "sharpe_standard_error": metrics.sharpe_standard_error(net),
         "sharpe_gross": metrics.sharpe(gross),
@@ -131,7 +140,7 @@ def judge(forecasts: pd.DataFrame, horizon: int, level: float | None = None) -> 
         "information_ratio": metrics.sharpe(net - forecasts["benchmark"].to_numpy()),
         "coverage": metrics.coverage(y, forecasts["lower"], forecasts["upper"]),
         "annual_return": metrics.annual_return(net),
-    }
+    } | gain(forecasts, horizon, aim)
     if "quantile" in forecasts and level is not None:
         figures["pinball"] = metrics.pinball(y, forecasts["quantile"], q=level)
         figures["quantile_coverage"] = float(np.mean(y <= forecasts["quantile"].to_numpy()))

@@ -11,14 +11,16 @@ from mltrainer.evaluation import skill, trials
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.significance import SIZE
 from mltrainer.evaluation.skill import Evidence, Judgment
+from mltrainer.features.targets import TARGETS
 
+RIVALS = {"mean": "the mean of the past", "last": "the last value", "zero": "zero"}  # as a sentence has them
 COLUMNS = (
     "name family task ticker status verdict mse mae r2 r2_oos mape ic ic_t hit_rate sharpe deflated_sharpe sortino "
     "calmar max_drawdown value_at_risk expected_shortfall profit_factor win_rate turnover breakeven_bps "
     "information_ratio coverage fit_seconds predict_seconds peak_mb "
     "sharpe_low sharpe_high hit_p annual_return pinball key reason in_confidence_set panel "
     "p_knows p_pays timing_sharpe timing_t timing_luck alpha alpha_t beta horizon start end "
-    "spread_ratio mz_slope mz_slope_se"
+    "spread_ratio mz_slope mz_slope_se target baseline gain gain_low gain_high gain_t"
 ).split()
 
 
@@ -42,12 +44,18 @@ class Leaderboard:
         return self.rows.drop(columns=["key", "reason"]).to_html(index=False, float_format="{:.3g}".format)
 
     def sentence(self) -> str:
-        """Say the finding in one true sentence of plain words."""
+        """Say the finding in one true sentence of plain words, of several targets one each."""
         ran = self.rows[self.rows["status"] == "ok"]
-        n = int(self.luck["trials"])
         if ran.empty:
             return "No model ran to the end, so nothing can be said."
+        targets = ran["target"].fillna("return")
+        return " ".join(self._sentence(same, str(name)) for name, same in ran.groupby(targets, sort=False))
+
+    def _sentence(self, ran: pd.DataFrame, target: str) -> str:
+        n = int(self.luck["trials"])
         tried = f"after costs and {n} trial{'' if n == 1 else 's'}"
+        if target != "return":
+            tried = f"in forecasting {TARGETS[target].title} after {n} trial{'' if n == 1 else 's'}"
         skilled = ran[ran["verdict"].map(skill.shows)]
         if len(skilled):
             first = [f"{name} ({skill.kinds(v)})" for name, v in skilled[["name", "verdict"]].to_numpy()]
@@ -56,6 +64,13 @@ class Leaderboard:
             return f"{count} evidence of skill {tried}: {names}."
         best = ran.iloc[0]
         chance = np.nanmin([best["p_knows"], best["p_pays"], 1.0])
+        if TARGETS[target].proof == "loss":
+            best = ran.iloc[int(np.nanargmax(ran["gain"].astype(float)))]
+            rival, change = RIVALS.get(best["baseline"], best["baseline"]), "saves" if best["gain"] > 0 else "adds"
+            return (
+                f"No model beats {rival} {tried}; the best, {best['name']} on {best['ticker']}, {change} "
+                f"{abs(best['gain']):.1%} of its loss (t {best['gain_t']:.1f})."
+            )
         return (
             f"No model shows evidence of skill {tried}; the best, {best['name']} on {best['ticker']}, {_odds(chance)}."
         )
@@ -113,6 +128,7 @@ def _row(evaluation: Evaluation, judgment: Judgment) -> dict[str, object]:
     row: dict[str, object] = {
         "name": e.model, "family": e.family, "task": e.task, "ticker": e.ticker, "status": e.status,
         "key": e.key, "reason": e.reason, "verdict": e.status, "panel": e.meta.get("panel", ""), "horizon": e.horizon,
+        "target": e.target, "baseline": e.meta.get("baseline", ""),
     }  # fmt: skip
     if not e.ok:
         return row
@@ -128,6 +144,8 @@ def _row(evaluation: Evaluation, judgment: Judgment) -> dict[str, object]:
         "p_pays": evidence.p_pays,
         "timing_t": evidence.t_pays,
         "timing_luck": luck,
+        "gain_low": figures.get("gain", np.nan) - 1.96 * figures.get("gain_error", np.nan),
+        "gain_high": figures.get("gain", np.nan) + 1.96 * figures.get("gain_error", np.nan),
     }
     span = {"start": str(e.forecasts.index[0].date()), "end": str(e.forecasts.index[-1].date())}
     known = {k: v for k, v in figures.items() if k in COLUMNS}
@@ -139,7 +157,7 @@ def _peers(evaluations: list[Evaluation]) -> list[list[Evaluation]]:
     groups: dict[str, dict[object, list[Evaluation]]] = {}
     for e in evaluations:
         if e.ok:
-            sessions = (len(e.forecasts), e.forecasts.index[0], e.forecasts.index[-1], e.horizon)
+            sessions = (len(e.forecasts), e.forecasts.index[0], e.forecasts.index[-1], e.horizon, e.target)
             groups.setdefault(e.ticker, {}).setdefault(sessions, []).append(e)
     return [max(same.values(), key=len) for same in groups.values()]
 
@@ -154,7 +172,11 @@ def _overfitting(peers: list[list[Evaluation]]) -> float:
 def _superior(peers: list[list[Evaluation]]) -> float:
     """P value of "no model beats the mean of the past on any ticker": the least of the tickers', times their number."""
     figures = [
-        metrics.superior_ability(_losses(same), _squared(same[0], "expanding_mean"), overlap=same[0].horizon)
+        metrics.superior_ability(
+            _losses(same),
+            _squared(same[0], "baseline" if "baseline" in same[0].forecasts else "expanding_mean"),
+            overlap=same[0].horizon,
+        )
         for same in peers
     ]
     known = [f for f in figures if np.isfinite(f)]

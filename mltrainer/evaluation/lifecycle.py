@@ -91,6 +91,8 @@ class Model(RegressorMixin, BaseEstimator):
         if not isinstance(data, Matrix):
             raise BadInput(f"{data.name} is a {type(data).__name__} without labels; train on mt.matrix(...) of it")
         data.of_one("training")
+        if data.target != "return" and self.spec.reads_returns:
+            raise BadInput(f"{self.name} reads past returns and forecasts those to come, not {data.aim.title}")
         y = data.y.dropna().iloc[-(self.spec.max_train_rows or 0) :]
         X, unit = arrays(self.spec, data, y.index)
         z = y.to_numpy(float) / unit
@@ -106,6 +108,7 @@ class Model(RegressorMixin, BaseEstimator):
             "scaling": scaling.record,
             "columns": X.shape[1],
             "horizon": data.horizon,
+            "target": data.target,
             "ticker": data.name,
             "entry_lag": data.entry_lag,
             "mode": origin.mode,
@@ -134,9 +137,10 @@ class Model(RegressorMixin, BaseEstimator):
         origin = gate.verify(data, "prediction")
         state = self.state_
         data.of_one("a forecast")
-        asked = {"horizon": data.horizon, "ticker": data.name, "entry_lag": data.entry_lag}
-        if state is None or any(state[what] != value for what, value in asked.items()):
-            alike = f"of horizon {data.horizon} on {data.name}, entered at the {'close' if data.entry_lag else 'open'}"
+        same = {"horizon": data.horizon, "ticker": data.name, "entry_lag": data.entry_lag, "target": data.target}
+        if state is None or any(({"target": "return"} | state)[what] != value for what, value in same.items()):
+            entered = f"entered at the {'close' if data.entry_lag else 'open'}"
+            alike = f"of {data.target}, horizon {data.horizon}, on {data.name}, {entered}"
             raise BadInput(f"{self.name} was not trained on a matrix {alike}; train it on one that is built alike")
         if lost := [name for name in state["features"] if name not in data.X]:
             why = data.unavailable.get(lost[0], "it is not in this matrix")
@@ -154,6 +158,7 @@ class Model(RegressorMixin, BaseEstimator):
         if self.spec.task == "classifier":
             said["probability_up"] = fitted.probability(said["mean"], scale)
         known: dict[str, Any] = {"model": self.name, "ticker": data.name, "horizon": data.horizon, "mode": origin.mode}
+        known["target"] = data.target
         return Forecast(**known, **said, interval=fitted.interval, lower=lower, upper=upper)
 
     def _said(self, data: Matrix, after: pd.Index) -> dict[str, Any]:
@@ -167,7 +172,7 @@ class Model(RegressorMixin, BaseEstimator):
         found = {"mean": carried(self.spec, estimator, X, labels, data.horizon)}
         if "quantile" in self.spec.gives:
             found["quantile"] = estimator.predict_quantile(X)
-        out = {name: scaling.forecast(z) * unit for name, z in found.items()}
+        out = {name: np.clip(scaling.forecast(z) * unit, *data.aim.bounds) for name, z in found.items()}
         if "deviation" in self.spec.gives:
             out["deviation"] = deviation(estimator, X) * scaling.deviation * unit
         return {name: pd.Series(values, index=after, name=name) for name, values in out.items()}

@@ -85,7 +85,9 @@ def rebuilt(matrix: Matrix, change: Callable[[Dataset], Dataset] | None = None) 
     members, end = [], len(given)
     for ticker in reversed(matrix.tickers):  # from the end: as the context of another, its bars stand further left
         begin = len(names[:end]) - 1 - names[:end][::-1].index(("bars", ticker))
-        members.append(features.build(given[begin], *given[begin + 1 : end], horizon=matrix.horizon))
+        members.append(
+            features.build(given[begin], *given[begin + 1 : end], horizon=matrix.horizon, target=matrix.target)
+        )
         end = begin
     return members[0] if len(members) == 1 else features.stack(*members[::-1])
 
@@ -113,7 +115,8 @@ def rewritten(matrix: Matrix, cut: int, rng: np.random.Generator) -> Matrix:
     prices = pd.DataFrame(noise(matrix.prices.to_numpy(float), cut), matrix.X.index, matrix.prices.columns)
     y = pd.Series(noise(matrix.y.to_numpy(float), cut - matrix.horizon - 1), matrix.X.index, name="y")
     scale = pd.Series(noise(matrix.scale.to_numpy(float), cut), matrix.X.index, name="scale")
-    return dataclasses.replace(matrix, X=X, y=y, scale=scale, prices=prices, provenance=None, sources=())
+    past = pd.DataFrame(noise(matrix.past.to_numpy(float), cut), matrix.X.index, matrix.past.columns)
+    return dataclasses.replace(matrix, X=X, y=y, scale=scale, prices=prices, past=past, provenance=None, sources=())
 
 
 def another(matrix: Matrix, cut: int, how: str = PATH, seed: int = 1) -> Matrix:
@@ -171,8 +174,9 @@ def moves(
 
 
 def parts(matrix: Matrix) -> pd.DataFrame:
-    """All that a model can see or be judged by, as one frame: the features, y, scale, entry and close."""
-    return pd.concat([matrix.X, matrix.y.rename("y"), matrix.scale.rename("scale"), matrix.prices], axis=1)
+    """All that a model can see or be judged by, as one frame: the features, y, scale, entry and close, and the past."""
+    past = matrix.past.add_prefix("past ")
+    return pd.concat([matrix.X, matrix.y.rename("y"), matrix.scale.rename("scale"), matrix.prices, past], axis=1)
 
 
 def lags(horizon: int) -> dict[str, int]:

@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from numbers import Real
 
 from mltrainer.errors import BadInput
+from mltrainer.evaluation.positions import CHOSEN
 from mltrainer.evaluation.splits import Fold, Split, WalkForward
 
 MOST_COST_BPS = 10_000  # all of the value
-VERSION = 2  # raise it when the protocol changes what a stored result would be
+VERSION = 3  # raise it when the protocol changes what a stored result would be
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,15 @@ class Protocol:
     interval : nominal coverage of the prediction interval.
     winsorize : share of train rows at each end beyond whose quantile a feature is clipped, in train and test alike; a
         crash day twenty deviations out would otherwise decide every linear fit, and every forecast after it.
+    policy : how a signed forecast becomes a position: "sign" (default), "proportional", "threshold" or "volatility"
+        (`positions.POLICIES`); targets without a sign have a policy of their own.
     """
 
     split: Split = field(default_factory=WalkForward)
     cost_bps: float = 5.0
     interval: float = 0.90
     winsorize: float = 0.01
+    policy: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.split, Split):
@@ -37,6 +41,7 @@ class Protocol:
         _checked(
             "winsorize", self.winsorize, 0 <= _number(self.winsorize) < 0.5, "a share of rows from 0 to below one half"
         )
+        _checked("policy", self.policy, self.policy in ("", *CHOSEN), f"one of {', '.join(CHOSEN)}")
 
 
 def _number(value: object) -> float:

@@ -21,9 +21,11 @@ class Evaluation:
     ----------
     status : "ok", "failed", "timeout", "memory", "unavailable", or "diagnostic" for a split that trains on the
         future, which is shown and never ranked; `reason` says why it is not ok.
-    forecasts : one row per out-of-sample session: y (return earned from the next entry), forecast, lower, upper
-        (returns), position (held over the session, -1..1), gross, net, benchmark (simple returns of the session),
-        fold, close (price), scale; `quantile` where the model forecasts one.
+    target : what is forecast, a name of `targets.TARGETS`; forecasts are in its unit.
+    forecasts : one row per out-of-sample session: y (label: of "return" the return earned from the next entry),
+        forecast, lower, upper, expanding_mean and baseline (in units of y; the baseline that is hardest to beat, chosen
+        with hindsight), position (held over the session, -1..1), gross, net, benchmark (simple returns of the
+        session), fold, close (price), scale; `quantile` where the model forecasts one.
     metrics : figures of design section 5, by name or as attributes, NaN where undefined.
     meta : fit and predict seconds and how many of them were shared, seconds of the slowest fold, peak memory, warnings,
         `policy` where a model bore only some of the rows, `panel` where it was trained on several tickers, and then
@@ -41,6 +43,7 @@ class Evaluation:
     forecasts: pd.DataFrame = field(default_factory=pd.DataFrame)
     metrics: Metrics = field(default_factory=Metrics)
     meta: dict[str, Any] = field(default_factory=dict)
+    target: str = "return"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metrics", Metrics(self.metrics))

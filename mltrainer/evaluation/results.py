@@ -54,6 +54,11 @@ class Metrics(dict[str, float]):
     information_ratio: float
     coverage: float
     annual_return: float
+    loss: float
+    baseline_loss: float
+    gain: float
+    gain_t: float
+    gain_error: float
 
     def __getattr__(self, name: str) -> float:
         try:
@@ -79,6 +84,7 @@ class Forecast:
     probability_up : (k,) calibrated probability of a return above zero, of classifiers.
     deviation : (k,) standard deviation of the return as the method itself says it, where it says one.
     quantile : (k,) the quantile of the return that a quantile model forecasts.
+    target : what is forecast, where it is not the return: `mean` and the others are then in its unit.
     """
 
     model: str
@@ -92,6 +98,7 @@ class Forecast:
     probability_up: Column | None = None
     deviation: Column | None = None
     quantile: Column | None = None
+    target: str = "return"
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -120,10 +127,11 @@ class Forecast:
 
     def __repr__(self) -> str:
         """Say the newest forecast in one line."""
-        last = self.frame.iloc[-1] * 100
-        said = f"{last['mean']:+.2f} % over {self.horizon} sessions"
+        last, percent = self.frame.iloc[-1], self.target in ("return", "excess")
+        show = "{:+.2%}".format if percent else "{:.3f}".format
+        said = f"{'' if percent else f'{self.target} '}{show(last['mean'])} over {self.horizon} sessions"
         if np.isfinite(last["lower"]):
-            said += f", {self.interval:.0%} between {last['lower']:+.2f} % and {last['upper']:+.2f} %"
+            said += f", {self.interval:.0%} between {show(last['lower'])} and {show(last['upper'])}"
         return f"Forecast({self.model} on {self.ticker}, {len(self)} sessions to {self.mean.index[-1].date()}: {said})"
 
     def _repr_html_(self) -> str:

@@ -7,25 +7,36 @@ joint bootstrap, and across questions by Bonferroni. Being long, or short, or lo
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from mltrainer import metrics
+from mltrainer.evaluation.baselines import loss_difference
 from mltrainer.evaluation.record import Evaluation, constant_forecast
 from mltrainer.evaluation.significance import SIZE, StepDown, stepdown
+from mltrainer.features import targets
+from mltrainer.features.targets import Target
 
 EVIDENCE = "evidence of skill"
-KNOWS, PAYS = "the forecast knows something", "it pays after costs"
+KNOWS, PAYS, BEATS = "the forecast knows something", "it pays after costs", "it forecasts better than {}"
 NO_EVIDENCE = "no evidence of skill"
 NO_SIGNAL = "no signal: the forecast is constant"
 LEAKAGE = "suspected leakage"
+RETURN = targets.target("return")
 BLOCK = 5  # a block of the bootstrap is so many horizons
 SHORTEST_BLOCK = 21
-STRONG = {"ic": 0.10, "hit_rate": 0.05, "timing_sharpe": 2.0}  # what hardly anybody has on daily prices
+STRONG = {"ic": 0.10, "hit_rate": 0.05, "timing_sharpe": 2.0, "gain": 0.25}  # what hardly anybody has on daily prices
 
-Question = tuple[tuple[str, ...], int]  # tickers, horizon
+
+class Question(NamedTuple):
+    """What trials of one question share; they are tested jointly."""
+
+    tickers: tuple[str, ...]
+    horizon: int
+    target: str = "return"
 
 
 # --- what is tested -------------------------------------------------------------------------------------------
@@ -80,7 +91,9 @@ class Trial:
 
     Attributes
     ----------
-    knows : rank products by session; of a panel their mean over tickers.
+    knows : what shows that the forecast knows something, by session, of a panel its mean over tickers: rank products,
+        or, where a target is proved by loss, how much smaller it is than the best baseline's; of ranks among names
+        their information coefficient in each session.
     pays : timing returns by session; of a panel those of equal shares in every ticker.
     """
 
@@ -90,22 +103,35 @@ class Trial:
     pays: "pd.Series[float]"
 
     @classmethod
-    def of(cls, key: str, horizon: int, frames: Mapping[str, pd.DataFrame]) -> "Trial":
+    def of(cls, key: str, horizon: int, frames: Mapping[str, pd.DataFrame], target: str = "return") -> "Trial":
         """From the forecasts of each ticker."""
-        knows = [rank_products(f) for f in frames.values()]
-        pays = [timing_return(f, horizon) for f in frames.values()]
-        return cls(key, (tuple(sorted(frames)), horizon), _mean(knows), _mean(pays))
+        aim, parts = targets.target(target), list(frames.values())
+        if aim.cross_sectional:
+            knows = across_names(parts)
+        else:
+            knows = _mean([loss_difference(f, aim) if aim.proof == "loss" else rank_products(f) for f in parts])
+        pays = _mean([timing_return(f, horizon) for f in parts])
+        return cls(key, Question(tuple(sorted(frames)), horizon, target), knows, pays)
+
+
+def across_names(parts: "Sequence[pd.DataFrame]") -> "pd.Series[float]":
+    """Rank correlation of forecast and outcome across names in each session, (n,); NaN where either is constant."""
+    forecast, y = (
+        pd.concat([f[c] for f in parts], axis=1, keys=range(len(parts))).rank(axis=1) for c in ("forecast", "y")
+    )
+    return forecast.corrwith(y, axis=1)
 
 
 def _mean(parts: "Sequence[pd.Series[float]]") -> "pd.Series[float]":
     return parts[0] if len(parts) == 1 else pd.concat(parts, axis=1).mean(axis=1)
 
 
-def unusually_strong(figures: Mapping[str, float], n: int, horizon: int) -> bool:
+def unusually_strong(figures: Mapping[str, float], n: int, horizon: int, aim: Target = RETURN) -> bool:
     """Whether a result is better than what is believed without a look: beyond `STRONG` by two null spreads.
 
     Only what flatters counts. The null spread of the IC is its HAC standard error, that of the hit rate is
     sqrt(horizon / n) / 2 around the larger share of rises or falls, that of the annual timing Sharpe sqrt(252 / n).
+    Where loss is the proof most of the outcome may be known, and what counts is the share saved of the best baseline's.
     """
     error = abs(figures["ic"] / figures["ic_t"]) if figures["ic_t"] else float("nan")
     beyond = {
@@ -113,7 +139,9 @@ def unusually_strong(figures: Mapping[str, float], n: int, horizon: int) -> bool
         "hit_rate": figures["hit_rate"] - figures["hit_base"] - np.sqrt(horizon / n),
         "timing_sharpe": figures["timing_sharpe"] - 2 * np.sqrt(metrics.SESSIONS / n),
     }
-    return any(beyond[name] > limit for name, limit in STRONG.items())
+    if aim.proof == "loss":
+        beyond = {"gain": figures["gain"] - 2 * figures["gain_error"], "timing_sharpe": beyond["timing_sharpe"]}
+    return any(beyond[name] > STRONG[name] for name in beyond)
 
 
 # --- how it is tested -----------------------------------------------------------------------------------------
@@ -166,7 +194,7 @@ def judge(trials: Iterable[Trial], *, lost: Mapping[Question, int] | None = None
     evidence: dict[str, Evidence] = {}
     effective, critical = 0.0, float("nan")
     for question, same in sorted(asked.items()):
-        gone, tests = lost.get(question, 0), _tested(same, question[1])
+        gone, tests = lost.get(question, 0), _tested(same, question.horizon)
         evidence |= _evidence(same, tests, gone, len(asked))
         effective += tests.effective(slice(len(same))) + gone
         critical = float(np.fmax(critical, tests.critical(SIZE / len(asked))))
@@ -218,7 +246,9 @@ def verdict(evaluation: Evaluation, evidence: Evidence) -> str:
         return f"{LEAKAGE}: {moved}"
     if evaluation.constant:
         return NO_SIGNAL
-    shown = [words for words, p in ((KNOWS, evidence.p_knows), (PAYS, evidence.p_pays)) if p <= SIZE]
+    loss = targets.target(evaluation.target).proof == "loss"
+    knows = BEATS.format(evaluation.meta["baseline"]) if loss else KNOWS
+    shown = [words for words, p in ((knows, evidence.p_knows), (PAYS, evidence.p_pays)) if p <= SIZE]
     strong = ", unusually strong; the leak test passed" if moved == "" else ""
     return f"{EVIDENCE}: {' and '.join(shown)}{strong}" if shown else NO_EVIDENCE
 

@@ -13,6 +13,7 @@ from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.features import matrix as features
 from mltrainer.features.matrix import Matrix
+from mltrainer.features.targets import LEAST_NAMES
 from mltrainer.models import catalog
 from mltrainer.models.base import ModelSpec
 from mltrainer.trust import gate
@@ -28,6 +29,7 @@ def matrix(
     start: Day = None,
     end: Day = None,
     quotes: Sequence[Dataset] = (),
+    target: str | None = None,
 ) -> Matrix:
     """Features X, labels y and prices of one ticker, or of several as a panel, sealed.
 
@@ -39,6 +41,8 @@ def matrix(
     start, end : sessions to use, for tickers only.
     quotes : admitted quotes of the ticker, day by day, for all of these sessions; the spread and order flow that are
         estimated from bars otherwise are then measured as well.
+    target : what is forecast, a name of `features.targets.TARGETS`: "return" (default), "direction", "volatility",
+        "range", "volume", "excess" or, of a panel, "rank".
 
     Returns
     -------
@@ -57,7 +61,7 @@ def matrix(
     if isinstance(data, list | tuple):
         if quotes:
             raise BadInput("quotes are of one ticker; give them with that ticker, and the matrices in a list")
-        parts = {m.name: m for m in (matrix(d, horizon=horizon, start=start, end=end) for d in data)}
+        parts = {m.name: m for m in (matrix(d, horizon=horizon, start=start, end=end, target=target) for d in data)}
         if not parts:
             raise BadInput("an empty list names no ticker; give at least one")
         members = [parts[name] for name in sorted(parts)]  # the order asked for is no other panel
@@ -72,6 +76,8 @@ def matrix(
             raise BadInput("this matrix is already built; give quotes together with its bars")
         if horizon not in (None, data.horizon):
             raise BadInput(f"this matrix has horizon {data.horizon}, not {horizon}; build another from its bars")
+        if target not in (None, data.target):
+            raise BadInput(f"this matrix is of target {data.target}, not {target}; build another from its bars")
         return data
     gate.verify(data, "features")
     assert isinstance(data, Dataset)
@@ -79,7 +85,9 @@ def matrix(
     context = market.context(data)
     for part in context:
         quality.gatekeep(part)
-    return features.matrix(data, *context, *quotes, horizon=5 if horizon is None else horizon)
+    return features.matrix(
+        data, *context, *quotes, horizon=5 if horizon is None else horizon, target=target or "return"
+    )
 
 
 def select(families: Iterable[str] | None = None, models: Iterable[str | ModelSpec] | None = None) -> list[ModelSpec]:
@@ -98,6 +106,7 @@ def evaluate(
     end: Day = None,
     jobs: int = 1,
     protocol: Protocol | None = None,
+    target: str | None = None,
 ) -> Any:
     """Judge models out of sample by the purged, embargoed expanding walk-forward, net of costs.
 
@@ -106,7 +115,7 @@ def evaluate(
     models : a name of the catalog, an entry with other settings (`Tuned.spec`), or several of either.
     data : a ticker, bars or a matrix; a list of tickers is a panel: one model learns from all of them, unless it is of
         a kind that lives in the history of one share.
-    horizon, start, end : as for `matrix`.
+    horizon, start, end, target : as for `matrix`.
     jobs : worker processes; 1 computes here.
 
     Returns
@@ -116,9 +125,14 @@ def evaluate(
     """
     several = not isinstance(models, str | ModelSpec)
     specs = select(models=[models] if isinstance(models, str | ModelSpec) else list(models))
+    built = matrix(data, horizon=horizon, start=start, end=end, target=target)
+    if built.aim.cross_sectional and len(built.tickers) < LEAST_NAMES:
+        raise BadInput(
+            f"target {built.target} is of names side by side: at least {LEAST_NAMES}, and this is {len(built.tickers)}"
+        )
     results = engine.run(
         specs,
-        [matrix(data, horizon=horizon, start=start, end=end)],
+        [built],
         protocol=protocol,
         jobs=jobs,
         progress=len(specs) > 1,

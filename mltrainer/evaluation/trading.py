@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from mltrainer import metrics
+from mltrainer.evaluation import positions
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.features.matrix import Matrix
 
@@ -13,25 +14,26 @@ from mltrainer.features.matrix import Matrix
 def trade(forecasts: pd.DataFrame, matrix: Matrix, protocol: Protocol) -> pd.DataFrame:
     """Add interval, position and returns per session to out-of-sample forecasts.
 
-    Every forecast opens a position of its sign at the next entry, held `horizon` sessions; the position of a
-    session is the mean of the `horizon` that overlap it. The return of a session runs from its entry price to
+    Every forecast opens the position that its policy decides at the next entry, held `horizon` sessions; the position
+    of a session is the mean of the `horizon` that overlap it. The return of a session runs from its entry price to
     the next session's, less `cost_bps` of what the position changed.
     """
     h = matrix.horizon
     out = forecasts.copy()
     out["lower"], out["upper"] = conformal_interval(out, h, protocol.interval)
-    decided = np.sign(out["forecast"]).to_numpy()
-    known = np.concatenate([np.zeros(h), decided])  # a session trades on forecasts of the sessions before it
-    position = np.lib.stride_tricks.sliding_window_view(known, h)[: len(decided)].mean(axis=1)
+    out["volatility"] = matrix.scale.loc[out.index] * np.sqrt(metrics.SESSIONS / h)
+    sides = positions.decided(out, matrix.aim, protocol.policy)
+    known = np.concatenate([np.zeros(h), sides])  # a session trades on forecasts of the sessions before it
+    position = np.lib.stride_tricks.sliding_window_view(known, h)[: len(sides)].mean(axis=1)
     entry = matrix.prices["entry"]
     session = (entry.shift(-1) / entry - 1).loc[out.index].to_numpy()
-    cost = protocol.cost_bps / 1e4
+    cost = matrix.aim.legs * protocol.cost_bps / 1e4
     out["position"] = position
     out["gross"] = position * session
     out["net"] = out["gross"] - cost * np.abs(np.diff(position, prepend=0.0))
     out["benchmark"] = session - cost * (np.arange(len(session)) == 0)
     out["close"] = matrix.prices["close"].loc[out.index]
-    return out
+    return out.drop(columns=["volatility", "place"], errors="ignore")
 
 
 def conformal_interval(

@@ -26,6 +26,7 @@ from mltrainer.evaluation.protocol import VERSION, Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.skill import Judgment, Question, Trial
 from mltrainer.evaluation.splits import Split
+from mltrainer.features import targets
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec
 from mltrainer.settings import settings
@@ -110,7 +111,10 @@ def _row(evaluation: Evaluation, matrix: Matrix, blob: str) -> dict[str, Any]:
     """All that the ledger and the audit trail say of a fit; columns of the table, and the rest as its payload."""
     assert matrix.provenance is not None
     sharpe = evaluation.metrics.get("sharpe", float("nan"))
-    same = {name: getattr(evaluation, name) for name in ("model", "family", "ticker", "horizon", "status", "reason")}
+    same = {
+        name: getattr(evaluation, name)
+        for name in ("model", "family", "ticker", "horizon", "target", "status", "reason")
+    }
     return same | {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "sharpe": sharpe if np.isfinite(sharpe) else None,
@@ -155,21 +159,23 @@ def opened(result_key: str) -> Evaluation | None:
 
 
 FINISHED = ("ok", "diagnostic")
-LEDGER = "seq key at model family ticker horizon status sharpe n reason mode matrix blob trial".split()
-LOST = "key model ticker horizon mode status n matrix trial seq why".split()
+LEDGER = "seq key at model family ticker horizon target status sharpe n reason mode matrix blob trial".split()
+LOST = "key model ticker horizon target mode status n matrix trial seq why".split()
 
 
 def ledger(until: int | None = None) -> pd.DataFrame:
     """Every trial ever made, or those up to row `until`.
 
-    Columns: seq, key, at, model, family, ticker, horizon, status, sharpe, n, reason, mode, matrix, blob,
+    Columns: seq, key, at, model, family, ticker, horizon, target, status, sharpe, n, reason, mode, matrix, blob,
     trial (the key that all tickers of a panel share).
     """
     query = select(store.trials).order_by(store.trials.c.seq)
     with store.reading() as connection:
         rows = connection.execute(query if until is None else query.where(store.trials.c.seq <= until)).mappings().all()
     # the first release noted no mode, and knew the sample only
-    flat: list[dict[str, Any]] = [{"mode": "sample", "trial": r["key"], **r, **json.loads(r["payload"])} for r in rows]
+    flat: list[dict[str, Any]] = [
+        {"mode": "sample", "target": "return", "trial": r["key"], **r, **json.loads(r["payload"])} for r in rows
+    ]
     return pd.DataFrame(flat, columns=LEDGER)
 
 
@@ -185,9 +191,9 @@ def lost() -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row per trial and ticker: key, model, ticker, horizon, mode, status, n (sessions), matrix, trial, seq (its row
-        in the ledger), and why: "row deleted", "result lost" or "result damaged" (its forecasts). What an entry of an
-        older version does not say is missing. A result is hashed once while its file stays as it is.
+        A row per trial and ticker: key, model, ticker, horizon, target, mode, status, n (sessions), matrix, trial, seq
+        (its row in the ledger), and why: "row deleted", "result lost" or "result damaged" (its forecasts). What an entry
+        of an older version does not say is missing. A result is hashed once while its file stays as it is.
     """
     entries = _entries()
     entries["why"] = [_why(entry) for entry in entries.to_dict("records")]
@@ -224,9 +230,11 @@ def judgment(evaluations: Iterable[Evaluation] = (), *, until: int | None = None
     family: dict[str, Trial] = {}
     for key, same in rows[~rows["trial"].isin(deleted["trial"])].groupby("trial", sort=False):
         with suppress(Unavailable, Tampered):  # a result that is lost counts below
-            family[str(key)] = _kept(str(key), int(same["horizon"].iloc[0]), tuple(same["ticker"]), tuple(same["blob"]))
+            family[str(key)] = _kept(str(key), _question(same), tuple(same["ticker"]), tuple(same["blob"]))
     family |= grouped(e for e in evaluations if e.ok and e.trial not in family)
-    absent = pd.concat([part[~part["trial"].isin(family)][["trial", "ticker", "horizon"]] for part in (rows, deleted)])
+    absent = pd.concat(
+        [part[~part["trial"].isin(family)][["trial", "ticker", "horizon", "target"]] for part in (rows, deleted)]
+    )
     return _judged(tuple(family.values()), _questions(absent))
 
 
@@ -234,17 +242,20 @@ def _counting(rows: pd.DataFrame, until: int | None = None) -> pd.DataFrame:
     """Those that ran to the end in the mode in force; an entry of an older version, which does not say, is one."""
     mode = settings().data_mode
     rows = rows.assign(trial=rows["trial"].fillna(rows["key"]), horizon=rows["horizon"].fillna(0))
+    rows = rows.assign(target=rows["target"].fillna("return"))
     rows = rows[rows["status"].fillna("ok").eq("ok") & rows["mode"].fillna(mode).eq(mode)]
     return rows if until is None else rows[~rows["seq"].gt(until)]
 
 
 def _questions(absent: pd.DataFrame) -> tuple[tuple[Question, int], ...]:
     """How many trials of each question are lost; a panel that lost a ticker is one of them."""
-    asked = (
-        (tuple(sorted(set(map(str, same["ticker"])))), int(same["horizon"].iloc[0]))
-        for _, same in absent.groupby("trial")
-    )
-    return tuple(sorted(Counter(asked).items()))
+    return tuple(sorted(Counter(_question(same) for _, same in absent.groupby("trial")).items()))
+
+
+def _question(rows: pd.DataFrame) -> Question:
+    """What the rows of one trial, a ticker each, are of."""
+    first = rows.iloc[0]
+    return Question(tuple(sorted(set(map(str, rows["ticker"])))), int(first["horizon"]), str(first["target"]))
 
 
 def grouped(evaluations: Iterable[Evaluation]) -> dict[str, Trial]:
@@ -252,14 +263,17 @@ def grouped(evaluations: Iterable[Evaluation]) -> dict[str, Trial]:
     together: dict[str, list[Evaluation]] = {}
     for e in evaluations:
         together.setdefault(e.trial, []).append(e)
-    return {k: Trial.of(k, es[0].horizon, {e.ticker: e.forecasts for e in es}) for k, es in together.items()}
+    return {
+        k: Trial.of(k, es[0].horizon, {e.ticker: e.forecasts for e in es}, es[0].target) for k, es in together.items()
+    }
 
 
 @lru_cache(maxsize=4_096)  # an address names its content, so what it held it holds
-def _kept(key: str, horizon: int, tickers: tuple[str, ...], blobs: tuple[str, ...]) -> Trial:
-    columns = ("y", "forecast", "scale", "fold", "position", "gross", "net", "benchmark")
+def _kept(key: str, question: Question, tickers: tuple[str, ...], blobs: tuple[str, ...]) -> Trial:
+    proof = ("baseline",) if targets.target(question.target).proof == "loss" else ()
+    columns = ("y", "forecast", "scale", "fold", "position", "gross", "net", "benchmark", *proof)
     frames = (Evaluation.columns(store.get_blob(blob), *columns) for blob in blobs)
-    return Trial.of(key, horizon, dict(zip(tickers, frames, strict=True)))
+    return Trial.of(key, question.horizon, dict(zip(tickers, frames, strict=True)), question.target)
 
 
 @lru_cache(maxsize=8)

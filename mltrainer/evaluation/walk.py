@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.model_selection import TimeSeriesSplit
 
 from mltrainer.errors import BadInput
+from mltrainer.evaluation.baselines import baselines, known_mean
 from mltrainer.evaluation.panels import bounded, in_words, members, places
 from mltrainer.evaluation.protocol import Protocol, flaw
 from mltrainer.evaluation.scaling import Array, Scaling, arrays
@@ -38,7 +39,7 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
     z = y.to_numpy(float) / unit
     session, ticker, late = places(matrix, y.index)
     forecast, quantile, fold = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
-    cuts = protocol.split.split(session[-1] + 1, matrix.horizon, matrix.X.shape[1])  # the same for every model
+    cuts = list(protocol.split.split(session[-1] + 1, matrix.horizon, matrix.X.shape[1]))  # the same for every model
     fit_seconds, predict_seconds, policy, shared, flawed = [], [], "", sharing.seconds(), ""
     for number, cut in enumerate(cuts):
         if spec.in_order and cut.train.max() >= cut.test.min():
@@ -63,7 +64,7 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
             answer = carried(spec, estimator, scaling.features(X[since]), known, matrix.horizon)[-len(test) :]
             predict_seconds[-1] += time.process_time() - middle
             fit_seconds[-1] += middle - begin
-            forecast[test] = scaling.forecast(answer) * unit[test]
+            forecast[test] = np.clip(scaling.forecast(answer) * unit[test], *matrix.aim.bounds)
             fold[test] = number
             if "quantile" in spec.gives:
                 level = estimator.predict_quantile(scaling.features(X[test]))
@@ -73,13 +74,14 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
         raise ValueError(
             f"{int((~np.isfinite(forecast[tested])).sum())} of {int(tested.sum())} forecasts are not finite"
         )
-    baseline = np.empty(n)
+    mean = np.empty(n)
     for t in np.unique(ticker):
-        baseline[ticker == t] = _known_mean(y.to_numpy(float)[ticker == t], matrix.horizon)
-    columns = {"y": y.to_numpy(float), "forecast": forecast, "expanding_mean": baseline, "fold": fold, "scale": scale}
+        mean[ticker == t] = known_mean(y.to_numpy(float)[ticker == t], matrix.horizon)
+    columns = {"y": y.to_numpy(float), "forecast": forecast, "expanding_mean": mean, "fold": fold, "scale": scale}
     if "quantile" in spec.gives:
         columns["quantile"] = quantile
-    frame = pd.DataFrame(columns, index=y.index)[tested]
+    plain = baselines(matrix, y, cuts, session, ticker, late)
+    frame = pd.DataFrame(columns, index=y.index).join(plain)[tested]
     shared = sharing.seconds() - shared
     meta = {
         "fit_seconds": sum(fit_seconds) + shared,  # what it costs on its own
@@ -135,10 +137,3 @@ def _widened(split: TimeSeriesSplit, gap: int, n: int) -> TimeSeriesSplit:
     k = next((k for k in range(split.n_splits, 1, -1) if n - gap > n // (k + 1) * k), 0)
     size = None if k else max(1, (n - gap) // 3)
     return TimeSeriesSplit(k or 2, gap=gap, test_size=size, max_train_size=split.max_train_size)
-
-
-def _known_mean(y: np.ndarray, horizon: int) -> np.ndarray:
-    """Mean of all labels known at each row: those at least horizon + 1 rows old; 0 before the first."""
-    count = np.arange(1, len(y) + 1)
-    mean = np.concatenate([np.zeros(horizon + 1), np.cumsum(y) / count])
-    return mean[: len(y)]

@@ -3,17 +3,16 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from mltrainer.errors import BadInput, NotEnoughHistory
-from mltrainer.features import indicators, macro, microstructure
+from mltrainer.errors import BadInput, NotEnoughHistory, Unavailable
+from mltrainer.features import indicators, macro, microstructure, targets
+from mltrainer.features.targets import Target
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset, Provenance, fingerprint
 
-VOLATILITY_ROWS = 21
-LEAST_VOLATILITY = 1e-4  # one basis point a session: a run of stale closes must not divide by zero
 MINIMUM_ROWS = 250
+PARTS = ("X", "y", "scale", "prices", "past")  # what has a row for each session and ticker
 
 
 @dataclass(frozen=True)
@@ -25,11 +24,14 @@ class Matrix:
     Attributes
     ----------
     X : (n, p) float features; row t uses only what was known at the close of session t; no NaN.
-    y : (n,) simple return of a position decided at t, entered at the open of t + 1 and left `horizon` sessions
-        later at the open (the close where the source has no open); NaN where the window passes the end.
-    scale : (n,) expected standard deviation of `y` as known at t: 21-session volatility of log returns (at
-        least 1 basis point) times √horizon.
-    prices : (n, 2) `entry` (the price at which a session is entered: open, else close) and `close`.
+    y : (n,) label of `target`; of "return" the simple return of a position decided at t, entered at the open of t + 1
+        and left `horizon` sessions later at the open (the close where the source has no open); NaN where the window
+        passes the end.
+    scale : (n,) expected standard deviation of `y` as known at t; of "return" the 21-session volatility of log returns
+        (at least 1 basis point) times √horizon, and 1 where a label is in its own units.
+    prices : (n, 2) `entry` (the price at which a session is entered: open, else close; of "excess" over the market's)
+        and `close`.
+    past : (n, k) what was known at t of what `y` will say, in its units; the baselines are made of it.
     horizon : sessions a position is held.
     unavailable : feature -> why it is not in X.
     since : first session of the bars, before the features' warm-up.
@@ -50,6 +52,13 @@ class Matrix:
     kind: str = "matrix"
     provenance: Provenance | None = None
     sources: tuple[Dataset, ...] = field(default=(), repr=False, compare=False)
+    target: str = "return"
+    past: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def aim(self) -> Target:
+        """The row of its target."""
+        return targets.target(self.target)
 
     @property
     def tickers(self) -> list[str]:
@@ -61,7 +70,7 @@ class Matrix:
         """The rows of one ticker of a panel, by session; not sealed on its own."""
         if not isinstance(self.X.index, pd.MultiIndex):
             return self
-        own = {part: getattr(self, part).xs(ticker, level="ticker") for part in ("X", "y", "scale", "prices")}
+        own = {part: getattr(self, part).xs(ticker, level="ticker") for part in PARTS}
         return replace(self, **own, name=ticker, provenance=None, sources=())
 
     @property
@@ -77,36 +86,19 @@ class Matrix:
 
     def fingerprint(self) -> str:
         """Hash of everything a model can see or be judged by."""
-        parts = (self.X, self.y, self.scale, self.prices)
-        return fingerprint(self.kind, self.name, self.horizon, self.at_close, *parts)
+        parts = (getattr(self, part) for part in PARTS)
+        return fingerprint(self.kind, self.name, self.horizon, self.target, self.at_close, *parts)
 
     def __repr__(self) -> str:
         """Say what it is in one line."""
         p, sessions = self.X.shape[1], self.X.index.unique(0)
         span = f"{len(sessions)} sessions {sessions[0].date()}..{sessions[-1].date()}"
         rows = "" if len(sessions) == len(self.X) else f"{len(self.X):,} rows of "
-        return f"Matrix({self.name}, {rows}{span}, {p} features, horizon {self.horizon})"
+        aim = "" if self.target == "return" else f" of {self.target}"
+        return f"Matrix({self.name}, {rows}{span}, {p} features, horizon {self.horizon}{aim})"
 
 
-def forward_return(entry: "pd.Series[float]", horizon: int) -> "pd.Series[float]":
-    r"""Return of a position decided at t: entered at t + 1, left at t + 1 + horizon.
-
-    .. math:: y_t = P_{t+1+h} / P_{t+1} - 1
-
-    Parameters
-    ----------
-    entry : (n,) price at which each session can be entered.
-    horizon : sessions held, at least 1.
-
-    Returns
-    -------
-    (n,) simple returns; the last ``horizon + 1`` are NaN.
-    """
-    ahead = entry.shift(-1)
-    return ahead.shift(-horizon) / ahead - 1
-
-
-def build(bars: Dataset, *context: Dataset, horizon: int) -> Matrix:
+def build(bars: Dataset, *context: Dataset, horizon: int, target: str = "return") -> Matrix:
     """Compute the unsealed matrix; call `matrix` instead, which has the gate seal it."""
     if bars.kind != "bars":
         raise BadInput(f"{bars.name} is a {bars.kind} series; features are computed from bars")
@@ -117,21 +109,24 @@ def build(bars: Dataset, *context: Dataset, horizon: int) -> Matrix:
     around, absent = macro.context(market, series, frame.index, frame["close"])
     quoted, unquoted = _quoted(bars, context)
     X, unavailable = _complete(own.join([around, quoted]), {**missing, **absent, **unquoted})
-    returns = np.log(frame["close"]).diff()
-    scale = returns.rolling(VOLATILITY_ROWS).std().clip(lower=LEAST_VOLATILITY) * np.sqrt(horizon)
-    entry = frame["open"] if "open" in frame else frame["close"]
-    keep = X.notna().all(axis=1) & scale.notna()
+    try:
+        label = targets.target(target).parts(frame, market, horizon)
+    except Unavailable as error:
+        raise Unavailable(f"{bars.name}, target {target}: {error}") from None
+    if label.known_to_models:
+        X = X.join(label.past.add_prefix("past_"))
+    keep = X.notna().all(axis=1) & label.scale.notna() & label.past.notna().all(axis=1) & label.entry.notna()
     if int(keep.sum()) < MINIMUM_ROWS:
         raise NotEnoughHistory(
             f"{bars.name} has {len(frame)} sessions, of which {int(keep.sum())} remain after the features' warm-up; "
             f"at least {MINIMUM_ROWS} are needed; widen start and end"
         )
-    prices = pd.DataFrame({"entry": entry, "close": frame["close"]})
-    y = forward_return(entry, horizon).rename("y")
-    parts = (X[keep], y[keep], scale[keep].rename("scale"), prices[keep])
-    at_close = () if "open" in frame else (bars.name,)
-    since = str(frame.index[0].date())
-    return Matrix(*parts, horizon, bars.name, unavailable, since, at_close, sources=(bars, *context))
+    prices = pd.DataFrame({"entry": label.entry, "close": frame["close"]})
+    return Matrix(
+        X[keep], label.y[keep].rename("y"), label.scale[keep].rename("scale"), prices[keep], horizon, bars.name,
+        unavailable, since=str(frame.index[0].date()), at_close=(bars.name,) if label.at_close else (),
+        sources=(bars, *context), target=target, past=label.past[keep],
+    )  # fmt: skip
 
 
 def _quoted(bars: Dataset, context: tuple[Dataset, ...]) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -158,7 +153,7 @@ def _complete(features: pd.DataFrame, unavailable: dict[str, str]) -> tuple[pd.D
     return features.drop(columns=[c for c in features if c in reasons]), reasons
 
 
-def matrix(bars: Dataset, *context: Dataset, horizon: int = 5) -> Matrix:
+def matrix(bars: Dataset, *context: Dataset, horizon: int = 5, target: str = "return") -> Matrix:
     """Seal features and labels of one ticker.
 
     Parameters
@@ -166,6 +161,7 @@ def matrix(bars: Dataset, *context: Dataset, horizon: int = 5) -> Matrix:
     bars : admitted bars of the ticker.
     context : admitted index bars and macro series known at the same time, and quotes of the ticker if there are any.
     horizon : sessions a position is held, 1 to 63.
+    target : what is forecast, a name of `targets.TARGETS`.
 
     Raises
     ------
@@ -173,10 +169,13 @@ def matrix(bars: Dataset, *context: Dataset, horizon: int = 5) -> Matrix:
         Any input whose origin cannot be shown.
     NotEnoughHistory
         Fewer than 250 sessions remain after the warm-up.
+    Unavailable
+        The bars lack what the target needs, such as a range.
     """
     if isinstance(horizon, bool) or not isinstance(horizon, int) or not 1 <= horizon <= 63:
         raise BadInput(f"horizon {horizon!r} is not a whole number of sessions from 1 to 63")
-    return gate.derive(build, bars, *context, horizon=horizon)
+    targets.target(target)
+    return gate.derive(build, bars, *context, horizon=horizon, target=target)
 
 
 def panel(*matrices: Matrix) -> Matrix:
@@ -188,8 +187,8 @@ def panel(*matrices: Matrix) -> Matrix:
     """
     for part in matrices:
         part.of_one("a panel")
-    if len({m.name for m in matrices}) < len(matrices) or len({m.horizon for m in matrices}) > 1:
-        raise BadInput("a panel takes each ticker once, and all with one horizon; build its matrices alike")
+    if len({m.name for m in matrices}) < len(matrices) or len({(m.horizon, m.target) for m in matrices}) > 1:
+        raise BadInput("a panel takes each ticker once, all with one horizon and target; build its matrices alike")
     return gate.derive(stack, *matrices)
 
 
@@ -208,7 +207,9 @@ def stack(*matrices: Matrix) -> Matrix:
         parts = {m.name: getattr(m, part) if part != "X" else m.X[common] for m in matrices}
         return pd.concat(parts, names=["ticker", "session"]).swaplevel().sort_index()
 
-    X, y, scale, prices = map(together, ("X", "y", "scale", "prices"))
+    X, y, scale, prices, past = map(together, PARTS)
+    if first.aim.cross_sectional:
+        y, scale = targets.rank(y), scale * 0 + 1
     name = f"panel of {len(matrices)}: {', '.join(m.name for m in matrices)}"
     since = min(m.since for m in matrices)
     at_close = tuple(sorted(ticker for m in matrices for ticker in m.at_close))
@@ -216,4 +217,6 @@ def stack(*matrices: Matrix) -> Matrix:
     if all(m.sources for m in matrices):
         sources = tuple(d for m in sorted(matrices, key=lambda m: m.name) for d in m.sources)
     gaps = first.unavailable | lacking
-    return Matrix(X, y, scale, prices, first.horizon, name, gaps, since, at_close, sources=sources)
+    return Matrix(
+        X, y, scale, prices, first.horizon, name, gaps, since, at_close, sources=sources, target=first.target, past=past
+    )

@@ -107,6 +107,11 @@ class ModelSpec:
         return self.follows == "returns"
 
     @property
+    def reads_returns(self) -> bool:
+        """Whether it forecasts by the past returns themselves, so that it has nothing to say of another label."""
+        return self.series or "return_column" in self.takes
+
+    @property
     def in_order(self) -> bool:
         """Whether it makes sense only of one share's rows, each following the other: a state, sums over the next."""
         return bool(self.follows) or "return_column" in self.takes

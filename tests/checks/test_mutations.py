@@ -17,7 +17,7 @@ from mltrainer.data import market
 from mltrainer.evaluation import judging, splits, trading, tune, walk
 from mltrainer.evaluation.scaling import Scaling
 from mltrainer.evaluation.splits import Fold, WalkForward
-from mltrainer.features import indicators, macro
+from mltrainer.features import indicators, macro, targets
 from mltrainer.features import matrix as features
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
@@ -151,12 +151,12 @@ MUTATIONS = (
     Mutation(
         "a label longer than the purge counts on",
         "matrix column",
-        after(features, "forward_return", lambda out, *_: out.shift(-1)),
+        after(targets, "forward_return", lambda out, *_: out.shift(-1)),
     ),
     Mutation(
         "a label entered at its own session's open",
         "matrix column",
-        after(features, "forward_return", lambda out, *_: out.shift(1)),
+        after(targets, "forward_return", lambda out, *_: out.shift(1)),
     ),
     Mutation("a label that is there before it has ended", "matrix column", built(y=lambda m, f: m.y.fillna(0.0))),
     Mutation(
@@ -198,7 +198,7 @@ MUTATIONS = (
     Mutation(
         "a baseline of labels that have not matured",
         "record column",
-        instead(walk, "_known_mean", lambda true: lambda y, horizon: np.cumsum(y) / np.arange(1, len(y) + 1)),
+        instead(walk, "known_mean", lambda true: lambda y, horizon: np.cumsum(y) / np.arange(1, len(y) + 1)),
     ),
     # trades
     Mutation(

@@ -169,7 +169,7 @@ def test_a_forecast_as_json_holds_every_figure(msft):
 def test_a_matrix_built_otherwise_is_not_forecast(msft):
     result = trained(msft)
     other = mt.matrix("MSFT", start="2004-01-02", end="2008-12-31", horizon=10)
-    with pytest.raises(BadInput, match="not trained on a matrix of horizon 10"):
+    with pytest.raises(BadInput, match="not trained on a matrix of return, horizon 10"):
         result.predict(other)
     with pytest.raises(BadInput, match="train it"):
         result.model.fit(msft.X.to_numpy(), np.arange(len(msft.X))).predict(msft)  # fitted on arrays since

@@ -160,8 +160,8 @@ def test_labels_that_reach_into_the_block_are_found_at_its_first_row(msft, monke
 def test_a_feature_that_leaks_in_the_matrix_is_named_before_the_forecast(msft, monkeypatch):
     true = features.build
 
-    def build(*parts, horizon):
-        m = true(*parts, horizon=horizon)
+    def build(*parts, **how):
+        m = true(*parts, **how)
         return dataclasses.replace(m, X=m.X.assign(macd=m.X["macd"].shift(-1).ffill()))
 
     monkeypatch.setattr(features, "build", build)

@@ -11,7 +11,7 @@ from mltrainer import metrics
 from mltrainer.evaluation import skill, trials
 from mltrainer.evaluation.judging import judge as figures
 from mltrainer.evaluation.record import Evaluation
-from mltrainer.evaluation.skill import Evidence, Trial, rank_products, timing_return, verdict
+from mltrainer.evaluation.skill import Evidence, Question, Trial, rank_products, timing_return, verdict
 
 N, H = 2520, 5  # ten years
 META = {"fit_seconds": 1.0, "predict_seconds": 0.1, "peak_mb": 99.0}
@@ -180,7 +180,7 @@ def test_a_model_that_trades_once_in_ten_years_is_no_decoy_against_the_others():
 def test_trials_known_to_be_lost_count_as_independent_ones():
     b = market(13)
     model = knowing(13, b, 0.05)
-    question = (("MSFT",), H)
+    question = Question(("MSFT",), H)
     few, many = p_of([model]), p_of([model], lost={question: 50})
     assert many > few
     assert skill.judge(trials.grouped([model]).values(), lost={question: 50}).luck["effective"] >= 51
@@ -212,7 +212,7 @@ def test_a_panel_is_one_trial_of_the_mean_over_its_tickers():
     frames = {t: frame(market(s), held(np.random.default_rng(s).choice([-1.0, 1.0], N))) for s, t in enumerate("AB")}
     together = [evaluation("M", f, t, trial="panel") for t, f in frames.items()]
     (trial,) = trials.grouped(together).values()
-    assert trial.question == (("A", "B"), H)
+    assert trial.question == Question(("A", "B"), H)
     expected = (timing_return(frames["A"], H) + timing_return(frames["B"], H)) / 2
     pd.testing.assert_series_equal(trial.pays, expected, check_names=False)
 

@@ -22,6 +22,7 @@ from mltrainer.evaluation import engine, study, trials
 from mltrainer.evaluation.judging import evaluate
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
+from mltrainer.evaluation.skill import Question
 from mltrainer.evaluation.splits import WalkForward
 from mltrainer.models import catalog
 from mltrainer.models.base import ModelSpec
@@ -260,6 +261,7 @@ import pickle, sys
 from mltrainer.evaluation import trials
 from mltrainer.evaluation.judging import evaluate
 from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.skill import Question
 from mltrainer.models import catalog
 matrix, spec = pickle.load(sys.stdin.buffer), catalog.spec({spec!r})
 sys.stdout.buffer.write(evaluate(spec, matrix, Protocol(), trials.key(spec, matrix, Protocol())).to_bytes())
@@ -362,7 +364,7 @@ def test_a_panel_that_lost_a_ticker_is_one_lost_trial_of_its_question(msft, tamp
     tamper("DELETE FROM trials WHERE ticker = 'AAPL'")
     luck = trials.judgment().luck
     assert (luck["trials"], luck["lost"], luck["questions"]) == (0, 1, 1)
-    assert trials._questions(trials._entries()) == (((("AAPL", "MSFT"), 5), 1),)
+    assert trials._questions(trials._entries()) == ((Question(("AAPL", "MSFT"), 5), 1),)
 
 
 def test_an_entry_of_an_older_version_says_less_and_is_compared_in_what_it_says(msft, tamper: Tamper):

@@ -233,7 +233,7 @@ def test_a_model_that_bears_few_rows_gets_the_latest(msft):
 
 
 def test_the_mean_to_beat_is_of_labels_that_were_known():
-    known = walk._known_mean(np.array([1.0, 3.0, 5.0, 7.0, 9.0, 11.0]), 2)
+    known = walk.known_mean(np.array([1.0, 3.0, 5.0, 7.0, 9.0, 11.0]), 2)
     assert_allclose(known, [0.0, 0.0, 0.0, 1.0, 2.0, 3.0])  # row 3 is the exit of row 0
 
 

@@ -13,7 +13,8 @@ from numpy.testing import assert_array_equal
 from mltrainer.data import market
 from mltrainer.errors import BadInput, NotEnoughHistory, Refused
 from mltrainer.features import matrix as features
-from mltrainer.features.matrix import LEAST_VOLATILITY, Matrix, forward_return
+from mltrainer.features.matrix import Matrix
+from mltrainer.features.targets import LEAST_VOLATILITY, forward_return
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import Dataset
 
@@ -176,7 +177,7 @@ def sealed() -> Matrix:
 def test_a_matrix_is_sealed_with_the_lineage_of_its_bars(sealed):
     provenance = gate.verify(sealed, "test")
     assert provenance.kind == "matrix"
-    assert provenance.parameters == {"horizon": "5"}
+    assert provenance.parameters == {"horizon": "5", "target": "return"}
     assert len(provenance.parents) == 1
     assert audit.verify() == []
 
