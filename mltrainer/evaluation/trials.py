@@ -192,8 +192,8 @@ def lost() -> pd.DataFrame:
     -------
     DataFrame
         A row per trial and ticker: key, model, ticker, horizon, target, mode, status, n (sessions), matrix, trial, seq
-        (its row in the ledger), and why: "row deleted", "result lost" or "result damaged" (its forecasts). What an entry
-        of an older version does not say is missing. A result is hashed once while its file stays as it is.
+        (its row in the ledger), and why: "row deleted", "result lost" or "result damaged" (its forecasts). What an
+        entry of an older version does not say is missing. A result is hashed once while its file stays as it is.
     """
     entries = _entries()
     entries["why"] = [_why(entry) for entry in entries.to_dict("records")]
