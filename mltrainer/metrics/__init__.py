@@ -6,6 +6,7 @@ Returns are simple returns per session (fractions), losses are positive fraction
 """
 
 from mltrainer.metrics.base import SESSIONS, newey_west_t
+from mltrainer.metrics.comparison import clark_west, diebold_mariano
 from mltrainer.metrics.forecasts import (
     calibration_slope,
     hit_rate,
@@ -14,6 +15,10 @@ from mltrainer.metrics.forecasts import (
     mape_of_price,
     mse,
     pinball,
+    qlike,
+    qlike_log,
+    qlike_log_losses,
+    qlike_losses,
     r2,
     spread_ratio,
     timing_p_value,
@@ -50,10 +55,12 @@ __all__ = [
     "backtest_overfitting",
     "calibration_slope",
     "calmar",
+    "clark_west",
     "confidence_set",
     "conformal_radius",
     "conformal_rank",
     "coverage",
+    "diebold_mariano",
     "expected_shortfall",
     "hit_rate",
     "information_coefficient",
@@ -67,6 +74,10 @@ __all__ = [
     "pinball",
     "probabilistic_sharpe",
     "profit_factor",
+    "qlike",
+    "qlike_log",
+    "qlike_log_losses",
+    "qlike_losses",
     "r2",
     "sharpe",
     "sharpe_standard_error",

@@ -33,9 +33,11 @@ def newey_west_t(x: ArrayLike, lags: int) -> float:
     return float(x.mean() / np.sqrt(variance / len(x))) if variance > 0 else float("nan")
 
 
-def long_run_variance(x: Array, lags: int) -> float:
+def long_run_variance(x: Array, lags: int, *, flat: bool = False) -> float:
+    """Variance of x (n,) with what `lags` autocovariances add, by Bartlett's weights or, `flat`, by equal ones."""
     d, n = x - x.mean(), len(x)
     variance = d @ d / n
     for lag in range(1, min(lags, n - 1) + 1):
-        variance += 2 * (1 - lag / (lags + 1)) * (d[lag:] @ d[:-lag]) / n
+        weight = 1.0 if flat else 1 - lag / (lags + 1)
+        variance += 2 * weight * (d[lag:] @ d[:-lag]) / n
     return float(variance)

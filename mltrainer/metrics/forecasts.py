@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from mltrainer.metrics.base import long_run_variance, newey_west_t, ratio
+from mltrainer.metrics.base import Array, long_run_variance, newey_west_t, ratio
 
 
 def mse(y: ArrayLike, forecast: ArrayLike) -> float:
@@ -144,3 +144,55 @@ def pinball(y: ArrayLike, quantile_forecast: ArrayLike, *, q: float) -> float:
     """Mean pinball (quantile) loss at level `q` in (0, 1), in units of `y`; Koenker and Bassett (1978)."""
     error = np.asarray(y, dtype=float) - np.asarray(quantile_forecast, dtype=float)
     return float(np.mean(np.maximum(q * error, (q - 1) * error)))
+
+
+def qlike_losses(y: ArrayLike, forecast: ArrayLike) -> Array:
+    r"""QLIKE loss of each variance forecast, (n,) without a unit; 0 where it is right.
+
+    .. math:: L = y / f - \log(y / f) - 1
+
+    Parameters
+    ----------
+    y, forecast : (n,) variances, realized and forecast, same units. The loss is infinite for a forecast that is not
+        positive, and NaN for an outcome that is not, as no forecast of it is better than another.
+
+    References
+    ----------
+    Patton (2011), Journal of Econometrics 160, 246-256, eq. 24 with b = -2: with squared error the only loss of its
+    family that ranks by the true variance whatever unbiased proxy stands for it, and of the two the one that does not
+    rest on the few largest variances.
+
+    >>> qlike_losses([1.0, 2.0], [1.0, 1.0]).round(4).tolist()
+    [0.0, 0.3069]
+    """
+    y, f = np.asarray(y, dtype=float), np.asarray(forecast, dtype=float)
+    ratios = np.where(f > 0, y, np.nan) / np.where(f > 0, f, np.nan)
+    positive = np.where(ratios > 0, ratios, np.nan)
+    return np.where((f <= 0) & (y > 0), np.inf, positive - np.log(positive) - 1)
+
+
+def qlike(y: ArrayLike, forecast: ArrayLike) -> float:
+    """Mean QLIKE loss of variance forecasts (`qlike_losses`); rows whose outcome is not positive do not count."""
+    losses = qlike_losses(y, forecast)
+    losses = losses[~np.isnan(losses)]
+    return float(losses.mean()) if len(losses) else float("nan")
+
+
+def qlike_log_losses(y: ArrayLike, forecast: ArrayLike) -> Array:
+    r"""QLIKE loss of each forecast of a **log** variance, (n,): :math:`e^{d} - d - 1` with d the outcome less it.
+
+    It takes exp(forecast) for the variance that is meant. The exponential of a forecast of the mean of the log is
+    below the mean of the variance, by half the variance of its error where that is normal; add that to judge a mean.
+
+    >>> qlike_log_losses([0.0], [np.log(2)]).round(4).tolist()
+    [0.1931]
+    """
+    d = np.asarray(y, dtype=float) - np.asarray(forecast, dtype=float)
+    return np.asarray(np.expm1(d) - d)
+
+
+def qlike_log(y: ArrayLike, forecast: ArrayLike) -> float:
+    """Mean QLIKE loss of forecasts of log variances (`qlike_log_losses`); rows with a NaN do not count."""
+    losses = qlike_log_losses(y, forecast)
+    losses = losses[~np.isnan(losses)]
+    return float(losses.mean()) if len(losses) else float("nan")
