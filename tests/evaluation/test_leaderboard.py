@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from mltrainer import metrics
 from mltrainer.evaluation import leaderboard as board
@@ -124,7 +125,7 @@ def test_deflated_sharpe_is_the_probability_that_the_timing_beats_luck():
     # by hand: normal returns, so z is (Sharpe - luck) / sqrt((1 + Sharpe^2 / 2 / 252) 252 / (n - 1))
     sharpe = metrics.sharpe(returns)
     z = (sharpe - luck) / np.sqrt((1 + 0.5 * sharpe**2 / 252) * 252 / (len(returns) - 1))
-    assert metrics.stats.norm.ppf(row["deflated_sharpe"]) == pytest.approx(z, rel=0.02)
+    assert stats.norm.ppf(row["deflated_sharpe"]) == pytest.approx(z, rel=0.02)
 
 
 def test_the_interval_of_a_sharpe_ratio_is_two_standard_errors_wide():

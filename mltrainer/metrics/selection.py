@@ -1,0 +1,143 @@
+"""Many trials: what luck alone would show, and which model is the best of many."""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from mltrainer.metrics.base import Array
+
+EULER_GAMMA = 0.5772156649015329
+
+
+def luck_threshold(spread: float, n_trials: float) -> float:
+    r"""Best annual Sharpe ratio to expect from luck alone among `n_trials` skill-less trials.
+
+    .. math:: \mathrm{SR}_0 = s\left[(1-\gamma) z(1 - 1/N) + \gamma z(1 - 1/(N e))\right]
+
+    with γ the Euler-Mascheroni constant; NaN for fewer than two trials.
+
+    Parameters
+    ----------
+    spread : s, the standard deviation of the annual Sharpe ratios of skill-less trials.
+    n_trials : N, how many independent trials there were.
+
+    References
+    ----------
+    Bailey and López de Prado (2014), Journal of Portfolio Management 40(5), 94-107, eq. 1.
+
+    >>> round(luck_threshold(1.0, 105), 2)  # of 105 models without skill, over one year
+    2.55
+    """
+    if n_trials < 2:
+        return float("nan")
+    z, n = stats.norm.ppf, n_trials
+    return float(spread * ((1 - EULER_GAMMA) * z(1 - 1 / n) + EULER_GAMMA * z(1 - 1 / (n * np.e))))
+
+
+def backtest_overfitting(trial_returns: ArrayLike, *, blocks: int = 10) -> float:
+    """Probability that the best trial in one half of the time is no better than the median in the other half (PBO).
+
+    Combinatorially symmetric cross-validation: the sessions are cut into `blocks`, every half of the blocks
+    chooses the trial with the best Sharpe ratio, and the other half ranks it: r of k, the best being k. PBO is the
+    share of splits with logit(r / (k + 1)) <= 0; so the median itself, where k is odd, is no better than the median.
+
+    Parameters
+    ----------
+    trial_returns : (n_sessions, k >= 2) net returns over the same sessions.
+    blocks : even number; 10 gives 252 splits.
+
+    References
+    ----------
+    Bailey, Borwein, López de Prado and Zhu (2017), Journal of Computational Finance 20(4), 39-69.
+    """
+    R = np.asarray(trial_returns, dtype=float)
+    R = R[:, R.std(axis=0) > 0]
+    if R.shape[1] < 2 or len(R) < 4 * blocks:
+        return float("nan")
+    parts = np.array_split(np.arange(len(R)), blocks)
+    n = np.array([len(p) for p in parts])
+    total = np.array([R[p].sum(axis=0) for p in parts])
+    square = np.array([(R[p] ** 2).sum(axis=0) for p in parts])
+
+    def ratio(chosen: Sequence[int]) -> Array:
+        c = list(chosen)
+        mean = total[c].sum(axis=0) / n[c].sum()
+        return np.asarray(mean / np.sqrt(np.maximum(square[c].sum(axis=0) / n[c].sum() - mean**2, 1e-300)))
+
+    below = 0
+    halves = list(combinations(range(blocks), blocks // 2))
+    for half in halves:
+        best = int(np.argmax(ratio(half)))
+        rest = ratio([b for b in range(blocks) if b not in half])
+        below += bool(np.sum(rest <= rest[best]) / (len(rest) + 1) <= 0.5)
+    return below / len(halves)
+
+
+DRAWS = 300  # bootstrap samples: a p value near 0.05 errs by about 0.01
+
+
+def superior_ability(losses: ArrayLike, benchmark: ArrayLike, *, overlap: int, seed: int = 0) -> float:
+    """P value of the hypothesis that no model has a smaller expected loss than the benchmark (SPA).
+
+    Parameters
+    ----------
+    losses : (n, k) losses of k models, in the order of time, no NaN.
+    benchmark : (n,) losses of the forecast to beat.
+    overlap : rows over which an outcome overlaps with the next ones (horizon); losses are averaged over as many, at
+        least 5, and resampled in blocks (see `_periods`). NaN for fewer than 20 such periods.
+
+    References
+    ----------
+    Hansen (2005), Journal of Business & Economic Statistics 23, 365-380; the consistent p value.
+    """
+    from arch.bootstrap import SPA
+
+    L, b = _periods(losses, overlap), _periods(np.asarray(benchmark, dtype=float)[:, None], overlap)
+    L = L[:, np.std(L - b, axis=0) > 1e-12 * np.std(b)]  # one that forecasts what the benchmark does is no rival
+    if len(L) < 20 or not L.shape[1]:
+        return float("nan")
+    if L.mean(axis=0).min() >= b.mean():
+        return 1.0  # Hansen's statistic is then 0, the least it can be; arch goes below
+    test = SPA(b[:, 0], L, block_size=_block(len(L)), reps=DRAWS, seed=seed)
+    test.compute()
+    return float(test.pvalues["consistent"])
+
+
+def confidence_set(losses: ArrayLike, *, overlap: int, size: float = 0.10, seed: int = 0) -> NDArray[np.bool_]:
+    """Which models may be the best: (k,), True for those in the model confidence set of level 1 - `size`.
+
+    Models are left out one by one, the worst first, until the rest cannot be told apart. All are in it where there
+    is too little to tell.
+
+    Parameters
+    ----------
+    losses, overlap : as for `superior_ability`; models with the same losses share their fate.
+
+    References
+    ----------
+    Hansen, Lunde and Nason (2011), Econometrica 79, 453-497; the statistic T_max.
+    """
+    from arch.bootstrap import MCS
+
+    L = _periods(losses, overlap)
+    different, which = np.unique(L, axis=1, return_inverse=True)
+    k = different.shape[1]
+    if len(L) < 20 or k < 2:
+        return np.ones(L.shape[1], dtype=bool)
+    test = MCS(different, size=size, block_size=_block(len(L)), reps=DRAWS, method="max", seed=seed)
+    test.compute()
+    return np.array([model in test.included for model in range(k)])[which.ravel()]
+
+
+def _periods(losses: ArrayLike, overlap: int) -> Array:
+    """Mean losses of periods of `overlap` rows, at least a week: fewer rows, and less overlap for the bootstrap."""
+    L, step = np.asarray(losses, dtype=float), max(overlap, 5)
+    n = len(L) // step
+    return L[: n * step].reshape(n, step, -1).mean(axis=1)
+
+
+def _block(n: int) -> int:
+    return max(2, round(n ** (1 / 3)))  # neighbors still overlap by a row; the rate is that of Künsch (1989)

@@ -1,0 +1,28 @@
+"""Why a figure of a judged model can be undefined, in words; the figure itself is then NaN."""
+
+UNDEFINED = {
+    "ic": "the forecast is constant",
+    "ic_t": "the forecast is constant",
+    "spread_ratio": "the outcome does not vary",
+    "mz_slope": "the forecast is constant",
+    "mz_slope_se": "the forecast is constant",
+    "hit_rate": "every forecast or outcome is zero",
+    "hit_p": "all forecasts or all outcomes have one sign",
+    "sharpe": "the returns do not vary",
+    "deflated_sharpe": "needs two trials that traded",
+    "timing_sharpe": "the position never changes",
+    "alpha": "the benchmark does not vary",
+    "alpha_t": "the benchmark does not vary",
+    "beta": "the benchmark does not vary",
+    "p_knows": "the forecast is constant",
+    "p_pays": "the position never changes",
+    "sortino": "no losing day",
+    "calmar": "no drawdown",
+    "profit_factor": "no losing day",
+    "win_rate": "no day with a position",
+    "breakeven_bps": "it never trades",
+    "information_ratio": "it never differs from buy-and-hold",
+    "coverage": "too little history to calibrate",
+    "spa_p": "no model ran that differs from the mean of the past, or too few sessions",
+    "r2": "the outcome does not vary",
+}
