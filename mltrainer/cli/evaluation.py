@@ -4,13 +4,30 @@ from typing import Annotated
 
 import typer
 
-from mltrainer.cli.terminal import End, Horizon, Jobs, Json, Start, Ticker, app, board, document, mode_line, say, table
+from mltrainer.cli.terminal import (
+    End,
+    Horizon,
+    Jobs,
+    Json,
+    Start,
+    Ticker,
+    Tickers,
+    Universe,
+    app,
+    board,
+    chosen,
+    document,
+    mode_line,
+    say,
+    table,
+)
 
 
 @app.command()
 def evaluate(
     models: list[str],
-    ticker: Annotated[list[str] | None, typer.Option(help="ticker, default MSFT; several make a panel")] = None,
+    ticker: Tickers = None,
+    universe: Universe = None,
     start: Start = None,
     end: End = None,
     horizon: Horizon = 5,
@@ -20,14 +37,15 @@ def evaluate(
     """Judge models out of sample, net of costs; each fit becomes a row of the trial ledger."""
     from mltrainer.evaluation import study
 
-    results = study.evaluate(models, ticker or ["MSFT"], start=start, end=end, horizon=horizon, jobs=jobs)
+    results = study.evaluate(models, chosen(ticker, universe), start=start, end=end, horizon=horizon, jobs=jobs)
     board(study.leaderboard(results), json_)
     return 0 if any(e.ok for e in results) else 1
 
 
 @app.command()
 def calibrate(
-    ticker: Annotated[list[str] | None, typer.Option(help="ticker, default MSFT; several make a panel")] = None,
+    ticker: Tickers = None,
+    universe: Universe = None,
     model: Annotated[list[str] | None, typer.Option(help="models of each world, default five fast ones")] = None,
     worlds: Annotated[int, typer.Option(help="worlds without skill")] = 100,
     planted: Annotated[int, typer.Option(help="worlds for each strength of a planted lead")] = 15,
@@ -43,7 +61,7 @@ def calibrate(
     from mltrainer.evaluation.calibrate import calibrate
 
     found = calibrate(
-        ticker or ["MSFT"], models=model, null=worlds, planted=planted, drift=drift, seconds=seconds,
+        chosen(ticker, universe), models=model, null=worlds, planted=planted, drift=drift, seconds=seconds,
         start=start, end=end, horizon=horizon, jobs=jobs,
     )  # fmt: skip
     if json_:
