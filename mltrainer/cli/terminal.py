@@ -42,7 +42,14 @@ def chosen(tickers: list[str] | None, universe: str | None) -> Any:
     return named(universe)
 
 
-def partly(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
+def partly(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
     """Show a warning: what is not there in our own words, any other as Python does."""
     if issubclass(category, Partial):
         complain(str(message))

@@ -93,7 +93,7 @@ def test_who_is_missing_is_named_and_the_rest_goes_on(tmp_path: Path):
     assert found.tickers == ["IBM", "MSFT"]
     assert "NOPE" in found.unavailable["every one of NOPE"]
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", Partial)
         assert mt.matrix(["IBM", "MSFT"], start="2008-01-02", end="2010-12-31").fingerprint() == found.fingerprint()
 
 
