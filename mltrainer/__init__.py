@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mltrainer.data.market import macro as macro
     from mltrainer.data.market import tickers as tickers
     from mltrainer.data.quality import quality as quality
+    from mltrainer.data.universes import universe as universe
+    from mltrainer.data.universes import universes as universes
     from mltrainer.evaluation.calibrate import calibrate as calibrate
     from mltrainer.evaluation.gap import leakage_gap as leakage_gap
     from mltrainer.evaluation.lifecycle import model as model
@@ -57,6 +59,8 @@ PUBLIC = {
     "runs": "mltrainer.reports:runs",
     "tickers": "mltrainer.data.market:tickers",
     "tune": "mltrainer.evaluation.tune:tune",
+    "universe": "mltrainer.data.universes:universe",
+    "universes": "mltrainer.data.universes:universes",
 }
 __all__ = sorted(PUBLIC)
 

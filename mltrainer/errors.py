@@ -60,6 +60,10 @@ class Unavailable(MltrainerError, LookupError):
     """The source does not hold it, or the extra that provides it is not installed; nothing is invented instead."""
 
 
+class Partial(UserWarning):
+    """Part of what was asked for is not there; it is named, and the rest goes on."""
+
+
 class Refused(MltrainerError, PermissionError):
     """The origin of the data cannot be shown, so it is not used; a violation is written to the audit trail."""
 

@@ -400,7 +400,7 @@ def test_every_option_json_is_tested_here():
     """A command that learns --json has to be added to this file."""
     having = {" ".join(path) for path in COMMANDS if any("--json" in p.opts for p in command_of(path).params)}
     assert having <= {
-        "verify", "models", "evaluate", "tune", "leaderboard", "fetch bars", "fetch macro", "quality",
+        "verify", "models", "evaluate", "tune", "leaderboard", "fetch bars", "fetch macro", "quality", "universes",
         "audit show", "audit head", "audit verify", "doctor",
         *TESTED_ELSEWHERE,
     }  # fmt: skip
@@ -502,3 +502,28 @@ def test_output_streams_that_cannot_be_set_are_left_alone(run: Run, monkeypatch:
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     run("audit", "head")
     assert sys.stdout.getvalue().startswith("0:")  # type: ignore[attr-defined]
+
+
+# --- universes ------------------------------------------------------------------------------------------------
+
+
+def test_universes_are_listed(run: Run):
+    rows = document(run("universes", "--json"))
+    assert [(r["name"], len(r["tickers"])) for r in rows] == [("sample20", 20), ("dow", 30)]  # type: ignore[attr-defined]
+    assert "2024-11-08" in run("universes").out
+
+
+@pytest.mark.parametrize("command", [["evaluate", "RidgeRegression"], ["calibrate"], ["fetch", "bars", "MSFT"]])
+def test_a_universe_and_a_ticker_are_one_too_many(run: Run, command: list[str]):
+    ticker = [] if command[0] == "fetch" else ["--ticker", "MSFT"]
+    said = run(*command, *ticker, "--universe", "dow")
+    assert_one_line(said)
+    assert "not both" in said.err
+
+
+def test_what_a_universe_lacks_is_named_on_the_terminal(run: Run):
+    Path("mine.txt").write_text("MSFT\nNOPE\nIBM\n")
+    done = run("evaluate", "KNeighborsRegressor_5", "--universe", "mine.txt", *SPAN, "--json")
+    assert {r["ticker"] for r in json.loads(done.out)["rows"]} == {"MSFT", "IBM"}
+    assert done.err.startswith("mltrainer: 1 of 3 names of mine.txt are left out: NOPE")
+    assert_one_line(run("fetch", "bars"))

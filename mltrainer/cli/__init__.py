@@ -3,12 +3,13 @@
 import io
 import os
 import sys
+import warnings
 
 import typer
 
 from mltrainer.cli import checks, data, doors, evaluation, models, reports, trust  # noqa: F401 - each adds its commands
-from mltrainer.cli.terminal import STOPPED, app, fail
-from mltrainer.errors import MltrainerError, Tampered
+from mltrainer.cli.terminal import STOPPED, app, fail, partly
+from mltrainer.errors import MltrainerError, Partial, Tampered
 
 __all__ = ["app", "main"]
 
@@ -18,6 +19,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that has no minus sign is no reason to fail
+    warnings.showwarning = partly
+    warnings.simplefilter("always", Partial)
     try:
         code = app(standalone_mode=False)
         if code == STOPPED:  # what typer makes of Ctrl-C

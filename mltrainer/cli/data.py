@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from mltrainer.cli.terminal import End, Json, Start, app, complain, document, say, table
+from mltrainer.cli.terminal import End, Json, Start, Universe, app, chosen, complain, document, say, table
 from mltrainer.errors import BadInput, MltrainerError, StorageError, Tampered
 
 fetch_app = typer.Typer(help="Show real market data and where it came from.", no_args_is_help=True)
@@ -18,7 +18,8 @@ app.add_typer(cache_app, name="cache")
 
 @fetch_app.command("bars")
 def fetch_bars(
-    tickers: list[str],
+    tickers: Annotated[list[str] | None, typer.Argument(help="one or more")] = None,
+    universe: Universe = None,
     start: Start = None,
     end: End = None,
     timespan: Annotated[str, typer.Option(help="day, minute, '15 minute', hour, week ...; a sample is daily")] = "day",
@@ -30,8 +31,12 @@ def fetch_bars(
     """Show bars with their provenance and what quality finds; a download that was stopped goes on where it was."""
     from mltrainer.data import market
 
-    asked: dict[str, Any] = {"start": start, "end": end, "timespan": timespan, "adjusted": adjusted}
-    return _fetched(tickers, lambda t: [market.bars(t, **asked)], json_)
+    if not tickers and universe is None:
+        raise BadInput("no ticker was given; name one or more, or a universe with --universe")
+    names = chosen(tickers, universe)
+    names, first = (names, None) if isinstance(names, list) else (list(names.tickers), names.start or None)
+    asked: dict[str, Any] = {"start": start or first, "end": end, "timespan": timespan, "adjusted": adjusted}
+    return _fetched(names, lambda t: [market.bars(t, **asked)], json_)
 
 
 @fetch_app.command("actions")
@@ -97,6 +102,18 @@ def _dataset(dataset: Any, findings: list[Any]) -> dict[str, Any]:
     rows = json.loads(dataset.frame.reset_index().to_json(orient="records", date_format="iso"))
     provenance = json.loads(dataset.provenance.to_json())
     return {"name": dataset.name, "provenance": provenance, "findings": findings, "rows": rows}
+
+
+@app.command()
+def universes(json_: Json = False) -> None:
+    """List the universes that have a name, with the day each is true of and what its choice knows."""
+    from mltrainer.data.universes import universes as named
+
+    if json_:
+        say(document(named()))
+        return
+    say(table(["universe", "tickers", "as of", "note"], [(u.name, len(u), u.as_of, u.note) for u in named()]))
+    say("or a text file with one ticker a line; `--universe NAME` stands where `--ticker` does")
 
 
 @app.command()

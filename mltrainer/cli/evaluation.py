@@ -12,8 +12,11 @@ from mltrainer.cli.terminal import (
     Start,
     Target,
     Ticker,
+    Tickers,
+    Universe,
     app,
     board,
+    chosen,
     document,
     mode_line,
     say,
@@ -24,7 +27,8 @@ from mltrainer.cli.terminal import (
 @app.command()
 def evaluate(
     models: list[str],
-    ticker: Annotated[list[str] | None, typer.Option(help="ticker, default MSFT; several make a panel")] = None,
+    ticker: Tickers = None,
+    universe: Universe = None,
     start: Start = None,
     end: End = None,
     horizon: Horizon = 5,
@@ -36,7 +40,7 @@ def evaluate(
     from mltrainer.evaluation import study
 
     results = study.evaluate(
-        models, ticker or ["MSFT"], start=start, end=end, horizon=horizon, jobs=jobs, target=target
+        models, chosen(ticker, universe), start=start, end=end, horizon=horizon, jobs=jobs, target=target
     )
     board(study.leaderboard(results), json_)
     return 0 if any(e.ok for e in results) else 1
@@ -44,7 +48,8 @@ def evaluate(
 
 @app.command()
 def calibrate(
-    ticker: Annotated[list[str] | None, typer.Option(help="ticker, default MSFT; several make a panel")] = None,
+    ticker: Tickers = None,
+    universe: Universe = None,
     model: Annotated[list[str] | None, typer.Option(help="models of each world, default five fast ones")] = None,
     worlds: Annotated[int, typer.Option(help="worlds without skill")] = 100,
     planted: Annotated[int, typer.Option(help="worlds for each strength of a planted lead")] = 15,
@@ -60,7 +65,7 @@ def calibrate(
     from mltrainer.evaluation.calibrate import calibrate
 
     found = calibrate(
-        ticker or ["MSFT"], models=model, null=worlds, planted=planted, drift=drift, seconds=seconds,
+        chosen(ticker, universe), models=model, null=worlds, planted=planted, drift=drift, seconds=seconds,
         start=start, end=end, horizon=horizon, jobs=jobs,
     )  # fmt: skip
     if json_:

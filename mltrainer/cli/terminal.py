@@ -2,12 +2,15 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Iterable
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from mltrainer.errors import BadInput, Partial
 
 app = typer.Typer(
     help="Which of the catalog's models say anything true about tomorrow's price? Real data, honest comparison.",
@@ -20,11 +23,39 @@ Json = Annotated[bool, typer.Option("--json", help="print one JSON document on s
 Start = Annotated[str | None, typer.Option(help="first session, YYYY-MM-DD")]
 End = Annotated[str | None, typer.Option(help="last session, YYYY-MM-DD")]
 Ticker = Annotated[str, typer.Option(help="ticker")]
+Universe = Annotated[str | None, typer.Option(help="sample20, dow, or a text file; see `mltrainer universes`")]
+Tickers = Annotated[list[str] | None, typer.Option("--ticker", help="ticker, default MSFT; several make a panel")]
 Horizon = Annotated[int, typer.Option(help="sessions a position is held")]
 Target = Annotated[str, typer.Option(help="what is forecast: return, direction, volatility, range ...")]
 Jobs = Annotated[int | None, typer.Option(help="worker processes; default the number of cores")]
 Out = Annotated[Path | None, typer.Option(help="folder that holds the run folders; default reports")]
 STOPPED = 130  # 128 + SIGINT, as shells say it
+
+
+def chosen(tickers: list[str] | None, universe: str | None) -> Any:
+    """What a command is asked about, as Python calls take it: tickers, or a universe; MSFT where neither is given."""
+    if universe is None:
+        return tickers or ["MSFT"]
+    if tickers:
+        raise BadInput(f"--universe {universe} names the tickers already; give it or --ticker, not both")
+    from mltrainer.data.universes import universe as named
+
+    return named(universe)
+
+
+def partly(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
+    """Show a warning: what is not there in our own words, any other as Python does."""
+    if issubclass(category, Partial):
+        complain(str(message))
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
 
 
 def fail(message: str, code: int = 2) -> None:

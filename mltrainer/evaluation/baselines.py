@@ -43,18 +43,16 @@ BASELINES = {
 }  # fmt: skip
 
 
-def log_qlike(y: np.ndarray, forecast: np.ndarray) -> float:
-    """Mean QLIKE of forecasts of log variance, exp(y - f) - (y - f) - 1: Patton (2011), J. Econometrics 160."""
-    return float(np.mean(np.exp(y - forecast) - (y - forecast) - 1))
-
-
 def log_loss(y: np.ndarray, forecast: np.ndarray) -> float:
     """Mean log loss of probabilities, kept a thousandth away from 0 and 1: one certain error would be infinite."""
     p = np.clip(forecast, 1e-3, 1 - 1e-3)
     return float(-np.mean(y * np.log(p) + (1 - y) * np.log(1 - p)))
 
 
-ALSO = {"volatility": ("qlike", log_qlike), "direction": ("log_loss", log_loss)}  # proper as well, and shown beside
+ALSO = {
+    "volatility": ("qlike", metrics.qlike_log),
+    "direction": ("log_loss", log_loss),
+}  # proper too
 
 LOSSES: dict[str, Callable[[pd.DataFrame, str], "pd.Series[float]"]] = {
     "squared error": lambda frame, column: (frame["y"] - frame[column]) ** 2,

@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 from mltrainer import metrics, store
 from mltrainer.data import market
 from mltrainer.data.market import Day
+from mltrainer.data.universes import Universe
 from mltrainer.errors import BadInput, Unavailable
 from mltrainer.evaluation import engine, judging, skill, study, trials, worlds
 from mltrainer.evaluation.protocol import Protocol
@@ -172,7 +173,7 @@ class Study:
 
 
 def calibrate(
-    data: str | Sequence[str] = "MSFT",
+    data: str | Sequence[str] | Universe = "MSFT",
     *,
     models: Iterable[str | ModelSpec] | None = None,
     null: int = 100,
@@ -193,7 +194,7 @@ def calibrate(
 
     Parameters
     ----------
-    data : a ticker, or several as a panel.
+    data : a ticker, or several, or a universe, as a panel.
     models : names of the catalog or entries; default five fast ones.
     null : worlds without skill; `planted` worlds for each of the `edges` (see `worlds.World`).
     drift, block : of every world, see `worlds.World`.
@@ -209,6 +210,9 @@ def calibrate(
     """
     if null < 0 or planted < 0 or any(not 0 < e < 1 for e in edges) or block < 1:
         raise BadInput("calibrate takes numbers of worlds from 0, edges between 0 and 1 and blocks of 1 or more")
+    if isinstance(data, Universe):
+        start = start or data.start or None
+        data = study.matrix(data, start=start, end=end, horizon=horizon).tickers  # those that are there
     names = [data] if isinstance(data, str) else list(dict.fromkeys(data))
     plan = _study(names, study.select(models=models or FAST), horizon, start, end, protocol or Protocol())
     wanted = [World(s, 0.0, drift, block) for s in range(null)]

@@ -1,11 +1,14 @@
 """Where data, features and models meet: the calls a researcher makes."""
 
+import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mltrainer.data import market, quality
 from mltrainer.data.dates import Day
-from mltrainer.errors import BadInput
+from mltrainer.data.universes import Universe
+from mltrainer.errors import BadInput, NotEnoughHistory, NotEntitled, Partial, Unavailable
 from mltrainer.evaluation import engine
 from mltrainer.evaluation.leaderboard import Leaderboard
 from mltrainer.evaluation.leaderboard import leaderboard as rank
@@ -20,10 +23,11 @@ from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset
 
 Data = str | Dataset | Matrix
+ABSENT = (BadInput, NotEnoughHistory, NotEntitled, Unavailable)  # of one name; what fails for all is raised
 
 
 def matrix(
-    data: Data | Sequence[Data],
+    data: Data | Sequence[Data] | Universe,
     *,
     horizon: int | None = None,
     start: Day = None,
@@ -35,7 +39,9 @@ def matrix(
 
     Parameters
     ----------
-    data : a ticker, bars from `bars`, or a matrix (returned as it is); a list of them makes a panel.
+    data : a ticker, bars from `bars`, or a matrix (returned as it is); a list of them makes a panel, and so does
+        a `universe`: names of it that the mode in force does not have are left out and named, by a warning (`Partial`)
+        and in `unavailable`.
     horizon : sessions a position is held, default 5 (a matrix has its own); y is the simple return from the next
         entry over that many sessions.
     start, end : sessions to use, for tickers only.
@@ -58,6 +64,8 @@ def matrix(
         Bars that break a rule of quality which is an error, such as a split that is not in the prices; the message
         names it. Rules that need the exchange's calendar are asked by `mt.quality` only.
     """
+    if isinstance(data, Universe):
+        return _of_universe(data, horizon=horizon, start=start or data.start or None, end=end, target=target)
     if isinstance(data, list | tuple):
         if quotes:
             raise BadInput("quotes are of one ticker; give them with that ticker, and the matrices in a list")
@@ -90,6 +98,24 @@ def matrix(
     )
 
 
+def _of_universe(universe: Universe, **how: Any) -> Matrix:
+    parts: list[Data] = []
+    lacking: dict[str, Exception] = {}
+    for ticker in universe.tickers:
+        try:
+            parts.append(matrix(ticker, **how))
+        except ABSENT as error:
+            lacking[ticker] = error
+    if not parts:
+        raise next(iter(lacking.values()))
+    whole = matrix(parts)
+    if not lacking:
+        return whole
+    left = f"{len(lacking)} of {len(universe)} names of {universe.name} are left out: {', '.join(lacking)}"
+    warnings.warn(f"{left} ({next(iter(lacking.values()))})", Partial, stacklevel=3)
+    return replace(whole, unavailable=whole.unavailable | {f"every one of {t}": str(e) for t, e in lacking.items()})
+
+
 def select(families: Iterable[str] | None = None, models: Iterable[str | ModelSpec] | None = None) -> list[ModelSpec]:
     """Catalog entries by family or by name, or as they are given; everything when neither is given."""
     if models:
@@ -99,7 +125,7 @@ def select(families: Iterable[str] | None = None, models: Iterable[str | ModelSp
 
 def evaluate(
     models: str | ModelSpec | Iterable[str | ModelSpec],
-    data: Data | Sequence[Data],
+    data: Data | Sequence[Data] | Universe,
     *,
     horizon: int | None = None,
     start: Day = None,
@@ -113,8 +139,8 @@ def evaluate(
     Parameters
     ----------
     models : a name of the catalog, an entry with other settings (`Tuned.spec`), or several of either.
-    data : a ticker, bars or a matrix; a list of tickers is a panel: one model learns from all of them, unless it is of
-        a kind that lives in the history of one share.
+    data : a ticker, bars or a matrix; a list of tickers or a `universe` is a panel: one model
+        learns from all of them, unless it is of a kind that lives in the history of one share.
     horizon, start, end, target : as for `matrix`.
     jobs : worker processes; 1 computes here.
 
