@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mltrainer.data.universes import universe as universe
     from mltrainer.data.universes import universes as universes
     from mltrainer.evaluation.calibrate import calibrate as calibrate
+    from mltrainer.evaluation.forecastable import forecastable as map  # noqa: A004, F401 - mt.map is the contract
     from mltrainer.evaluation.gap import leakage_gap as leakage_gap
     from mltrainer.evaluation.lifecycle import model as model
     from mltrainer.evaluation.protocol import Protocol as Protocol
@@ -52,6 +53,7 @@ PUBLIC = {
     "leakage_gap": "mltrainer.evaluation.gap:leakage_gap",
     "leakcheck": "mltrainer.checks.leakcheck:leakcheck",
     "macro": "mltrainer.data.market:macro",
+    "map": "mltrainer.evaluation.forecastable:forecastable",
     "matrix": "mltrainer.evaluation.study:matrix",
     "model": "mltrainer.evaluation.lifecycle:model",
     "quality": "mltrainer.data.quality:quality",

@@ -93,7 +93,7 @@ MISTAKES = {
     "a model": (["evaluate", "RidgeRegresion"], "no model is called 'RidgeRegresion'; close: RidgeRegression"),
     "a series": (["fetch", "macro", "GPD"], "no macro series in mode sample is called 'GPD'"),
     "bars": (["fetch", "bars", "XYZZY"], "no ticker in mode sample is called 'XYZZY'"),
-    "no bars": (["fetch", "bars"], "Missing argument"),
+    "no bars": (["fetch", "bars"], "no ticker was given"),
     "quality": (["quality", "XYZZY"], "no ticker in mode sample is called 'XYZZY'"),
     "quality of a series": (["quality", "GPD", "--macro"], "no macro series in mode sample is called 'GPD'"),
     "another source": (["quality", "MSFT", "--against", "XYZZY"], "no ticker in mode sample is called 'XYZZY'"),
@@ -258,6 +258,16 @@ def test_evaluate_and_leaderboard_as_json_are_one_document_each(run: Run):
     assert ranked["sentence"] in text.out
 
 
+def test_the_map_as_json_and_in_words(run: Run):
+    call = ["map", "--model", "RidgeRegression", "--target", "volatility", "--horizon", "5", *SPAN]
+    done = document(run(*call, "--json"))
+    (cell,) = done["rows"]
+    assert (cell["target"], cell["baseline"], cell["status"]) == ("volatility", "HAR", "ok")
+    said = run(*call)
+    assert said.out.endswith(f"{done['sentence']}\n{SAMPLE}")
+    assert "volatility  5        HAR" in said.out
+
+
 def test_tune_as_json_and_in_words(run: Run):
     call = ["tune", "KNeighborsRegressor_5", "--trials", "2", *SPAN]
     done = document(run(*call, "--json"))
@@ -400,7 +410,7 @@ def test_every_option_json_is_tested_here():
     """A command that learns --json has to be added to this file."""
     having = {" ".join(path) for path in COMMANDS if any("--json" in p.opts for p in command_of(path).params)}
     assert having <= {
-        "verify", "models", "evaluate", "tune", "leaderboard", "fetch bars", "fetch macro", "quality", "universes",
+        "verify", "models", "evaluate", "map", "tune", "leaderboard", "fetch bars", "fetch macro", "quality", "universes",
         "audit show", "audit head", "audit verify", "doctor",
         *TESTED_ELSEWHERE,
     }  # fmt: skip

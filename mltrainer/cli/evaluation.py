@@ -125,3 +125,37 @@ def leaderboard(json_: Json = False) -> None:
     rows = rows[rows["mode"] == settings().data_mode]
     found = [e for key in rows[rows["status"] == "ok"]["key"] if (e := trials.load(key)) is not None]
     board(study.leaderboard(found), json_)
+
+
+@app.command("map")
+def map_(
+    ticker: Tickers = None,
+    universe: Universe = None,
+    model: Annotated[list[str] | None, typer.Option(help="models of each cell, default five fast ones")] = None,
+    target: Annotated[list[str] | None, typer.Option(help="only these targets; default all")] = None,
+    horizon: Annotated[list[int] | None, typer.Option(help="only these horizons; default 1, 5 and 21")] = None,
+    start: Start = None,
+    end: End = None,
+    jobs: Annotated[int, typer.Option(help="worker processes")] = 1,
+    json_: Json = False,
+) -> None:
+    """What is forecastable here: targets by horizons, the best baseline, the best model, and what it adds."""
+    from mltrainer.evaluation.forecastable import HORIZONS, forecastable
+    from mltrainer.views import fixed
+
+    found = forecastable(
+        chosen(ticker, universe), models=model, targets=target, horizons=horizon or HORIZONS, start=start, end=end,
+        jobs=jobs,
+    )  # fmt: skip
+    if json_:
+        say(document({"sentence": found.sentence(), "rows": found.rows.to_dict("records")}))
+        return
+    heads = ["target", "horizon", "best baseline", "explains", "best model", "saves", "p", "verdict"]
+    rows = [
+        (r.target, r.horizon, r.baseline, fixed(3)(r.explained), r.model, fixed(3)(r.gain), fixed(3)(r.p), r.verdict)
+        if r.status == "ok"
+        else (r.target, r.horizon, "", "", "", "", "", r.status)
+        for r in found.rows.itertuples()
+    ]
+    say(table(heads, rows))
+    say(f"{found.sentence()}\n{mode_line()}")
