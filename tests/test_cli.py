@@ -262,10 +262,10 @@ def test_the_map_as_json_and_in_words(run: Run):
     call = ["map", "--model", "RidgeRegression", "--target", "volatility", "--horizon", "5", *SPAN]
     done = document(run(*call, "--json"))
     (cell,) = done["rows"]
-    assert (cell["target"], cell["baseline"], cell["status"]) == ("volatility", "HAR", "ok")
+    assert (cell["target"], cell["baseline"], cell["status"]) == ("volatility", "EWMA", "ok")
     said = run(*call)
     assert said.out.endswith(f"{done['sentence']}\n{SAMPLE}")
-    assert "volatility  5        HAR" in said.out
+    assert "volatility  5        EWMA" in said.out
 
 
 def test_tune_as_json_and_in_words(run: Run):
@@ -410,7 +410,8 @@ def test_every_option_json_is_tested_here():
     """A command that learns --json has to be added to this file."""
     having = {" ".join(path) for path in COMMANDS if any("--json" in p.opts for p in command_of(path).params)}
     assert having <= {
-        "verify", "models", "evaluate", "map", "tune", "leaderboard", "fetch bars", "fetch macro", "quality", "universes",
+        "verify", "models", "evaluate", "map", "tune", "leaderboard", "fetch bars", "fetch macro", "quality",
+        "universes",
         "audit show", "audit head", "audit verify", "doctor",
         *TESTED_ELSEWHERE,
     }  # fmt: skip
