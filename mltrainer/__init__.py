@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mltrainer.evaluation.study import matrix as matrix
     from mltrainer.evaluation.tune import tune as tune
     from mltrainer.models.catalog import specs as catalog  # noqa: F401 - the other names are re-exported as themselves
+    from mltrainer.models.own import register as register
     from mltrainer.reports import report as report
     from mltrainer.reports import runs as runs
     from mltrainer.trust import audit as audit
@@ -57,6 +58,7 @@ PUBLIC = {
     "matrix": "mltrainer.evaluation.study:matrix",
     "model": "mltrainer.evaluation.lifecycle:model",
     "quality": "mltrainer.data.quality:quality",
+    "register": "mltrainer.models.own:register",
     "report": "mltrainer.reports:report",
     "runs": "mltrainer.reports:runs",
     "tickers": "mltrainer.data.market:tickers",

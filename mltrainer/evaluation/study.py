@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from sklearn.pipeline import Pipeline
+
 from mltrainer.data import market, quality
 from mltrainer.data.dates import Day
 from mltrainer.data.universes import Universe
@@ -19,6 +21,7 @@ from mltrainer.features.matrix import Matrix
 from mltrainer.features.targets import LEAST_NAMES
 from mltrainer.models import catalog
 from mltrainer.models.base import ModelSpec
+from mltrainer.models.own import register
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset
 
@@ -116,10 +119,16 @@ def _of_universe(universe: Universe, **how: Any) -> Matrix:
     return replace(whole, unavailable=whole.unavailable | {f"every one of {t}": str(e) for t, e in lacking.items()})
 
 
+def _spec(model: Any) -> ModelSpec:
+    if isinstance(model, ModelSpec):
+        return model
+    return catalog.spec(model) if isinstance(model, str) else register(model)
+
+
 def select(families: Iterable[str] | None = None, models: Iterable[str | ModelSpec] | None = None) -> list[ModelSpec]:
     """Catalog entries by family or by name, or as they are given; everything when neither is given."""
     if models:
-        return list({s.name: s for s in (catalog.spec(m) if isinstance(m, str) else m for m in models)}.values())
+        return list({s.name: s for s in map(_spec, models)}.values())
     return [s for f in dict.fromkeys(families or catalog.FAMILIES) for s in catalog.specs(f)]
 
 
@@ -138,7 +147,8 @@ def evaluate(
 
     Parameters
     ----------
-    models : a name of the catalog, an entry with other settings (`Tuned.spec`), or several of either.
+    models : a name of the catalog, an entry with other settings (`Tuned.spec`), a scikit-learn estimator (`register`),
+        or several of them.
     data : a ticker, bars or a matrix; a list of tickers or a `universe` is a panel: one model
         learns from all of them, unless it is of a kind that lives in the history of one share.
     horizon, start, end, target : as for `matrix`.
@@ -149,8 +159,9 @@ def evaluate(
     Evaluation for one name on one ticker, else a list of them, one per model and ticker. Each is a row in the trial
     ledger; asking again for the same thing opens the stored result.
     """
-    several = not isinstance(models, str | ModelSpec)
-    specs = select(models=[models] if isinstance(models, str | ModelSpec) else list(models))
+    several = isinstance(models, Iterable) and not isinstance(models, str | Pipeline)
+    given: Any = models if several else [models]
+    specs = select(models=list(given))
     built = matrix(data, horizon=horizon, start=start, end=end, target=target)
     if built.aim.cross_sectional and len(built.tickers) < LEAST_NAMES:
         raise BadInput(
