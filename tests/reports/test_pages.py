@@ -191,7 +191,7 @@ def test_hostile_words_of_an_index_are_text(text: str, made: Made):
 
 
 def test_a_figure_leaves_its_title_to_the_page():
-    figure = views._figure([go.Scatter(x=[1, 2], y=[1, 2], name="a")], title="One & two", y="unit")
+    figure = views.drawings.figure([go.Scatter(x=[1, 2], y=[1, 2], name="a")], title="One & two", y="unit")
     finding, drawing = views.drawing(figure)
     assert finding == "One & two"
     assert "text" not in drawing["layout"].get("title", {})
@@ -266,7 +266,7 @@ def test_a_row_of_a_name_and_numbers_sets_the_name_above_them_on_a_phone():
 
 def test_plotly_offers_no_upload():
     before = dict(views.CONFIG)
-    html = pages.figure_html(views._figure([go.Scatter(y=[1])], title="t", y="unit"))
+    html = pages.figure_html(views.drawings.figure([go.Scatter(y=[1])], title="t", y="unit"))
     assert '"showSendToCloud":false' in html
     assert "https://" not in html
     assert before == views.CONFIG

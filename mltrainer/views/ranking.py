@@ -1,0 +1,111 @@
+"""The picture of all models: every timing Sharpe ratio with its interval, and the best that luck would give."""
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from mltrainer.views.drawings import ACCENT, NONE, VERMILION, figure
+from mltrainer.views.numbers import number
+from mltrainer.views.tables import SKILL
+
+
+def sharpes(rows: pd.DataFrame, luck: Mapping[str, float], *, corner: str = "") -> go.Figure:
+    """Every model's annual timing Sharpe ratio with its 95 % interval, sorted, and the best that luck would give.
+
+    Holding the share has none: it is the line at zero. The phone form shows the best `PHONE_ROWS`, each name above its
+    bar. `luck` has the threshold of the usual span, and best, the same in standard errors.
+    """
+    ran = rows[(rows["status"] == "ok") & rows["timing_sharpe"].notna()].sort_values("timing_sharpe")
+    error = 1.96 * ran["timing_luck"].astype(float) / luck["best"]
+    ran = ran.assign(sharpe=ran["timing_sharpe"])
+    ran = ran.assign(sharpe_low=ran["sharpe"] - error, sharpe_high=ran["sharpe"] + error)
+    threshold = luck["threshold"]
+    above = int((ran["sharpe"] > ran["timing_luck"]).sum())
+    one = above == 1
+    count = f"The timing of {above or 'none'} of {len(ran)} models {'is' if one or not above else 'are'}"
+    passed = f"{count} better than the best that luck alone would give ({threshold:.2f})"
+    lines = [(0.0, "holding", NONE, "dot"), (threshold, f"luck {threshold:.2f}", VERMILION, "dash")]
+    lines = [line for line in lines if np.isfinite(line[0])]
+    known = {"title": passed, "y": "", "x": "annual Sharpe ratio of the timing, net", "corner": corner}
+    fig = _lanes(ran, lines, 17, **known)
+    fig.update_yaxes(tickvals=list(range(len(ran))), ticktext=_names(ran), tickfont={"size": 11})
+    few = ran[-PHONE_ROWS:]
+    small = _lanes(few, lines, 38, **known | {"corner": _best(few, ran, corner)})
+    small.update_layout(title=None, meta=None, margin={"l": 6, "r": 6, "t": 12 + LINES}, showlegend=False)
+    small.update_yaxes(showticklabels=False, showgrid=False, range=[-0.6, len(few) - 0.1])
+    for at, name in enumerate(_names(few)):
+        small.add_annotation(
+            x=0, xref="paper", y=at, text=name, showarrow=False, xanchor="left", yanchor="bottom", yshift=4,
+            font={"size": 13, "color": "#1a1f24"}, bgcolor="white",
+        )  # fmt: skip
+    return fig.update_layout(meta=fig.layout.meta | {"phone": json.loads(small.to_json()), "above": LINES})
+
+
+PHONE_ROWS = 12
+SCREEN = 30  # rows after which the scale is said again
+LINES = 56  # pixels above the marks for the scale and the names of the lines
+
+
+def _names(rows: pd.DataFrame) -> list[str]:
+    """Names as figures show them: with the ticker where there are several; plotly reads tags in its texts."""
+    several = len(set(rows["ticker"])) > 1
+    return [escape(f"{n} · {t}" if several else str(n)) for n, t in zip(rows["name"], rows["ticker"], strict=True)]
+
+
+def _best(few: pd.DataFrame, ran: pd.DataFrame, corner: str) -> str:
+    return f"the best {len(few)} of {len(ran)}; {corner}" if len(few) < len(ran) else corner
+
+
+def _lanes(ran: pd.DataFrame, lines: Sequence[tuple[float, str, str, str]], lane: int, **known: Any) -> go.Figure:
+    """One lane of `lane` pixels a row, the first at the bottom, with the scale below and above; `lines` cross all."""
+    skilled, place, names = ran["verdict"].str.startswith(SKILL).to_numpy(), np.arange(len(ran)), np.array(_names(ran))
+    data = [
+        go.Scatter(
+            x=ran[chosen]["sharpe"].round(3),
+            y=place[chosen],
+            text=names[chosen],
+            mode="markers",
+            name=name,
+            marker={"color": color, "size": 7, "symbol": symbol},
+            error_x={"array": (1.96 * _deviation(ran[chosen])).round(3), "color": color, "thickness": 1.2, "width": 0},
+            hovertemplate="%{text}: %{x:.2f}<extra></extra>",
+        )
+        for chosen, name, color, symbol in (
+            (~skilled, "no evidence", NONE, "circle"),
+            (skilled, "evidence", ACCENT, "diamond"),
+        )
+        if chosen.any()
+    ]
+    data.append(go.Scatter(x=[None], y=[None], xaxis="x2", showlegend=False, hoverinfo="skip"))
+    fig = figure(data, height=150 + LINES + lane * len(ran), **known)
+    fig.update_layout(margin_t=fig.layout.margin.t + LINES, legend={"yref": "container", "y": 0})
+    shown = [*ran["sharpe_low"], *ran["sharpe_high"], *(at for at, *_ in lines)]
+    low, high = (min(shown) - 0.05, max(shown) + 0.15) if len(ran) else (-1.0, 1.0)
+    fig.update_layout(xaxis2={"overlaying": "x", "matches": "x", "side": "top", "showgrid": False, "title": None})
+    step = 0.5 if high - low < 4 else 1.0
+    fig.update_xaxes(range=[low, high], dtick=step, tick0=0)
+    ticks = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
+    for row, tick in itertools.product(range(len(ran) - SCREEN, SCREEN // 2, -SCREEN), ticks):
+        fig.add_annotation(
+            x=tick, y=row - 0.5, text=number(tick), showarrow=False, bgcolor="white", borderpad=0,
+            font={"size": 11, "color": "#56616c"},
+        )  # fmt: skip
+    fig.update_yaxes(range=[-0.8, len(ran) - 0.2], zeroline=False)
+    for at, name, color, dash in lines:
+        fig.add_vline(x=at, line={"color": color, "dash": dash, "width": 1.5})
+        left, luck = at > (low + high) / 2, color == VERMILION
+        fig.add_annotation(
+            x=at, y=1, yref="paper", text=name, showarrow=False, font={"size": 12, "color": color},
+            xanchor="right" if left else "left", xshift=-4 if left else 4, yanchor="bottom", yshift=20 if luck else 36,
+        )  # fmt: skip
+    return fig
+
+
+def _deviation(rows: pd.DataFrame) -> pd.Series:
+    return (rows["sharpe_high"] - rows["sharpe_low"]) / (2 * 1.96)
