@@ -87,6 +87,8 @@ def settings() -> Settings:
 def _read(*_state: object) -> Settings:
     try:
         return Settings()
+    except OSError as error:
+        raise BadInput(f".env of this folder cannot be read ({error.strerror}); make it readable for you") from None
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])

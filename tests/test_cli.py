@@ -72,17 +72,17 @@ MISTAKES = {
     "a file as ticker": ([*REPORT, "--ticker", "prices.csv"], "carries no provenance"),
     "a family": (["report", "--family", "neighbours"], "no family is called 'neighbours'; close: neighbors"),
     "start after end": ([*REPORT, "--start", "2010-01-04", "--end", "2009-01-05"], "is after end 2009-01-05; swap"),
-    "a month": ([*REPORT, "--start", "2010-13-01"], "start '2010-13-01' is not in the calendar"),
-    "a day": ([*REPORT, "--end", "2010-02-30"], "end '2010-02-30' is not in the calendar"),
-    "no day": ([*REPORT, "--start", "yesterday"], "start 'yesterday' is not a day; write it as YYYY-MM-DD"),
+    "a month": ([*REPORT, "--start", "2010-13-01"], "--start '2010-13-01' is not in the calendar"),
+    "a day": ([*REPORT, "--end", "2010-02-30"], "--end '2010-02-30' is not in the calendar"),
+    "no day": ([*REPORT, "--start", "yesterday"], "--start 'yesterday' is not a day; write it as YYYY-MM-DD"),
     "a time": ([*REPORT, "--start", "2010-01-04T00:00"], "is not a day"),
     "Arabic digits": ([*REPORT, "--start", "٢٠١٠-٠١-٠٤"], "start"),
-    "a horizon of 0": ([*REPORT, "--horizon", "0"], "horizon 0 is not a whole number of sessions from 1 to 63"),
-    "a horizon of -1": ([*REPORT, "--horizon", "-1"], "horizon -1 is not"),
-    "a horizon of 64": ([*REPORT, "--horizon", "64"], "horizon 64 is not"),
+    "a horizon of 0": ([*REPORT, "--horizon", "0"], "--horizon 0 is not a whole number of sessions from 1 to 63"),
+    "a horizon of -1": ([*REPORT, "--horizon", "-1"], "--horizon -1 is not"),
+    "a horizon of 64": ([*REPORT, "--horizon", "64"], "--horizon 64 is not"),
     "a horizon of abc": ([*REPORT, "--horizon", "abc"], "'--horizon'"),
     "a horizon of 5.5": ([*REPORT, "--horizon", "5.5"], "'--horizon'"),
-    "no jobs": ([*REPORT, *SPAN, "--jobs", "0"], "jobs=0 is not a number of worker processes; use 1 or more"),
+    "no jobs": ([*REPORT, *SPAN, "--jobs", "0"], "--jobs 0 is not a number of worker processes; use 1 or more"),
     "few sessions": (
         [*REPORT, "--start", "2010-01-04", "--end", "2010-03-01"],
         "has 39 since 2010-01-04; widen",
@@ -98,7 +98,7 @@ MISTAKES = {
     "quality of a series": (["quality", "GPD", "--macro"], "no macro series in mode sample is called 'GPD'"),
     "another source": (["quality", "MSFT", "--against", "XYZZY"], "no ticker in mode sample is called 'XYZZY'"),
     "two others": (["quality", "MSFT", "--against", "IBM", "--against-macro", "unemp"], "not both"),
-    "a day of judgment": (["quality", "MSFT", "--asof", "soon"], "asof 'soon' is not a day"),
+    "a day of judgment": (["quality", "MSFT", "--asof", "soon"], "--asof 'soon' is not a day"),
     "a family to list": (["models", "--family", "forest"], "no family is called 'forest'"),
     "a head": (["audit", "verify", "--against", "5"], "'5' is no audit head; it reads size:hash"),
     "a limit": (["audit", "show", "--limit", "0"], "'--limit'"),
@@ -406,12 +406,43 @@ def test_doctor_names_a_problem_and_goes_on(run: Run, monkeypatch: pytest.Monkey
     assert rows["mode"] == "sample"
 
 
+def test_an_error_is_a_document_where_a_program_listens_and_a_line_for_people(run: Run):
+    answer = run("report", "--start", "yesterday", "--json")
+    assert answer.code == 2
+    assert json.loads(answer.out) == {
+        "error": "--start 'yesterday' is not a day; write it as YYYY-MM-DD",
+        "kind": "BadInput",
+    }
+    assert answer.err == "mltrainer: --start 'yesterday' is not a day; write it as YYYY-MM-DD\n"
+
+
+def test_the_protocol_can_be_told_on_the_command_line(run: Run):
+    """The same as Protocol(cost_bps=0, split=WalkForward(folds=3)) in Python: the same key."""
+    done = document(run("evaluate", "KNeighborsRegressor_5", *SPAN, "--cost-bps", "0", "--folds", "3", "--json"))
+    held = trials.load(done["rows"][0]["key"])  # type: ignore[index]
+    assert held is not None
+    assert held.forecasts["fold"].nunique() == 3
+    assert (held.forecasts["gross"] == held.forecasts["net"]).all()
+    refused = run("evaluate", "KNeighborsRegressor_5", *SPAN, "--cost-bps", "-1")
+    assert "--cost-bps -1.0 would make figures that mean nothing" in refused.err
+
+
+def test_the_version_tickers_and_runs_are_told(run: Run):
+    from importlib.metadata import version
+
+    assert run("--version").out == f"mltrainer {version('mltrainer')}\n"
+    assert "MSFT" in run("tickers").out.split()
+    assert "MSFT" in document(run("tickers", "--json"))  # type: ignore[operator]
+    assert document(run("runs", "--json")) == []
+    assert "mltrainer report makes one" in run("runs").out
+
+
 def test_every_option_json_is_tested_here():
     """A command that learns --json has to be added to this file."""
     having = {" ".join(path) for path in COMMANDS if any("--json" in p.opts for p in command_of(path).params)}
     assert having <= {
         "verify", "models", "evaluate", "map", "tune", "leaderboard", "fetch bars", "fetch macro", "quality",
-        "universes",
+        "universes", "tickers", "runs", "report",
         "audit show", "audit head", "audit verify", "doctor",
         *TESTED_ELSEWHERE,
     }  # fmt: skip

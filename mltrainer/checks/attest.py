@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from mltrainer.checks import leakcheck
 from mltrainer.evaluation import artifacts, study
+from mltrainer.evaluation.engine import unwatched
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.scaling import Scaling, arrays
 from mltrainer.evaluation.walk import carried, configured
@@ -61,7 +62,7 @@ def attest(
     matrix = study.matrix(ticker, start=leakcheck.START, end=leakcheck.END)
     with ProcessPoolExecutor(jobs, mp_context=mp.get_context("spawn")) as pool:
         shown = pool.map(attest_one, [s.name for s in specs], [matrix] * len(specs))
-        found = list(tqdm(shown, total=len(specs), disable=not progress, unit="model", leave=False))
+        found = list(tqdm(shown, total=len(specs), disable=unwatched(progress), unit="model", leave=False))
     return _moved_by_the_future(_alike(found), ticker, jobs, progress)
 
 

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from mltrainer.data import market
 from mltrainer.errors import BadInput, MltrainerError
 from mltrainer.evaluation import judging, lookahead, study, tune
-from mltrainer.evaluation.engine import Task, results
+from mltrainer.evaluation.engine import Task, results, unwatched
 from mltrainer.evaluation.lookahead import PATH
 from mltrainer.evaluation.protocol import Protocol, flaw
 from mltrainer.evaluation.record import Evaluation
@@ -395,7 +395,7 @@ def _forecasts(specs: list[ModelSpec], matrix: Matrix, jobs: int, progress: bool
     available = [s for s in specs if s.available]
     tasks = [Task(s, matrix, protocol, s.name, sharing.group(s.estimator), lookahead.probe) for s in available]
     leaks = []
-    with tqdm(total=len(tasks), disable=not progress, unit="model", leave=False) as bar:
+    with tqdm(total=len(tasks), disable=unwatched(progress), unit="model", leave=False) as bar:
         for task, result in results(tasks, jobs):
             bar.update()
             if not result.ok:

@@ -8,7 +8,7 @@ import warnings
 import typer
 
 from mltrainer.cli import checks, data, doors, evaluation, models, reports, trust  # noqa: F401 - each adds its commands
-from mltrainer.cli.terminal import STOPPED, app, fail, partly
+from mltrainer.cli.terminal import STOPPED, app, document, fail, flags, partly, say
 from mltrainer.errors import MltrainerError, Partial, Tampered
 
 __all__ = ["app", "main"]
@@ -26,14 +26,21 @@ def main() -> None:
         if code == STOPPED:  # what typer makes of Ctrl-C
             raise KeyboardInterrupt
     except typer.TyperException as error:
-        fail(error.format_message())
+        failed(error.format_message(), "BadInput")
     except MltrainerError as error:
-        fail(str(error), 1 if isinstance(error, Tampered) else 2)
+        failed(flags(str(error), sys.argv[1:]), type(error).__name__, 1 if isinstance(error, Tampered) else 2)
     except KeyboardInterrupt:
         fail("stopped; finished work is kept, and the same command goes on from here", STOPPED)
     except BrokenPipeError:  # the reader of our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
-        fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        failed(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", "StorageError")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def failed(message: str, kind: str, code: int = 2) -> None:
+    """End with one line on stderr, and where a program listens (`--json`) with a document that says the same."""
+    if "--json" in sys.argv:
+        say(document({"error": message, "kind": kind}))
+    fail(message, code)

@@ -105,6 +105,19 @@ def _dataset(dataset: Any, findings: list[Any]) -> dict[str, Any]:
 
 
 @app.command()
+def tickers(
+    day: Annotated[str | None, typer.Option(help="live only: as listed on that day, YYYY-MM-DD")] = None,
+    inactive: Annotated[bool, typer.Option("--inactive", help="live only: add those delisted before")] = False,
+    json_: Json = False,
+) -> None:
+    """List every ticker that the mode in force holds."""
+    from mltrainer.data import market
+
+    found = market.tickers(day=day, inactive=inactive)
+    say(document(found) if json_ else "\n".join(found))
+
+
+@app.command()
 def universes(json_: Json = False) -> None:
     """List the universes that have a name, with the day each is true of and what its choice knows."""
     from mltrainer.data.universes import universes as named

@@ -1,6 +1,6 @@
 """Commands that judge: evaluate, search, calibrate, rank."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +18,7 @@ from mltrainer.cli.terminal import (
     board,
     chosen,
     document,
+    judged,
     mode_line,
     say,
     table,
@@ -25,6 +26,7 @@ from mltrainer.cli.terminal import (
 
 
 @app.command()
+@judged
 def evaluate(
     models: list[str],
     ticker: Tickers = None,
@@ -33,6 +35,7 @@ def evaluate(
     end: End = None,
     horizon: Horizon = 5,
     target: Target = "return",
+    protocol: Any = None,
     jobs: Annotated[int, typer.Option(help="worker processes")] = 1,
     json_: Json = False,
 ) -> int:
@@ -40,13 +43,15 @@ def evaluate(
     from mltrainer.evaluation import study
 
     results = study.evaluate(
-        models, chosen(ticker, universe), start=start, end=end, horizon=horizon, jobs=jobs, target=target
-    )
+        models, chosen(ticker, universe), start=start, end=end, horizon=horizon, jobs=jobs, target=target,
+        protocol=protocol,
+    )  # fmt: skip
     board(study.leaderboard(results), json_)
     return 0 if any(e.ok for e in results) else 1
 
 
 @app.command()
+@judged
 def calibrate(
     ticker: Tickers = None,
     universe: Universe = None,
@@ -58,6 +63,7 @@ def calibrate(
     start: Start = None,
     end: End = None,
     horizon: Horizon = 5,
+    protocol: Any = None,
     jobs: Jobs = None,
     json_: Json = False,
 ) -> None:
@@ -66,7 +72,7 @@ def calibrate(
 
     found = calibrate(
         chosen(ticker, universe), models=model, null=worlds, planted=planted, drift=drift, seconds=seconds,
-        start=start, end=end, horizon=horizon, jobs=jobs,
+        start=start, end=end, horizon=horizon, jobs=jobs, protocol=protocol,
     )  # fmt: skip
     if json_:
         say(document(found.to_dict()))
@@ -82,6 +88,7 @@ def calibrate(
 
 
 @app.command()
+@judged
 def tune(
     model: str,
     ticker: Ticker = "MSFT",
@@ -92,6 +99,8 @@ def tune(
     start: Start = None,
     end: End = None,
     horizon: Horizon = 5,
+    target: Target = "return",
+    protocol: Any = None,
     jobs: Annotated[int, typer.Option(help="worker processes")] = 1,
     json_: Json = False,
 ) -> int:
@@ -101,7 +110,7 @@ def tune(
 
     found = search(
         model, ticker, method=method, trials=trials, score=score, random_state=seed, start=start, end=end,
-        horizon=horizon, jobs=jobs,
+        horizon=horizon, jobs=jobs, target=target, protocol=protocol,
     )  # fmt: skip
     if json_:
         said = {name: getattr(found, name) for name in ("model", "ticker", "method", "score", "parameters", "luck")}
@@ -128,6 +137,7 @@ def leaderboard(json_: Json = False) -> None:
 
 
 @app.command("map")
+@judged
 def map_(
     ticker: Tickers = None,
     universe: Universe = None,
@@ -136,6 +146,7 @@ def map_(
     horizon: Annotated[list[int] | None, typer.Option(help="only these horizons; default 1, 5 and 21")] = None,
     start: Start = None,
     end: End = None,
+    protocol: Any = None,
     jobs: Annotated[int, typer.Option(help="worker processes")] = 1,
     json_: Json = False,
 ) -> None:
@@ -145,7 +156,7 @@ def map_(
 
     found = forecastable(
         chosen(ticker, universe), models=model, targets=target, horizons=horizon or HORIZONS, start=start, end=end,
-        jobs=jobs,
+        protocol=protocol, jobs=jobs,
     )  # fmt: skip
     if json_:
         say(document({"sentence": found.sentence(), "rows": found.rows.to_dict("records")}))

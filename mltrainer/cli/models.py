@@ -51,16 +51,14 @@ def train(
 @app.command()
 def predict(artifact: str, json_: Json = False) -> None:
     """Forecast with a kept model: every session after the last it was trained on."""
+    from mltrainer.data import market
     from mltrainer.evaluation import lifecycle, study
     from mltrainer.features import targets
 
     trained = lifecycle.Model.load(artifact)
     state = trained.state_ or {}
-    said = trained.predict(
-        study.matrix(
-            state["ticker"], start=state["from"], horizon=state["horizon"], target=state.get("target", "return")
-        )
-    )
+    bars = market.bars(state["ticker"], start=state["from"])  # the very bars on which its features were warmed up
+    said = trained.predict(study.matrix(bars, horizon=state["horizon"], target=state.get("target", "return")))
     if json_:
         say(said.to_json())
         return

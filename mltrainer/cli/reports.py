@@ -2,35 +2,78 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from mltrainer.cli.terminal import End, Horizon, Jobs, Json, Out, Start, app, findings, say
+from mltrainer.cli.terminal import (
+    End,
+    Horizon,
+    Jobs,
+    Json,
+    Out,
+    Start,
+    Target,
+    Universe,
+    app,
+    chosen,
+    document,
+    findings,
+    judged,
+    say,
+    table,
+)
 
 
 @app.command()
+@judged
 def report(
     family: Annotated[list[str] | None, typer.Option(help="family of models; may be given more than once")] = None,
-    ticker: Annotated[list[str] | None, typer.Option(help="ticker; may be given more than once")] = None,
+    ticker: Annotated[list[str] | None, typer.Option(help="ticker; each of several is asked on its own")] = None,
+    universe: Universe = None,
     start: Start = None,
     end: End = None,
     horizon: Horizon = 5,
+    target: Target = "return",
+    protocol: Any = None,
     jobs: Jobs = None,
     out: Out = None,
+    json_: Json = False,
 ) -> int:
-    """Evaluate families of models and write a report that opens offline."""
+    """Evaluate families of models and write a report that opens offline; a universe is one question."""
     from mltrainer import reports
 
-    run = reports.report(family, ticker, start=start, end=end, horizon=horizon, jobs=jobs, out=out)
+    run = reports.report(
+        family, chosen(ticker, universe), start=start, end=end, horizon=horizon, target=target, protocol=protocol,
+        jobs=jobs, out=out,
+    )  # fmt: skip
     from mltrainer.evaluation.leaderboard import Leaderboard
 
+    if json_:
+        told = {name: run.manifest[name] for name in "run status mode as_of luck calibration parameters".split()}
+        told |= {"index": run.path / "index.html", "failed": run.failed}
+        say(document(told | {"sentence": Leaderboard(run.rows, run.manifest["luck"]).sentence()}))
+        return 1 if run.failed else 0
     say(Leaderboard(run.rows, run.manifest["luck"]).sentence())
     say(run.manifest["calibration"]["sentence"]) if run.manifest.get("calibration") else None
     say(str(run.path / "index.html"))
     for name, why in run.failed.items():
         print(f"mltrainer: the page of family {name} failed: {why}", file=sys.stderr)  # noqa: T201 - the terminal
     return 1 if run.failed else 0
+
+
+@app.command()
+def runs(out: Out = None, json_: Json = False) -> None:
+    """List the finished runs of a folder, newest first."""
+    from mltrainer import reports
+
+    found = reports.runs(out)
+    if json_:
+        names = "run status mode as_of created_at parameters".split()
+        say(document([{"path": r.path} | {name: r.manifest[name] for name in names} for r in found]))
+        return
+    rows = [(r.manifest["created_at"][:16].replace("T", " "), r.title, r.manifest["status"], r.path) for r in found]
+    say(table(["made (UTC)", "what", "status", "folder"], rows) if rows else "no run here; mltrainer report makes one")
 
 
 @app.command()

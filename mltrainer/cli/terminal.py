@@ -1,9 +1,12 @@
 """What every command shares: the application, its options, and how it speaks."""
 
+import functools
+import inspect
 import json
+import re
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +16,6 @@ import typer
 from mltrainer.errors import BadInput, Partial
 
 app = typer.Typer(
-    help="Which of the catalog's models say anything true about tomorrow's price? Real data, honest comparison.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -29,7 +31,71 @@ Horizon = Annotated[int, typer.Option(help="sessions a position is held")]
 Target = Annotated[str, typer.Option(help="what is forecast: return, direction, volatility, range ...")]
 Jobs = Annotated[int | None, typer.Option(help="worker processes; default the number of cores")]
 Out = Annotated[Path | None, typer.Option(help="folder that holds the run folders; default reports")]
+PROTOCOL = {  # of `Protocol.of`, by name: type and help
+    "cost_bps": (float, "cost of trading one unit of position, in basis points per side; default 5"),
+    "policy": (str, "position of a signed forecast: sign (default), proportional, threshold or volatility"),
+    "folds": (int, "so many test blocks of equal length; default one a year, ten where there are more"),
+    "window": (int, "learn from so many of the latest sessions; default all before"),
+    "interval": (float, "nominal coverage of the interval; default 0.9"),
+}
 STOPPED = 130  # 128 + SIGINT, as shells say it
+
+
+def judged(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of `PROTOCOL`, which reach it as its argument `protocol`; None if none is given."""
+    known = inspect.signature(command, eval_str=True)
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None,
+                          annotation=Annotated[kind | None, typer.Option(help=words)])
+        for name, (kind, words) in PROTOCOL.items()
+    ]  # fmt: skip
+    own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in known.parameters.values() if p.name != "protocol"]
+
+    @functools.wraps(command)
+    def call(**given: Any) -> Any:
+        from mltrainer.evaluation.protocol import Protocol
+
+        asked = {name: value for name in PROTOCOL if (value := given.pop(name)) is not None}
+        return command(**given, protocol=Protocol.of(**asked) if asked else None)
+
+    call.__dict__.pop("__wrapped__")
+    call.__signature__ = known.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+    call.__annotations__ = {p.name: p.annotation for p in (*own, *options)} | {"return": known.return_annotation}
+    return call
+
+
+def flags(message: str, words: list[str]) -> str:
+    """A message as the command line has it: the parameters of a Python call under the names of the command's options.
+
+    >>> flags("jobs=0 is no number; widen start and end", ["report", "--jobs", "0"])
+    '--jobs 0 is no number; widen --start and --end'
+    """
+    command: Any = typer.main.get_command(app)
+    for word in words:
+        command = getattr(command, "commands", {}).get(word, command)
+    names = {p.name.strip("_"): next(o for o in p.opts if o.startswith("--")) for p in command.params
+             if p.name and any(o.startswith("--") for o in p.opts)}  # fmt: skip
+    for name, flag in names.items():
+        message = re.sub(rf"^(protocol )?{name}(?= ['\d-])|`{name}`|(?<=widen ){name}\b", flag, message)
+        message = re.sub(rf"(?<![\w-])(protocol )?{name}=", f"{flag} ", message)
+    return re.sub(r"(?<=widen --start and )end\b", "--end", message)
+
+
+def version_shown(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        say(f"mltrainer {version('mltrainer')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=version_shown, is_eager=True, help="print the version and end")
+    ] = False,
+) -> None:
+    """Which of the catalog's models say anything true about tomorrow's price? Real data, honest comparison."""
 
 
 def chosen(tickers: list[str] | None, universe: str | None) -> Any:

@@ -173,7 +173,7 @@ class Study:
 
 
 def calibrate(
-    data: str | Sequence[str] | Universe = "MSFT",
+    data: str | Sequence[str] | Universe | Matrix = "MSFT",
     *,
     models: Iterable[str | ModelSpec] | None = None,
     null: int = 100,
@@ -194,7 +194,7 @@ def calibrate(
 
     Parameters
     ----------
-    data : a ticker, or several, or a universe, as a panel.
+    data : a ticker, or several, or a universe, as a panel; or a matrix, of whose sources the worlds are then made.
     models : names of the catalog or entries; default five fast ones.
     null : worlds without skill; `planted` worlds for each of the `edges` (see `worlds.World`).
     drift, block : of every world, see `worlds.World`.
@@ -211,10 +211,15 @@ def calibrate(
     if null < 0 or planted < 0 or any(not 0 < e < 1 for e in edges) or block < 1:
         raise BadInput("calibrate takes numbers of worlds from 0, edges between 0 and 1 and blocks of 1 or more")
     if isinstance(data, Universe):
-        start = start or data.start or None
-        data = study.matrix(data, start=start, end=end, horizon=horizon).tickers  # those that are there
-    names = [data] if isinstance(data, str) else list(dict.fromkeys(data))
-    plan = _study(names, study.select(models=models or FAST), horizon, start, end, protocol or Protocol())
+        data = study.matrix(data, start=start, end=end, horizon=horizon)  # of those that are there
+    if isinstance(data, Matrix):
+        gate.verify(data, "calibration")
+        names, histories = data.tickers, data.histories
+    else:
+        names = [data] if isinstance(data, str) else list(dict.fromkeys(data))
+        bars = [market.bars(name, start=start, end=end) for name in names]
+        histories = tuple((own, *market.context(own)) for own in bars)
+    plan = _study(histories, study.select(models=models or FAST), horizon, protocol or Protocol())
     wanted = [World(s, 0.0, drift, block) for s in range(null)]
     wanted += [World(null + s, e, drift, block) for s in range(planted) for e in edges]
     outcomes = _outcomes(plan, wanted, jobs or os.cpu_count() or 1, seconds, progress)
@@ -224,18 +229,14 @@ def calibrate(
     return RuleCalibration(question, known, tuple(nothing), tuple(something), critical)
 
 
-def _study(names: list[str], specs: list[ModelSpec], horizon: int, start: Day, end: Day, protocol: Protocol) -> Study:
+def _study(histories: tuple[History, ...], specs: list[ModelSpec], horizon: int, protocol: Protocol) -> Study:
     if lacking := [s.why_unavailable for s in specs if not s.available]:
         raise Unavailable(lacking[0])
-    histories = []
-    for name in names:
-        bars = market.bars(name, start=start, end=end)
-        histories.append((bars, *market.context(bars)))
     parts = [d.provenance.content_sha256 for h in histories for d in h if d.provenance]
     models = [(s.name, s.identity(), s.max_train_rows) for s in specs]
     used = trials.versions(("mltrainer", "numpy", "scipy", "scikit-learn", "TA-Lib"))
     address = fingerprint(VERSION, trials.VERSION, parts, horizon, models, repr(protocol), used)
-    return Study(tuple(histories), horizon, tuple(specs), protocol, address)
+    return Study(histories, horizon, tuple(specs), protocol, address)
 
 
 # --- one world ------------------------------------------------------------------------------------------------
@@ -280,7 +281,7 @@ def _outcomes(plan: Study, wanted: Sequence[World], jobs: int, seconds: float | 
     known = _kept({plan.key(w): w for w in wanted})
     todo = [w for w in wanted if w not in known]
     with tqdm(
-        total=len(wanted), initial=len(known), disable=not progress or not todo, unit="world", leave=False
+        total=len(wanted), initial=len(known), disable=engine.unwatched(progress) or not todo, unit="world", leave=False
     ) as bar:
         for batch in _batches(_made(plan, todo, jobs, seconds)):
             _keep(plan, batch)

@@ -74,8 +74,9 @@ class Task:
 
     def each(self, status: str, reason: str) -> list[Evaluation]:
         """Results of a task that was ended: one per ticker."""
-        s, h = self.spec, self.matrix.horizon
-        return [Evaluation(k, s.name, s.family, s.task, t, h, status, reason) for t, k in self.keys.items()]
+        s, m = self.spec, self.matrix
+        base = (s.name, s.family, s.task)
+        return [Evaluation(k, *base, t, m.horizon, status, reason, target=m.target) for t, k in self.keys.items()]
 
 
 def run(
@@ -113,7 +114,7 @@ def run(
     todo = list({t.key: t for t in tasks if not known.keys() >= set(t.keys.values())}.values())
     jobs = min(jobs or os.cpu_count() or 1, max(len(todo), 1))
     total = len({k for t in tasks for k in t.keys.values()})
-    with tqdm(total=total, initial=len(known), disable=not progress or not todo, unit="fit", leave=False) as bar:
+    with tqdm(total=total, initial=len(known), disable=unwatched(progress) or not todo, unit="fit", leave=False) as bar:
         for task, result in results(todo, jobs):
             if result.status != "unavailable":
                 result = trials.record(result, task.matrix)
@@ -121,6 +122,11 @@ def run(
             bar.set_postfix_str(task.spec.name, refresh=False)
             bar.update()
     return [known[k] for t in tasks for k in t.keys.values()]
+
+
+def unwatched(progress: bool = True) -> bool:
+    """Whether a progress bar would be for nobody: not asked for, or neither a terminal nor a notebook shows it."""
+    return not progress or not (sys.stderr.isatty() or "ipykernel" in sys.modules)
 
 
 def results(tasks: Iterable[Task], jobs: int) -> Iterator[tuple[Task, Evaluation]]:

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mltrainer import metrics
 from mltrainer.evaluation import skill, trials
+from mltrainer.evaluation.baselines import loss_difference
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.significance import SIZE
 from mltrainer.evaluation.skill import Evidence, Judgment
-from mltrainer.features.targets import TARGETS
+from mltrainer.features.targets import TARGETS, target
 
 RIVALS = {"mean": "the mean of the past", "last": "the last value", "zero": "zero"}  # as a sentence has them
 COLUMNS = (
@@ -150,6 +152,57 @@ def _row(evaluation: Evaluation, judgment: Judgment) -> dict[str, object]:
     span = {"start": str(e.forecasts.index[0].date()), "end": str(e.forecasts.index[-1].date())}
     known = {k: v for k, v in figures.items() if k in COLUMNS}
     return row | known | span | {"verdict": skill.verdict(e, evidence)}
+
+
+MEANS = "mse mae r2 r2_oos hit_rate coverage spread_ratio mz_slope turnover".split()
+NO_MEAN = "sortino calmar breakeven_bps profit_factor win_rate value_at_risk expected_shortfall".split()
+
+
+def together(board: Leaderboard, evaluations: Iterable[Evaluation]) -> pd.DataFrame:
+    """Rows of a board with one for each model of a panel in place of one for each of its tickers.
+
+    What it earns is that of equal shares in every ticker, its IC the mean over sessions of that across tickers, its
+    gain that of the mean loss; other figures are means over tickers, and what has no meaning for several is NaN.
+    """
+    frames: dict[str, list[Evaluation]] = {}
+    for e in evaluations:
+        if e.ok and e.meta.get("panel"):
+            frames.setdefault(e.trial, []).append(e)
+    trial = {e.key: key for key, same in frames.items() for e in same}
+    rows: dict[str, dict[str, Any]] = {}
+    for record in board.rows.to_dict("records"):
+        row: dict[str, Any] = {str(k): v for k, v in record.items()}
+        key = str(trial.get(str(row["key"]), row["key"]))
+        if key in frames and key not in rows:
+            own = board.rows[board.rows["key"].map(trial) == key][MEANS].astype(float)
+            row |= dict.fromkeys(NO_MEAN, float("nan")) | {name: float(own[name].mean()) for name in MEANS}
+            row |= _of_panel(frames[key], float(row["timing_luck"]))
+        rows.setdefault(key, row)
+    return pd.DataFrame(list(rows.values()), columns=COLUMNS)
+
+
+def _of_panel(same: list[Evaluation], luck: float) -> dict[str, object]:
+    """Figures of one model on all tickers of its panel."""
+    horizon, aim = same[0].horizon, target(same[0].target)
+    net, held = (pd.concat([e.forecasts[c] for e in same], axis=1).mean(axis=1) for c in ("net", "benchmark"))
+    timing = pd.concat([skill.timing_return(e.forecasts, horizon) for e in same], axis=1).mean(axis=1)
+    sharpe, error = metrics.sharpe(net), 1.96 * metrics.sharpe_standard_error(net.to_numpy())
+    _, alpha_t, beta = metrics.market_model(net.to_numpy(), held.to_numpy(), lags=horizon)
+    found: dict[str, object] = {
+        "ticker": f"{len(same)} tickers", "sharpe": sharpe, "sharpe_low": sharpe - error, "sharpe_high": sharpe + error,
+        "timing_sharpe": metrics.sharpe(timing), "alpha_t": alpha_t, "beta": beta,
+        "information_ratio": metrics.sharpe(net - held), "max_drawdown": metrics.max_drawdown(net.to_numpy()),
+        "annual_return": metrics.annual_return(net.to_numpy()), "ic": same[0].meta["pooled"]["ic_by_session"],
+        "ic_t": same[0].meta["pooled"]["ic_by_session_t"],
+        "deflated_sharpe": metrics.probabilistic_sharpe(timing, benchmark=luck) if np.isfinite(luck) else np.nan,
+    }  # fmt: skip
+    if all("baseline" in e.forecasts for e in same):
+        saved = pd.concat([loss_difference(e.forecasts, aim) for e in same], axis=1).mean(axis=1)
+        rival = float(np.mean([e.metrics["baseline_loss"] for e in same]))
+        share, t = float(saved.mean()) / rival, metrics.newey_west_t(saved, 2 * horizon)
+        around = 1.96 * abs(share / t) if t else np.nan
+        found |= {"gain": share, "gain_t": t, "gain_low": share - around, "gain_high": share + around}
+    return found
 
 
 def _peers(evaluations: list[Evaluation]) -> list[list[Evaluation]]:

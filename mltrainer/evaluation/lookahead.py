@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -80,16 +81,9 @@ def later(source: Dataset, day: pd.Timestamp, how: str, seed: int = 0) -> Datase
 
 def rebuilt(matrix: Matrix, change: Callable[[Dataset], Dataset] | None = None) -> Matrix:
     """The unsealed matrix that its sources give, each after `change`."""
-    given = list(map(change, matrix.sources)) if change else list(matrix.sources)
-    names = [(d.kind, d.name) for d in given]
-    members, end = [], len(given)
-    for ticker in reversed(matrix.tickers):  # from the end: as the context of another, its bars stand further left
-        begin = len(names[:end]) - 1 - names[:end][::-1].index(("bars", ticker))
-        members.append(
-            features.build(given[begin], *given[begin + 1 : end], horizon=matrix.horizon, target=matrix.target)
-        )
-        end = begin
-    return members[0] if len(members) == 1 else features.stack(*members[::-1])
+    how: dict[str, Any] = {"horizon": matrix.horizon, "target": matrix.target, "start": matrix.start}
+    members = [features.build(*map(change or (lambda d: d), own), **how) for own in matrix.histories]
+    return members[0] if len(members) == 1 else features.stack(*members)
 
 
 def knows_sources(matrix: Matrix) -> bool:

@@ -1,7 +1,8 @@
 """Everything that decides a result besides the data and the model."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from numbers import Real
+from typing import Any
 
 from mltrainer.errors import BadInput
 from mltrainer.evaluation.positions import CHOSEN
@@ -42,6 +43,26 @@ class Protocol:
             "winsorize", self.winsorize, 0 <= _number(self.winsorize) < 0.5, "a share of rows from 0 to below one half"
         )
         _checked("policy", self.policy, self.policy in ("", *CHOSEN), f"one of {', '.join(CHOSEN)}")
+
+    @classmethod
+    def of(cls, **options: Any) -> "Protocol":
+        """A walk-forward protocol of plain values, as a command line or a notebook has them.
+
+        Parameters
+        ----------
+        options : of `Protocol` and of `WalkForward`, by name: cost_bps, interval, winsorize, policy, folds, window,
+            rows_per_column; None is the default.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        cuts = {name: given.pop(name) for name in ("folds", "window", "rows_per_column") if name in given}
+        return cls(split=WalkForward(**cuts), **given)
+
+    def options(self) -> dict[str, Any]:
+        """What differs from the default, as `of` takes it; `BadInput` where time is cut otherwise than forward."""
+        if type(self.split) is not WalkForward:
+            raise BadInput(f"a report is of a walk-forward, and {type(self.split).__name__} is none; evaluate it alone")
+        own, usual = ({**asdict(p), **asdict(p.split)} for p in (self, type(self)()))
+        return {name: own[name] for name in own if name != "split" and own[name] != usual[name]}
 
 
 def _number(value: object) -> float:

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from mltrainer.data import market, quality
-from mltrainer.data.dates import Day
+from mltrainer.data.dates import Day, day
 from mltrainer.data.universes import Universe
 from mltrainer.errors import BadInput, NotEnoughHistory, NotEntitled, Partial, Unavailable
 from mltrainer.evaluation import engine
@@ -22,10 +23,12 @@ from mltrainer.features.targets import LEAST_NAMES
 from mltrainer.models import catalog
 from mltrainer.models.base import ModelSpec
 from mltrainer.models.own import register
+from mltrainer.settings import settings
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset
 
 Data = str | Dataset | Matrix
+REACH = pd.Timedelta(days=420)  # of the calendar, in which the slowest feature of 252 sessions is warm
 ABSENT = (BadInput, NotEnoughHistory, NotEntitled, Unavailable)  # of one name; what fails for all is raised
 
 
@@ -47,7 +50,8 @@ def matrix(
         and in `unavailable`.
     horizon : sessions a position is held, default 5 (a matrix has its own); y is the simple return from the next
         entry over that many sessions.
-    start, end : sessions to use, for tickers only.
+    start, end : first and last session to learn from or to judge, for tickers only; bars before `start` warm the
+        features up where the source has them.
     quotes : admitted quotes of the ticker, day by day, for all of these sessions; the spread and order flow that are
         estimated from bars otherwise are then measured as well.
     target : what is forecast, a name of `features.targets.TARGETS`: "return" (default), "direction", "volatility",
@@ -78,7 +82,7 @@ def matrix(
         members = [parts[name] for name in sorted(parts)]  # the order asked for is no other panel
         return features.panel(*members) if len(members) > 1 else members[0]
     if isinstance(data, str) and not data.lower().endswith((".csv", ".parquet", ".json")):
-        data = market.bars(data, start=start, end=end)
+        data = _reaching(data, start, end)
     elif isinstance(data, Dataset | Matrix) and (start is not None or end is not None):
         raise BadInput("start and end choose the sessions of a ticker; this data is already cut")
     if isinstance(data, Matrix):
@@ -96,9 +100,32 @@ def matrix(
     context = market.context(data)
     for part in context:
         quality.gatekeep(part)
+    first = day(start, "start")
+    asked = str(first.date()) if first is not None else ""
     return features.matrix(
-        data, *context, *quotes, horizon=5 if horizon is None else horizon, target=target or "return"
+        data, *context, *quotes, horizon=5 if horizon is None else horizon, target=target or "return", start=asked
     )
+
+
+def _reaching(ticker: str, start: Day, end: Day) -> Dataset:
+    """Bars of a ticker, with those before `start` that features need to be warm on it, where the same source has them.
+
+    The sample has some tickers twice: reaching back must not lose opens and ranges to the longer series of closes.
+    """
+    first = day(start, "start")
+    if first is None:
+        return market.bars(ticker, end=end)
+    try:
+        earlier = market.bars(ticker, start=first - REACH, end=end)
+    except ABSENT:
+        return market.bars(ticker, start=start, end=end)
+    if settings().data_mode != "sample":
+        return earlier
+    asked = market.bars(ticker, start=start, end=end)
+    if set(earlier.frame) == set(asked.frame):
+        return earlier
+    whole = market.bars(ticker, end=end)
+    return whole.window(first - REACH, end) if set(whole.frame) == set(asked.frame) else asked
 
 
 def _of_universe(universe: Universe, **how: Any) -> Matrix:

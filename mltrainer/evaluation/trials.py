@@ -158,6 +158,14 @@ def opened(result_key: str) -> Evaluation | None:
     return _with_measured(Evaluation.from_bytes(store.get_blob(payload["blob"])), payload)
 
 
+def last_attempt(result_key: str) -> Evaluation | None:
+    """The last fit of a key that was ended or failed, as the ledger has it; None where none was."""
+    query = select(store.trials.c.key).where(store.trials.c.key.startswith(f"{result_key}#"))
+    with store.reading() as connection:
+        found = connection.execute(query.order_by(store.trials.c.seq.desc())).scalars().first()
+    return None if found is None else load(found)
+
+
 FINISHED = ("ok", "diagnostic")
 LEDGER = "seq key at model family ticker horizon target status sharpe n reason mode matrix blob trial".split()
 LOST = "key model ticker horizon target mode status n matrix trial seq why".split()

@@ -117,13 +117,14 @@ def tune(
     jobs: int = 1,
     protocol: Protocol | None = None,
     progress: bool = True,
+    target: str | None = None,
 ) -> Tuned:
     """Search the settings of a model in the past, and judge the choice once on what came after.
 
     Parameters
     ----------
     name : a name of the catalog; what is searched is declared in `mltrainer.models.spaces`.
-    data : a ticker, bars or a matrix of one; horizon, start and end as for `matrix`.
+    data : a ticker, bars or a matrix of one; horizon, start, end and target as for `matrix`.
     method : "random", "tpe" (tree of Parzen estimators), "genetic", "pso" (particle swarm) or "de" (differential
         evolution).
     trials : settings to try besides the catalog's own, 1 to 1,000; one that comes up again is not fitted again.
@@ -142,17 +143,22 @@ def tune(
     Cawley and Talbot (2010), *On over-fitting in model selection*, JMLR 11; Bergstra et al. (2011) for TPE.
     """
     _check(method, trials, score, random_state)
+    if not isinstance(name, str):
+        raise BadInput(
+            f"tune searches the settings of a model of the catalog, by its name, and {type(name).__name__} is none; "
+            "mt.evaluate judges an estimator of your own, with a search of its own inside if it has one"
+        )
     spec = catalog.spec(name)
     spaces.space(spec)  # that there is nothing to search is said before anything is fetched
     if not spec.available:
         raise Unavailable(spec.why_unavailable)
-    matrix = study.matrix(data, horizon=horizon, start=start, end=end).of_one("a search")
+    matrix = study.matrix(data, horizon=horizon, start=start, end=end, target=target).of_one("a search")
 
     def evaluated(specs: list[ModelSpec], protocol: Protocol) -> list[Evaluation]:
         return engine.run(specs, [matrix], protocol=protocol, jobs=jobs, progress=False)
 
     knobs: dict[str, Any] = {"method": method, "trials": trials, "score": score, "random_state": random_state}
-    with tqdm(total=trials, disable=not progress, unit="setting", leave=False) as bar:
+    with tqdm(total=trials, disable=engine.unwatched(progress), unit="setting", leave=False) as bar:
         return searched(spec, matrix, protocol or Protocol(), evaluated, **knobs, done=bar.update)
 
 

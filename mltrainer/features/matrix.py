@@ -35,6 +35,7 @@ class Matrix:
     horizon : sessions a position is held.
     unavailable : feature -> why it is not in X.
     since : first session of the bars, before the features' warm-up.
+    start : first session that was asked for, YYYY-MM-DD; earlier bars only warm the features up. "" is all there is.
     at_close : the tickers that are entered at the close, as their source has no open.
     sources : the bars and what was known beside them, as `build` was given them; of a panel those of its tickers, one
         after the other in the order of their names; empty where a matrix was made in another way.
@@ -48,6 +49,7 @@ class Matrix:
     name: str
     unavailable: dict[str, str] = field(default_factory=dict)
     since: str = ""
+    start: str = ""
     at_close: tuple[str, ...] = ()
     kind: str = "matrix"
     provenance: Provenance | None = None
@@ -65,6 +67,18 @@ class Matrix:
         """The tickers in it; one, unless it is a panel."""
         panel = isinstance(self.X.index, pd.MultiIndex)
         return sorted(self.X.index.unique("ticker")) if panel else [self.name]
+
+    @property
+    def histories(self) -> tuple[tuple[Dataset, ...], ...]:
+        """Of each ticker its bars, then what was known beside them; `sources`, parted."""
+        given = [(d.kind, d.name) for d in self.sources]
+        parts, end = [], len(given)
+        for ticker in reversed(self.tickers if given else []):
+            # from the end: where a ticker is the context of another, those bars stand further left
+            begin = end - 1 - given[:end][::-1].index(("bars", ticker))
+            parts.append(self.sources[begin:end])
+            end = begin
+        return tuple(parts[::-1])
 
     def of(self, ticker: str) -> "Matrix":
         """The rows of one ticker of a panel, by session; not sealed on its own."""
@@ -98,7 +112,7 @@ class Matrix:
         return f"Matrix({self.name}, {rows}{span}, {p} features, horizon {self.horizon}{aim})"
 
 
-def build(bars: Dataset, *context: Dataset, horizon: int, target: str = "return") -> Matrix:
+def build(bars: Dataset, *context: Dataset, horizon: int, target: str = "return", start: str = "") -> Matrix:
     """Compute the unsealed matrix; call `matrix` instead, which has the gate seal it."""
     if bars.kind != "bars":
         raise BadInput(f"{bars.name} is a {bars.kind} series; features are computed from bars")
@@ -116,15 +130,16 @@ def build(bars: Dataset, *context: Dataset, horizon: int, target: str = "return"
     if label.known_to_models:
         X = X.join(label.past.add_prefix("past_"))
     keep = X.notna().all(axis=1) & label.scale.notna() & label.past.notna().all(axis=1) & label.entry.notna()
+    keep &= keep.index >= pd.Timestamp(start) if start else True
     if int(keep.sum()) < MINIMUM_ROWS:
         raise NotEnoughHistory(
-            f"{bars.name} has {len(frame)} sessions, of which {int(keep.sum())} remain after the features' warm-up; "
-            f"at least {MINIMUM_ROWS} are needed; widen start and end"
+            f"{bars.name} has {len(frame)} sessions, of which {int(keep.sum())} remain after the features' warm-up"
+            f"{f' and from {start} on' if start else ''}; at least {MINIMUM_ROWS} are needed; widen start and end"
         )
     prices = pd.DataFrame({"entry": label.entry, "close": frame["close"]})
     return Matrix(
         X[keep], label.y[keep].rename("y"), label.scale[keep].rename("scale"), prices[keep], horizon, bars.name,
-        unavailable, since=str(frame.index[0].date()), at_close=(bars.name,) if label.at_close else (),
+        unavailable, since=str(frame.index[0].date()), start=start, at_close=(bars.name,) if label.at_close else (),
         sources=(bars, *context), target=target, past=label.past[keep],
     )  # fmt: skip
 
@@ -153,7 +168,7 @@ def _complete(features: pd.DataFrame, unavailable: dict[str, str]) -> tuple[pd.D
     return features.drop(columns=[c for c in features if c in reasons]), reasons
 
 
-def matrix(bars: Dataset, *context: Dataset, horizon: int = 5, target: str = "return") -> Matrix:
+def matrix(bars: Dataset, *context: Dataset, horizon: int = 5, target: str = "return", start: str = "") -> Matrix:
     """Seal features and labels of one ticker.
 
     Parameters
@@ -162,6 +177,7 @@ def matrix(bars: Dataset, *context: Dataset, horizon: int = 5, target: str = "re
     context : admitted index bars and macro series known at the same time, and quotes of the ticker if there are any.
     horizon : sessions a position is held, 1 to 63.
     target : what is forecast, a name of `targets.TARGETS`.
+    start : first session of the matrix, YYYY-MM-DD; earlier bars only warm the features up. "" is all that are warm.
 
     Raises
     ------
@@ -175,7 +191,8 @@ def matrix(bars: Dataset, *context: Dataset, horizon: int = 5, target: str = "re
     if isinstance(horizon, bool) or not isinstance(horizon, int) or not 1 <= horizon <= 63:
         raise BadInput(f"horizon {horizon!r} is not a whole number of sessions from 1 to 63")
     targets.target(target)
-    return gate.derive(build, bars, *context, horizon=horizon, target=target)
+    cut = {"start": start} if start else {}
+    return gate.derive(build, bars, *context, horizon=horizon, target=target, **cut)
 
 
 def panel(*matrices: Matrix) -> Matrix:
@@ -218,5 +235,6 @@ def stack(*matrices: Matrix) -> Matrix:
         sources = tuple(d for m in sorted(matrices, key=lambda m: m.name) for d in m.sources)
     gaps = first.unavailable | lacking
     return Matrix(
-        X, y, scale, prices, first.horizon, name, gaps, since, at_close, sources=sources, target=first.target, past=past
-    )
+        X, y, scale, prices, first.horizon, name, gaps, since, min(m.start for m in matrices), at_close,
+        sources=sources, target=first.target, past=past,
+    )  # fmt: skip

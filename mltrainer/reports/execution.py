@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from mltrainer import store
 from mltrainer.errors import BadInput
-from mltrainer.evaluation.engine import clean_start
+from mltrainer.evaluation.engine import clean_start, unwatched
 from mltrainer.models import catalog
 from mltrainer.paths import notebooks
 from mltrainer.trust import audit
@@ -38,15 +38,15 @@ def sha(path: Path) -> str:
 
 def family_pages(
     families: Sequence[str],
-    tickers: Sequence[str],
-    parameters: dict[str, Any],
+    shown: dict[str, Any],
     run: tuple[str, str],
     folder: Path,
     progress: bool,
 ) -> dict[str, dict[str, str]]:
     """Execute the notebook of each family that has no page yet, two at a time; say of each how it ended.
 
-    `run` is the id and the revision; pages of another revision are removed before.
+    `shown` are the parameters that all notebooks share. `run` is the id and the revision; pages of another revision
+    are removed before.
     """
     status = {f: {"status": "ok", "reason": ""} for f in families}
     missing = [f for f in families if not _kept(folder, run, f)]
@@ -54,15 +54,11 @@ def family_pages(
         return status
     for name in (f"{f}{ending}" for f in missing for ending in (".html", ".ipynb")):
         (folder / name).unlink(missing_ok=True)
-    inputs = {
-        f: {"family": f, "tickers": ",".join(tickers), "run_id": run[0]}
-        | {name: parameters[name] for name in ("start", "end", "horizon")}
-        for f in missing
-    }
+    inputs = {f: {"family": f, "run_id": run[0]} | shown for f in missing}
     workers, spawn = min(AT_ONCE, len(missing)), mp.get_context("spawn")
     with (
         ProcessPoolExecutor(workers, mp_context=spawn, initializer=_leave_with_parent) as pool,
-        tqdm(total=len(missing), disable=not progress, unit="page", leave=False) as bar,
+        tqdm(total=len(missing), disable=unwatched(progress), unit="page", leave=False) as bar,
     ):
         try:
             with _deaf(), clean_start():

@@ -1,7 +1,9 @@
 """What the family notebook shows, one method a section; it works in a report, in Lab and by itself."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from html import escape
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -10,12 +12,17 @@ from mltrainer import metrics, views
 from mltrainer.data.dates import Day
 from mltrainer.errors import BadInput
 from mltrainer.evaluation import engine, skill, study, trials
-from mltrainer.evaluation.leaderboard import leaderboard
+from mltrainer.evaluation.baselines import gain
+from mltrainer.evaluation.leaderboard import leaderboard, together
+from mltrainer.evaluation.panels import keys
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.residuals import residual_tests
+from mltrainer.features import stored
+from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
-from mltrainer.reports.index import origins
+from mltrainer.models.base import ModelSpec
+from mltrainer.reports.index import asked, origins, picture
 from mltrainer.settings import settings
 from mltrainer.trading import regimes
 from mltrainer.trust import audit
@@ -31,14 +38,25 @@ class Html:
         return self.text
 
 
+DRAWN = 3  # tickers of a panel that have figures of their own; tables have all
+LOST = "this run holds no result of it"
+DOUBT = "no evidence that it is more than luck"
+
+
 class FamilyPage:
     """One family on some tickers: its results from the store, computed first where they are missing.
+
+    A page of a run opens what the run judged, data and results alike, and computes nothing: what is not there is
+    shown so.
 
     Parameters
     ----------
     family : key of a family of the catalog.
     tickers : tickers, as a list or separated by commas.
-    start, end, horizon : as for `mltrainer.matrix`; an empty text is no bound.
+    start, end, horizon, target : as for `mltrainer.matrix`; an empty text is no bound.
+    protocol : what differs from the usual one, as `Protocol.of` takes it.
+    matrices : addresses of the matrices of a run (`features.stored`), separated by commas.
+    ledger : the last trial that the run was judged among; 0 is all there are.
     run_id : the run this page belongs to, if any.
     """
 
@@ -50,22 +68,43 @@ class FamilyPage:
         start: Day = None,
         end: Day = None,
         horizon: int = 5,
+        target: str = "return",
+        protocol: Mapping[str, Any] | None = None,
+        matrices: str = "",
+        ledger: int = 0,
         run_id: str = "",
     ) -> None:
         specs = catalog.specs(family)
         names = [t.strip() for t in tickers.split(",")] if isinstance(tickers, str) else list(tickers)
         if not any(names):
             raise BadInput("no ticker was given; name at least one")
-        self.family, self.run_id, self.horizon = catalog.FAMILIES[family], run_id, horizon
-        self.matrices = [study.matrix(t, start=start or None, end=end or None, horizon=horizon) for t in names]
-        # What a run could not finish is shown so and not tried again here, where no budget would end it.
-        ended = _ended() if run_id else {}
-        self.results = [
-            ended.get(trials.key(s, m, Protocol())) or engine.run([s], [m], jobs=1, progress=False)[0]
-            for m in self.matrices
-            for s in specs
-        ]
-        self.board = leaderboard(self.results)
+        self.family, self.run_id, self.protocol = catalog.FAMILIES[family], run_id, Protocol.of(**protocol or {})
+        if matrices:
+            self.matrices = list(map(stored.opened, matrices.split(",")))
+            self.results = [e for m in self.matrices for s in specs for e in self._kept(s, m)]
+        else:
+            how: dict[str, Any] = {"start": start or None, "end": end or None, "horizon": horizon, "target": target}
+            self.matrices = [study.matrix(t, **how) for t in names]
+            self.results = engine.run(specs, self.matrices, protocol=self.protocol, jobs=1, progress=False)
+        self.horizon, self.aim = self.matrices[0].horizon, self.matrices[0].aim
+        self.parts = {t: m.of(t) for m in self.matrices for t in m.tickers}
+        self.board = leaderboard(self.results, trials.judgment(self.results, until=ledger or None))
+
+    def _kept(self, spec: ModelSpec, matrix: Matrix) -> list[Evaluation]:
+        """Results of a model on each ticker of a matrix, as the ledger has them, those that did not end as well."""
+        base: dict[str, Any] = {
+            "family": spec.family,
+            "task": spec.task,
+            "horizon": matrix.horizon,
+            "target": matrix.target,
+        }
+        found = []
+        for ticker, key in keys(matrix, trials.key(spec, matrix, self.protocol)).items():
+            lost = Evaluation(key, spec.name, ticker=ticker, status="failed", reason=LOST, **base)
+            if not spec.available:
+                lost = replace(lost, status="unavailable", reason=spec.why_unavailable)
+            found.append(trials.load(key) or trials.last_attempt(key) or lost)
+        return found
 
     # -- who is shown ----------------------------------------------------------------------------------------
 
@@ -84,15 +123,17 @@ class FamilyPage:
     @property
     def bests(self) -> list[Evaluation]:
         """The best model of each ticker."""
-        return [e for m in self.matrices if (e := self.best(m.name)) is not None]
+        names = list(self.parts)
+        if len(names) > len(self.matrices):  # of a panel those of the strongest rows
+            names = list(dict.fromkeys(self.board.rows["ticker"]))[:DRAWN]
+        return [e for name in names if (e := self.best(name)) is not None]
 
     # -- sections --------------------------------------------------------------------------------------------
 
     def opening(self) -> Html:
         """Title, mode, the answer in one sentence."""
-        names = " and ".join(m.name for m in self.matrices)
-        as_of = str(max(m.X.index[-1] for m in self.matrices).date())
-        question = f"Can {self.family.title.lower()} forecast {names} {self.horizon} sessions ahead?"
+        as_of = str(max(m.X.index[-1] for m in self.parts.values()).date())
+        question = f"Can {self.family.title.lower()} forecast {asked(self.matrices)}?"
         return Html(
             f"{views.banner(settings().data_mode, as_of)}<h1>{escape(question)}</h1>"
             f'<p class="lede">{escape(self.answer())}</p>'
@@ -106,6 +147,8 @@ class FamilyPage:
             return "No model of this family ran to the end."
         skilled = ran[ran["verdict"].map(skill.shows)]
         above = int((ran["timing_sharpe"] > ran["timing_luck"]).sum())
+        if self.aim.proof == "loss":
+            return self.board.sentence()
         best = ran.iloc[0]
         found = f"{len(skilled)} of its {len(ran)} models" if len(skilled) else f"None of its {len(ran)} models"
         luck = (
@@ -128,24 +171,45 @@ class FamilyPage:
     def ranking(self) -> Html:
         """Show the table of its models; names lead to their cards."""
         links = {e.model: f"#{e.model}" for e in self.results}
-        return Html(views.board(self.board.rows, links=links))
+        return Html(views.board(self.board.rows, views.BOARDS[self.aim.proof], links=links))
 
     def intervals(self) -> go.Figure:
-        """Every model's Sharpe ratio with its interval."""
-        return views.sharpes(self.board.rows, self.board.luck, corner=self._corner())
+        """What every model adds, with its interval; of a panel one mark for each, of all tickers together."""
+        return picture(together(self.board, self.results), self.board.luck, self.matrices)
+
+    def trading(self) -> Html:
+        """Say how a forecast is traded, and what a trade pays."""
+        if not self.aim.pays:
+            return Html(f"<p>Nothing is traded on a forecast of {escape(self.aim.title)}.</p>")
+        cost = views.number(self.protocol.cost_bps)
+        return Html(
+            "<p>The family's best model by deflated Sharpe, thick; its others, thin; buy-and-hold, grey. Every trade "
+            f"pays {cost} basis points per side.</p>"
+        )
 
     def equity(self) -> list[go.Figure]:
-        """Wealth of the best model of each ticker against holding it, the others thin."""
-        return [views.equity(e, self.ran(e.ticker)) for e in self.bests]
+        """Wealth of the best model of each ticker against holding it, the others thin; none where nothing is traded."""
+        verdict = self.board.rows.set_index("key")["verdict"]
+        return [
+            views.equity(e, self.ran(e.ticker), doubt="" if skill.shows(verdict[e.key]) else DOUBT)
+            for e in (self.bests if self.aim.pays else [])
+        ]
 
     def forecasts(self) -> list[go.Figure]:
         """Forecast, interval and outcome of the best model of each ticker."""
-        return [views.forecasts(e) for e in self.bests]
+        unit = f"{self.aim.name}, %" if self.aim.name in ("return", "excess") else self.aim.unit
+        return [views.forecasts(e, unit=unit) for e in self.bests]
 
     def regimes(self) -> Html:
-        """Show annual Sharpe ratios by regime, labelled by what was known the day before the return began."""
+        """Show where it worked by regime, labelled by what was known the day before the return began.
+
+        Annual Sharpe ratios net of costs; where a target is proved by loss, the share of the best baseline's that is
+        saved.
+        """
+        if self.aim.proof == "loss":
+            return self._saved_by_regime()
         parts = []
-        for matrix in self.matrices:
+        for matrix in self._shown():
             labels = regimes.detect(matrix.prices["close"]).shift(1)
             states = [("volatility", s) for s in regimes.VOLATILITY] + [("trend", s) for s in regimes.TREND]
             rows: list[list[object]] = []
@@ -160,6 +224,24 @@ class FamilyPage:
             days = len(series[0][1]) if series else 0
             said = f"{matrix.name}: annual Sharpe ratio net of costs in {days} sessions, by regime known the day before"
             parts.append(views.table(rows, ["Model", *(s for _, s in states)], caption=said, write=views.fixed(2)))
+        return Html("".join(parts))
+
+    def _shown(self) -> list[Matrix]:
+        """Tickers that have tables of their own: those of the figures."""
+        return [self.parts[e.ticker] for e in self.bests] or list(self.parts.values())[:DRAWN]
+
+    def _saved_by_regime(self) -> Html:
+        parts = []
+        for matrix in self._shown():
+            labels = regimes.detect(matrix.prices["close"])
+            states = [("volatility", s) for s in regimes.VOLATILITY] + [("trend", s) for s in regimes.TREND]
+            rows: list[list[object]] = []
+            for e in self.ran(matrix.name):
+                inside = [e.forecasts[labels.loc[e.forecasts.index, kind] == state] for kind, state in states]
+                saved = [gain(f, self.horizon, self.aim)["gain"] if len(f) > 60 else float("nan") for f in inside]
+                rows.append([e.model, *saved])
+            said = f"{matrix.name}: share of the best baseline's loss that is saved, %, by regime known on the day"
+            parts.append(views.table(rows, ["Model", *(s for _, s in states)], caption=said, write=views.percent))
         return Html("".join(parts))
 
     def residuals(self) -> Html:
@@ -197,16 +279,3 @@ class FamilyPage:
             + f"<details><summary>{len(missing)} features that this data cannot give</summary>{absent}</details>"
             + f'<p class="quiet">{run}Audit head <code>{escape(str(audit.head()))}</code></p>'
         )
-
-    def _corner(self) -> str:
-        m = self.matrices[0]
-        return f"{', '.join(x.name for x in self.matrices)}, sessions to {m.X.index[-1].date()}"
-
-
-def _ended() -> dict[str, Evaluation]:
-    """Last attempt at every result that the ledger has no finished fit of."""
-    rows = trials.ledger()
-    finished = set(rows.loc[rows["status"] == "ok", "key"])
-    lost = rows.loc[rows["status"] != "ok", "key"]
-    last = {key.partition("#")[0]: key for key in lost}
-    return {key: e for key, row in last.items() if key not in finished and (e := trials.load(row)) is not None}

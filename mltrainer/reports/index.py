@@ -1,17 +1,19 @@
 """The first page of a run: the question, the answer in one sentence, the evidence, then the machinery."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 
 from mltrainer import metrics, views
 from mltrainer.data.quality import Quality, quality
-from mltrainer.evaluation import trials
+from mltrainer.evaluation import skill, trials
 from mltrainer.evaluation.calibrate import RuleCalibration
-from mltrainer.evaluation.leaderboard import Leaderboard
+from mltrainer.evaluation.leaderboard import RIVALS, Leaderboard, together
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.significance import SIZE
@@ -46,11 +48,12 @@ class Work:
     revision: str = ""
     earlier: Sequence[dict[str, Any]] = ()
     measured: RuleCalibration | None = None
+    made: str = ""
 
     @property
     def as_of(self) -> str:
         """Last session of the data, YYYY-MM-DD."""
-        return str(max(m.X.index[-1] for m in self.matrices).date())
+        return str(max(m.X.index.unique(0)[-1] for m in self.matrices).date())
 
     @property
     def failed(self) -> dict[str, str]:
@@ -69,43 +72,47 @@ def index_html(work: Work, head: str) -> str:
     """Render the index page: the question, the answer, the evidence, then the machinery; `head` ends the trail."""
     from mltrainer.reports.pages import figure_html, page
 
-    rows, luck, matrices, horizon = work.board.rows, work.board.luck, work.matrices, work.parameters["horizon"]
+    luck, matrices, horizon = work.board.luck, work.matrices, work.parameters["horizon"]
+    rows = together(work.board, work.results)
     ran = rows[rows["status"] == "ok"]
-    first = {e.ticker: e for e in reversed(work.results) if e.ok}
-    held = {m.name: metrics.sharpe(first[m.name].forecasts["benchmark"]) for m in matrices if m.name in first}
-    names = ", ".join(m.name for m in matrices)
+    lead = matrices[0]
     links = {e.model: f"{e.family}.html#{e.model}" for e in work.results if e.family not in work.failed}
     lost = [[e.model, e.ticker, e.status, e.reason] for e in work.results if not e.ok]
     lost += [[f"{family} page", "", "failed", why] for family, why in work.failed.items()]
-    lost += [[f"feature {f}", m.name, "unavailable", why] for m in matrices for f, why in m.unavailable.items()]
-    checks = [quality(m.name, start=m.prices.index[0], end=m.prices.index[-1]) for m in matrices]
-    split, labelled = work.protocol.split, int(matrices[0].y.notna().sum())
+    lost += [[f"feature {f}", called(m), "unavailable", why] for m in matrices for f, why in m.unavailable.items()]
+    asof = work.parameters["end"] or None
+    checks = [quality(own[0], asof=asof) for m in matrices for own in m.histories]  # of the bars that were judged
+    split, labelled = work.protocol.split, len(lead.y.dropna().index.unique(0))
     return page(
         "index",
-        title=f"Can any of {len(set(rows['name']))} models forecast {names} {_ahead(horizon)} ahead?",
+        title=f"Can any of {len(set(rows['name']))} models forecast {asked(matrices)}?",
         banner=views.banner(settings().data_mode, work.as_of),
         sentence=work.board.sentence(),
         power=work.measured.sentence() if work.measured else "",
+        proof=lead.aim.proof,
+        panel=len(lead.tickers) > 1,
+        far=_far(ran, luck),
         worlds=_worlds(work.measured),
         size=views.number(SIZE),
         failures=work.failed,
-        figures=views.figures(_headline(matrices, work.board, held, checks)),
-        picture=figure_html(views.sharpes(rows, luck, corner=f"{names}, sessions to {work.as_of}")),
-        board=views.board(rows, links=links),
+        figures=views.figures(_headline(work, rows, checks)),
+        picture=figure_html(picture(rows, luck, matrices)),
+        board=views.board(rows, views.BOARDS[lead.aim.proof], links=links),
         poor=int((ran["r2_oos"] < 0).sum()),
         tests=work.board.tests(),
-        families=[_family_card(f, rows, s["status"]) for f, s in work.status.items()],
+        families=[_family_card(f, rows, s["status"], lead.aim.proof) for f, s in work.status.items()],
         refused=views.table(lost, ["What", "Ticker", "Status", "Why"])
         if lost
         else "<p>Everything that was asked for ran.</p>",
         data=_data(matrices, checks),
         horizon=horizon,
-        folds=len(list(split.split(labelled, horizon, matrices[0].X.shape[1]))),
+        folds=len(list(split.split(labelled, horizon, lead.X.shape[1]))),
         gap=split.gap(labelled, horizon),
         cost=views.number(work.protocol.cost_bps),
         trials=int(luck["trials"]),
         effective=int(luck["effective"]),
         run=work.run,
+        made=work.made,
         head=head,
         revision=work.revision,
         earlier=_earlier(work.earlier),
@@ -133,34 +140,94 @@ def _ahead(horizon: int) -> str:
     return f"{words[horizon - 1] if horizon <= 10 else horizon} session{'' if horizon == 1 else 's'}"
 
 
-def _headline(
-    matrices: Sequence[Matrix], board: Leaderboard, held: dict[str, float], checks: Sequence[Quality]
-) -> list[tuple[str, str, str]]:
-    rows, luck = board.rows, board.luck
+def called(matrix: Matrix) -> str:
+    """A ticker, or how many a panel has."""
+    return matrix.name if len(matrix.tickers) == 1 else f"{len(matrix.tickers)} names"
+
+
+def asked(matrices: Sequence[Matrix]) -> str:
+    """What a page asks, to follow the word forecast: "MSFT five sessions ahead"."""
+    lead, names = matrices[0], " and ".join(map(called, matrices))
+    what = "" if lead.target == "return" else f"{lead.aim.title} of "
+    return f"{what}{names} {_ahead(lead.horizon)} ahead"
+
+
+def picture(rows: pd.DataFrame, luck: Mapping[str, float], matrices: Sequence[Matrix]) -> go.Figure:
+    """What every model adds: its timing, or the loss it saves where that is what proves the target."""
+    aim, last = matrices[0].aim, max(m.X.index.unique(0)[-1] for m in matrices).date()
+    corner = f"{', '.join(map(called, matrices))}, sessions to {last}"
+    if aim.proof == "ranks":
+        return views.sharpes(rows, luck, corner=corner)
+    rivals = sorted(set(rows["baseline"].dropna()) - {""})
+    rival = RIVALS.get(rivals[0], rivals[0]) if len(rivals) == 1 else "the best baseline"
+    return views.gains(rows, rival=rival, corner=corner)
+
+
+def _far(ran: pd.DataFrame, luck: Mapping[str, float]) -> str:
+    """How far the strongest model is from evidence; empty where one shows it, or nothing can be said."""
+    t = ran[["timing_t", "gain_t"]].astype(float).max(axis=1).max() if len(ran) else np.nan
+    need = luck.get("critical", np.nan)
+    if ran["verdict"].map(skill.shows).any() or not np.isfinite(t) or not np.isfinite(need) or t >= need:
+        return ""
+    said = f"The strongest t is {views.fixed(1)(t)}, where evidence among all these trials asks for {need:.1f}"
+    if t <= 0.2 * need:
+        return f"{said}: that is far from it."
+    years = ran["end"].map(lambda d: int(str(d)[:4])).max() - ran["start"].map(lambda d: int(str(d)[:4])).min()
+    more = years * ((need / t) ** 2 - 1)
+    return f"{said}: were it real and as strong in future, about {max(1, round(more)):,} more years would show it."
+
+
+def _headline(work: Work, rows: pd.DataFrame, checks: Sequence[Quality]) -> list[tuple[str, str, str]]:
+    matrices, luck, aim = work.matrices, work.board.luck, work.matrices[0].aim
     ran = rows[rows["status"] == "ok"]
     best = ran.iloc[0] if len(ran) else None
-    sessions = sum(len(m.X) for m in matrices)
-    span = f"{min(m.X.index[0] for m in matrices).date()} to {max(m.X.index[-1] for m in matrices).date()}"
+    days = [m.X.index.unique(0) for m in matrices]
+    sessions = sum(map(len, days))
+    span = f"{min(d[0] for d in days).date()} to {max(d[-1] for d in days).date()}"
     apart = f"as good as {luck['effective']:.0f} independent ones, by their joint bootstrap"
     complete = f"{span}, {min(c.completeness for c in checks):.1%} of the exchange calendar"
-    over = "over the same sessions" + (f": {', '.join(held)}" if len(held) > 1 else "")
+    held, earned = _held(work)
+    tiles = [("Models run / trials counted", f"{len(ran)} / {int(luck['trials'])}", apart)]
+    if best is not None and aim.proof == "loss":
+        best = ran.sort_values("gain").iloc[-1]
+        who = f"{best['name']}, against {best['baseline']}; t {views.fixed(1)(best['gain_t'])}"
+        tiles.append(("Loss saved by the best, %", views.percent(best["gain"]), who))
+        tiles.append(("Explained by it, %", views.percent(best["r2_oos"]), "of what the mean of the past leaves"))
+        return [*tiles, ("Sessions", f"{sessions:,}", complete)]
     timing, who = views.DASH, "nothing ran"
     if best is not None:
         timing, luck_is = (views.fixed(2)(best[k]) for k in ("timing_sharpe", "timing_luck"))
         who = f"{best['name']}; luck's best would be {luck_is}, raw Sharpe {views.fixed(2)(best['sharpe'])}"
-    return [
-        ("Models run / trials counted", f"{len(ran)} / {int(luck['trials'])}", apart),
-        ("Timing Sharpe of the best", timing, who),
-        ("Buy-and-hold Sharpe", ", ".join(views.fixed(2)(s) for s in held.values()) or views.DASH, over),
-        ("Sessions", f"{sessions:,}", complete),
-    ]
+    tiles += [("Timing Sharpe of the best", timing, who), ("Buy-and-hold Sharpe", held, earned)]
+    return [*tiles, ("Sessions", f"{sessions:,}", complete)]
 
 
-def _family_card(family: str, rows: pd.DataFrame, status: str) -> dict[str, str]:
+def _held(work: Work) -> tuple[str, str]:
+    """Sharpe ratio of holding, of each matrix, and what it made of 1; of a panel equal shares of all tickers."""
+    sharpes, earned = [], []
+    first = {e.ticker: e.forecasts["benchmark"] for e in reversed(work.results) if e.ok}
+    for m in work.matrices:
+        parts = [first[t] for t in m.tickers if t in first]
+        if not parts:
+            continue
+        held = pd.concat(parts, axis=1).mean(axis=1).to_numpy()
+        sharpes.append(views.fixed(2)(metrics.sharpe(held)))
+        wealth, year = metrics.wealth(held)[-1], metrics.annual_return(held)
+        earned.append(f"{called(m)}: 1 became {wealth:.2f}, {views.percent(year)} % a year")
+    return ", ".join(sharpes) or views.DASH, "; ".join(earned) or "nothing ran"
+
+
+def _family_card(family: str, rows: pd.DataFrame, status: str, proof: str) -> dict[str, str]:
     title = catalog.FAMILIES[family].title
     own = rows[(rows["family"] == family) & (rows["status"] == "ok")]
     if own.empty:
         said = "No model of this family ran to the end."
+    elif proof == "loss":
+        best = own.sort_values("gain").iloc[-1]
+        said = (
+            f"{len(own)} models; the best, {best['name']}, saves {views.percent(best['gain'])} % of the loss of "
+            f"{best['baseline']}, the median {views.percent(own['gain'].astype(float).median())} %."
+        )
     else:
         best, median = own.iloc[0], own["sharpe"].median()
         said = (

@@ -19,12 +19,14 @@ from filelock import FileLock
 
 from mltrainer import store
 from mltrainer.data.dates import Day
+from mltrainer.data.universes import Universe
 from mltrainer.errors import BadInput, StorageError, Tampered, Unavailable
 from mltrainer.evaluation import engine, study, trials
 from mltrainer.evaluation.calibrate import RuleCalibration, calibrate
 from mltrainer.evaluation.leaderboard import Leaderboard, leaderboard
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
+from mltrainer.features import stored
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
 from mltrainer.paths import runs_folder
@@ -34,7 +36,7 @@ from mltrainer.settings import settings
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import fingerprint
 
-FORMAT = 7  # raise it when pages of the same results would look different
+FORMAT = 8  # raise it when pages of the same results would look different
 PAGE_BYTES = 2 * 2**20  # of a page and its notebook
 SCRIPT_BYTES = 5 * 2**20  # of what draws the figures of all pages
 MANIFEST = (
@@ -59,7 +61,9 @@ class Run:
     def title(self) -> str:
         """What was asked, in few words."""
         p = self.manifest["parameters"]
-        return f"{', '.join(p['tickers'])}, {p['horizon']} sessions ahead, to {self.as_of} ({self.id[-8:]})"
+        who = p.get("universe") or ", ".join(p["tickers"])
+        what = f"{p['target']} of " if "target" in p else ""
+        return f"{what}{who}, {p['horizon']} sessions ahead, to {self.as_of} ({self.id[-8:]})"
 
     @property
     def mode(self) -> str:
@@ -160,11 +164,13 @@ def read(folder: Path) -> Run:
 
 def report(
     families: Iterable[str] | None = None,
-    tickers: Iterable[str] | None = None,
+    tickers: Iterable[str] | Universe | None = None,
     *,
     start: Day = None,
     end: Day = None,
     horizon: int = 5,
+    target: str = "return",
+    protocol: Protocol | None = None,
     jobs: int | None = None,
     out: str | Path | None = None,
     progress: bool = True,
@@ -174,9 +180,11 @@ def report(
     Parameters
     ----------
     families : keys of families; default all of the catalog.
-    tickers : default ("MSFT",).
-    start, end : first and last session; default all there is.
+    tickers : default ("MSFT",), each a question of its own; a `universe` is one, a panel that models learn together.
+    start, end : first and last session to learn from or to judge; default all there is.
     horizon : sessions a position is held.
+    target : what is forecast, a name of `features.targets.TARGETS`.
+    protocol : costs, folds and policy; a walk-forward, by default the usual one.
     jobs : worker processes; default the number of cores.
     out : folder that holds the run folders; default the setting, else `reports` where you stand. In a notebook of a
         checkout that is the checkout's own. What is returned says where.
@@ -191,23 +199,25 @@ def report(
     """
     chosen = list(dict.fromkeys(families or catalog.FAMILIES))
     specs = study.select(chosen)
-    names = list(dict.fromkeys(str(t).upper() for t in (tickers or ("MSFT",))))
-    folder = place(out)
-    matrices = [study.matrix(name, start=start, end=end, horizon=horizon) for name in names]
+    folder, protocol = place(out), protocol or Protocol()
+    given: Any = [tickers] if isinstance(tickers, Universe) else dict.fromkeys(map(str, tickers or ("MSFT",)))
+    matrices = [study.matrix(one, start=start, end=end, horizon=horizon, target=target) for one in given]
+    matrices = list({m.name: m for m in matrices}.values())  # msft and MSFT are one, BACpB and BACPB are not
     _writable(folder, PAGE_BYTES * (len(chosen) + 1) + SCRIPT_BYTES)
-    protocol = Protocol()
+    options = protocol.options()
     results = engine.run(specs, matrices, protocol=protocol, jobs=jobs, progress=progress)
     ledger = trials.position()  # other trials may be added while pages are made
     board = leaderboard(results, trials.judgment(results, until=ledger))
-    measured = _calibrated(names[0], board, start=start, end=end, horizon=horizon, jobs=jobs, progress=progress)
+    measured = _calibrated(matrices[0], board, protocol, jobs=jobs, progress=progress)
     parameters = {
         "families": chosen,
-        "tickers": names,
+        "tickers": [t for m in matrices for t in m.tickers],
         "start": str(start or ""),
         "end": str(end or ""),
         "horizon": horizon,
         "protocol": repr(protocol),
-    }
+    } | ({"universe": tickers.name} if isinstance(tickers, Universe) else {})
+    parameters |= {"target": target} if target != "return" else {}
     run_id, revision = _run_id(parameters, matrices), _revision(results, board)
     done = folder / run_id
     with _alone(run_id):
@@ -216,18 +226,33 @@ def report(
             return old
         done.mkdir(exist_ok=True)
         _sweep(done)
-        status = family_pages(chosen, names, parameters, (run_id, revision), done, progress)
+        shown = {name: parameters[name] for name in ("start", "end", "horizon")} | {
+            "tickers": ",".join(m.name for m in matrices),
+            "matrices": ",".join(map(stored.keep, matrices)),
+            "target": target,
+            "protocol": options,
+            "ledger": ledger,
+        }
+        status = family_pages(chosen, shown, (run_id, revision), done, progress)
         earlier = _earlier(run_id, revision)
-        work = Work(run_id, parameters, matrices, results, board, status, protocol, ledger, revision, earlier, measured)
+        made = datetime.now(UTC).isoformat(timespec="seconds")
+        work = Work(
+            run_id, parameters, matrices, results, board, status, protocol, ledger, revision, earlier, measured, made
+        )
         return _finish(done, work)
 
 
-def _calibrated(ticker: str, board: Leaderboard, **options: Any) -> RuleCalibration | None:
-    """The quick measure of the verdict's size and power on the first ticker; None where the setting is 0 worlds."""
+def _calibrated(matrix: Matrix, board: Leaderboard, protocol: Protocol, **options: Any) -> RuleCalibration | None:
+    """The quick measure of the verdict's size and power on the first ticker.
+
+    None where the setting is 0 worlds, of a panel, for which it would take longer than all the rest, and of targets
+    other than the return, as worlds without skill in those are not made yet.
+    """
     null = settings().worlds
-    if not null:
+    if not null or len(matrix.tickers) > 1 or matrix.target != "return":
         return None
-    return calibrate(ticker, null=null, planted=-(-null // 20), critical=board.luck["critical"], **options)
+    known: dict[str, Any] = {"horizon": matrix.horizon, "critical": board.luck["critical"], "protocol": protocol}
+    return calibrate(matrix, null=null, planted=-(-null // 20), **known, **options)
 
 
 def _finished(folder: Path) -> Run | None:
@@ -266,10 +291,10 @@ def _run_id(parameters: dict[str, Any], matrices: Sequence[Matrix]) -> str:
     """Name a run by its question: what was asked, of which data; MSFT-5d-1a2b3c4d."""
     data = [m.provenance.content_sha256 for m in matrices if m.provenance]
     digest = fingerprint(json.dumps(parameters, sort_keys=True), repr(data))
-    who = (
-        "-".join(parameters["tickers"]) if len(parameters["tickers"]) <= 3 else f"{len(parameters['tickers'])}-tickers"
-    )
-    return f"{re.sub(r'[^A-Za-z0-9-]', '_', who)}-{parameters['horizon']}d-{digest[:8]}"
+    several = f"{len(parameters['tickers'])}-tickers"
+    who = "-".join(parameters["tickers"]) if len(parameters["tickers"]) <= 3 else several
+    what = "-".join(filter(None, (Path(parameters.get("universe", "")).stem or who, parameters.get("target"))))
+    return f"{re.sub(r'[^A-Za-z0-9-]', '_', what)}-{parameters['horizon']}d-{digest[:8]}"
 
 
 def _revision(results: Sequence[Evaluation], board: Leaderboard) -> str:
@@ -319,7 +344,7 @@ def _finish(folder: Path, work: Work) -> Run:
         "status": "failed" if work.failed else "complete",
         "mode": settings().data_mode,
         "as_of": work.as_of,
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created_at": work.made,
         "parameters": work.parameters,
         "families": work.status,
         "sources": [p.__dict__ | {"parameters": dict(p.parameters)} for p in gate.roots(*work.matrices)],

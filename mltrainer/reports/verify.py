@@ -94,9 +94,9 @@ def _results(run: Run) -> list[str]:
     for r in run.manifest["results"]:
         if r["status"] != "ok":
             base = {k: r[k] for k in ("key", "model", "family", "ticker", "status", "reason")}
-            evaluations.append(
-                Evaluation(**base, task=_task(r["model"]), horizon=run.manifest["parameters"]["horizon"])
-            )
+            asked = run.manifest["parameters"]
+            target = asked.get("target", "return")
+            evaluations.append(Evaluation(**base, task=_task(r["model"]), horizon=asked["horizon"], target=target))
             continue
         where = f"result {r['model']} on {r['ticker']}"
         if ledger.get(r["key"]) != r["blob"]:

@@ -8,11 +8,12 @@ from mltrainer.views.cards import asides, banner, card, mode_words
 from mltrainer.views.drawings import ACCENT, AMBER, CONFIG, FONT, NONE, SOFT, VERMILION, drawing
 from mltrainer.views.evaluations import WEEK, equity, forecasts
 from mltrainer.views.numbers import DASH, MINUS, fixed, number, percent
-from mltrainer.views.ranking import LINES, PHONE_ROWS, SCREEN, sharpes
-from mltrainer.views.tables import BOARD, COLUMNS, MAJOR, SKILL, Column, board, figures, pill, table
+from mltrainer.views.ranking import LINES, PHONE_ROWS, SCREEN, gains, sharpes
+from mltrainer.views.tables import BOARD, BOARDS, COLUMNS, MAJOR, SKILL, Column, board, figures, pill, table
 
 __all__ = [
-    "ACCENT", "AMBER", "BOARD", "COLUMNS", "CONFIG", "DASH", "FONT", "LINES", "MAJOR", "MINUS", "NONE", "PHONE_ROWS",
+    "ACCENT", "AMBER", "BOARD", "BOARDS", "COLUMNS", "CONFIG", "DASH", "FONT", "LINES", "MAJOR", "MINUS", "NONE",
+    "PHONE_ROWS",
     "SCREEN", "SKILL", "SOFT", "VERMILION", "WEEK", "Column", "asides", "banner", "board", "card", "drawing", "equity",
-    "figures", "fixed", "forecasts", "mode_words", "number", "percent", "pill", "sharpes", "table",
+    "figures", "fixed", "forecasts", "gains", "mode_words", "number", "percent", "pill", "sharpes", "table",
 ]  # fmt: skip

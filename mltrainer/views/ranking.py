@@ -1,4 +1,4 @@
-"""The picture of all models: every timing Sharpe ratio with its interval, and the best that luck would give."""
+"""The picture of all models: what each adds, with its interval, and what luck or the best baseline would give."""
 
 import itertools
 import json
@@ -23,16 +23,37 @@ def sharpes(rows: pd.DataFrame, luck: Mapping[str, float], *, corner: str = "") 
     """
     ran = rows[(rows["status"] == "ok") & rows["timing_sharpe"].notna()].sort_values("timing_sharpe")
     error = 1.96 * ran["timing_luck"].astype(float) / luck["best"]
-    ran = ran.assign(sharpe=ran["timing_sharpe"])
-    ran = ran.assign(sharpe_low=ran["sharpe"] - error, sharpe_high=ran["sharpe"] + error)
+    ran = ran.assign(at=ran["timing_sharpe"], error=error)
     threshold = luck["threshold"]
-    above = int((ran["sharpe"] > ran["timing_luck"]).sum())
+    above = int((ran["at"] > ran["timing_luck"]).sum())
     one = above == 1
     count = f"The timing of {above or 'none'} of {len(ran)} models {'is' if one or not above else 'are'}"
     passed = f"{count} better than the best that luck alone would give ({threshold:.2f})"
     lines = [(0.0, "holding", NONE, "dot"), (threshold, f"luck {threshold:.2f}", VERMILION, "dash")]
     lines = [line for line in lines if np.isfinite(line[0])]
-    known = {"title": passed, "y": "", "x": "annual Sharpe ratio of the timing, net", "corner": corner}
+    return _picture(ran, lines, title=passed, x="annual Sharpe ratio of the timing, net", corner=corner)
+
+
+def gains(rows: pd.DataFrame, *, rival: str = "the best baseline", corner: str = "") -> go.Figure:
+    """The share of the best baseline's loss that every model saves, in %, with its 95 % interval; sorted.
+
+    The baseline is the line at zero. A model worse than `WORST` stands on the edge; a phone shows the best.
+    """
+    ran = rows[(rows["status"] == "ok") & rows["gain"].notna()].sort_values("gain")
+    error = (ran["gain_high"].astype(float) - ran["gain"].astype(float)).fillna(0.0) * 100
+    ran = ran.assign(at=np.maximum(ran["gain"].astype(float) * 100, WORST), error=np.minimum(error, -WORST / 2))
+    shown = int(ran["verdict"].str.startswith(SKILL).sum())
+    one = shown == 1
+    title = f"{shown or 'None'} of {len(ran)} models {'is' if one or not shown else 'are'} shown to beat {rival}"
+    x = "loss saved, % of the baseline's"
+    return _picture(ran, [(0.0, rival, NONE, "dot")], title=title, x=x, corner=corner)
+
+
+def _picture(
+    ran: pd.DataFrame, lines: Sequence[tuple[float, str, str, str]], *, title: str, x: str, corner: str
+) -> go.Figure:
+    """Marks at `at` with whiskers of `error`, one lane a row; and the form for a phone."""
+    known = {"title": title, "y": "", "x": x, "corner": corner}
     fig = _lanes(ran, lines, 17, **known)
     fig.update_yaxes(tickvals=list(range(len(ran))), ticktext=_names(ran), tickfont={"size": 11})
     few = ran[-PHONE_ROWS:]
@@ -48,6 +69,8 @@ def sharpes(rows: pd.DataFrame, luck: Mapping[str, float], *, corner: str = "") 
 
 
 PHONE_ROWS = 12
+WORST = -100.0  # % of a gain: twice the baseline's loss
+STEPS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 SCREEN = 30  # rows after which the scale is said again
 LINES = 56  # pixels above the marks for the scale and the names of the lines
 
@@ -67,13 +90,13 @@ def _lanes(ran: pd.DataFrame, lines: Sequence[tuple[float, str, str, str]], lane
     skilled, place, names = ran["verdict"].str.startswith(SKILL).to_numpy(), np.arange(len(ran)), np.array(_names(ran))
     data = [
         go.Scatter(
-            x=ran[chosen]["sharpe"].round(3),
+            x=ran[chosen]["at"].round(3),
             y=place[chosen],
             text=names[chosen],
             mode="markers",
             name=name,
             marker={"color": color, "size": 7, "symbol": symbol},
-            error_x={"array": (1.96 * _deviation(ran[chosen])).round(3), "color": color, "thickness": 1.2, "width": 0},
+            error_x={"array": ran[chosen]["error"].round(3), "color": color, "thickness": 1.2, "width": 0},
             hovertemplate="%{text}: %{x:.2f}<extra></extra>",
         )
         for chosen, name, color, symbol in (
@@ -85,15 +108,16 @@ def _lanes(ran: pd.DataFrame, lines: Sequence[tuple[float, str, str, str]], lane
     data.append(go.Scatter(x=[None], y=[None], xaxis="x2", showlegend=False, hoverinfo="skip"))
     fig = figure(data, height=150 + LINES + lane * len(ran), **known)
     fig.update_layout(margin_t=fig.layout.margin.t + LINES, legend={"yref": "container", "y": 0})
-    shown = [*ran["sharpe_low"], *ran["sharpe_high"], *(at for at, *_ in lines)]
-    low, high = (min(shown) - 0.05, max(shown) + 0.15) if len(ran) else (-1.0, 1.0)
+    shown = [*(ran["at"] - ran["error"]), *(ran["at"] + ran["error"]), *(at for at, *_ in lines)]
+    width = max(shown) - min(shown) if len(ran) else 2.0
+    low, high = (min(shown) - 0.02 * width, max(shown) + 0.06 * width) if len(ran) else (-1.0, 1.0)
     fig.update_layout(xaxis2={"overlaying": "x", "matches": "x", "side": "top", "showgrid": False, "title": None})
-    step = 0.5 if high - low < 4 else 1.0
+    step = next((s for s in STEPS if (high - low) / s <= 9), STEPS[-1])
     fig.update_xaxes(range=[low, high], dtick=step, tick0=0)
     ticks = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
     for row, tick in itertools.product(range(len(ran) - SCREEN, SCREEN // 2, -SCREEN), ticks):
         fig.add_annotation(
-            x=tick, y=row - 0.5, text=number(tick), showarrow=False, bgcolor="white", borderpad=0,
+            x=tick, y=row - 0.5, text=number(round(tick, 6)), showarrow=False, bgcolor="white", borderpad=0,
             font={"size": 11, "color": "#56616c"},
         )  # fmt: skip
     fig.update_yaxes(range=[-0.8, len(ran) - 0.2], zeroline=False)
@@ -105,7 +129,3 @@ def _lanes(ran: pd.DataFrame, lines: Sequence[tuple[float, str, str, str]], lane
             xanchor="right" if left else "left", xshift=-4 if left else 4, yanchor="bottom", yshift=20 if luck else 36,
         )  # fmt: skip
     return fig
-
-
-def _deviation(rows: pd.DataFrame) -> pd.Series:
-    return (rows["sharpe_high"] - rows["sharpe_low"]) / (2 * 1.96)

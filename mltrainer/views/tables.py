@@ -51,6 +51,9 @@ COLUMNS: dict[str, Column] = {
         "Slope", fixed(2), "of outcome on forecast (Mincer-Zarnowitz): 1 where forecasts have the right scale"
     ),
     "mz_slope_se": Column("Slope, SE", fixed(2), "HAC standard error of the slope"),
+    "baseline": Column("Best baseline", None, "chosen with hindsight, so that who beats it beats all"),
+    "gain": Column("Loss saved, %", percent, "of the best baseline's loss; below zero the model is worse"),
+    "gain_t": Column("Saved, t", fixed(1), "Diebold and Mariano's statistic, HAC"),
     "pinball": Column("Pinball", number, "quantile loss, return units"),
 }
 BOARD = (
@@ -59,7 +62,12 @@ BOARD = (
 ).split()
 
 
-MAJOR = {"name", "ticker", "verdict", "p_knows", "p_pays", "timing_sharpe", "sharpe"}
+MAJOR = {"name", "ticker", "verdict", "p_knows", "p_pays", "timing_sharpe", "sharpe", "baseline", "gain", "gain_t"}
+BOARDS = {  # by what proves a target
+    "ranks": BOARD,
+    "loss": "name family ticker verdict p_knows baseline gain gain_t ic r2_oos coverage spread_ratio mz_slope "
+    "mz_slope_se p_pays sharpe interval seconds".split(),
+}
 
 
 def pill(verdict: str) -> str:

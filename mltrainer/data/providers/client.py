@@ -195,7 +195,9 @@ def get(
     """
     if not re.fullmatch("|".join(_provider(provider).paths), path):
         why = f"is none that {PROVIDERS[provider].name} may be asked"
-        gate.refuse(f"the path {path[:80]!r}", why, "write the ticker as the exchange does, AAPL or BRK.B")
+        gate.refuse(
+            f"the path {path[:80]!r}", why, "write the ticker as the exchange does, AAPL or BRK.B", kind="mistake"
+        )
     named = [name for name in params or {} if _KEY_NAME.search(name)]
     if named:
         raise BadInput(f"parameter {named[0]!r} looks like a key; set {PROVIDERS[provider].variable} instead")
