@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mltrainer.data.universes import universe as universe
     from mltrainer.data.universes import universes as universes
     from mltrainer.evaluation.calibrate import calibrate as calibrate
+    from mltrainer.evaluation.costs import Costs as Costs
     from mltrainer.evaluation.forecastable import forecastable as map  # noqa: A004, F401 - mt.map is the contract
     from mltrainer.evaluation.gap import leakage_gap as leakage_gap
     from mltrainer.evaluation.lifecycle import model as model
@@ -41,6 +42,7 @@ __version__ = version("mltrainer")
 
 # Public name -> where it lives (a room alone stands for itself). A test holds these rows to the docs.
 PUBLIC = {
+    "Costs": "mltrainer.evaluation.costs:Costs",
     "Protocol": "mltrainer.evaluation.protocol:Protocol",
     "actions": "mltrainer.data.market:actions",
     "attest": "mltrainer.checks.attest:attest",

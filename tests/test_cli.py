@@ -85,7 +85,7 @@ MISTAKES = {
     "no jobs": ([*REPORT, *SPAN, "--jobs", "0"], "--jobs 0 is not a number of worker processes; use 1 or more"),
     "few sessions": (
         [*REPORT, "--start", "2010-01-04", "--end", "2010-03-01"],
-        "has 39 since 2010-01-04; widen",
+        "of which 39 remain after the features' warm-up and from 2010-01-04 on",
     ),
     "no session": ([*REPORT, "--start", "2031-01-01"], "MSFT has no row from 2031-01-01"),
     "a search": (["tune", "RidgeRegression", "--method", "anneal"], "no search method is called 'anneal'"),

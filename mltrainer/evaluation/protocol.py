@@ -5,11 +5,12 @@ from numbers import Real
 from typing import Any
 
 from mltrainer.errors import BadInput
+from mltrainer.evaluation.costs import Costs
 from mltrainer.evaluation.positions import CHOSEN
 from mltrainer.evaluation.splits import Fold, Split, WalkForward
 
 MOST_COST_BPS = 10_000  # all of the value
-VERSION = 3  # raise it when the protocol changes what a stored result would be
+VERSION = 4  # raise it when the protocol changes what a stored result would be
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Protocol:
     split : how time is cut. Whatever it says of itself, each fold is looked at when it is used (`flaw`), and a result
         from one that lets the future in is a diagnostic.
     cost_bps : cost of trading one unit of position, in basis points of its value, per side.
+    costs : what trading costs in parts, in place of `cost_bps`.
     interval : nominal coverage of the prediction interval.
     winsorize : share of train rows at each end beyond whose quantile a feature is clipped, in train and test alike; a
         crash day twenty deviations out would otherwise decide every linear fit, and every forecast after it.
@@ -33,6 +35,7 @@ class Protocol:
     interval: float = 0.90
     winsorize: float = 0.01
     policy: str = ""
+    costs: Costs | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.split, Split):
@@ -42,6 +45,7 @@ class Protocol:
         _checked(
             "winsorize", self.winsorize, 0 <= _number(self.winsorize) < 0.5, "a share of rows from 0 to below one half"
         )
+        _checked("costs", self.costs, self.costs is None or isinstance(self.costs, Costs), "mt.Costs(...)")
         _checked("policy", self.policy, self.policy in ("", *CHOSEN), f"one of {', '.join(CHOSEN)}")
 
     @classmethod
@@ -51,9 +55,11 @@ class Protocol:
         Parameters
         ----------
         options : of `Protocol` and of `WalkForward`, by name: cost_bps, interval, winsorize, policy, folds, window,
-            rows_per_column; None is the default.
+            rows_per_column, costs (of `Costs`, by name); None is the default.
         """
         given = {name: value for name, value in options.items() if value is not None}
+        if isinstance(given.get("costs"), dict):
+            given["costs"] = Costs(**given["costs"])
         cuts = {name: given.pop(name) for name in ("folds", "window", "rows_per_column") if name in given}
         return cls(split=WalkForward(**cuts), **given)
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from mltrainer import metrics
 from mltrainer.evaluation import positions
+from mltrainer.evaluation.costs import Costs
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.features.matrix import Matrix
 
@@ -16,7 +17,8 @@ def trade(forecasts: pd.DataFrame, matrix: Matrix, protocol: Protocol) -> pd.Dat
 
     Every forecast opens the position that its policy decides at the next entry, held `horizon` sessions; the position
     of a session is the mean of the `horizon` that overlap it. The return of a session runs from its entry price to
-    the next session's, less `cost_bps` of what the position changed.
+    the next session's, less `cost_bps` of what the position changed, or what the protocol's `costs` say, and less what
+    cash would have earned where they ask for that.
     """
     h = matrix.horizon
     out = forecasts.copy()
@@ -27,11 +29,15 @@ def trade(forecasts: pd.DataFrame, matrix: Matrix, protocol: Protocol) -> pd.Dat
     position = np.lib.stride_tricks.sliding_window_view(known, h)[: len(sides)].mean(axis=1)
     entry = matrix.prices["entry"]
     session = (entry.shift(-1) / entry - 1).loc[out.index].to_numpy()
-    cost = matrix.aim.legs * protocol.cost_bps / 1e4
+    legs = matrix.aim.legs
+    costs = protocol.costs or Costs(protocol.cost_bps)
+    session = session - costs.cash(matrix, out.index).to_numpy()
     out["position"] = position
     out["gross"] = position * session
-    out["net"] = out["gross"] - cost * np.abs(np.diff(position, prepend=0.0))
-    out["benchmark"] = session - cost * (np.arange(len(session)) == 0)
+    held = pd.DataFrame({"model": position, "benchmark": 1.0}, out.index)
+    paid = {name: costs.parts(held[name], matrix, legs).sum(axis=1).to_numpy() for name in held}
+    out["net"] = out["gross"] - paid["model"]
+    out["benchmark"] = session - paid["benchmark"]
     out["close"] = matrix.prices["close"].loc[out.index]
     return out.drop(columns=["volatility", "place"], errors="ignore")
 

@@ -81,11 +81,12 @@ class Matrix:
         return tuple(parts[::-1])
 
     def of(self, ticker: str) -> "Matrix":
-        """The rows of one ticker of a panel, by session; not sealed on its own."""
+        """The rows of one ticker of a panel, by session, with its own sources; not sealed on its own."""
         if not isinstance(self.X.index, pd.MultiIndex):
             return self
         own = {part: getattr(self, part).xs(ticker, level="ticker") for part in PARTS}
-        return replace(self, **own, name=ticker, provenance=None, sources=())
+        sources = dict(zip(self.tickers, self.histories, strict=False)).get(ticker, ())
+        return replace(self, **own, name=ticker, provenance=None, sources=sources)
 
     @property
     def entry_lag(self) -> int:

@@ -13,6 +13,7 @@ from mltrainer.data.dates import Day
 from mltrainer.errors import BadInput
 from mltrainer.evaluation import engine, skill, study, trials
 from mltrainer.evaluation.baselines import gain
+from mltrainer.evaluation.costs import GRID, sensitivity
 from mltrainer.evaluation.leaderboard import leaderboard, together
 from mltrainer.evaluation.panels import keys
 from mltrainer.evaluation.protocol import Protocol
@@ -171,7 +172,12 @@ class FamilyPage:
     def ranking(self) -> Html:
         """Show the table of its models; names lead to their cards."""
         links = {e.model: f"#{e.model}" for e in self.results}
-        return Html(views.board(self.board.rows, views.BOARDS[self.aim.proof], links=links))
+        columns = views.BOARDS[self.aim.proof]
+        rows = views.board(self.board.rows, columns, links=links)
+        if len(self.parts) == len(self.matrices):
+            return Html(rows)
+        all_names = views.board(together(self.board, self.results), columns, links=links)
+        return Html(f"{all_names}<details><summary>A row for each name</summary>{rows}</details>")
 
     def intervals(self) -> go.Figure:
         """What every model adds, with its interval; of a panel one mark for each, of all tickers together."""
@@ -186,6 +192,18 @@ class FamilyPage:
             "<p>The family's best model by deflated Sharpe, thick; its others, thin; buy-and-hold, grey. Every trade "
             f"pays {cost} basis points per side.</p>"
         )
+
+    def costs(self) -> Html:
+        """Annual Sharpe ratio of the best models at other costs, and the cost at which nothing is left."""
+        rows: list[list[object]] = []
+        for e in self.bests if self.aim.pays else []:
+            left = sensitivity(e.forecasts, self.aim.legs)["sharpe"].tolist()
+            rows.append([f"{e.model} on {e.ticker}", *left, e.metrics["breakeven_bps"]])
+        if not rows:
+            return Html("")
+        heads = ["Model", *(f"{bps:g} bps" for bps in GRID), "Break-even, bps"]
+        said = "Annual Sharpe ratio by what a trade costs per side"
+        return Html(views.table(rows, heads, caption=said, write=views.fixed(2)))
 
     def equity(self) -> list[go.Figure]:
         """Wealth of the best model of each ticker against holding it, the others thin; none where nothing is traded."""

@@ -77,9 +77,9 @@ def index_html(work: Work, head: str) -> str:
     ran = rows[rows["status"] == "ok"]
     lead = matrices[0]
     links = {e.model: f"{e.family}.html#{e.model}" for e in work.results if e.family not in work.failed}
+    lacking = [[f, called(m), why] for m in matrices for f, why in m.unavailable.items()]
     lost = [[e.model, e.ticker, e.status, e.reason] for e in work.results if not e.ok]
     lost += [[f"{family} page", "", "failed", why] for family, why in work.failed.items()]
-    lost += [[f"feature {f}", called(m), "unavailable", why] for m in matrices for f, why in m.unavailable.items()]
     asof = work.parameters["end"] or None
     checks = [quality(own[0], asof=asof) for m in matrices for own in m.histories]  # of the bars that were judged
     split, labelled = work.protocol.split, len(lead.y.dropna().index.unique(0))
@@ -104,6 +104,8 @@ def index_html(work: Work, head: str) -> str:
         refused=views.table(lost, ["What", "Ticker", "Status", "Why"])
         if lost
         else "<p>Everything that was asked for ran.</p>",
+        lacking=views.table(lacking, ["Feature", "Ticker", "Why it is not used"]) if lacking else "",
+        lacks=len(lacking),
         data=_data(matrices, checks),
         horizon=horizon,
         folds=len(list(split.split(labelled, horizon, lead.X.shape[1]))),

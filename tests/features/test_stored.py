@@ -42,12 +42,12 @@ def test_bytes_that_are_no_matrix_are_one_line():
 
 
 def test_the_first_session_is_the_one_asked_for_and_earlier_bars_warm_the_features_up():
-    """The sample's OHLCV of MSFT begins on 2000-03-01: there is something before 2005, and nothing before 2000-03-01."""
+    """The sample's OHLCV of MSFT begins on 2000-03-01: there is something before 2005, and nothing before that day."""
     late, whole = mt.matrix("MSFT", **SPAN), mt.matrix("MSFT", start="2000-03-01", end="2007-12-31")
     assert str(late.X.index[0].date()) == "2005-01-03"
     assert late.since < "2004-01-31"
     assert str(whole.X.index[0].date()) > "2001-01-01"
-    assert "volume_ratio_20" in late.X  # of OHLCV, though closes reach further back
+    assert "volume_ratio_63" in late.X  # of OHLCV, though closes reach further back
     early = mt.matrix("MSFT", start="2000-09-01", end="2007-12-31")
     assert early.since == "2000-03-01"
     assert str(early.X.index[0].date()) > "2001-01-01"
