@@ -1,4 +1,4 @@
-"""What trading costs, flat or in parts: half-spread, commission, impact, borrow fee, and what cash would have earned."""
+"""What trading costs, flat or in parts: half-spread, commission, impact, borrow, and what cash would have earned."""
 
 from dataclasses import dataclass
 from numbers import Real
