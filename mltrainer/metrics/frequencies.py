@@ -19,7 +19,6 @@ from mltrainer.errors import BadInput
 from mltrainer.metrics.base import SESSIONS
 from mltrainer.metrics.returns import wealth
 
-Returns = "pd.Series[float]"
 MISSING = ("refuse", "count", "drop")
 HOLE = (
     7  # days between sessions; the longest that an exchange of the US was closed since 1933 is from 10 to 17 September
@@ -78,7 +77,7 @@ def _holes(dates: pd.DatetimeIndex) -> pd.DatetimeIndex:
         absent = pd.period_range(periods[0], periods[-1], freq=periods.freq).difference(periods)
         return pd.DatetimeIndex(absent.to_timestamp(how="end").normalize())
     wide = np.flatnonzero(np.diff(dates) > np.timedelta64(HOLE, "D"))
-    inside = [pd.bdate_range(dates[i], dates[i + 1], inclusive="neither") for i in wide]
+    inside = [pd.date_range(dates[int(i)], dates[int(i) + 1], freq="B", inclusive="neither") for i in wide]
     return inside[0].append(inside[1:]) if inside else dates[:0]
 
 

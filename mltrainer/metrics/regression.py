@@ -30,7 +30,7 @@ def market_model(returns: ArrayLike, benchmark: ArrayLike, *, lags: int) -> tupl
 
 
 def beta(returns: ArrayLike, benchmark: ArrayLike) -> float:
-    r"""Slope of returns (n,) on a benchmark's (n,), :math:`\mathrm{cov}(r, b) / s_b^2`; rows with a NaN are left out."""
+    r"""Slope of returns (n,) on a benchmark's (n,), :math:`\mathrm{cov}(r, b) / s_b^2`, without rows with a NaN."""
     r, b = aligned(returns, benchmark)
     return market_model(r, b, lags=0)[2] if len(r) > 1 else float("nan")
 
@@ -88,7 +88,7 @@ class FactorModel:
 
     def __repr__(self) -> str:
         """Say it in one line."""
-        shown = [f"{name} {row.estimate:.4g} (t {row.t:.2f})" for name, row in self.coefficients.iterrows()]  # type: ignore[str-bytes-safe]
+        shown = [f"{name} {row.estimate:.4g} (t {row.t:.2f})" for name, row in self.coefficients.iterrows()]
         gone = f", {self.left_out} left out" if self.left_out else ""
         return f"FactorModel({'; '.join(shown)}; R² {self.r2:.3f}, {self.n} periods{gone})"
 
@@ -105,8 +105,8 @@ def factor_model(returns: ArrayLike, factors: ArrayLike, *, maxlags: int | None 
     ----------
     returns : (n,) in excess of the risk-free rate. With factors that have an index, a Series: rows meet by index, and
         those that only one side has are left out and counted, as are rows with a NaN.
-    factors : (n,) or (n, k); excess returns, or what changed unexpectedly in a macro series. A macro *level* drifts, and
-        a regression on it finds what is not there: give changes, dated by the day they were known.
+    factors : (n,) or (n, k); excess returns, or what changed unexpectedly in a macro series. A macro *level* drifts,
+        and a regression on it finds what is not there: give changes, dated by the day they were known.
     maxlags : of the HAC errors (Bartlett, no small-sample factor); default :math:`\lfloor 4 (n/100)^{2/9} \rfloor`.
 
     Raises
@@ -138,14 +138,15 @@ def factor_model(returns: ArrayLike, factors: ArrayLike, *, maxlags: int | None 
 
 def _matched(returns: ArrayLike, factors: ArrayLike) -> "tuple[pd.Series[float], pd.DataFrame, int]":
     """Returns and factors of the same complete rows, and how many are left out."""
-    named = isinstance(returns, pd.Series) and isinstance(factors, pd.Series | pd.DataFrame)
-    F = pd.DataFrame(factors if named else np.asarray(factors, dtype=float)).astype(float)
+    r = returns if isinstance(returns, pd.Series) else pd.Series(np.asarray(returns, dtype=float))
+    F = pd.DataFrame(factors if isinstance(factors, pd.Series | pd.DataFrame) else np.asarray(factors, dtype=float))
     F.columns = pd.Index([c if isinstance(c, str) else f"factor {i + 1}" for i, c in enumerate(F.columns)])
-    r = pd.Series(returns if named else np.asarray(returns, dtype=float), name="returns").astype(float)  # type: ignore[arg-type]
-    if not named and len(r) != len(F):
-        raise BadInput(f"{len(r)} returns and {len(F)} rows of factors; give the same rows, or both with an index")
+    if not (isinstance(returns, pd.Series) and isinstance(factors, pd.Series | pd.DataFrame)):
+        if len(r) != len(F):
+            raise BadInput(f"{len(r)} returns and {len(F)} rows of factors; give the same rows, or both with an index")
+        r, F = r.reset_index(drop=True), F.reset_index(drop=True)
     if not (r.index.is_unique and F.index.is_unique):
         raise BadInput("rows meet by index, and a session is there twice")
-    both = pd.concat([r, F], axis=1, sort=True)
+    both = pd.concat([r.rename("returns"), F], axis=1, sort=True).astype(float)
     whole = both.dropna()
     return whole["returns"], whole.drop(columns="returns"), len(both) - len(whole)

@@ -1,7 +1,7 @@
 """Returns of a strategy: growth, Sharpe ratio and its error, drawdown, gains against losses.
 
-Every figure is that of empyrical (and, where it has it, of skfolio) to the digit on returns without gaps, but for these:
-drawdowns are positive here, wealth that is gone stays gone, and an undefined ratio is NaN where theirs may be infinite.
+Every figure is that of empyrical (and of skfolio, where it has it) to the digit on returns without gaps, but for these:
+drawdowns are positive here, wealth that is gone stays gone, an undefined ratio is NaN where theirs may be infinite.
 """
 
 import numpy as np

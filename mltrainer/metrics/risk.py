@@ -10,8 +10,8 @@ Losses are positive fractions of wealth. The methods are rows of `METHODS`:
   historical method is asked of the residuals in units of theirs. The only one for which the order of returns matters.
 
 empyrical's `value_at_risk` is negative and lies between the two order statistics, so it is smaller than the historical
-one here; its `conditional_value_at_risk` is the same shortfall to the digit. skfolio's `cvar` weighs the order statistic
-at the quantile by the part of it that is in the tail, so the two agree only where n α is whole.
+one here; its `conditional_value_at_risk` is the same shortfall to the digit. skfolio's `cvar` weighs the last order
+statistic by the part of it that is in the tail, so that the two differ by less than the gap to its neighbor.
 """
 
 from collections.abc import Callable
@@ -151,7 +151,7 @@ def _filtered_from(r: Array, known: int, alpha: float) -> list[Tail]:
 def tail_forecasts(
     returns: ArrayLike, *, alpha: float = 0.05, method: str = "historical", window: int = 500, refit: int = 21
 ) -> tuple[Array, Array]:
-    """Value at risk and shortfall as they would have been said before each session, from the `window` returns before it.
+    """Value at risk and shortfall as they would have been said before each session, by the `window` returns before it.
 
     Parameters
     ----------
