@@ -225,6 +225,8 @@ def _known(returns: Any, missing: str) -> "tuple[pd.Series[float], int]":
         r = pd.Series(returns if isinstance(returns, pd.Series) else np.asarray(returns, dtype=float)).astype(float)
     except (TypeError, ValueError) as error:
         raise BadInput("returns are (n,) numbers, a Series by session or an array") from error
+    if missing not in metrics.MISSING:
+        raise BadInput(f"missing={missing!r}: a missing session is refuse, count or drop")
     if np.isinf(r).any():
         raise BadInput("a return is infinite; somewhere a price is 0")
     if isinstance(r.index, pd.DatetimeIndex):
@@ -244,7 +246,7 @@ def _known(returns: Any, missing: str) -> "tuple[pd.Series[float], int]":
 
 def _hedged(r: "pd.Series[float]", benchmark: Any) -> tuple[Array, float]:
     """Returns without what their beta to the benchmark earned, and beta; as they are where there is none."""
-    values: Array = r.to_numpy(float)
+    values: Array = np.asarray(r, dtype=np.float64)
     if benchmark is None:
         return values, float("nan")
     if isinstance(benchmark, pd.Series) and isinstance(r.index, pd.DatetimeIndex):

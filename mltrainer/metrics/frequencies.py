@@ -78,7 +78,7 @@ def _holes(dates: pd.DatetimeIndex) -> pd.DatetimeIndex:
         return pd.DatetimeIndex(absent.to_timestamp(how="end").normalize())
     wide = np.flatnonzero(np.diff(dates) > np.timedelta64(HOLE, "D"))
     inside = [pd.date_range(dates[int(i)], dates[int(i) + 1], freq="B", inclusive="neither") for i in wide]
-    return inside[0].append(inside[1:]) if inside else dates[:0]
+    return pd.DatetimeIndex([day for hole in inside for day in hole])
 
 
 def complete(
@@ -174,6 +174,8 @@ def _before(first: pd.Timestamp, index: pd.Index) -> pd.Timestamp:
 def _dates(index: pd.Index) -> pd.DatetimeIndex:
     if not isinstance(index, pd.DatetimeIndex):
         raise BadInput("returns by the calendar need the date of each; give a Series by session")
+    if index.tz is not None:
+        raise BadInput(f"the sessions are instants of {index.tz}; a session is a date: tz_localize(None).normalize()")
     if not (index.is_monotonic_increasing and index.is_unique):
         raise BadInput("the sessions are not in order, or one is there twice")
     return index
