@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mltrainer.evaluation.gap import leakage_gap as leakage_gap
     from mltrainer.evaluation.lifecycle import model as model
     from mltrainer.evaluation.protocol import Protocol as Protocol
+    from mltrainer.evaluation.sharpe import sharpe_test as sharpe_test
     from mltrainer.evaluation.study import evaluate as evaluate
     from mltrainer.evaluation.study import leaderboard as leaderboard
     from mltrainer.evaluation.study import matrix as matrix
@@ -63,6 +64,7 @@ PUBLIC = {
     "register": "mltrainer.models.own:register",
     "report": "mltrainer.reports:report",
     "runs": "mltrainer.reports:runs",
+    "sharpe_test": "mltrainer.evaluation.sharpe:sharpe_test",
     "tickers": "mltrainer.data.market:tickers",
     "tune": "mltrainer.evaluation.tune:tune",
     "universe": "mltrainer.data.universes:universe",

@@ -1,7 +1,11 @@
 """What all figures share: the sessions of a year, clean arrays, and the error of a mean of dependent values."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from mltrainer.errors import BadInput
 
 Array = NDArray[np.float64]
 
@@ -9,9 +13,29 @@ Array = NDArray[np.float64]
 SESSIONS = 252
 
 
+class Tested(NamedTuple):
+    """What a test gives: its statistic, and the probability of one as extreme where the hypothesis holds."""
+
+    statistic: float
+    p: float
+
+
+UNTESTED = Tested(float("nan"), float("nan"))
+
+
 def clean(values: ArrayLike) -> Array:
     array = np.asarray(values, dtype=float)
     return array[np.isfinite(array)]
+
+
+def aligned(*columns: ArrayLike) -> list[Array]:
+    """Arrays of the same rows, (n,) each, without the rows in which one of them is NaN."""
+    arrays = [np.asarray(c, dtype=float) for c in columns]
+    if len({a.shape for a in arrays}) > 1 or arrays[0].ndim != 1:
+        shapes = ", ".join(str(a.shape) for a in arrays)
+        raise BadInput(f"these are compared row by row, and they have shapes {shapes}; give (n,) of the same rows")
+    known = np.all([~np.isnan(a) for a in arrays], axis=0)
+    return [a[known] for a in arrays]
 
 
 def ratio(numerator: float, denominator: float) -> float:

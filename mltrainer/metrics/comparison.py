@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from mltrainer.errors import BadInput
-from mltrainer.metrics.base import Array, long_run_variance
+from mltrainer.metrics.base import Array, aligned, long_run_variance
 
 LEAST = 8  # rows below which no test of a mean is made
 KERNELS = ("bartlett", "truncated")
@@ -49,7 +49,7 @@ def diebold_mariano(
     Diebold and Mariano (1995), Journal of Business & Economic Statistics 13, 253-263; Harvey, Leybourne and Newbold
     (1997), International Journal of Forecasting 13, 281-291.
     """
-    a, b = _aligned(loss_a, loss_b)
+    a, b = aligned(loss_a, loss_b)
     d = a - b
     n = len(d)
     factor = np.sqrt(max(n + 1 - 2 * horizon + horizon * (horizon - 1) / n, 0.0) / n) if n else 1.0
@@ -83,20 +83,9 @@ def clark_west(
     ----------
     Clark and West (2007), Journal of Econometrics 138, 291-311, eq. 2.1.
     """
-    outcome, said, b = _aligned(y, forecast, baseline)
+    outcome, said, b = aligned(y, forecast, baseline)
     t = _mean_t((outcome - b) ** 2 - ((outcome - said) ** 2 - (b - said) ** 2), horizon, kernel)
     return t, float(stats.norm.sf(t))
-
-
-def _aligned(*columns: ArrayLike) -> list[Array]:
-    arrays = [np.asarray(c, dtype=float) for c in columns]
-    if len({a.shape for a in arrays}) > 1 or arrays[0].ndim != 1:
-        shapes = ", ".join(str(a.shape) for a in arrays)
-        raise BadInput(
-            f"two forecasts are compared row by row, and these have shapes {shapes}; give (n,) of the same rows"
-        )
-    known = np.all([~np.isnan(a) for a in arrays], axis=0)
-    return [a[known] for a in arrays]
 
 
 def _mean_t(d: Array, horizon: int, kernel: str) -> float:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from mltrainer.metrics.base import Array, long_run_variance, newey_west_t, ratio
+from mltrainer.metrics.base import UNTESTED, Array, Tested, long_run_variance, newey_west_t, ratio
 
 
 def mse(y: ArrayLike, forecast: ArrayLike) -> float:
@@ -119,10 +119,14 @@ def hit_rate(y: ArrayLike, forecast: ArrayLike) -> float:
     return float(np.mean(agree > 0)) if len(agree) else float("nan")
 
 
-def timing_p_value(y: ArrayLike, forecast: ArrayLike) -> float:
-    """One-sided p value of the Pesaran-Timmermann test that forecast and outcome signs are independent.
+def pesaran_timmermann(y: ArrayLike, forecast: ArrayLike) -> Tested:
+    r"""Test that the signs of forecast and outcome are independent: z, positive where they agree, and its one-sided p.
 
-    Rows must not overlap (take every horizon-th row). NaN when one side has a single sign.
+    .. math:: z = (\hat P - \hat P_*) / \sqrt{V(\hat P) - V(\hat P_*)}, \quad
+              \hat P_* = \hat p \hat q + (1 - \hat p)(1 - \hat q)
+
+    with P the share of rows in which the signs agree, p and q the shares above zero of outcomes and forecasts.
+    Rows must not overlap (take every horizon-th row). NaN below 8 rows and when one side has a single sign.
 
     References
     ----------
@@ -131,13 +135,21 @@ def timing_p_value(y: ArrayLike, forecast: ArrayLike) -> float:
     up, said = np.asarray(y) > 0, np.asarray(forecast) > 0
     n, p, q = len(up), float(np.mean(up)), float(np.mean(said))
     if n < 8 or p in (0.0, 1.0) or q in (0.0, 1.0):
-        return float("nan")
+        return UNTESTED
     hits, expected = float(np.mean(up == said)), p * q + (1 - p) * (1 - q)
     v_hits = expected * (1 - expected) / n
     v_expected = ((2 * p - 1) ** 2 * q * (1 - q) + (2 * q - 1) ** 2 * p * (1 - p)) / n
     v_expected += 4 * p * q * (1 - p) * (1 - q) / n**2
     spread = v_hits - v_expected
-    return float(stats.norm.sf((hits - expected) / np.sqrt(spread))) if spread > 0 else float("nan")
+    if not spread > 0:
+        return UNTESTED
+    z = float((hits - expected) / np.sqrt(spread))
+    return Tested(z, float(stats.norm.sf(z)))
+
+
+def timing_p_value(y: ArrayLike, forecast: ArrayLike) -> float:
+    """P value of `pesaran_timmermann`."""
+    return pesaran_timmermann(y, forecast).p
 
 
 def pinball(y: ArrayLike, quantile_forecast: ArrayLike, *, q: float) -> float:

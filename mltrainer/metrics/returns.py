@@ -1,4 +1,8 @@
-"""Returns of a strategy: growth, Sharpe ratio and its error, drawdown, gains against losses."""
+"""Returns of a strategy: growth, Sharpe ratio and its error, drawdown, gains against losses.
+
+Every figure is that of empyrical (and of skfolio, where it has it) to the digit on returns without gaps, but for these:
+drawdowns are positive here, wealth that is gone stays gone, an undefined ratio is NaN where theirs may be infinite.
+"""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -51,6 +55,45 @@ def probabilistic_sharpe(returns: ArrayLike, *, benchmark: float = 0.0) -> float
     return float(stats.norm.cdf((sr - benchmark) / deviation)) if deviation > 0 else float("nan")
 
 
+def track_record_length(
+    sharpe: float, *, benchmark: float = 0.0, skewness: float = 0.0, kurtosis: float = 3.0, confidence: float = 0.95
+) -> float:
+    r"""Observations after which a Sharpe ratio is told from a smaller one, with probability `confidence` (MinTRL).
+
+    .. math:: n^* = 1 + \left(1 - \gamma_3 \mathrm{SR} + \tfrac{\gamma_4 - 1}{4} \mathrm{SR}^2\right)
+              \left(\frac{z_c}{\mathrm{SR} - \mathrm{SR}^*}\right)^2
+
+    Parameters
+    ----------
+    sharpe, benchmark : SR and SR*, **per observation**; NaN where SR is not above SR*, as no length then suffices.
+    skewness, kurtosis : of the returns; the kurtosis of a normal is 3.
+
+    References
+    ----------
+    Bailey and López de Prado (2012), Journal of Risk 15(2), 3-44, eq. 13.
+
+    >>> round(track_record_length(2 / 250**0.5, benchmark=1 / 250**0.5) / 250, 2)  # years of daily normal returns
+    2.73
+    """
+    if not sharpe > benchmark:
+        return float("nan")
+    spread = 1 - skewness * sharpe + (kurtosis - 1) / 4 * sharpe**2
+    return float(1 + max(spread, 0.0) * (stats.norm.ppf(confidence) / (sharpe - benchmark)) ** 2)
+
+
+def minimum_track_record(returns: ArrayLike, *, benchmark: float = 0.0, confidence: float = 0.95) -> float:
+    """Sessions that `returns` like these need until `probabilistic_sharpe` reaches `confidence`; NaN where never.
+
+    `benchmark` is an annual Sharpe ratio, as there; see `track_record_length`.
+    """
+    r = clean(returns)
+    sr = sharpe(r, periods=1)
+    if not np.isfinite(sr):
+        return float("nan")
+    shape = {"skewness": float(stats.skew(r)), "kurtosis": float(stats.kurtosis(r, fisher=False))}
+    return track_record_length(sr, benchmark=benchmark / np.sqrt(SESSIONS), confidence=confidence, **shape)
+
+
 def wealth(returns: ArrayLike) -> Array:
     """Wealth after each session from 1 invested before the first: the running product of 1 + r.
 
@@ -76,11 +119,60 @@ def annual_return(returns: ArrayLike) -> float:
     return float(final ** (SESSIONS / len(r)) - 1) if final > 0 else (-1.0 if len(r) else float("nan"))
 
 
+def annual_volatility(returns: ArrayLike, *, periods: int = SESSIONS) -> float:
+    r"""Standard deviation of the returns per year, :math:`\sqrt{N}\, s_r`; NaN below two returns."""
+    r = clean(returns)
+    return float(np.sqrt(periods) * r.std(ddof=1)) if len(r) > 1 else float("nan")
+
+
+def downside_deviation(returns: ArrayLike, *, target: float = 0.0, periods: int = SESSIONS) -> float:
+    r"""Root mean square of what the returns fall short of `target` (per session), per year.
+
+    .. math:: \sqrt{N \cdot \tfrac1n \sum_t \min(r_t - \tau, 0)^2}
+
+    The mean is over all n sessions, as in Sortino and Price (1994); skfolio's `semi_deviation` divides by n - 1 unless
+    it is ``biased``.
+    """
+    r = clean(returns)
+    return float(np.sqrt(periods * np.mean(np.minimum(r - target, 0) ** 2))) if len(r) else float("nan")
+
+
 def sortino(returns: ArrayLike) -> float:
     """Annual mean over downside deviation (root mean square of the losses, target 0); Sortino and Price (1994)."""
     r = clean(returns)
-    downside = float(np.sqrt(np.mean(np.minimum(r, 0) ** 2))) if len(r) else 0.0
-    return ratio(float(np.sqrt(SESSIONS)) * float(r.mean()) if len(r) else 0.0, downside)
+    return ratio(SESSIONS * float(r.mean()), downside_deviation(r)) if len(r) else float("nan")
+
+
+def omega(returns: ArrayLike, *, target: float = 0.0) -> float:
+    r"""Gains beyond `target` (per session) over losses below it; NaN without a loss; Keating and Shadwick (2002).
+
+    .. math:: \Omega = \sum_t \max(r_t - \tau, 0) / \sum_t \max(\tau - r_t, 0)
+
+    empyrical's `omega_ratio` takes a target per year unless its ``annualization`` is 1. At 0 it is `profit_factor`.
+    """
+    r = clean(returns) - target
+    return ratio(float(r[r > 0].sum()), float(-r[r < 0].sum()))
+
+
+def tail_ratio(returns: ArrayLike) -> float:
+    """Size of the 95 % quantile over that of the 5 % quantile, linear between order statistics; NaN where that is 0."""
+    r = clean(returns)
+    return ratio(*np.abs(np.quantile(r, [0.95, 0.05]))) if len(r) else float("nan")
+
+
+def stability(returns: ArrayLike) -> float:
+    """R² of a straight line through the log of wealth by session, from 0 to 1; NaN where wealth is gone or never moves.
+
+    Wealth begins after the first session, as in empyrical. A random walk has a high one, too: half of those without
+    any drift are above 0.45, so it describes a path and proves nothing.
+    """
+    r = clean(returns)
+    if len(r) < 2 or not (r > -1).all():
+        return float("nan")
+    log_wealth = np.cumsum(np.log1p(r))
+    if np.ptp(log_wealth) == 0:
+        return float("nan")
+    return float(np.corrcoef(np.arange(len(r)), log_wealth)[0, 1] ** 2)
 
 
 def calmar(returns: ArrayLike) -> float:

@@ -37,6 +37,24 @@ def luck_threshold(spread: float, n_trials: float) -> float:
     return float(spread * ((1 - EULER_GAMMA) * z(1 - 1 / n) + EULER_GAMMA * z(1 - 1 / (n * np.e))))
 
 
+def minimum_backtest(n_trials: float, sharpe: float = 1.0) -> float:
+    r"""Years of history below which the best of `n_trials` without skill shows an annual Sharpe ratio of `sharpe`.
+
+    .. math:: \mathrm{MinBTL} = \left(\frac{(1-\gamma) z(1 - 1/N) + \gamma z(1 - 1/(N e))}{\mathrm{SR}}\right)^2
+
+    NaN for fewer than two trials and for a Sharpe ratio that is not above 0.
+
+    References
+    ----------
+    Bailey, Borwein, López de Prado and Zhu (2014), Notices of the AMS 61(5), 458-471, theorem 1: after 5 years, no more
+    than 45 configurations should be tried.
+
+    >>> round(minimum_backtest(45), 2)
+    5.0
+    """
+    return (luck_threshold(1.0, n_trials) / sharpe) ** 2 if sharpe > 0 else float("nan")
+
+
 def backtest_overfitting(trial_returns: ArrayLike, *, blocks: int = 10) -> float:
     """Probability that the best trial in one half of the time is no better than the median in the other half (PBO).
 

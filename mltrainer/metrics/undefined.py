@@ -24,5 +24,11 @@ UNDEFINED = {
     "information_ratio": "it never differs from buy-and-hold",
     "coverage": "too little history to calibrate",
     "spa_p": "no model ran that differs from the mean of the past, or too few sessions",
+    "omega": "no losing day",
+    "tail_ratio": "the quantile of 5 % is zero",
+    "stability": "the wealth is gone, or never moves",
+    "up_capture": "the benchmark never rises",
+    "down_capture": "the benchmark never falls",
+    "minimum_track_record": "the Sharpe ratio is not above the one to beat",
     "r2": "the outcome does not vary",
 }
