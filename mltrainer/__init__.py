@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from mltrainer.models.own import register as register
     from mltrainer.reports import report as report
     from mltrainer.reports import runs as runs
+    from mltrainer.trading.portfolio.limits import Constraints as Constraints
+    from mltrainer.trading.portfolio.optimize import optimize as optimize
+    from mltrainer.trading.portfolio.records import View as View
     from mltrainer.trust import audit as audit
 
 __version__ = version("mltrainer")
@@ -44,7 +47,9 @@ __version__ = version("mltrainer")
 # Public name -> where it lives (a room alone stands for itself). A test holds these rows to the docs.
 PUBLIC = {
     "Costs": "mltrainer.evaluation.costs:Costs",
+    "Constraints": "mltrainer.trading.portfolio.limits:Constraints",
     "Protocol": "mltrainer.evaluation.protocol:Protocol",
+    "View": "mltrainer.trading.portfolio.records:View",
     "actions": "mltrainer.data.market:actions",
     "attest": "mltrainer.checks.attest:attest",
     "audit": "mltrainer.trust.audit",
@@ -60,6 +65,7 @@ PUBLIC = {
     "map": "mltrainer.evaluation.forecastable:forecastable",
     "matrix": "mltrainer.evaluation.study:matrix",
     "model": "mltrainer.evaluation.lifecycle:model",
+    "optimize": "mltrainer.trading.portfolio.optimize:optimize",
     "quality": "mltrainer.data.quality:quality",
     "register": "mltrainer.models.own:register",
     "report": "mltrainer.reports:report",

@@ -7,7 +7,16 @@ import warnings
 
 import typer
 
-from mltrainer.cli import checks, data, doors, evaluation, models, reports, trust  # noqa: F401 - each adds its commands
+from mltrainer.cli import (  # noqa: F401 - each adds its commands
+    checks,
+    data,
+    decisions,
+    doors,
+    evaluation,
+    models,
+    reports,
+    trust,
+)
 from mltrainer.cli.terminal import STOPPED, app, document, fail, flags, partly, say
 from mltrainer.errors import MltrainerError, Partial, Tampered
 

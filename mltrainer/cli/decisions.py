@@ -1,0 +1,61 @@
+"""Commands that decide: how much of what to hold."""
+
+from typing import Annotated
+
+import typer
+
+from mltrainer.cli.terminal import Json, Tickers, Universe, app, document, mode_line, say, table
+from mltrainer.errors import BadInput
+
+
+@app.command()
+def optimize(
+    method: Annotated[str, typer.Option(help="risk-parity, mean-variance, black-litterman, kelly ...")] = "risk-parity",
+    ticker: Tickers = None,
+    universe: Universe = None,
+    as_of: Annotated[str | None, typer.Option(help="last session that is used, YYYY-MM-DD")] = None,
+    sessions: Annotated[int, typer.Option(help="daily returns that the covariance is estimated on")] = 756,
+    view: Annotated[list[str] | None, typer.Option(help="a belief per session: MSFT=0.0005 or MSFT-IBM=0.0002")] = None,
+    budget: Annotated[list[str] | None, typer.Option(help="share of the risk, for risk-budgeting: MSFT=0.5")] = None,
+    benchmark: Annotated[str | None, typer.Option(help="ticker that benchmark-tracking follows")] = None,
+    position: Annotated[float | None, typer.Option(help="largest weight of a name, default 0.1")] = None,
+    sector_cap: Annotated[float | None, typer.Option(help="largest weight of a sector")] = None,
+    fraction: Annotated[float, typer.Option(help="of full Kelly")] = 0.5,
+    json_: Json = False,
+) -> int:
+    """Weigh tickers or a universe by a method, within limits; exit code 1 where the limits contradict."""
+    from mltrainer.data.universes import universe as named
+    from mltrainer.trading.portfolio.limits import Constraints
+    from mltrainer.trading.portfolio.optimize import optimize as weigh
+    from mltrainer.views import percent
+
+    if ticker and universe:
+        raise BadInput(f"--universe {universe} names the tickers already; give it or --ticker, not both")
+    found = weigh(
+        ticker or named(universe or "sample20"), method=method, as_of=as_of, sessions=sessions,
+        views=[_view(text) for text in view or []], budgets=dict(_pair(b) for b in budget or []) or None,
+        benchmark=benchmark, constraints=Constraints(upper=position, sector_cap=sector_cap), fraction=fraction,
+    )  # fmt: skip
+    if json_:
+        say(document(found.to_dict()))
+    else:
+        rows = [(r.Index, *(percent(v) for v in r[1:])) for r in found.frame.itertuples()]
+        say(table(["name", "weight, %", "of the risk, %", "expected, %", "volatility, %"], rows))
+        say("\n".join([repr(found), *found.notes, mode_line()]))
+    return 1 if found.status.startswith("fallback") else 0
+
+
+def _pair(text: str) -> tuple[str, float]:
+    name, _, number = text.partition("=")
+    try:
+        return name.strip().upper(), float(number)
+    except ValueError:
+        raise BadInput(f"{text[:60]!r} is no name and number; write it as MSFT=0.0005") from None
+
+
+def _view(text: str):  # type: ignore[no-untyped-def]  # View is imported where it is used, as the import is slow
+    from mltrainer.trading.portfolio.records import View
+
+    name, value = _pair(text)
+    first, minus, second = name.partition("-")
+    return View({first: 1.0, second: -1.0} if minus else first, value)
