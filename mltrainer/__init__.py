@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mltrainer.models.own import register as register
     from mltrainer.reports import report as report
     from mltrainer.reports import runs as runs
+    from mltrainer.trading.regimes import regimes as regimes
     from mltrainer.trust import audit as audit
 
 __version__ = version("mltrainer")
@@ -58,6 +59,7 @@ PUBLIC = {
     "matrix": "mltrainer.evaluation.study:matrix",
     "model": "mltrainer.evaluation.lifecycle:model",
     "quality": "mltrainer.data.quality:quality",
+    "regimes": "mltrainer.trading.regimes:regimes",
     "register": "mltrainer.models.own:register",
     "report": "mltrainer.reports:report",
     "runs": "mltrainer.reports:runs",

@@ -146,7 +146,7 @@ class FamilyPage:
         """Show annual Sharpe ratios by regime, labelled by what was known the day before the return began."""
         parts = []
         for matrix in self.matrices:
-            labels = regimes.detect(matrix.prices["close"]).shift(1)
+            labels = regimes.detect(matrix.prices).shift(1)
             states = [("volatility", s) for s in regimes.VOLATILITY] + [("trend", s) for s in regimes.TREND]
             rows: list[list[object]] = []
             order = self.board.rows[self.board.rows["ticker"] == matrix.name]["name"]
@@ -159,7 +159,8 @@ class FamilyPage:
                 rows.append([name, *(metrics.sharpe(r) if len(r) > 60 else float("nan") for r in inside)])
             days = len(series[0][1]) if series else 0
             said = f"{matrix.name}: annual Sharpe ratio net of costs in {days} sessions, by regime known the day before"
-            parts.append(views.table(rows, ["Model", *(s for _, s in states)], caption=said, write=views.fixed(2)))
+            heads = ["Model", *(f"{s} {kind}" if kind == "volatility" else s for kind, s in states)]
+            parts.append(views.table(rows, heads, caption=said, write=views.fixed(2)))
         return Html("".join(parts))
 
     def residuals(self) -> Html:
