@@ -40,14 +40,15 @@ if TYPE_CHECKING:
     from mltrainer.trading.portfolio.limits import Constraints as Constraints
     from mltrainer.trading.portfolio.optimize import optimize as optimize
     from mltrainer.trading.portfolio.records import View as View
+    from mltrainer.trading.regimes import regimes as regimes
     from mltrainer.trust import audit as audit
 
 __version__ = version("mltrainer")
 
 # Public name -> where it lives (a room alone stands for itself). A test holds these rows to the docs.
 PUBLIC = {
-    "Costs": "mltrainer.evaluation.costs:Costs",
     "Constraints": "mltrainer.trading.portfolio.limits:Constraints",
+    "Costs": "mltrainer.evaluation.costs:Costs",
     "Protocol": "mltrainer.evaluation.protocol:Protocol",
     "View": "mltrainer.trading.portfolio.records:View",
     "actions": "mltrainer.data.market:actions",
@@ -67,6 +68,7 @@ PUBLIC = {
     "model": "mltrainer.evaluation.lifecycle:model",
     "optimize": "mltrainer.trading.portfolio.optimize:optimize",
     "quality": "mltrainer.data.quality:quality",
+    "regimes": "mltrainer.trading.regimes:regimes",
     "register": "mltrainer.models.own:register",
     "report": "mltrainer.reports:report",
     "runs": "mltrainer.reports:runs",

@@ -457,6 +457,7 @@ TESTED_ELSEWHERE = {
     "fetch actions",
     "cache show",
     "cache prune",
+    "regime",
 }
 
 
@@ -569,3 +570,19 @@ def test_what_a_universe_lacks_is_named_on_the_terminal(run: Run):
     assert {r["ticker"] for r in json.loads(done.out)["rows"]} == {"MSFT", "IBM"}
     assert done.err.startswith("mltrainer: 1 of 3 names of mine.txt are left out: NOPE")
     assert_one_line(run("fetch", "bars"))
+
+
+# --- from forecasts to decisions ------------------------------------------------------------------------------
+
+
+def test_regime_says_what_python_says(run: Run):
+    import mltrainer as mt
+
+    call = ["regime", "--ticker", "MSFT", "--start", "2004-01-02", "--as-of", "2008-10-15"]
+    said, found = document(run(*call, "--json")), mt.regimes("MSFT", start="2004-01-02", as_of="2008-10-15")
+    assert said["score"] == found.now["score"]  # type: ignore[call-overload]
+    assert said["sentence"] == found.sentence()  # type: ignore[call-overload]
+    words = run(*call)
+    assert found.sentence() in words.out
+    assert "Mode sample" in words.out
+    assert_one_line(run("regime", "--as-of", "soon"))

@@ -36,6 +36,7 @@ from mltrainer.trust.provenance import Dataset
 FeatureFunction = Callable[[pd.DataFrame], "pd.DataFrame | pd.Series[float]"]
 START, END = "2004-01-02", "2008-12-31"  # both ways of the market, and quick to fit
 FOLDS = 3
+STATES = 1_100  # sessions in which hidden states are estimated three times, at a sixth of a second each
 CHEAP = "RidgeRegression"  # trades and search are the same for every model, so the quickest shows them
 
 
@@ -157,7 +158,7 @@ def _function(function: FeatureFunction | str, bars: Dataset) -> Part:
     except Exception as error:
         said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise BadInput(f"the function fails on the bars of {bars.name} as they are ({said}); mend it first") from error
-    kind, n, leaks = _features("feature", compute, bars.frame, most=400)
+    kind, n, leaks = _features("feature", compute, bars.frame, most=300)
     past = _columns(compute, bars.frame)
     leaks += _elsewhere(kind, compute, bars.frame, past)
     if isinstance(function, str):
@@ -405,7 +406,10 @@ def _forecasts(specs: list[ModelSpec], matrix: Matrix, jobs: int, progress: bool
 
 PARTS: dict[str, Callable[[Dataset, Matrix], Part]] = {
     "feature": lambda bars, m: _features("feature", lambda f: indicators.compute(f)[0], bars.frame, most=60),
-    "regime": lambda bars, m: _features("regime", lambda f: regimes.detect(f["close"]), bars.frame[["close"]], most=40),
+    "regime": lambda bars, m: _features("regime", lambda f: regimes.of_bars(f), bars.frame, most=30),
+    "hidden state": lambda bars, m: _features(
+        "hidden state", lambda f: regimes.filtered(f["close"]), bars.frame.iloc[:STATES], most=3
+    ),
     "matrix column": lambda bars, m: _matrix(m),
     "fold": lambda bars, m: _folds(m.horizon),
     "record column": lambda bars, m: _trades(m),

@@ -15,6 +15,7 @@ from mltrainer.cli import (  # noqa: F401 - each adds its commands
     evaluation,
     models,
     reports,
+    trading,
     trust,
 )
 from mltrainer.cli.terminal import STOPPED, app, document, fail, flags, partly, say

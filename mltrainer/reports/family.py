@@ -228,7 +228,7 @@ class FamilyPage:
             return self._saved_by_regime()
         parts = []
         for matrix in self._shown():
-            labels = regimes.detect(matrix.prices["close"]).shift(1)
+            labels = regimes.detect(matrix.prices).shift(1)
             states = [("volatility", s) for s in regimes.VOLATILITY] + [("trend", s) for s in regimes.TREND]
             rows: list[list[object]] = []
             order = self.board.rows[self.board.rows["ticker"] == matrix.name]["name"]
@@ -241,7 +241,8 @@ class FamilyPage:
                 rows.append([name, *(metrics.sharpe(r) if len(r) > 60 else float("nan") for r in inside)])
             days = len(series[0][1]) if series else 0
             said = f"{matrix.name}: annual Sharpe ratio net of costs in {days} sessions, by regime known the day before"
-            parts.append(views.table(rows, ["Model", *(s for _, s in states)], caption=said, write=views.fixed(2)))
+            heads = ["Model", *(f"{s} {kind}" if kind == "volatility" else s for kind, s in states)]
+            parts.append(views.table(rows, heads, caption=said, write=views.fixed(2)))
         return Html("".join(parts))
 
     def _shown(self) -> list[Matrix]:
@@ -251,7 +252,7 @@ class FamilyPage:
     def _saved_by_regime(self) -> Html:
         parts = []
         for matrix in self._shown():
-            labels = regimes.detect(matrix.prices["close"])
+            labels = regimes.detect(matrix.prices)
             states = [("volatility", s) for s in regimes.VOLATILITY] + [("trend", s) for s in regimes.TREND]
             rows: list[list[object]] = []
             for e in self.ran(matrix.name):
@@ -259,7 +260,8 @@ class FamilyPage:
                 saved = [gain(f, self.horizon, self.aim)["gain"] if len(f) > 60 else float("nan") for f in inside]
                 rows.append([e.model, *saved])
             said = f"{matrix.name}: share of the best baseline's loss that is saved, %, by regime known on the day"
-            parts.append(views.table(rows, ["Model", *(s for _, s in states)], caption=said, write=views.percent))
+            heads = ["Model", *(f"{s} {kind}" if kind == "volatility" else s for kind, s in states)]
+            parts.append(views.table(rows, heads, caption=said, write=views.percent))
         return Html("".join(parts))
 
     def residuals(self) -> Html:

@@ -9,11 +9,45 @@ from mltrainer.views.drawings import ACCENT, AMBER, CONFIG, FONT, NONE, SOFT, VE
 from mltrainer.views.evaluations import WEEK, equity, forecasts
 from mltrainer.views.numbers import DASH, MINUS, fixed, number, percent
 from mltrainer.views.ranking import LINES, PHONE_ROWS, SCREEN, gains, sharpes
+from mltrainer.views.regimes import SHADES, regimes
 from mltrainer.views.tables import BOARD, BOARDS, COLUMNS, MAJOR, SKILL, Column, board, figures, pill, table
 
 __all__ = [
-    "ACCENT", "AMBER", "BOARD", "BOARDS", "COLUMNS", "CONFIG", "DASH", "FONT", "LINES", "MAJOR", "MINUS", "NONE",
+    "ACCENT",
+    "AMBER",
+    "BOARD",
+    "BOARDS",
+    "COLUMNS",
+    "CONFIG",
+    "DASH",
+    "FONT",
+    "LINES",
+    "MAJOR",
+    "MINUS",
+    "NONE",
     "PHONE_ROWS",
-    "SCREEN", "SKILL", "SOFT", "VERMILION", "WEEK", "Column", "asides", "banner", "board", "card", "drawing", "equity",
-    "figures", "fixed", "forecasts", "gains", "mode_words", "number", "percent", "pill", "sharpes", "table",
+    "SCREEN",
+    "SHADES",
+    "SKILL",
+    "SOFT",
+    "VERMILION",
+    "WEEK",
+    "Column",
+    "asides",
+    "banner",
+    "board",
+    "card",
+    "drawing",
+    "equity",
+    "figures",
+    "fixed",
+    "forecasts",
+    "gains",
+    "mode_words",
+    "number",
+    "percent",
+    "pill",
+    "regimes",
+    "sharpes",
+    "table",
 ]  # fmt: skip

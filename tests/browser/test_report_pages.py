@@ -228,7 +228,7 @@ def test_a_figure_shows_its_phone_form_on_a_phone_and_changes_with_the_screen(re
 
 def test_every_regime_is_on_the_screen_of_a_phone(reader: Reader):
     page = reader.open("neighbors.html", PHONE)
-    for word in ("calm", "normal", "stormy", "falling", "rising"):
+    for word in ("low volatility", "high volatility", "bear", "sideways", "bull"):
         box = page.locator("table.named th", has_text=word).first.bounding_box()
         assert box is not None
         assert box["x"] + box["width"] <= PHONE[0]

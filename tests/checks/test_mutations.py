@@ -22,6 +22,7 @@ from mltrainer.features import matrix as features
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
 from mltrainer.trading import regimes
+from mltrainer.trading.regimes import markov, score
 from mltrainer.trust.provenance import Dataset
 
 H = 5
@@ -91,9 +92,25 @@ def whole_sample(frame: pd.DataFrame) -> pd.DataFrame:
     return (frame - frame.mean()) / frame.std()
 
 
-def by_quantiles_of_all(out: pd.DataFrame, close: "pd.Series[float]") -> pd.DataFrame:
-    calm = np.log(close).diff().rolling(21).std().rank(pct=True) < 1 / 3
-    return out.assign(volatility=out["volatility"].mask(calm, "calm"))
+def by_quantiles_of_all(out: pd.DataFrame, bars: pd.DataFrame) -> pd.DataFrame:
+    low = returns(bars).rolling(21).std().rank(pct=True) < 1 / 3
+    return out.assign(volatility=out["volatility"].mask(low, "low"))
+
+
+def rising_tomorrow(out: pd.DataFrame, bars: pd.DataFrame) -> pd.DataFrame:
+    return out.assign(score=out["score"].where(returns(bars).shift(-1) < 0.02, 100.0))
+
+
+def by_the_last_estimate(true: Any) -> Any:
+    def schedule(r: Any, states: int, every: int) -> Any:
+        made = true(r, states, every)
+        return [(start, made[-1][1], learned) for start, _, learned in made]
+
+    return schedule
+
+
+def smoothed(out: pd.DataFrame, close: "pd.Series[float]") -> pd.DataFrame:
+    return out[::-1].ewm(span=5).mean()[::-1]
 
 
 def best_outside(true: Any) -> Any:
@@ -222,7 +239,12 @@ MUTATIONS = (
         after(judging, "trade", lambda out, *_: out.assign(upper=out["forecast"] + (out["y"] - out["forecast"]).std())),
     ),
     # regimes and the search
-    Mutation("regimes by quantiles of all sessions", "regime", after(regimes, "detect", by_quantiles_of_all)),
+    Mutation("regimes by quantiles of all sessions", "regime", after(score, "detect", by_quantiles_of_all)),
+    Mutation("a score that rises before the price does", "regime", after(regimes, "of_bars", rising_tomorrow)),
+    Mutation(
+        "states by parameters of all sessions", "hidden state", instead(markov, "_schedule", by_the_last_estimate)
+    ),
+    Mutation("states smoothed back from the last session", "hidden state", after(regimes, "filtered", smoothed)),
     Mutation(
         "a search that sees the sessions which judge it",
         "search setting",

@@ -93,15 +93,15 @@ def test_names_of_the_ranking_lead_to_cards_that_are_there(page: FamilyPage):
 
 
 def test_the_regime_table_adds_up_by_hand(page: FamilyPage):
-    """Annual Sharpe ratio of the sessions that followed a stormy day, from the forecasts by numpy."""
+    """Annual Sharpe ratio of the sessions that followed a day of high volatility, from the forecasts by numpy."""
     best = page.best("MSFT")
     assert best is not None
     net = best.forecasts["net"]
-    known = regimes.detect(page.matrices[0].prices["close"]).shift(1).loc[net.index, "volatility"]
-    stormy = net[known == "stormy"]
-    expected = stormy.mean() / stormy.std(ddof=1) * np.sqrt(252)
+    known = regimes.detect(page.matrices[0].prices).shift(1).loc[net.index, "volatility"]
+    high = net[known == "high"]
+    expected = high.mean() / high.std(ddof=1) * np.sqrt(252)
     row = page.regimes().text.split(f">{best.model}</td>")[1]
-    shown = re.search(r'data-label="stormy">([^<]+)<', row)
+    shown = re.search(r'data-label="high volatility">([^<]+)<', row)
     assert shown is not None
     assert float(shown[1].replace("\N{MINUS SIGN}", "-")) == pytest.approx(expected, abs=0.0051)
     assert f"{len(net)} sessions, by regime known the day before" in page.regimes().text
