@@ -7,7 +7,7 @@ import warnings
 
 import typer
 
-from mltrainer.cli import checks, data, doors, evaluation, models, reports, trust  # noqa: F401 - each adds its commands
+from mltrainer.cli import checks, data, doors, evaluation, factors, models, reports, trust  # noqa: F401 - each adds its commands
 from mltrainer.cli.terminal import STOPPED, app, fail, partly
 from mltrainer.errors import MltrainerError, Partial, Tampered
 
