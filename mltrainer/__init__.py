@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mltrainer.data.universes import universes as universes
     from mltrainer.evaluation.calibrate import calibrate as calibrate
     from mltrainer.evaluation.costs import Costs as Costs
+    from mltrainer.evaluation.factor import factor as factor
     from mltrainer.evaluation.forecastable import forecastable as map  # noqa: A004, F401 - mt.map is the contract
     from mltrainer.evaluation.gap import leakage_gap as leakage_gap
     from mltrainer.evaluation.lifecycle import model as model
@@ -59,6 +60,7 @@ PUBLIC = {
     "catalog": "mltrainer.models.catalog:specs",
     "errors": "mltrainer.errors",
     "evaluate": "mltrainer.evaluation.study:evaluate",
+    "factor": "mltrainer.evaluation.factor:factor",
     "leaderboard": "mltrainer.evaluation.study:leaderboard",
     "leakage_gap": "mltrainer.evaluation.gap:leakage_gap",
     "leakcheck": "mltrainer.checks.leakcheck:leakcheck",

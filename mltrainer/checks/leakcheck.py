@@ -404,6 +404,22 @@ def _forecasts(specs: list[ModelSpec], matrix: Matrix, jobs: int, progress: bool
     return "forecast", len(available), leaks
 
 
+COMPANIONS = ("AAPL", "IBM", "MSFT")
+PANELS = (Protocol(panel="per-name"), Protocol(panel="hierarchical"), Protocol(ranked=True))
+
+
+def _panel(matrix: Matrix) -> Part:
+    """Walk one model through other futures of the ticker and two beside it, in each way that a panel can be fitted."""
+    kind, spec = "panel forecast", catalog.spec(CHEAP)
+    names = [ticker for ticker in COMPANIONS if ticker != matrix.name][:2]
+    bars = [market.bars(ticker, start=START, end=END) for ticker in names]
+    others = [features.build(b, *market.context(b), horizon=matrix.horizon) for b in bars]
+    panel = features.stack(*sorted([matrix, *others], key=lambda m: m.name))
+    ways = [replace(way, split=WalkForward(folds=FOLDS)) for way in PANELS]
+    notes = {way.of_panels: lookahead.forecast_moves(spec, panel, way) for way in ways}
+    return kind, len(notes), [Leak(kind, f"{CHEAP}, {how}", note=text) for how, text in notes.items() if text]
+
+
 PARTS: dict[str, Callable[[Dataset, Matrix], Part]] = {
     "feature": lambda bars, m: _features("feature", lambda f: indicators.compute(f)[0], bars.frame, most=60),
     "regime": lambda bars, m: _features("regime", lambda f: regimes.of_bars(f), bars.frame, most=30),
@@ -413,6 +429,7 @@ PARTS: dict[str, Callable[[Dataset, Matrix], Part]] = {
     "matrix column": lambda bars, m: _matrix(m),
     "fold": lambda bars, m: _folds(m.horizon),
     "record column": lambda bars, m: _trades(m),
+    "panel forecast": lambda bars, m: _panel(m),
     "search setting": lambda bars, m: _search(m),
 }
 """What is checked for all models at once, from the bars of a ticker and an unsealed matrix."""

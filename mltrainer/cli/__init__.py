@@ -13,6 +13,7 @@ from mltrainer.cli import (  # noqa: F401 - each adds its commands
     decisions,
     doors,
     evaluation,
+    factors,
     models,
     reports,
     trading,

@@ -37,6 +37,8 @@ PROTOCOL = {  # of `Protocol.of`, by name: type and help
     "folds": (int, "so many test blocks of equal length; default one a year, ten where there are more"),
     "window": (int, "learn from so many of the latest sessions; default all before"),
     "interval": (float, "nominal coverage of the interval; default 0.9"),
+    "panel": (str, "how a panel is fitted: pooled (default), per-name or hierarchical"),
+    "ranked": (bool, "of a panel: features as ranks among the names of their session"),
 }
 STOPPED = 130  # 128 + SIGINT, as shells say it
 

@@ -75,6 +75,40 @@ def coefficient(ic: Series, *, horizon: int) -> Coefficient:
     return Coefficient(mean, ratio, metrics.newey_west_t(known, 2 * horizon), len(known))
 
 
+def exchanged(factor: Frame, returns: Frame, *, draws: int = 9_999, random_state: int = 0) -> float:
+    r"""How often names that exchange their histories of the factor have a mean IC as far from zero: a p-value.
+
+    .. math:: p = \frac{1 + \#\{|\bar{IC}_\pi| \ge |\bar{IC}|\}}{1 + \text{draws}}
+
+    A factor that changes slowly says of few names for years which of them will do better, and some do: its coefficients
+    agree with each other for far longer than a label lasts, and no HAC error of them knows. Here the factor keeps its
+    history and the returns theirs, and only whose is whose is drawn. Exact where names are alike but for the factor.
+
+    Parameters
+    ----------
+    factor, returns : (n, k) as for `information_coefficient`; a name that is absent counts as in the middle.
+
+    References
+    ----------
+    Fisher (1935), *The Design of Experiments*, ch. 3.
+    """
+    factor, returns = _paired(factor, returns)
+    a, b = (_standardized(frame.rank(axis=1)) for frame in (factor, returns))
+    together = a.T @ b  # of name i's factor and name j's returns, summed over sessions
+    names, rng = np.arange(len(together)), np.random.default_rng(random_state)
+    drawn = np.array([together[rng.permutation(names), names].sum() for _ in range(draws)])
+    own = np.trace(together)
+    return float((1 + (np.abs(drawn) >= abs(own) * (1 - 1e-12)).sum()) / (1 + draws))
+
+
+def _standardized(ranks: Frame) -> np.ndarray:
+    """Ranks of each session with mean 0 and length 1; 0 where there is none, and in sessions of fewer than `LEAST`."""
+    centered = ranks.sub(ranks.mean(axis=1), axis=0)
+    length = np.sqrt((centered**2).sum(axis=1))
+    fit = (ranks.notna().sum(axis=1) >= LEAST) & (length > 0)
+    return centered.div(length.where(fit), axis=0).fillna(0.0).to_numpy()
+
+
 def decay(factor: Frame, prices: Frame, horizons: Sequence[int] = HORIZONS, *, delay: int = 1) -> Frame:
     """Mean IC, ICIR and HAC t by horizon: how long what the factor knows is true."""
     found = {
@@ -88,15 +122,21 @@ def quantiles(factor: Frame, q: int = 5) -> Frame:
     """Quantile of each share in its session, 1 (lowest) to q; NaN where fewer than q values can be told apart."""
     if q < 2:
         raise BadInput(f"{q} quantiles divide nothing; give 2 or more")
-    return factor.apply(_cut, axis=1, q=q)
+    values = factor.to_numpy(float)
+    edges = _edges(values, np.linspace(0, 1, q + 1))
+    told = (np.diff(edges, axis=1) > 0).all(axis=1) & (np.isfinite(values).sum(axis=1) >= q)
+    place = 1.0 + sum((values > edge[:, None]).astype(float) for edge in edges.T[1:-1])
+    return pd.DataFrame(np.where(told[:, None] & np.isfinite(values), place, np.nan), factor.index, factor.columns)
 
 
-def _cut(row: Series, q: int) -> Series:
-    known = row.dropna()
-    edges = np.unique(np.quantile(known, np.linspace(0, 1, q + 1))) if len(known) >= q else ()
-    if len(edges) < q + 1:
-        return pd.Series(np.nan, index=row.index)
-    return pd.Series(np.searchsorted(edges[1:-1], known) + 1.0, index=known.index).reindex(row.index)
+def _edges(values: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Quantiles of each row (n, k) without its NaN, (n, m): those of `np.quantile`, of all rows at once."""
+    ordered, last = np.sort(values, axis=1), np.maximum(np.isfinite(values).sum(axis=1) - 1, 0)[:, None]
+    place = at * last
+    low = np.floor(place).astype(int)
+    a, b = (np.take_along_axis(ordered, np.minimum(i, last), axis=1) for i in (low, low + 1))
+    share = place - low
+    return np.asarray(np.where(share < 0.5, a + (b - a) * share, b - (b - a) * (1 - share)))
 
 
 def quantile_returns(factor: Frame, returns: Frame, q: int = 5) -> Frame:

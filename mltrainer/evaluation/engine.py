@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from mltrainer.errors import BadInput
 from mltrainer.evaluation import trials
 from mltrainer.evaluation.judging import evaluate, evaluate_each
-from mltrainer.evaluation.panels import keys
+from mltrainer.evaluation.panels import checked, keys
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.features.matrix import Matrix
@@ -104,6 +104,7 @@ def run(
     matrices, specs, protocol = list(matrices), [catalog.claimed(s) for s in specs], protocol or Protocol()
     for matrix in matrices:
         gate.verify(matrix, "evaluation")
+        checked(matrix, protocol)
         labelled, columns = len(matrix.y.dropna().index.unique(0)), matrix.X.shape[1]
         next(protocol.split.split(labelled, matrix.horizon, columns))  # too short is said before any work
     if jobs is not None and jobs < 1:

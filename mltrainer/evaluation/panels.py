@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 
 from mltrainer import metrics
+from mltrainer.errors import BadInput
+from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.splits import Rows
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec
@@ -17,9 +19,22 @@ def keys(matrix: Matrix, key: str) -> dict[str, str]:
     return {ticker: fingerprint(key, ticker) for ticker in matrix.tickers}
 
 
-def members(spec: ModelSpec, matrix: Matrix, labelled: pd.Index, ticker: Rows) -> list[tuple[Matrix, Rows]]:
+def checked(matrix: Matrix, protocol: Protocol) -> None:
+    """Refuse what only a panel can have where there is one ticker: its result would be a second trial of the same."""
+    if protocol.of_panels and matrix.tickers == [matrix.name]:
+        raise BadInput(f"protocol {protocol.of_panels} is of several tickers, and {matrix.name} is one; leave it out")
+
+
+def alone(spec: ModelSpec, protocol: Protocol) -> bool:
+    """Whether each ticker has a model of its own."""
+    return spec.in_order or protocol.panel == "per-name"
+
+
+def members(
+    spec: ModelSpec, matrix: Matrix, labelled: pd.Index, ticker: Rows, protocol: Protocol
+) -> list[tuple[Matrix, Rows]]:
     """Whose labelled rows one fit learns from: those of all tickers, or of each with the matrix of its own."""
-    if not spec.in_order:
+    if not alone(spec, protocol):
         return [(matrix, np.arange(len(labelled)))]
     names = [matrix.name] if matrix.tickers == [matrix.name] else sorted(labelled.unique("ticker"))
     return [(matrix.of(name), np.flatnonzero(ticker == number)) for number, name in enumerate(names)]
@@ -57,11 +72,14 @@ def places(matrix: Matrix, labelled: pd.Index) -> tuple[Rows, Rows, Rows]:
     return place, tickers.factorize(sort=True)[0], np.where(end > place + matrix.horizon + 1, end, -1)
 
 
-def in_words(matrix: Matrix, pooled: bool) -> str:
-    """What a model is of; empty for one ticker."""
+def in_words(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> str:
+    """What a model is of, and what it sees; empty for one ticker."""
     if matrix.tickers == [matrix.name]:
         return ""
-    return f"one model {'of' if pooled else 'for each of'} {len(matrix.tickers)} tickers"
+    own = alone(spec, protocol)
+    said = f"one model {'for each of' if own else 'of'} {len(matrix.tickers)} tickers"
+    effects = " with name effects" if protocol.panel == "hierarchical" and not own else ""
+    return said + effects + (", features ranked" if protocol.ranked and not spec.reads_returns else "")
 
 
 def pooled_figures(forecasts: list[pd.DataFrame], horizon: int) -> dict[str, float]:

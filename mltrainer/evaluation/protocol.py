@@ -1,6 +1,6 @@
 """Everything that decides a result besides the data and the model."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from numbers import Real
 from typing import Any
 
@@ -10,7 +10,10 @@ from mltrainer.evaluation.positions import CHOSEN
 from mltrainer.evaluation.splits import Fold, Split, WalkForward
 
 MOST_COST_BPS = 10_000  # all of the value
-VERSION = 4  # raise it when the protocol changes what a stored result would be
+PANELS = ("pooled", "per-name", "hierarchical")
+OF_PANELS = ("panel", "ranked")
+LATER = (*OF_PANELS, "costs")  # fields that results older than they are do not name
+VERSION = 3  # raise it when the protocol changes what a stored result would be
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,11 @@ class Protocol:
         crash day twenty deviations out would otherwise decide every linear fit, and every forecast after it.
     policy : how a signed forecast becomes a position: "sign" (default), "proportional", "threshold" or "volatility"
         (`positions.POLICIES`); targets without a sign have a policy of their own.
+    panel : whose rows a model of a panel learns from: "pooled" (default, one model of the rows of all names),
+        "per-name" (one for each name, of its own rows), or "hierarchical" (the pooled one and a shrunken intercept for
+        each name: `effects.name_effects`). What lives in the history of one share is per name in any case.
+    ranked : whether models of a panel see each feature as its rank among the names of its session, evenly from -0.5
+        to 0.5 (`Matrix.ranked`). Models that read past returns themselves see them as they are.
     """
 
     split: Split = field(default_factory=WalkForward)
@@ -36,6 +44,8 @@ class Protocol:
     winsorize: float = 0.01
     policy: str = ""
     costs: Costs | None = None
+    panel: str = "pooled"
+    ranked: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.split, Split):
@@ -47,6 +57,19 @@ class Protocol:
         )
         _checked("costs", self.costs, self.costs is None or isinstance(self.costs, Costs), "mt.Costs(...)")
         _checked("policy", self.policy, self.policy in ("", *CHOSEN), f"one of {', '.join(CHOSEN)}")
+        _checked("panel", self.panel, self.panel in PANELS, f"one of {', '.join(PANELS)}")
+        _checked("ranked", self.ranked, isinstance(self.ranked, bool), "True or False")
+
+    def __repr__(self) -> str:
+        """All that decides a result, as its key has it; a later field only where it was chosen, so that keys stay."""
+        said = [f.name for f in fields(self) if f.name not in LATER or getattr(self, f.name) != f.default]
+        return f"Protocol({', '.join(f'{name}={getattr(self, name)!r}' for name in said)})"
+
+    @property
+    def of_panels(self) -> str:
+        """What of it only a panel can have, in words; empty where nothing is."""
+        said = [f.name for f in fields(self) if f.name in OF_PANELS and getattr(self, f.name) != f.default]
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in said)
 
     @classmethod
     def of(cls, **options: Any) -> "Protocol":

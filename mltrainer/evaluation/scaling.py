@@ -13,9 +13,13 @@ from mltrainer.models.base import ModelSpec
 Array = NDArray[np.float64]
 
 
-def arrays(spec: ModelSpec, matrix: Matrix, rows: pd.Index) -> tuple[Array, Array]:
-    """Features (n, p) of a model at `rows`, and (n,) the unit of its label: volatility, 1 for series models."""
-    X = matrix.X.loc[rows, list(spec.columns or matrix.X.columns)].to_numpy(float)
+def arrays(spec: ModelSpec, matrix: Matrix, rows: pd.Index, *, ranked: bool = False) -> tuple[Array, Array]:
+    """Features (n, p) of a model at `rows`, and (n,) the unit of its label: volatility, 1 for series models.
+
+    `ranked` features are those of all rows of the session, whether labelled or not: which ones are is known later.
+    """
+    table = matrix.ranked if ranked and not spec.reads_returns else matrix.X
+    X = table.loc[rows, list(spec.columns or matrix.X.columns)].to_numpy(float)
     return X, np.ones(len(rows)) if spec.series else matrix.scale.loc[rows].to_numpy(float)
 
 

@@ -11,7 +11,8 @@ from sklearn.model_selection import TimeSeriesSplit
 
 from mltrainer.errors import BadInput
 from mltrainer.evaluation.baselines import baselines, known_mean
-from mltrainer.evaluation.panels import bounded, in_words, members, places
+from mltrainer.evaluation.effects import name_effects
+from mltrainer.evaluation.panels import alone, bounded, in_words, members, places
 from mltrainer.evaluation.protocol import Protocol, flaw
 from mltrainer.evaluation.scaling import Array, Scaling, arrays
 from mltrainer.evaluation.splits import MINIMUM_TRAIN, Rows
@@ -31,23 +32,26 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
     up to the one it forecasts, and labels that have matured (that of row t is known at the close of t + 1 + horizon).
 
     A panel is cut by sessions, the same for all tickers. One model learns from the rows of all, unless it lives in the
-    history of one share (`spec.in_order`): then each ticker has its own.
+    history of one share (`spec.in_order`) or `protocol.panel` is "per-name": then each ticker has its own. If it is
+    "hierarchical", a pooled forecast is raised by the effect of its name, which the train rows alone decide.
     """
     y = matrix.y.dropna()
     n, scale = len(y), matrix.scale.loc[y.index].to_numpy(float)
-    X, unit = arrays(spec, matrix, y.index)
+    X, unit = arrays(spec, matrix, y.index, ranked=protocol.ranked)
     z = y.to_numpy(float) / unit
     session, ticker, late = places(matrix, y.index)
     forecast, quantile, fold = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
     cuts = list(protocol.split.split(session[-1] + 1, matrix.horizon, matrix.X.shape[1]))  # the same for every model
     fit_seconds, predict_seconds, policy, shared, flawed = [], [], "", sharing.seconds(), ""
+    effects = np.zeros(ticker.max() + 1)  # of each name, per unit of volatility
+    hierarchical = protocol.panel == "hierarchical" and not alone(spec, protocol)
     for number, cut in enumerate(cuts):
         if spec.in_order and cut.train.max() >= cut.test.min():
             raise BadInput(f"{spec.name} follows one session after the other, and this split takes them apart")
         flawed = flawed or flaw(cut, matrix.horizon)
         fit_seconds.append(0.0)
         predict_seconds.append(0.0)
-        for own, rows in members(spec, matrix, y.index, ticker):
+        for own, rows in members(spec, matrix, y.index, ticker, protocol):
             when, first, last = session[rows], cut.test[0], cut.test[-1]
             train = rows[np.isin(when, cut.train) & ((late[rows] < first) | (when > last))]
             test = rows[np.isin(when, cut.test)]
@@ -59,16 +63,22 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
             estimator = configured(spec, own, session[train])
             begin = time.process_time()
             estimator = sharing.fit(estimator, scaling.features(X[train]), scaling.label(z[train]))
+            if hierarchical:
+                left = z[train] - scaling.forecast(estimator.predict(scaling.features(X[train])))
+                effects[:] = 0.0
+                of = name_effects(left, ticker[train], session[train], matrix.horizon)
+                effects[: len(of)] = of
+            raised = effects[ticker[test]]
             middle = time.process_time()
             known = scaling.label(z[since])
             answer = carried(spec, estimator, scaling.features(X[since]), known, matrix.horizon)[-len(test) :]
             predict_seconds[-1] += time.process_time() - middle
             fit_seconds[-1] += middle - begin
-            forecast[test] = np.clip(scaling.forecast(answer) * unit[test], *matrix.aim.bounds)
+            forecast[test] = np.clip((scaling.forecast(answer) + raised) * unit[test], *matrix.aim.bounds)
             fold[test] = number
             if "quantile" in spec.gives:
                 level = estimator.predict_quantile(scaling.features(X[test]))
-                quantile[test] = scaling.forecast(level) * unit[test]
+                quantile[test] = (scaling.forecast(level) + raised) * unit[test]
     tested = np.isfinite(fold)
     if not np.isfinite(forecast[tested]).all():
         raise ValueError(
@@ -92,9 +102,11 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
         "rows": n,
         "features": X.shape[1],
         "policy": policy,
-        "panel": in_words(matrix, not spec.in_order),
+        "panel": in_words(spec, matrix, protocol),
         "quantile": quantile_level(spec),
     }
+    if hierarchical:
+        meta["name_effects"] = dict(zip(matrix.tickers, effects.tolist(), strict=False))  # of the last fold
     return frame, meta
 
 

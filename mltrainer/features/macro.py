@@ -245,6 +245,16 @@ MARKET: tuple[MarketRow, ...] = (
 )
 
 
+COMMON = frozenset(
+    [
+        *(row.name for row in MACRO),
+        *(row.name for row in MARKET if isinstance(row.compute, partial) and row.compute.func is of_index),
+        *(row.name for row in indicators.INDICATORS if not row.needs),  # of the calendar
+    ]
+)
+"""Features that are the same for every name of a session; by their rows, as values could be equal by chance."""
+
+
 # --- both -----------------------------------------------------------------------------------------------------
 
 

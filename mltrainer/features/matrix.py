@@ -1,6 +1,7 @@
 """Dataset -> X, y: what was known at each close, and the return that was earned from the next entry on."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -87,6 +88,18 @@ class Matrix:
         own = {part: getattr(self, part).xs(ticker, level="ticker") for part in PARTS}
         sources = dict(zip(self.tickers, self.histories, strict=False)).get(ticker, ())
         return replace(self, **own, name=ticker, provenance=None, sources=sources)
+
+    @cached_property
+    def ranked(self) -> pd.DataFrame:
+        """(n, p) X with each feature as its rank among the names of its session, evenly from -0.5 to 0.5.
+
+        Equal values share their mean rank. What is the same for all names (`macro.COMMON`) is left as it is, and a name
+        that is alone in its session has rank 0.
+        """
+        if self.tickers == [self.name]:
+            raise BadInput(f"ranks are among several tickers, and {self.name} is one; give more, or leave it out")
+        own = [c for c in self.X if c not in macro.COMMON]
+        return self.X.assign(**targets.ranks(self.X[own]))
 
     @property
     def entry_lag(self) -> int:

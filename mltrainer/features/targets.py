@@ -6,7 +6,7 @@ the past says of the same thing stands beside it, as a model is worth what it ad
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -185,9 +185,13 @@ def _ones(like: Column) -> Column:
 
 def rank(y: Column) -> Column:
     """Rank of each label among the names of its session, evenly from -0.5 to 0.5; NaN below five names."""
-    sessions = y.groupby(level="session")
-    count = sessions.transform("count")
-    return ((sessions.rank() - 0.5) / count - 0.5).where(count >= LEAST_NAMES)
+    return ranks(y).where(y.groupby(level="session").transform("count") >= LEAST_NAMES)
+
+
+def ranks(values: Any) -> Any:
+    """Rank of each value, of a column or of each of a frame, among the names of its session, from -0.5 to 0.5."""
+    sessions = values.groupby(level="session")
+    return (sessions.rank() - 0.5) / sessions.transform("count") - 0.5
 
 
 LEVELS = ("mean", "last", "EWMA", "AR(1)", "HAR")

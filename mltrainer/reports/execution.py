@@ -145,7 +145,8 @@ def execute(template: Path, parameters: dict[str, Any], folder: Path, name: str)
                     execution_timeout=CELL_SECONDS,
                     request_save_on_cell_execute=False,
                 )
-            html = notebook_html(produced, title=catalog.FAMILIES[name].title if name in catalog.FAMILIES else name)
+            family = catalog.FAMILIES.get(name)
+            html = notebook_html(produced, title=family.title if family else name, of_run=family is not None)
         except Exception as error:  # whatever a notebook does wrong is the reason on the index page
             if produced.exists():
                 (folder / "failed").mkdir(exist_ok=True)

@@ -48,8 +48,8 @@ class _Figures(Preprocessor):
         return cell, resources
 
 
-def notebook_html(path: Path, *, title: str) -> str:
-    """Render an executed notebook as a page: markdown and outputs, no code."""
+def notebook_html(path: Path, *, title: str, of_run: bool = True) -> str:
+    """Render an executed notebook as a page: markdown and outputs, no code; a page of a run leads back to its index."""
     notebook = nbformat.read(path, as_version=4)
     notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
     exporter = HTMLExporter(
@@ -57,7 +57,7 @@ def notebook_html(path: Path, *, title: str) -> str:
     )
     exporter.register_preprocessor(_Figures, enabled=True)
     body, _ = exporter.from_notebook_node(notebook)
-    return page("family", title=title, body=body)
+    return page("family", title=title, body=body, of_run=of_run)
 
 
 def page(name: str, **content: Any) -> str:

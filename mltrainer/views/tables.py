@@ -140,9 +140,13 @@ def table(
     heads: Sequence[str],
     *,
     caption: str = "",
-    write: Callable[[object], str] = number,
+    write: Callable[[object], str] | Sequence[Callable[[object], str]] = number,
 ) -> str:
-    """Show plain rows as an HTML table, all of it escaped; words stand left, numbers (written by `write`) right."""
+    """Show plain rows as an HTML table, all of it escaped; words stand left, numbers right.
+
+    Numbers are written by `write`, one for all columns or one for each.
+    """
+    writers = [write] * len(heads) if callable(write) else write
     rows = [list(row) for row in rows]
     words = [all(isinstance(row[i], str) for row in rows) for i in range(len(heads))]
     text = [' class="text"' if w else "" for w in words]
@@ -150,8 +154,8 @@ def table(
     body = "".join(
         "<tr>"
         + "".join(
-            f'<td{t} data-label="{escape(h)}">{escape(v) if isinstance(v, str) else write(v)}</td>'
-            for v, h, t in zip(row, heads, text, strict=True)
+            f'<td{t} data-label="{escape(h)}">{escape(v) if isinstance(v, str) else w(v)}</td>'
+            for v, h, t, w in zip(row, heads, text, writers, strict=True)
         )
         + "</tr>"
         for row in rows

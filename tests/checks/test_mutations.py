@@ -123,6 +123,24 @@ def best_outside(true: Any) -> Any:
     return judged
 
 
+LABELS = pd.Series([0.0])
+
+
+def noting_labels(true: Any) -> Any:
+    """The effect of every name becomes the mean of all labels of the matrix."""
+
+    def places(matrix: Matrix, labelled: pd.Index) -> Any:
+        LABELS[0] = float(matrix.y.mean())
+        return true(matrix, labelled)
+
+    return places
+
+
+def by_noted_labels(patch: pytest.MonkeyPatch) -> None:
+    instead(walk, "places", noting_labels)(patch)
+    patch.setattr(walk, "name_effects", lambda left, ticker, *_: np.full(ticker.max() + 1, LABELS[0]))
+
+
 MUTATIONS = (
     # indicators
     Mutation("features of the next session", "feature", table(lambda X, f: X.shift(-1))),
@@ -238,6 +256,13 @@ MUTATIONS = (
         "record column",
         after(judging, "trade", lambda out, *_: out.assign(upper=out["forecast"] + (out["y"] - out["forecast"]).std())),
     ),
+    # a panel
+    Mutation(
+        "ranks among all sessions",
+        "panel forecast",
+        lambda patch: patch.setattr(Matrix, "ranked", property(lambda self: self.X.rank(pct=True) - 0.5)),
+    ),
+    Mutation("an effect of each name by labels to come", "panel forecast", by_noted_labels),
     # regimes and the search
     Mutation("regimes by quantiles of all sessions", "regime", after(score, "detect", by_quantiles_of_all)),
     Mutation("a score that rises before the price does", "regime", after(regimes, "of_bars", rising_tomorrow)),

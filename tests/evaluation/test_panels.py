@@ -9,17 +9,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import optimize, stats
 from sklearn.base import BaseEstimator, RegressorMixin
 
 import mltrainer as mt
 from mltrainer import metrics
 from mltrainer.errors import BadInput, Refused
-from mltrainer.evaluation import engine, panels, trials
+from mltrainer.evaluation import engine, lookahead, panels, trials
+from mltrainer.evaluation.effects import name_effects
 from mltrainer.evaluation.judging import evaluate, evaluate_each
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.splits import KFoldDiagnostic, WalkForward
 from mltrainer.evaluation.walk import configured, out_of_sample
+from mltrainer.features import macro
 from mltrainer.features import matrix as features
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
@@ -305,3 +308,138 @@ def test_a_panel_is_walked_by_a_diagnostic_split_as_well(panel):
     results = evaluate_each(catalog.spec("RidgeRegression"), panel, Protocol(split=KFoldDiagnostic()), "k")
     assert [e.status for e in results] == ["diagnostic"] * 3
     assert np.isfinite(results[0].meta["pooled"]["sharpe"])
+
+
+# --- whose rows, and ranks ------------------------------------------------------------------------------------
+
+
+def test_a_result_without_the_options_of_a_panel_keeps_its_key():
+    """As version 3 of the protocol wrote it before there were any."""
+    assert repr(Protocol()) == (
+        "Protocol(split=WalkForward(folds=None, window=None, rows_per_column=10), cost_bps=5.0, interval=0.9, "
+        "winsorize=0.01, policy='')"
+    )
+    assert repr(Protocol(panel="per-name", ranked=True)).endswith("policy='', panel='per-name', ranked=True)")
+    for wrong in ({"panel": "each"}, {"ranked": 1}):
+        with pytest.raises(BadInput, match="give "):
+            Protocol(**wrong)
+
+
+def test_what_only_a_panel_can_have_is_refused_for_one_ticker(msft):
+    with pytest.raises(BadInput, match=r"panel='per-name', ranked=True is of several tickers, and MSFT is one"):
+        mt.evaluate("RidgeRegression", msft, protocol=Protocol(panel="per-name", ranked=True))
+    with pytest.raises(BadInput, match="ranks are among several tickers"):
+        _ = msft.ranked
+
+
+def test_per_name_a_model_says_of_each_ticker_what_it_says_there_alone(panel):
+    spec, each = catalog.spec("RidgeRegression"), Protocol(FIVE, panel="per-name")
+    frame, meta = out_of_sample(spec, panel, each)
+    alone = evaluate(spec, panel.of("MSFT"), Protocol(FIVE))
+    said = frame[frame.index.get_level_values("ticker") == "MSFT"].droplevel("ticker")
+    assert_array_equal(said["forecast"], alone.forecasts["forecast"])
+    assert meta["panel"] == "one model for each of 3 tickers"
+
+
+def test_a_feature_is_ranked_among_the_names_of_its_session_and_what_is_common_is_left(panel):
+    """By scipy, session by session."""
+    ranked = panel.ranked
+    sessions = panel.X.groupby(level="session")
+    common = set(panel.X.columns[(sessions.max() == sessions.min()).all()])
+    assert common == set(panel.X) & macro.COMMON
+    assert {"weekday_sin", "market_return_1", "cpi_yoy"} <= common
+    for day in panel.X.index.unique("session")[[0, 400, 900]]:
+        x, r = panel.X.loc[day], ranked.loc[day]
+        for name in ("return_1", "rsi_14", "volatility_63"):
+            assert_allclose(r[name], (stats.rankdata(x[name]) - 0.5) / len(x) - 0.5)
+        assert r[sorted(common)].equals(x[sorted(common)])
+    assert ranked[["return_1"]].abs().max().item() == pytest.approx(1 / 3)
+    assert list(ranked) == list(panel.X)
+
+
+def test_a_model_sees_ranks_where_they_are_asked_for_unless_it_reads_returns(panel):
+    marked = places(panel)
+    _, meta = out_of_sample(recorder(), marked, dataclasses.replace(UNCLIPPED, ranked=True))
+    assert set(np.round(Recorder.seen[-1][-30:, 1], 6)) == {-0.333333, 0.0, 0.333333}
+    assert set(Recorder.seen[0][:30, 1]) == {-0.25, 0.25}  # GOOG comes later
+    assert meta["panel"] == "one model of 3 tickers, features ranked"
+    spec = catalog.spec("VAR_bic")
+    plain, ranked = (out_of_sample(spec, panel, p) for p in (Protocol(FIVE), Protocol(FIVE, ranked=True)))
+    assert_array_equal(plain[0]["forecast"], ranked[0]["forecast"])
+    assert "ranked" not in ranked[1]["panel"]
+
+
+def shrunk(true: np.ndarray, sessions: int, noise: float = 1.0, seed: int = 0) -> np.ndarray:
+    """Effects found in residuals with these true levels, a shock that all names share, and own noise."""
+    rng = np.random.default_rng(seed)
+    z = true + rng.normal(0, 2, (sessions, 1)) + rng.normal(0, noise, (sessions, len(true)))
+    session, ticker = (a.ravel() for a in np.indices(z.shape))
+    return name_effects(z.ravel(), ticker, session, 1)
+
+
+def test_name_effects_are_the_shrunken_means_of_a_meta_analysis():
+    """Three names, thirty sessions, by hand and by Paule and Mandel's equation: sum of squares weighted = k - 1."""
+    rng = np.random.default_rng(1)
+    z = np.array([0.5, 0.0, -0.8]) + rng.normal(0, 0.4, (30, 3))
+    session, ticker = (a.ravel() for a in np.indices(z.shape))
+    own = z - z.mean(axis=1, keepdims=True)
+    m, v = own.mean(axis=0), np.array([metrics.base.long_run_variance(c, 2) for c in own.T]) / 30
+    tau2 = optimize.brentq(lambda t: ((m - np.average(m, weights=1 / (t + v))) ** 2 / (t + v)).sum() - 2, 0, 10)
+    want = tau2 / (tau2 + v) * (m - np.average(m, weights=1 / (tau2 + v)))
+    assert_allclose(name_effects(z.ravel(), ticker, session, 1), want, rtol=1e-5)
+
+
+def test_name_effects_vanish_where_names_do_not_differ_and_find_them_where_they_do():
+    true = np.linspace(-0.5, 0.5, 20)
+    nothing = np.array([np.abs(shrunk(true * 0, 500, seed=s)).max() for s in range(40)])
+    assert np.median(nothing) < 0.02  # a plain mean would be off by 0.1
+    found = shrunk(true, 500)
+    assert np.corrcoef(found, true)[0, 1] > 0.99
+    assert 0.9 < np.polyfit(true, found, 1)[0] <= 1.02
+
+
+def test_effects_move_by_the_same_what_all_names_share_is_not_one_and_few_names_have_none():
+    true = np.linspace(-0.5, 0.5, 6)
+    assert_allclose(shrunk(true, 200), shrunk(true + 3, 200), atol=1e-12)
+    assert_array_equal(shrunk(true[:2], 200), 0.0)
+    assert_array_equal(shrunk(true, 3), 0.0)  # too few rows of each
+
+
+def test_hierarchical_is_pooled_plus_the_effect_of_each_name(panel):
+    """Forecasts per unit of volatility differ by one number in each fold and name; the last fold's is in the meta."""
+    spec = catalog.spec("RidgeRegression")
+    far = panel.y + panel.scale * (panel.y.index.get_level_values("ticker") == "MSFT") * 2.0
+    apart = dataclasses.replace(panel, y=far)
+    (pooled, _), (raised, meta) = (
+        out_of_sample(spec, apart, Protocol(FIVE, panel=how)) for how in ("pooled", "hierarchical")
+    )
+    more = ((raised["forecast"] - pooled["forecast"]) / pooled["scale"]).groupby([pooled["fold"], "ticker"])
+    assert_allclose(more.std(), 0.0, atol=1e-9)
+    last = more.mean().loc[pooled["fold"].max()]
+    assert_allclose(last, [meta["name_effects"][t] for t in last.index], atol=1e-9)
+    assert last["MSFT"] > 0.5 > 0 > last["AAPL"]
+    assert meta["panel"] == "one model of 3 tickers with name effects"
+
+
+HOW = [Protocol(FIVE, panel="per-name"), Protocol(FIVE, panel="hierarchical"), Protocol(FIVE, ranked=True)]
+
+
+@pytest.mark.parametrize("protocol", HOW, ids=["per-name", "hierarchical", "ranked"])
+def test_whoever_learns_from_whom_no_forecast_moves_when_the_future_is_rewritten(panel, protocol):
+    spec = catalog.spec("RidgeRegression")
+    assert lookahead.forecast_moves(spec, panel, protocol) == ""
+
+
+def test_a_rank_is_among_all_names_of_a_session_also_those_whose_label_is_not_known(panel):
+    """Which rows are labelled is known later: a name that stops trading has none, and still has its place."""
+    gone = panel.y.where(panel.y.index.get_level_values("ticker") != "AAPL")
+    spec, protocol = recorder(), dataclasses.replace(UNCLIPPED, ranked=True)
+    out_of_sample(spec, dataclasses.replace(places(panel), y=gone), protocol)
+    assert set(np.round(Recorder.seen[-1][-30:, 1], 6)) == {0.0, 0.333333}
+
+
+def test_the_ways_to_fit_a_panel_are_results_of_their_own_beside_each_other(panel):
+    name, how = "RidgeRegression", [Protocol(), *(Protocol(panel=p) for p in ("per-name", "hierarchical"))]
+    results = [e for p in how for e in mt.evaluate(name, panel, protocol=p)]
+    assert len({e.key for e in results}) == len(trials.ledger()) == 9
+    assert mt.leaderboard(results).rows["panel"].nunique() == 3
