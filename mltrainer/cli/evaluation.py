@@ -9,6 +9,7 @@ from mltrainer.cli.terminal import (
     Horizon,
     Jobs,
     Json,
+    Project,
     Start,
     Target,
     Ticker,
@@ -34,14 +35,16 @@ def evaluate(
     horizon: Horizon = 5,
     target: Target = "return",
     jobs: Annotated[int, typer.Option(help="worker processes")] = 1,
+    project: Project = None,
     json_: Json = False,
 ) -> int:
     """Judge models out of sample, net of costs; each fit becomes a row of the trial ledger."""
     from mltrainer.evaluation import study
 
     results = study.evaluate(
-        models, chosen(ticker, universe), start=start, end=end, horizon=horizon, jobs=jobs, target=target
-    )
+        models, chosen(ticker, universe), start=start, end=end, horizon=horizon, jobs=jobs, target=target,
+        project=project,
+    )  # fmt: skip
     board(study.leaderboard(results), json_)
     return 0 if any(e.ok for e in results) else 1
 
@@ -93,6 +96,7 @@ def tune(
     end: End = None,
     horizon: Horizon = 5,
     jobs: Annotated[int, typer.Option(help="worker processes")] = 1,
+    project: Project = None,
     json_: Json = False,
 ) -> int:
     """Search a model's settings in the past and judge the choice on what came after; each is a trial."""
@@ -101,7 +105,7 @@ def tune(
 
     found = search(
         model, ticker, method=method, trials=trials, score=score, random_state=seed, start=start, end=end,
-        horizon=horizon, jobs=jobs,
+        horizon=horizon, jobs=jobs, project=project,
     )  # fmt: skip
     if json_:
         said = {name: getattr(found, name) for name in ("model", "ticker", "method", "score", "parameters", "luck")}
@@ -116,13 +120,18 @@ def tune(
 
 
 @app.command()
-def leaderboard(json_: Json = False) -> None:
+def leaderboard(
+    project: Annotated[str | None, typer.Option(help="show only what was tried for this; luck counts all")] = None,
+    json_: Json = False,
+) -> None:
     """Rank every trial of the mode in force that ran, tested together with all of them."""
-    from mltrainer.evaluation import study, trials
+    from mltrainer.evaluation import projects, study, trials
     from mltrainer.settings import settings
 
     rows = trials.ledger()
     rows = rows[rows["mode"] == settings().data_mode]
+    if project is not None:
+        rows = rows[rows["project"].eq(projects.named(project)) | rows["key"].isin(projects.joined(project))]
     found = [e for key in rows[rows["status"] == "ok"]["key"] if (e := trials.load(key)) is not None]
     board(study.leaderboard(found), json_)
 
@@ -137,6 +146,7 @@ def map_(
     start: Start = None,
     end: End = None,
     jobs: Annotated[int, typer.Option(help="worker processes")] = 1,
+    project: Project = None,
     json_: Json = False,
 ) -> None:
     """What is forecastable here: targets by horizons, the best baseline, the best model, and what it adds."""
@@ -145,7 +155,7 @@ def map_(
 
     found = forecastable(
         chosen(ticker, universe), models=model, targets=target, horizons=horizon or HORIZONS, start=start, end=end,
-        jobs=jobs,
+        jobs=jobs, project=project,
     )  # fmt: skip
     if json_:
         say(document({"sentence": found.sentence(), "rows": found.rows.to_dict("records")}))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mltrainer.cli.terminal import End, Horizon, Jobs, Json, Out, Start, app, findings, say
+from mltrainer.cli.terminal import End, Horizon, Jobs, Json, Out, Project, Start, app, findings, say
 
 
 @app.command()
@@ -18,11 +18,12 @@ def report(
     horizon: Horizon = 5,
     jobs: Jobs = None,
     out: Out = None,
+    project: Project = None,
 ) -> int:
     """Evaluate families of models and write a report that opens offline."""
     from mltrainer import reports
 
-    run = reports.report(family, ticker, start=start, end=end, horizon=horizon, jobs=jobs, out=out)
+    run = reports.report(family, ticker, start=start, end=end, horizon=horizon, jobs=jobs, out=out, project=project)
     from mltrainer.evaluation.leaderboard import Leaderboard
 
     say(Leaderboard(run.rows, run.manifest["luck"]).sentence())

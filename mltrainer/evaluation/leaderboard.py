@@ -20,7 +20,7 @@ COLUMNS = (
     "information_ratio coverage fit_seconds predict_seconds peak_mb "
     "sharpe_low sharpe_high hit_p annual_return pinball key reason in_confidence_set panel "
     "p_knows p_pays timing_sharpe timing_t timing_luck alpha alpha_t beta horizon start end "
-    "spread_ratio mz_slope mz_slope_se target baseline gain gain_low gain_high gain_t"
+    "spread_ratio mz_slope mz_slope_se target baseline gain gain_low gain_high gain_t settings project"
 ).split()
 
 
@@ -132,6 +132,7 @@ def _row(evaluation: Evaluation, judgment: Judgment) -> dict[str, object]:
     }  # fmt: skip
     if not e.ok:
         return row
+    row |= {"settings": e.meta.get("settings", ""), "project": e.meta.get("project", "")}
     figures = e.metrics | {name: e.meta[name] for name in ("fit_seconds", "predict_seconds", "peak_mb")}
     deviation, evidence = 1.96 * figures["sharpe_standard_error"], judgment.evidence.get(e.trial, Evidence())
     timing = skill.timing_return(e.forecasts, e.horizon)

@@ -142,6 +142,7 @@ def evaluate(
     jobs: int = 1,
     protocol: Protocol | None = None,
     target: str | None = None,
+    project: str | None = None,
 ) -> Any:
     """Judge models out of sample by the purged, embargoed expanding walk-forward, net of costs.
 
@@ -153,6 +154,8 @@ def evaluate(
         learns from all of them, unless it is of a kind that lives in the history of one share.
     horizon, start, end, target : as for `matrix`.
     jobs : worker processes; 1 computes here.
+    project : what this is tried for, a label in the ledger; default MLTRAINER_PROJECT. Luck counts every trial of a
+        question, whatever it was for.
 
     Returns
     -------
@@ -173,6 +176,7 @@ def evaluate(
         protocol=protocol,
         jobs=jobs,
         progress=len(specs) > 1,
+        project=project,
     )
     return results if several or len(results) > 1 else results[0]
 

@@ -124,6 +124,8 @@ def _row(evaluation: Evaluation, matrix: Matrix, blob: str) -> dict[str, Any]:
         "blob": blob,
         "trial": evaluation.trial,
         "measured": evaluation.measured,
+        "settings": str(evaluation.meta.get("settings", "")),
+        "project": str(evaluation.meta.get("project", "")),
     }
 
 
@@ -137,7 +139,8 @@ def _held(connection: Connection, result_key: str) -> Row[Any] | None:
 
 
 def _with_measured(evaluation: Evaluation, payload: dict[str, Any]) -> Evaluation:
-    return dataclasses.replace(evaluation, meta=evaluation.meta | payload.get("measured", {}))
+    beside = {name: payload[name] for name in ("settings", "project") if payload.get(name)}
+    return dataclasses.replace(evaluation, meta=evaluation.meta | payload.get("measured", {}) | beside)
 
 
 def load(result_key: str) -> Evaluation | None:
@@ -160,6 +163,7 @@ def opened(result_key: str) -> Evaluation | None:
 
 FINISHED = ("ok", "diagnostic")
 LEDGER = "seq key at model family ticker horizon target status sharpe n reason mode matrix blob trial".split()
+LEDGER += ["settings", "project"]
 LOST = "key model ticker horizon target mode status n matrix trial seq why".split()
 
 
@@ -167,15 +171,15 @@ def ledger(until: int | None = None) -> pd.DataFrame:
     """Every trial ever made, or those up to row `until`.
 
     Columns: seq, key, at, model, family, ticker, horizon, target, status, sharpe, n, reason, mode, matrix, blob,
-    trial (the key that all tickers of a panel share).
+    trial (the key that all tickers of a panel share), settings (what differs from the defaults), project (what it was
+    first made for).
     """
     query = select(store.trials).order_by(store.trials.c.seq)
     with store.reading() as connection:
         rows = connection.execute(query if until is None else query.where(store.trials.c.seq <= until)).mappings().all()
     # the first release noted no mode, and knew the sample only
-    flat: list[dict[str, Any]] = [
-        {"mode": "sample", "target": "return", "trial": r["key"], **r, **json.loads(r["payload"])} for r in rows
-    ]
+    usual = {"mode": "sample", "target": "return", "settings": "", "project": ""}
+    flat: list[dict[str, Any]] = [{**usual, "trial": r["key"], **r, **json.loads(r["payload"])} for r in rows]
     return pd.DataFrame(flat, columns=LEDGER)
 
 

@@ -117,6 +117,7 @@ def tune(
     jobs: int = 1,
     protocol: Protocol | None = None,
     progress: bool = True,
+    project: str | None = None,
 ) -> Tuned:
     """Search the settings of a model in the past, and judge the choice once on what came after.
 
@@ -130,6 +131,7 @@ def tune(
     score : what decides inside: "r2_oos", "ic" or "sharpe"; higher is better, undefined is worst.
     random_state : the same gives the same search, with any number of workers.
     jobs : worker processes.
+    project : as for `evaluate`.
     protocol : how the choice is judged; its split must be a walk-forward, whose later half of test blocks judges.
 
     Returns
@@ -149,7 +151,7 @@ def tune(
     matrix = study.matrix(data, horizon=horizon, start=start, end=end).of_one("a search")
 
     def evaluated(specs: list[ModelSpec], protocol: Protocol) -> list[Evaluation]:
-        return engine.run(specs, [matrix], protocol=protocol, jobs=jobs, progress=False)
+        return engine.run(specs, [matrix], protocol=protocol, jobs=jobs, progress=False, project=project)
 
     knobs: dict[str, Any] = {"method": method, "trials": trials, "score": score, "random_state": random_state}
     with tqdm(total=trials, disable=not progress, unit="setting", leave=False) as bar:

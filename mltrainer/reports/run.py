@@ -34,7 +34,7 @@ from mltrainer.settings import settings
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import fingerprint
 
-FORMAT = 7  # raise it when pages of the same results would look different
+FORMAT = 8  # raise it when pages of the same results would look different
 PAGE_BYTES = 2 * 2**20  # of a page and its notebook
 SCRIPT_BYTES = 5 * 2**20  # of what draws the figures of all pages
 MANIFEST = (
@@ -168,6 +168,7 @@ def report(
     jobs: int | None = None,
     out: str | Path | None = None,
     progress: bool = True,
+    project: str | None = None,
 ) -> Run:
     """Evaluate families of models on tickers and write a report folder.
 
@@ -178,6 +179,7 @@ def report(
     start, end : first and last session; default all there is.
     horizon : sessions a position is held.
     jobs : worker processes; default the number of cores.
+    project : what the trials are made for, as for `evaluate`; the same run for all.
     out : folder that holds the run folders; default the setting, else `reports` where you stand. In a notebook of a
         checkout that is the checkout's own. What is returned says where.
 
@@ -196,7 +198,7 @@ def report(
     matrices = [study.matrix(name, start=start, end=end, horizon=horizon) for name in names]
     _writable(folder, PAGE_BYTES * (len(chosen) + 1) + SCRIPT_BYTES)
     protocol = Protocol()
-    results = engine.run(specs, matrices, protocol=protocol, jobs=jobs, progress=progress)
+    results = engine.run(specs, matrices, protocol=protocol, jobs=jobs, progress=progress, project=project)
     ledger = trials.position()  # other trials may be added while pages are made
     board = leaderboard(results, trials.judgment(results, until=ledger))
     measured = _calibrated(names[0], board, start=start, end=end, horizon=horizon, jobs=jobs, progress=progress)
