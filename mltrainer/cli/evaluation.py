@@ -50,6 +50,28 @@ def evaluate(
 
 
 @app.command()
+def preregister(
+    model: str,
+    ticker: Tickers = None,
+    universe: Universe = None,
+    start: Start = None,
+    end: End = None,
+    horizon: Horizon = 5,
+    target: Target = "return",
+    project: Project = None,
+    json_: Json = False,
+) -> None:
+    """Declare a single test before it is run: `evaluate` with the same options then has a verdict of its own."""
+    from mltrainer.evaluation import study
+
+    asked = chosen(ticker, universe)
+    said = study.preregister(
+        model, asked, start=start, end=end, horizon=horizon, target=target, project=project
+    )  # fmt: skip
+    say(document(said) if json_ else repr(said))
+
+
+@app.command()
 def calibrate(
     ticker: Tickers = None,
     universe: Universe = None,

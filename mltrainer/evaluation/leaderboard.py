@@ -20,7 +20,7 @@ COLUMNS = (
     "information_ratio coverage fit_seconds predict_seconds peak_mb "
     "sharpe_low sharpe_high hit_p annual_return pinball key reason in_confidence_set panel "
     "p_knows p_pays timing_sharpe timing_t timing_luck alpha alpha_t beta horizon start end "
-    "spread_ratio mz_slope mz_slope_se target baseline gain gain_low gain_high gain_t settings project"
+    "spread_ratio mz_slope mz_slope_se target baseline gain gain_low gain_high gain_t settings project p_single"
 ).split()
 
 
@@ -116,7 +116,7 @@ def leaderboard(evaluations: Iterable[Evaluation], judgment: Judgment | None = N
     rows = pd.DataFrame(
         [_row(e, judgment) | {"in_confidence_set": best.get(e.key)} for e in evaluations], columns=COLUMNS
     )
-    p = rows[["p_knows", "p_pays"]].astype(float).min(axis=1).fillna(1.0)
+    p = rows["p_single"].astype(float).fillna(rows[["p_knows", "p_pays"]].astype(float).min(axis=1)).fillna(1.0)
     keys, descending = ["_p", "deflated_sharpe", "sharpe", "name"], [True, False, False, True]
     rows = rows.assign(_p=p).sort_values(keys, ascending=descending, na_position="last").drop(columns="_p")
     order = rows["status"].ne("ok").argsort(kind="stable")
@@ -135,6 +135,7 @@ def _row(evaluation: Evaluation, judgment: Judgment) -> dict[str, object]:
     row |= {"settings": e.meta.get("settings", ""), "project": e.meta.get("project", "")}
     figures = e.metrics | {name: e.meta[name] for name in ("fit_seconds", "predict_seconds", "peak_mb")}
     deviation, evidence = 1.96 * figures["sharpe_standard_error"], judgment.evidence.get(e.trial, Evidence())
+    single = judgment.single.get(e.trial)
     timing = skill.timing_return(e.forecasts, e.horizon)
     luck = judgment.luck["best"] * np.sqrt(metrics.SESSIONS / max(len(timing), 1))
     figures |= {
@@ -143,6 +144,7 @@ def _row(evaluation: Evaluation, judgment: Judgment) -> dict[str, object]:
         "sharpe_high": figures["sharpe"] + deviation,
         "p_knows": evidence.p_knows,
         "p_pays": evidence.p_pays,
+        "p_single": single.evidence.p if single else np.nan,
         "timing_t": evidence.t_pays,
         "timing_luck": luck,
         "gain_low": figures.get("gain", np.nan) - 1.96 * figures.get("gain_error", np.nan),
@@ -150,7 +152,7 @@ def _row(evaluation: Evaluation, judgment: Judgment) -> dict[str, object]:
     }
     span = {"start": str(e.forecasts.index[0].date()), "end": str(e.forecasts.index[-1].date())}
     known = {k: v for k, v in figures.items() if k in COLUMNS}
-    return row | known | span | {"verdict": skill.verdict(e, evidence)}
+    return row | known | span | {"verdict": skill.verdict(e, evidence, single)}
 
 
 def _peers(evaluations: list[Evaluation]) -> list[list[Evaluation]]:
