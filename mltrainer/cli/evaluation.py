@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from mltrainer.cli.files import OutFile, together, write
 from mltrainer.cli.terminal import (
     End,
     Horizon,
@@ -36,6 +37,7 @@ def evaluate(
     target: Target = "return",
     jobs: Annotated[int, typer.Option(help="worker processes")] = 1,
     project: Project = None,
+    out: OutFile = None,
     json_: Json = False,
 ) -> int:
     """Judge models out of sample, net of costs; each fit becomes a row of the trial ledger."""
@@ -46,6 +48,8 @@ def evaluate(
         project=project,
     )  # fmt: skip
     board(study.leaderboard(results), json_)
+    said = ({"model": e.model, "ticker": e.ticker, "target": e.target, "key": e.key} for e in results)
+    write(together((label, e.forecasts) for label, e in zip(said, results, strict=True) if len(e.forecasts)), out)
     return 0 if any(e.ok for e in results) else 1
 
 
@@ -144,6 +148,7 @@ def tune(
 @app.command()
 def leaderboard(
     project: Annotated[str | None, typer.Option(help="show only what was tried for this; luck counts all")] = None,
+    out: OutFile = None,
     json_: Json = False,
 ) -> None:
     """Rank every trial of the mode in force that ran, tested together with all of them."""
@@ -155,7 +160,9 @@ def leaderboard(
     if project is not None:
         rows = rows[rows["project"].eq(projects.named(project)) | rows["key"].isin(projects.joined(project))]
     found = [e for key in rows[rows["status"] == "ok"]["key"] if (e := trials.load(key)) is not None]
-    board(study.leaderboard(found), json_)
+    ranking = study.leaderboard(found)
+    board(ranking, json_)
+    write(ranking.rows, out, {"sentence": ranking.sentence(), "luck": ranking.luck})
 
 
 @app.command("map")

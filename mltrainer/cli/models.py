@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from mltrainer.cli.files import OutFile, write
 from mltrainer.cli.terminal import End, Horizon, Json, Start, Target, Ticker, app, document, say, table
 
 
@@ -49,7 +50,7 @@ def train(
 
 
 @app.command()
-def predict(artifact: str, json_: Json = False) -> None:
+def predict(artifact: str, out: OutFile = None, json_: Json = False) -> None:
     """Forecast with a kept model: every session after the last it was trained on."""
     from mltrainer.evaluation import lifecycle, study
     from mltrainer.features import targets
@@ -61,6 +62,7 @@ def predict(artifact: str, json_: Json = False) -> None:
             state["ticker"], start=state["from"], horizon=state["horizon"], target=state.get("target", "return")
         )
     )
+    write(said.frame.rename_axis("session").assign(model=said.model, ticker=said.ticker), out)
     if json_:
         say(said.to_json())
         return

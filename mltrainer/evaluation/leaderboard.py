@@ -7,26 +7,21 @@ import numpy as np
 import pandas as pd
 
 from mltrainer import metrics
-from mltrainer.evaluation import skill, trials
+from mltrainer.evaluation import columns, skill, trials
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.significance import SIZE
 from mltrainer.evaluation.skill import Evidence, Judgment
 from mltrainer.features.targets import TARGETS
 
 RIVALS = {"mean": "the mean of the past", "last": "the last value", "zero": "zero"}  # as a sentence has them
-COLUMNS = (
-    "name family task ticker status verdict mse mae r2 r2_oos mape ic ic_t hit_rate sharpe deflated_sharpe sortino "
-    "calmar max_drawdown value_at_risk expected_shortfall profit_factor win_rate turnover breakeven_bps "
-    "information_ratio coverage fit_seconds predict_seconds peak_mb "
-    "sharpe_low sharpe_high hit_p annual_return pinball key reason in_confidence_set panel "
-    "p_knows p_pays timing_sharpe timing_t timing_luck alpha alpha_t beta horizon start end "
-    "spread_ratio mz_slope mz_slope_se target baseline gain gain_low gain_high gain_t settings project p_single"
-).split()
+COLUMNS = list(columns.LEADERBOARD)
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The ranked rows (columns `COLUMNS`, strongest evidence first) and what luck could have done.
+    """The ranked rows (`columns.LEADERBOARD` says each column and its unit) and what luck could have done.
+
+    Strongest evidence comes first.
 
     `luck` has what `skill.Judgment.luck` says, and overfitting, the probability that picking the best of these models
     by their past is no better than picking the median one (PBO), and spa_p, the p value of the hypothesis that none

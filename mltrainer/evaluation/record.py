@@ -23,10 +23,7 @@ class Evaluation:
     status : "ok", "failed", "timeout", "memory", "unavailable", or "diagnostic" for a split that trains on the
         future, which is shown and never ranked; `reason` says why it is not ok.
     target : what is forecast, a name of `targets.TARGETS`; forecasts are in its unit.
-    forecasts : one row per out-of-sample session: y (label: of "return" the return earned from the next entry),
-        forecast, lower, upper, expanding_mean and baseline (in units of y; the baseline that is hardest to beat, chosen
-        with hindsight), position (held over the session, -1..1), gross, net, benchmark (simple returns of the
-        session), fold, close (price), scale; `quantile` where the model forecasts one.
+    forecasts : one row per out-of-sample session; `columns.FORECASTS` says each column and its unit.
     metrics : figures of design section 5, by name or as attributes, NaN where undefined.
     meta : fit and predict seconds and how many of them were shared, seconds of the slowest fold, peak memory, warnings,
         `policy` where a model bore only some of the rows, `panel` where it was trained on several tickers, and then
