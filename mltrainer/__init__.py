@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mltrainer.evaluation.study import evaluate as evaluate
     from mltrainer.evaluation.study import leaderboard as leaderboard
     from mltrainer.evaluation.study import matrix as matrix
+    from mltrainer.evaluation.study import preregister as preregister
     from mltrainer.evaluation.tune import tune as tune
     from mltrainer.models.catalog import specs as catalog  # noqa: F401 - the other names are re-exported as themselves
     from mltrainer.models.own import register as register
@@ -69,6 +70,7 @@ PUBLIC = {
     "matrix": "mltrainer.evaluation.study:matrix",
     "model": "mltrainer.evaluation.lifecycle:model",
     "optimize": "mltrainer.trading.portfolio.optimize:optimize",
+    "preregister": "mltrainer.evaluation.study:preregister",
     "quality": "mltrainer.data.quality:quality",
     "regimes": "mltrainer.trading.regimes:regimes",
     "register": "mltrainer.models.own:register",

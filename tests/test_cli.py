@@ -258,6 +258,24 @@ def test_evaluate_and_leaderboard_as_json_are_one_document_each(run: Run):
     assert ranked["sentence"] in text.out
 
 
+def test_a_test_is_declared_before_it_is_run_and_not_after(run: Run):
+    call = ["preregister", "KNeighborsRegressor_5", *SPAN, "--project", "sure"]
+    said = document(run(*call, "--json"))
+    assert (said["model"], said["seen"], said["project"]) == ("KNeighborsRegressor_5", 0, "sure")
+    done = document(run("evaluate", "KNeighborsRegressor_5", *SPAN, "--project", "sure", "--json"))
+    (row,) = done["rows"]
+    assert row["key"] == said["key"]
+    assert "; preregistered single test, p = " in row["verdict"]
+    again = run(*call)
+    assert again.out.startswith("Registration(KNeighborsRegressor_5 on MSFT: return, 5 sessions ahead; declared before")
+    document(run("evaluate", "KNeighborsRegressor_3", *SPAN, "--json"))
+    assert_one_line(late := run("preregister", "KNeighborsRegressor_3", *SPAN))
+    assert "KNeighborsRegressor_3 on MSFT has a result already" in late.err
+    shown = document(run("leaderboard", "--project", "sure", "--json"))
+    assert [r["name"] for r in shown["rows"]] == ["KNeighborsRegressor_5"]
+    assert shown["luck"]["trials"] == 2
+
+
 def test_the_map_as_json_and_in_words(run: Run):
     call = ["map", "--model", "RidgeRegression", "--target", "volatility", "--horizon", "5", *SPAN]
     done = document(run(*call, "--json"))
@@ -442,7 +460,7 @@ def test_every_option_json_is_tested_here():
     having = {" ".join(path) for path in COMMANDS if any("--json" in p.opts for p in command_of(path).params)}
     assert having <= {
         "verify", "models", "evaluate", "map", "tune", "leaderboard", "fetch bars", "fetch macro", "quality",
-        "universes", "tickers", "runs", "report",
+        "universes", "tickers", "runs", "report", "preregister",
         "audit show", "audit head", "audit verify", "doctor",
         *TESTED_ELSEWHERE,
     }  # fmt: skip

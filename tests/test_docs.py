@@ -30,7 +30,7 @@ from mltrainer.cli import app
 from mltrainer.data import quality, sample
 from mltrainer.data.providers.macro_series import SERIES, Series
 from mltrainer.data.providers.polygon_macro import ECONOMY
-from mltrainer.evaluation import protocol, significance, skill
+from mltrainer.evaluation import columns, protocol, significance, skill
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.splits import WalkForward
 from mltrainer.features import indicators
@@ -42,7 +42,8 @@ from mltrainer.trust.provenance import SOURCES
 
 ROOT = Path(__file__).resolve().parents[1]
 README, CONTRIBUTING, CHANGELOG = (ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG"))
-DOCS = (README, CONTRIBUTING, CHANGELOG, ROOT / "reports" / "README.md")
+COLUMNS = ROOT / "docs" / "columns.md"
+DOCS = (README, CONTRIBUTING, CHANGELOG, ROOT / "reports" / "README.md", COLUMNS)
 CATALOG = 123  # entries of the catalog when all its families are there
 YEARS = (1, 2, 3, 5, 10)
 
@@ -189,13 +190,29 @@ BLOCKS: dict[str, Callable[[], str]] = {
 }
 
 
+def columns_table(rows: dict[str, columns.Column]) -> Callable[[], str]:
+    cells = [[f"`{name}`", column.unit, column.text] for name, column in rows.items()]
+    return lambda: table(["Column", "Unit", "What it says"], cells)
+
+
+COLUMN_BLOCKS: dict[str, Callable[[], str]] = {
+    "forecasts": columns_table(columns.FORECASTS),
+    "leaderboard": columns_table(columns.LEADERBOARD),
+    "forecast": columns_table(columns.FORECAST),
+}
+
+
 @pytest.mark.parametrize(
     ("document", "name"),
-    [*((README, name) for name in BLOCKS), (CONTRIBUTING, "calibration")],
+    [
+        *((README, name) for name in BLOCKS),
+        (CONTRIBUTING, "calibration"),
+        *((COLUMNS, name) for name in COLUMN_BLOCKS),
+    ],
     ids=lambda value: getattr(value, "name", value),
 )
 def test_a_generated_table_is_what_the_code_says_now(document: Path, name: str) -> None:
-    said, block = text(document), f"<!-- {name} -->\n{BLOCKS[name]()}\n<!-- /{name} -->"
+    said, block = text(document), f"<!-- {name} -->\n{(BLOCKS | COLUMN_BLOCKS)[name]()}\n<!-- /{name} -->"
     pattern = re.compile(rf"<!-- {name} -->\n.*?<!-- /{name} -->", re.DOTALL)
     found = pattern.search(said)
     assert found, f"{document.name} has no block {name}"

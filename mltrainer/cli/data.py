@@ -3,10 +3,12 @@
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from mltrainer.cli.files import OutFile, together, write
 from mltrainer.cli.terminal import End, Json, Start, Universe, app, chosen, complain, document, say, table
 from mltrainer.errors import BadInput, MltrainerError, StorageError, Tampered
 
@@ -26,6 +28,7 @@ def fetch_bars(
     adjusted: Annotated[
         bool, typer.Option("--adjusted/--raw", help="days for splits and dividends, others for splits; or as traded")
     ] = True,
+    out: OutFile = None,
     json_: Json = False,
 ) -> int:
     """Show bars with their provenance and what quality finds; a download that was stopped goes on where it was."""
@@ -36,15 +39,15 @@ def fetch_bars(
     names = chosen(tickers, universe)
     names, first = (names, None) if isinstance(names, list) else (list(names.tickers), names.start or None)
     asked: dict[str, Any] = {"start": start or first, "end": end, "timespan": timespan, "adjusted": adjusted}
-    return _fetched(names, lambda t: [market.bars(t, **asked)], json_)
+    return _fetched(names, lambda t: [market.bars(t, **asked)], json_, out)
 
 
 @fetch_app.command("actions")
-def fetch_actions(tickers: list[str], json_: Json = False) -> int:
+def fetch_actions(tickers: list[str], out: OutFile = None, json_: Json = False) -> int:
     """Show splits and dividends with their provenance."""
     from mltrainer.data import market
 
-    return _fetched(tickers, market.actions, json_)
+    return _fetched(tickers, market.actions, json_, out)
 
 
 @fetch_app.command("macro")
@@ -57,16 +60,17 @@ def fetch_macro(
     aggregation: Annotated[str | None, typer.Option(help="how it is made: avg, sum or eop")] = None,
     today: Annotated[bool, typer.Option("--today", help="the values of today, not every vintage")] = False,
     provider: Annotated[Literal["fred", "polygon"], typer.Option(help="whom to ask")] = "fred",
+    out: OutFile = None,
     json_: Json = False,
 ) -> int:
     """Show macroeconomic observations with the day each may be used."""
     from mltrainer.data.market import macro
 
     made: dict[str, Any] = {"units": units, "frequency": frequency, "aggregation": aggregation, "provider": provider}
-    return _fetched(series, lambda s: [macro(s, start=start, end=end, vintages=not today, **made)], json_)
+    return _fetched(series, lambda s: [macro(s, start=start, end=end, vintages=not today, **made)], json_, out)
 
 
-def _fetched(names: list[str], fetch: Callable[[str], Iterable[Any]], json_: bool) -> int:
+def _fetched(names: list[str], fetch: Callable[[str], Iterable[Any]], json_: bool, out: Path | None) -> int:
     """Show what there is and name what there is not; exit 1 if something is missing, 2 if all of it is."""
     datasets: list[Any] = []
     failed: dict[str, str] = {}
@@ -86,6 +90,9 @@ def _fetched(names: list[str], fetch: Callable[[str], Iterable[Any]], json_: boo
         say(f"{d}\n{d.frame.tail(5).to_string()}\n{about}{look}\n")
     for why in failed.values():
         complain(why)
+    if datasets:
+        parts = (({"name": d.name, "kind": d.kind}, d.frame) for d in datasets)
+        write(together(parts), out, [json.loads(d.provenance.to_json()) for d in datasets])
     return 0 if not failed else 1 if datasets else 2
 
 

@@ -4,11 +4,13 @@ from typing import Annotated, Any
 
 import typer
 
+from mltrainer.cli.files import OutFile, together, write
 from mltrainer.cli.terminal import (
     End,
     Horizon,
     Jobs,
     Json,
+    Project,
     Start,
     Target,
     Ticker,
@@ -37,6 +39,8 @@ def evaluate(
     target: Target = "return",
     protocol: Any = None,
     jobs: Annotated[int, typer.Option(help="worker processes")] = 1,
+    project: Project = None,
+    out: OutFile = None,
     json_: Json = False,
 ) -> int:
     """Judge models out of sample, net of costs; each fit becomes a row of the trial ledger."""
@@ -44,10 +48,36 @@ def evaluate(
 
     results = study.evaluate(
         models, chosen(ticker, universe), start=start, end=end, horizon=horizon, jobs=jobs, target=target,
-        protocol=protocol,
+        protocol=protocol, project=project,
     )  # fmt: skip
     board(study.leaderboard(results), json_)
+    said = ({"model": e.model, "ticker": e.ticker, "target": e.target, "key": e.key} for e in results)
+    write(together((label, e.forecasts) for label, e in zip(said, results, strict=True) if len(e.forecasts)), out)
     return 0 if any(e.ok for e in results) else 1
+
+
+@app.command()
+@judged
+def preregister(
+    model: str,
+    ticker: Tickers = None,
+    universe: Universe = None,
+    start: Start = None,
+    end: End = None,
+    horizon: Horizon = 5,
+    target: Target = "return",
+    protocol: Any = None,
+    project: Project = None,
+    json_: Json = False,
+) -> None:
+    """Declare a single test before it is run: `evaluate` with the same options then has a verdict of its own."""
+    from mltrainer.evaluation import study
+
+    asked = chosen(ticker, universe)
+    said = study.preregister(
+        model, asked, start=start, end=end, horizon=horizon, target=target, protocol=protocol, project=project
+    )
+    say(document(said) if json_ else repr(said))
 
 
 @app.command()
@@ -102,6 +132,7 @@ def tune(
     target: Target = "return",
     protocol: Any = None,
     jobs: Annotated[int, typer.Option(help="worker processes")] = 1,
+    project: Project = None,
     json_: Json = False,
 ) -> int:
     """Search a model's settings in the past and judge the choice on what came after; each is a trial."""
@@ -110,7 +141,7 @@ def tune(
 
     found = search(
         model, ticker, method=method, trials=trials, score=score, random_state=seed, start=start, end=end,
-        horizon=horizon, jobs=jobs, target=target, protocol=protocol,
+        horizon=horizon, jobs=jobs, target=target, protocol=protocol, project=project,
     )  # fmt: skip
     if json_:
         said = {name: getattr(found, name) for name in ("model", "ticker", "method", "score", "parameters", "luck")}
@@ -125,15 +156,23 @@ def tune(
 
 
 @app.command()
-def leaderboard(json_: Json = False) -> None:
+def leaderboard(
+    project: Annotated[str | None, typer.Option(help="show only what was tried for this; luck counts all")] = None,
+    out: OutFile = None,
+    json_: Json = False,
+) -> None:
     """Rank every trial of the mode in force that ran, tested together with all of them."""
-    from mltrainer.evaluation import study, trials
+    from mltrainer.evaluation import projects, study, trials
     from mltrainer.settings import settings
 
     rows = trials.ledger()
     rows = rows[rows["mode"] == settings().data_mode]
+    if project is not None:
+        rows = rows[rows["project"].eq(projects.named(project)) | rows["key"].isin(projects.joined(project))]
     found = [e for key in rows[rows["status"] == "ok"]["key"] if (e := trials.load(key)) is not None]
-    board(study.leaderboard(found), json_)
+    ranking = study.leaderboard(found)
+    board(ranking, json_)
+    write(ranking.rows, out, {"sentence": ranking.sentence(), "luck": ranking.luck})
 
 
 @app.command("map")
@@ -148,6 +187,7 @@ def map_(
     end: End = None,
     protocol: Any = None,
     jobs: Annotated[int, typer.Option(help="worker processes")] = 1,
+    project: Project = None,
     json_: Json = False,
 ) -> None:
     """What is forecastable here: targets by horizons, the best baseline, the best model, and what it adds."""
@@ -156,7 +196,7 @@ def map_(
 
     found = forecastable(
         chosen(ticker, universe), models=model, targets=target, horizons=horizon or HORIZONS, start=start, end=end,
-        protocol=protocol, jobs=jobs,
+        protocol=protocol, jobs=jobs, project=project,
     )  # fmt: skip
     if json_:
         say(document({"sentence": found.sentence(), "rows": found.rows.to_dict("records")}))

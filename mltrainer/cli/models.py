@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from mltrainer.cli.files import OutFile, write
 from mltrainer.cli.terminal import End, Horizon, Json, Start, Target, Ticker, app, document, say, table
 
 
@@ -49,7 +50,7 @@ def train(
 
 
 @app.command()
-def predict(artifact: str, json_: Json = False) -> None:
+def predict(artifact: str, out: OutFile = None, json_: Json = False) -> None:
     """Forecast with a kept model: every session after the last it was trained on."""
     from mltrainer.data import market
     from mltrainer.evaluation import lifecycle, study
@@ -59,6 +60,7 @@ def predict(artifact: str, json_: Json = False) -> None:
     state = trained.state_ or {}
     bars = market.bars(state["ticker"], start=state["from"])  # the very bars on which its features were warmed up
     said = trained.predict(study.matrix(bars, horizon=state["horizon"], target=state.get("target", "return")))
+    write(said.frame.rename_axis("session").assign(model=said.model, ticker=said.ticker), out)
     if json_:
         say(said.to_json())
         return

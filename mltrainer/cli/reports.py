@@ -12,6 +12,7 @@ from mltrainer.cli.terminal import (
     Jobs,
     Json,
     Out,
+    Project,
     Start,
     Target,
     Universe,
@@ -38,6 +39,7 @@ def report(
     protocol: Any = None,
     jobs: Jobs = None,
     out: Out = None,
+    project: Project = None,
     json_: Json = False,
 ) -> int:
     """Evaluate families of models and write a report that opens offline; a universe is one question."""
@@ -45,7 +47,7 @@ def report(
 
     run = reports.report(
         family, chosen(ticker, universe), start=start, end=end, horizon=horizon, target=target, protocol=protocol,
-        jobs=jobs, out=out,
+        jobs=jobs, out=out, project=project,
     )  # fmt: skip
     from mltrainer.evaluation.leaderboard import Leaderboard
 

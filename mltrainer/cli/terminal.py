@@ -30,6 +30,9 @@ Tickers = Annotated[list[str] | None, typer.Option("--ticker", help="ticker, def
 Horizon = Annotated[int, typer.Option(help="sessions a position is held")]
 Target = Annotated[str, typer.Option(help="what is forecast: return, direction, volatility, range ...")]
 Jobs = Annotated[int | None, typer.Option(help="worker processes; default the number of cores")]
+Project = Annotated[
+    str | None, typer.Option(help="what this is tried for, a label in the ledger; default MLTRAINER_PROJECT")
+]
 Out = Annotated[Path | None, typer.Option(help="folder that holds the run folders; default reports")]
 PROTOCOL = {  # of `Protocol.of`, by name: type and help
     "cost_bps": (float, "cost of trading one unit of position, in basis points per side; default 5"),
@@ -180,16 +183,18 @@ def board(ranking: Any, json_: bool) -> None:
         say(document(said | {"rows": ranking.rows.to_dict("records")}))
         return
     columns = ["deflated_sharpe", "sharpe", "ic", "r2_oos", "max_drawdown"]
+    labels = [c for c in ("settings", "project") if ranking.rows[c].fillna("").ne("").any()]
     rows = [
         (
             r["name"],
             f"{r['ticker']} ({r['panel']})" if r["panel"] else r["ticker"],
             *(fixed(3)(r[c]) for c in columns),
+            *(r[c] or "" for c in labels),
             r["verdict"] if r["status"] == "ok" else r["reason"],
         )
         for _, r in ranking.rows.iterrows()
     ]
-    say(table(["model", "ticker", "deflated", "Sharpe", "IC", "R2 oos", "drawdown", "verdict"], rows))
+    say(table(["model", "ticker", "deflated", "Sharpe", "IC", "R2 oos", "drawdown", *labels, "verdict"], rows))
     say(f"{ranking.sentence()}\n{mode_line()}")
 
 

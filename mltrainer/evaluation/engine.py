@@ -16,7 +16,7 @@ import psutil
 from tqdm.auto import tqdm
 
 from mltrainer.errors import BadInput
-from mltrainer.evaluation import trials
+from mltrainer.evaluation import projects, trials
 from mltrainer.evaluation.judging import evaluate, evaluate_each
 from mltrainer.evaluation.panels import checked, keys
 from mltrainer.evaluation.protocol import Protocol
@@ -86,6 +86,7 @@ def run(
     protocol: Protocol | None = None,
     jobs: int | None = None,
     progress: bool = True,
+    project: str | None = None,
 ) -> list[Evaluation]:
     """Evaluate every model on every matrix; what the ledger already holds is not computed again.
 
@@ -94,6 +95,7 @@ def run(
     specs, matrices : what to cross; each matrix must be sealed. A panel gives a result per ticker.
     jobs : worker processes; default the number of cores. 1 computes in this process, which no budget ends.
     progress : show a progress bar on stderr.
+    project : what the trials are made for, a label in the ledger; default that of the settings.
 
     Returns
     -------
@@ -102,6 +104,7 @@ def run(
     (settings `task_seconds`, `task_megabytes`) has its worker ended and is reported so.
     """
     matrices, specs, protocol = list(matrices), [catalog.claimed(s) for s in specs], protocol or Protocol()
+    project = projects.named(project)
     for matrix in matrices:
         gate.verify(matrix, "evaluation")
         checked(matrix, protocol)
@@ -112,13 +115,15 @@ def run(
     shares = {s.name: sharing.group(s.estimator) if settings().share else "" for s in specs}
     tasks = [Task(s, m, protocol, trials.key(s, m, protocol), shares[s.name]) for m in matrices for s in specs]
     known = {k: e for t in tasks for k in t.keys.values() if (e := trials.load(k)) is not None}
+    projects.joins(known.values(), project)
     todo = list({t.key: t for t in tasks if not known.keys() >= set(t.keys.values())}.values())
     jobs = min(jobs or os.cpu_count() or 1, max(len(todo), 1))
     total = len({k for t in tasks for k in t.keys.values()})
     with tqdm(total=total, initial=len(known), disable=unwatched(progress) or not todo, unit="fit", leave=False) as bar:
         for task, result in results(todo, jobs):
             if result.status != "unavailable":
-                result = trials.record(result, task.matrix)
+                said = projects.differences(task.spec, task.matrix, protocol)
+                result = trials.record(projects.labelled(result, said, project), task.matrix)
             known[result.key] = result
             bar.set_postfix_str(task.spec.name, refresh=False)
             bar.update()

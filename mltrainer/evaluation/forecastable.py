@@ -78,6 +78,7 @@ def forecastable(
     end: Day = None,
     jobs: int = 1,
     protocol: Protocol | None = None,
+    project: str | None = None,
 ) -> Map:
     """Judge models on every target and horizon, each cell against its best baseline; all are trials of the ledger.
 
@@ -86,7 +87,7 @@ def forecastable(
     data : a ticker, or a list of tickers or a universe, which is a panel.
     models : names of the catalog; default the fast ones of `calibrate.FAST`.
     targets : names of `features.targets.TARGETS`, default all that the data has; horizons : sessions, 1 to 63.
-    start, end, jobs, protocol : as for `evaluate`.
+    start, end, jobs, protocol, project : as for `evaluate`.
 
     Returns
     -------
@@ -94,11 +95,11 @@ def forecastable(
         Each cell's p is adjusted for all trials of its question and for the number of questions in the ledger.
     """
     names = [target(name).name for name in targets or TARGETS]
-    specs = study.select(models=list(models or FAST))
+    specs, how = study.select(models=list(models or FAST)), {"protocol": protocol, "project": project}
     cells: dict[tuple[str, int], Any] = {}
     for name in names:
         for horizon in horizons:
-            cells[name, horizon] = _cell(specs, data, name, horizon, start, end, jobs, protocol)
+            cells[name, horizon] = _cell(specs, data, name, horizon, start, end, jobs, how)
     results = [e for found in cells.values() if isinstance(found, list) for e in found]
     board = leaderboard(results)
     rows = [_row(name, horizon, found, board) for (name, horizon), found in cells.items()]
@@ -106,7 +107,7 @@ def forecastable(
 
 
 def _cell(
-    specs: list[ModelSpec], data: Any, name: str, horizon: int, start: Day, end: Day, jobs: int, protocol: Any
+    specs: list[ModelSpec], data: Any, name: str, horizon: int, start: Day, end: Day, jobs: int, how: dict[str, Any]
 ) -> Any:
     """The results of one cell, or why there are none."""
     try:
@@ -115,7 +116,7 @@ def _cell(
         return str(error)
     if matrix.aim.cross_sectional and len(matrix.tickers) < LEAST_NAMES:
         return f"of names side by side: at least {LEAST_NAMES}"
-    return engine.run(specs, [matrix], protocol=protocol, jobs=jobs, progress=False)
+    return engine.run(specs, [matrix], jobs=jobs, progress=False, **how)
 
 
 def _row(name: str, horizon: int, found: Any, board: Leaderboard) -> dict[str, Any]:

@@ -56,13 +56,14 @@ def leakage_gap(
     start: Day = None,
     end: Day = None,
     protocol: Protocol | None = None,
+    project: str | None = None,
 ) -> LeakageGap:
     """Judge a model by the walk-forward and by ways to cut time that train on the future, on the same sessions.
 
     Parameters
     ----------
     name : a name of the catalog that does not follow one session after the other (no series, filter or chain).
-    data : a ticker, bars or a matrix of one; horizon, start and end as for `matrix`.
+    data : a ticker, bars or a matrix of one; horizon, start and end as for `matrix`, project as for `evaluate`.
 
     Returns
     -------
@@ -75,7 +76,8 @@ def leakage_gap(
     cuts = {"walk_forward": protocol.split, **DIAGNOSTICS}
     found: dict[str, Evaluation] = {}
     for way, split in cuts.items():
-        (found[way],) = engine.run([spec], [matrix], protocol=replace(protocol, split=split), jobs=1, progress=False)
+        cut = replace(protocol, split=split)
+        (found[way],) = engine.run([spec], [matrix], protocol=cut, jobs=1, progress=False, project=project)
         if found[way].forecasts.empty:
             raise Unavailable(f"{name} has no leakage gap to show: {found[way].reason}")
     rows = found["walk_forward"].forecasts.index

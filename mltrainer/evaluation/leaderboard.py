@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mltrainer import metrics
-from mltrainer.evaluation import skill, trials
+from mltrainer.evaluation import columns, skill, trials
 from mltrainer.evaluation.baselines import loss_difference
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.significance import SIZE
@@ -16,19 +16,14 @@ from mltrainer.evaluation.skill import Evidence, Judgment
 from mltrainer.features.targets import TARGETS, target
 
 RIVALS = {"mean": "the mean of the past", "last": "the last value", "zero": "zero"}  # as a sentence has them
-COLUMNS = (
-    "name family task ticker status verdict mse mae r2 r2_oos mape ic ic_t hit_rate sharpe deflated_sharpe sortino "
-    "calmar max_drawdown value_at_risk expected_shortfall profit_factor win_rate turnover breakeven_bps "
-    "information_ratio coverage fit_seconds predict_seconds peak_mb "
-    "sharpe_low sharpe_high hit_p annual_return pinball key reason in_confidence_set panel "
-    "p_knows p_pays timing_sharpe timing_t timing_luck alpha alpha_t beta horizon start end "
-    "spread_ratio mz_slope mz_slope_se target baseline gain gain_low gain_high gain_t"
-).split()
+COLUMNS = list(columns.LEADERBOARD)
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The ranked rows (columns `COLUMNS`, strongest evidence first) and what luck could have done.
+    """The ranked rows (`columns.LEADERBOARD` says each column and its unit) and what luck could have done.
+
+    Strongest evidence comes first.
 
     `luck` has what `skill.Judgment.luck` says, and overfitting, the probability that picking the best of these models
     by their past is no better than picking the median one (PBO), and spa_p, the p value of the hypothesis that none
@@ -118,7 +113,7 @@ def leaderboard(evaluations: Iterable[Evaluation], judgment: Judgment | None = N
     rows = pd.DataFrame(
         [_row(e, judgment) | {"in_confidence_set": best.get(e.key)} for e in evaluations], columns=COLUMNS
     )
-    p = rows[["p_knows", "p_pays"]].astype(float).min(axis=1).fillna(1.0)
+    p = rows["p_single"].astype(float).fillna(rows[["p_knows", "p_pays"]].astype(float).min(axis=1)).fillna(1.0)
     keys, descending = ["_p", "deflated_sharpe", "sharpe", "name"], [True, False, False, True]
     rows = rows.assign(_p=p).sort_values(keys, ascending=descending, na_position="last").drop(columns="_p")
     order = rows["status"].ne("ok").argsort(kind="stable")
@@ -134,8 +129,10 @@ def _row(evaluation: Evaluation, judgment: Judgment) -> dict[str, object]:
     }  # fmt: skip
     if not e.ok:
         return row
+    row |= {"settings": e.meta.get("settings", ""), "project": e.meta.get("project", "")}
     figures = e.metrics | {name: e.meta[name] for name in ("fit_seconds", "predict_seconds", "peak_mb")}
     deviation, evidence = 1.96 * figures["sharpe_standard_error"], judgment.evidence.get(e.trial, Evidence())
+    single = judgment.single.get(e.trial)
     timing = skill.timing_return(e.forecasts, e.horizon)
     luck = judgment.luck["best"] * np.sqrt(metrics.SESSIONS / max(len(timing), 1))
     figures |= {
@@ -144,6 +141,7 @@ def _row(evaluation: Evaluation, judgment: Judgment) -> dict[str, object]:
         "sharpe_high": figures["sharpe"] + deviation,
         "p_knows": evidence.p_knows,
         "p_pays": evidence.p_pays,
+        "p_single": single.evidence.p if single else np.nan,
         "timing_t": evidence.t_pays,
         "timing_luck": luck,
         "gain_low": figures.get("gain", np.nan) - 1.96 * figures.get("gain_error", np.nan),
@@ -151,7 +149,7 @@ def _row(evaluation: Evaluation, judgment: Judgment) -> dict[str, object]:
     }
     span = {"start": str(e.forecasts.index[0].date()), "end": str(e.forecasts.index[-1].date())}
     known = {k: v for k, v in figures.items() if k in COLUMNS}
-    return row | known | span | {"verdict": skill.verdict(e, evidence)}
+    return row | known | span | {"verdict": skill.verdict(e, evidence, single)}
 
 
 MEANS = "mse mae r2 r2_oos hit_rate coverage spread_ratio mz_slope turnover".split()

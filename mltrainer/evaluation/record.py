@@ -11,6 +11,7 @@ import pandas as pd
 from mltrainer.evaluation.results import Metrics
 
 MEASURED = "fit_seconds shared_seconds predict_seconds slowest_fold peak_mb warnings".split()
+BESIDE = (*MEASURED, "settings", "project")  # of `meta`: what stands in the ledger's row and not in the result
 
 
 @dataclass(frozen=True)
@@ -22,14 +23,12 @@ class Evaluation:
     status : "ok", "failed", "timeout", "memory", "unavailable", or "diagnostic" for a split that trains on the
         future, which is shown and never ranked; `reason` says why it is not ok.
     target : what is forecast, a name of `targets.TARGETS`; forecasts are in its unit.
-    forecasts : one row per out-of-sample session: y (label: of "return" the return earned from the next entry),
-        forecast, lower, upper, expanding_mean and baseline (in units of y; the baseline that is hardest to beat, chosen
-        with hindsight), position (held over the session, -1..1), gross, net, benchmark (simple returns of the
-        session), fold, close (price), scale; `quantile` where the model forecasts one.
+    forecasts : one row per out-of-sample session; `columns.FORECASTS` says each column and its unit.
     metrics : figures of design section 5, by name or as attributes, NaN where undefined.
     meta : fit and predict seconds and how many of them were shared, seconds of the slowest fold, peak memory, warnings,
         `policy` where a model bore only some of the rows, `panel` where it was trained on several tickers, and then
-        `pooled` with figures of all of them together.
+        `pooled` with figures of all of them together; of a result of the ledger `settings`, what differs from the
+        defaults, and `project`, what it was first made for.
     """
 
     key: str
@@ -80,7 +79,7 @@ class Evaluation:
     def to_bytes(self) -> bytes:
         """Pack into one npz without pickles, all but what was measured; equal fits give equal bytes."""
         head = {k: v for k, v in asdict(self).items() if k != "forecasts"}
-        head["meta"] = {k: v for k, v in self.meta.items() if k not in MEASURED}
+        head["meta"] = {k: v for k, v in self.meta.items() if k not in BESIDE}
         columns = {f"f_{c}": self.forecasts[c].to_numpy(float) for c in self.forecasts}
         index = self.forecasts.index.to_numpy("datetime64[s]").astype("int64") if len(self.forecasts) else np.empty(0)
         packed = io.BytesIO()

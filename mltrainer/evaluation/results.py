@@ -102,7 +102,7 @@ class Forecast:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """(k, c) of all that is said, a column each, by session."""
+        """(k, c) of all that is said, a column each (`columns.FORECAST`), by session."""
         said = {f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), pd.Series)}
         return pd.DataFrame(said)
 

@@ -163,6 +163,36 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Single:
+    """The reading of a test that was declared before it was run.
+
+    Attributes
+    ----------
+    evidence : p adjusted for what had been tried before the declaration (alone where nothing was) and, by Bonferroni,
+        for the number of declared tests; not for what was tried since, which cannot have chosen it.
+    seen : trials before the declaration; tests : how many are declared.
+    """
+
+    evidence: Evidence
+    seen: int = 0
+    tests: int = 1
+
+    @classmethod
+    def of(cls, alone: Evidence, seen: int, tests: int) -> "Single":
+        """From the evidence among what had been seen; each of the declared tests has an equal share of the 5 %."""
+        p_knows, p_pays = (min(tests * p, 1.0) if p == p else p for p in (alone.p_knows, alone.p_pays))
+        return cls(Evidence(alone.t_knows, p_knows, alone.t_pays, p_pays), seen, tests)
+
+    @property
+    def words(self) -> str:
+        """What was declared, in words."""
+        kind = "test" if self.seen else "single test"
+        many = f", one of {self.tests}" if self.tests > 1 else ""
+        after = f" after {self.seen} trial{'' if self.seen == 1 else 's'}" if self.seen else ""
+        return f"preregistered {kind}{after}{many}"
+
+
+@dataclass(frozen=True)
 class Judgment:
     """Every trial tested together.
 
@@ -173,10 +203,12 @@ class Judgment:
         as independent, see `StepDown.effective`, summed over questions), spread (of the trials' t; at least 1),
         best (the largest t to expect from luck alone), sessions (median), threshold (`best` as an annual Sharpe ratio
         over so many sessions) and critical (the t that evidence needs, in the question with the most trials).
+    single : by key of a trial that was declared before it was run, its reading on its own.
     """
 
     evidence: dict[str, Evidence] = field(default_factory=dict)
     luck: dict[str, float] = field(default_factory=dict)
+    single: dict[str, Single] = field(default_factory=dict)
 
 
 def judge(trials: Iterable[Trial], *, lost: Mapping[Question, int] | None = None) -> Judgment:
@@ -235,11 +267,12 @@ def _evidence(same: list[Trial], tests: StepDown, gone: int, questions: int) -> 
 # --- the words ------------------------------------------------------------------------------------------------
 
 
-def verdict(evaluation: Evaluation, evidence: Evidence) -> str:
+def verdict(evaluation: Evaluation, evidence: Evidence, single: Single | None = None) -> str:
     """Put the evidence into words; the default is "no evidence of skill".
 
     A trial shows evidence of skill where either kind has an adjusted p value of at most 0.05. One that is unusually
-    strong as well was tested for look-ahead when it was made, and the verdict says what came of it.
+    strong as well was tested for look-ahead when it was made, and the verdict says what came of it. One that was
+    declared before it was run has its verdict by that `single` test, and shows the joint reading beside it.
     """
     moved = evaluation.meta.get("lookahead")
     if moved:
@@ -248,9 +281,11 @@ def verdict(evaluation: Evaluation, evidence: Evidence) -> str:
         return NO_SIGNAL
     loss = targets.target(evaluation.target).proof == "loss"
     knows = BEATS.format(evaluation.meta["baseline"]) if loss else KNOWS
-    shown = [words for words, p in ((knows, evidence.p_knows), (PAYS, evidence.p_pays)) if p <= SIZE]
+    read = single.evidence if single else evidence
+    shown = [words for words, p in ((knows, read.p_knows), (PAYS, read.p_pays)) if p <= SIZE]
     strong = ", unusually strong; the leak test passed" if moved == "" else ""
-    return f"{EVIDENCE}: {' and '.join(shown)}{strong}" if shown else NO_EVIDENCE
+    both = f"; {single.words}, p = {read.p:.2g} (jointly {evidence.p:.2g})" if single else ""
+    return (f"{EVIDENCE}: {' and '.join(shown)}{strong}" if shown else NO_EVIDENCE) + both
 
 
 def kinds(verdict: str) -> str:

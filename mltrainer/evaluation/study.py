@@ -12,9 +12,10 @@ from mltrainer.data import market, quality
 from mltrainer.data.dates import Day, day
 from mltrainer.data.universes import Universe
 from mltrainer.errors import BadInput, NotEnoughHistory, NotEntitled, Partial, Unavailable
-from mltrainer.evaluation import engine
+from mltrainer.evaluation import engine, projects, trials
 from mltrainer.evaluation.leaderboard import Leaderboard
 from mltrainer.evaluation.leaderboard import leaderboard as rank
+from mltrainer.evaluation.preregistered import Registration
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.features import matrix as features
@@ -169,6 +170,7 @@ def evaluate(
     jobs: int = 1,
     protocol: Protocol | None = None,
     target: str | None = None,
+    project: str | None = None,
 ) -> Any:
     """Judge models out of sample by the purged, embargoed expanding walk-forward, net of costs.
 
@@ -180,6 +182,8 @@ def evaluate(
         learns from all of them, unless it is of a kind that lives in the history of one share.
     horizon, start, end, target : as for `matrix`.
     jobs : worker processes; 1 computes here.
+    project : what this is tried for, a label in the ledger; default MLTRAINER_PROJECT. Luck counts every trial of a
+        question, whatever it was for.
 
     Returns
     -------
@@ -189,19 +193,62 @@ def evaluate(
     several = isinstance(models, Iterable) and not isinstance(models, str | Pipeline)
     given: Any = models if several else [models]
     specs = select(models=list(given))
-    built = matrix(data, horizon=horizon, start=start, end=end, target=target)
-    if built.aim.cross_sectional and len(built.tickers) < LEAST_NAMES:
-        raise BadInput(
-            f"target {built.target} is of names side by side: at least {LEAST_NAMES}, and this is {len(built.tickers)}"
-        )
+    built = _judgeable(matrix(data, horizon=horizon, start=start, end=end, target=target))
     results = engine.run(
         specs,
         [built],
         protocol=protocol,
         jobs=jobs,
         progress=len(specs) > 1,
+        project=project,
     )
     return results if several or len(results) > 1 else results[0]
+
+
+def _judgeable(built: Matrix) -> Matrix:
+    if built.aim.cross_sectional and len(built.tickers) < LEAST_NAMES:
+        raise BadInput(
+            f"target {built.target} is of names side by side: at least {LEAST_NAMES}, and this is {len(built.tickers)}"
+        )
+    return built
+
+
+def preregister(
+    model: str | ModelSpec,
+    data: Data | Sequence[Data] | Universe,
+    *,
+    horizon: int | None = None,
+    start: Day = None,
+    end: Day = None,
+    target: str | None = None,
+    protocol: Protocol | None = None,
+    project: str | None = None,
+) -> Registration:
+    """Declare a single test before it is run; `evaluate` with the same arguments runs it, and its verdict is its own.
+
+    Parameters
+    ----------
+    model, data, horizon, start, end, target, protocol, project : as for `evaluate`; other settings or another session
+        are another test.
+
+    Returns
+    -------
+    Registration
+        An entry of the audit trail, which is never taken back. The test is judged among what had been tried before it
+        was declared, alone where nothing was, and by Bonferroni among all that are declared; the joint reading among
+        all trials stands beside it. What was looked at outside of this ledger it cannot know.
+
+    Raises
+    ------
+    BadInput
+        A test that has a result already, or one that trains on the future.
+    """
+    spec, protocol = catalog.claimed(_spec(model)), protocol or Protocol()
+    built = _judgeable(matrix(data, horizon=horizon, start=start, end=end, target=target))
+    if protocol.split.diagnostic or not spec.available:
+        raise BadInput(f"{spec.name} cannot be tested: {protocol.split.diagnostic or spec.why_unavailable}")
+    said = projects.differences(spec, built, protocol)
+    return trials.declare(spec, built, protocol, settings=said, project=projects.named(project))
 
 
 def leaderboard(results: "Iterable[Evaluation] | Evaluation") -> Leaderboard:

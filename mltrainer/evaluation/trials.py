@@ -20,11 +20,13 @@ import pandas as pd
 from sqlalchemy import Connection, Row, func, select
 
 from mltrainer import store
-from mltrainer.errors import Tampered, Unavailable
-from mltrainer.evaluation import code, skill
+from mltrainer.errors import BadInput, Tampered, Unavailable
+from mltrainer.evaluation import code, preregistered, skill
+from mltrainer.evaluation.panels import keys
+from mltrainer.evaluation.preregistered import Registration
 from mltrainer.evaluation.protocol import VERSION, Protocol
 from mltrainer.evaluation.record import Evaluation
-from mltrainer.evaluation.skill import Judgment, Question, Trial
+from mltrainer.evaluation.skill import Evidence, Judgment, Question, Single, Trial
 from mltrainer.evaluation.splits import Split
 from mltrainer.features import targets
 from mltrainer.features.matrix import Matrix
@@ -124,7 +126,36 @@ def _row(evaluation: Evaluation, matrix: Matrix, blob: str) -> dict[str, Any]:
         "blob": blob,
         "trial": evaluation.trial,
         "measured": evaluation.measured,
+        "settings": str(evaluation.meta.get("settings", "")),
+        "project": str(evaluation.meta.get("project", "")),
     }
+
+
+def declare(spec: ModelSpec, matrix: Matrix, protocol: Protocol, *, settings: str, project: str) -> Registration:
+    """Write to the trail that this trial is a test of its own, before any result of it exists; `BadInput` after.
+
+    What was declared before stays as it was.
+    """
+    assert matrix.provenance is not None
+    address, mode = key(spec, matrix, protocol), matrix.provenance.mode
+    for held in preregistered.registrations(mode):
+        if held.key == address:
+            return held
+    seen = _tried(_counting(ledger()))["trial"].nunique()
+    with store.writing() as connection:
+        known = {p["key"] for p in audit.payloads(connection, "trial") if p.get("status", "ok") in FINISHED}
+        made = [k for k in keys(matrix, address).values() if k in known or _held(connection, k) is not None]
+        if made:
+            raise BadInput(
+                f"{spec.name} on {matrix.name} has a result already ({made[0][:12]}), so it can no longer be declared: "
+                "a test is preregistered before it is run; it is judged among all trials, as it was made"
+            )
+        end = int(connection.execute(select(func.max(store.trials.c.seq))).scalar() or 0)
+        same: dict[str, Any] = {"horizon": matrix.horizon, "target": matrix.target, "mode": mode}
+        said = Registration(address, spec.name, matrix.name, **same, seen=seen, position=end, settings=settings,
+                            project=project)  # fmt: skip
+        audit.extend(connection, preregistered.KIND, said.payload())
+    return next(held for held in preregistered.registrations(mode) if held.key == address)
 
 
 def _attempt(connection: Connection, result_key: str) -> str:
@@ -137,7 +168,8 @@ def _held(connection: Connection, result_key: str) -> Row[Any] | None:
 
 
 def _with_measured(evaluation: Evaluation, payload: dict[str, Any]) -> Evaluation:
-    return dataclasses.replace(evaluation, meta=evaluation.meta | payload.get("measured", {}))
+    beside = {name: payload[name] for name in ("settings", "project") if payload.get(name)}
+    return dataclasses.replace(evaluation, meta=evaluation.meta | payload.get("measured", {}) | beside)
 
 
 def load(result_key: str) -> Evaluation | None:
@@ -168,6 +200,7 @@ def last_attempt(result_key: str) -> Evaluation | None:
 
 FINISHED = ("ok", "diagnostic")
 LEDGER = "seq key at model family ticker horizon target status sharpe n reason mode matrix blob trial".split()
+LEDGER += ["settings", "project"]
 LOST = "key model ticker horizon target mode status n matrix trial seq why".split()
 
 
@@ -175,15 +208,15 @@ def ledger(until: int | None = None) -> pd.DataFrame:
     """Every trial ever made, or those up to row `until`.
 
     Columns: seq, key, at, model, family, ticker, horizon, target, status, sharpe, n, reason, mode, matrix, blob,
-    trial (the key that all tickers of a panel share).
+    trial (the key that all tickers of a panel share), settings (what differs from the defaults), project (what it was
+    first made for).
     """
     query = select(store.trials).order_by(store.trials.c.seq)
     with store.reading() as connection:
         rows = connection.execute(query if until is None else query.where(store.trials.c.seq <= until)).mappings().all()
     # the first release noted no mode, and knew the sample only
-    flat: list[dict[str, Any]] = [
-        {"mode": "sample", "target": "return", "trial": r["key"], **r, **json.loads(r["payload"])} for r in rows
-    ]
+    usual = {"mode": "sample", "target": "return", "settings": "", "project": ""}
+    flat: list[dict[str, Any]] = [{**usual, "trial": r["key"], **r, **json.loads(r["payload"])} for r in rows]
     return pd.DataFrame(flat, columns=LEDGER)
 
 
@@ -234,16 +267,41 @@ def judgment(evaluations: Iterable[Evaluation] = (), *, until: int | None = None
     until : the last row of the ledger that counts (`seq`); default all.
     """
     rows = _counting(ledger(until))
-    deleted = _counting(_entries().loc[lambda e: ~e["there"].astype(bool)], until)
+    tried = _tried(rows, until)
     family: dict[str, Trial] = {}
-    for key, same in rows[~rows["trial"].isin(deleted["trial"])].groupby("trial", sort=False):
+    gone = set(tried.loc[tried["deleted"], "trial"])
+    for key, same in rows[~rows["trial"].isin(gone)].groupby("trial", sort=False):
         with suppress(Unavailable, Tampered):  # a result that is lost counts below
             family[str(key)] = _kept(str(key), _question(same), tuple(same["ticker"]), tuple(same["blob"]))
     family |= grouped(e for e in evaluations if e.ok and e.trial not in family)
-    absent = pd.concat(
-        [part[~part["trial"].isin(family)][["trial", "ticker", "horizon", "target"]] for part in (rows, deleted)]
-    )
-    return _judged(tuple(family.values()), _questions(absent))
+    absent = tried[~tried["trial"].isin(family)]
+    judged = _judged(tuple(family.values()), _questions(absent))
+    return dataclasses.replace(judged, single=_single(family, tried, position() if until is None else until))
+
+
+def _tried(rows: pd.DataFrame, until: int | None = None) -> pd.DataFrame:
+    """The trials in `rows` and, `deleted`, those that only the trail tells of; a row per ticker."""
+    deleted = _counting(_entries().loc[lambda e: ~e["there"].astype(bool)], until)
+    parts = [part.assign(deleted=d) for part, d in ((rows, False), (deleted, True))]
+    names = ["trial", "ticker", "horizon", "target", "seq", "deleted"]
+    return pd.concat([part[names] for part in parts if len(part)] or [pd.DataFrame(columns=names)], ignore_index=True)
+
+
+def _single(family: Mapping[str, Trial], tried: pd.DataFrame, until: int) -> dict[str, Single]:
+    """Reading of each declared test: among what had been tried when it was declared, with its share of all declared.
+
+    A declaration counts from the next trial on, so that a judgment can be made again as of a row of the ledger.
+    """
+    declared = [r for r in preregistered.registrations(settings().data_mode) if r.position < until]
+    found = {}
+    for r in (r for r in declared if r.key in family):
+        before = tried[~tried["seq"].gt(r.position)]  # what an entry does not say when is counted
+        seen = [family[key] for key in dict.fromkeys(before["trial"]) if key in family]
+        if r.key in set(before["trial"]):
+            continue
+        alone = _judged((*seen, family[r.key]), _questions(before[~before["trial"].isin(family)]))
+        found[r.key] = Single.of(alone.evidence.get(r.key, Evidence()), before["trial"].nunique(), len(declared))
+    return found
 
 
 def _counting(rows: pd.DataFrame, until: int | None = None) -> pd.DataFrame:
@@ -284,6 +342,6 @@ def _kept(key: str, question: Question, tickers: tuple[str, ...], blobs: tuple[s
     return Trial.of(key, question.horizon, dict(zip(tickers, frames, strict=True)), question.target)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def _judged(family: tuple[Trial, ...], gone: tuple[tuple[Question, int], ...]) -> Judgment:
     return skill.judge(family, lost=dict(gone))

@@ -118,6 +118,7 @@ def tune(
     protocol: Protocol | None = None,
     progress: bool = True,
     target: str | None = None,
+    project: str | None = None,
 ) -> Tuned:
     """Search the settings of a model in the past, and judge the choice once on what came after.
 
@@ -131,6 +132,7 @@ def tune(
     score : what decides inside: "r2_oos", "ic" or "sharpe"; higher is better, undefined is worst.
     random_state : the same gives the same search, with any number of workers.
     jobs : worker processes.
+    project : as for `evaluate`.
     protocol : how the choice is judged; its split must be a walk-forward, whose later half of test blocks judges.
 
     Returns
@@ -155,7 +157,7 @@ def tune(
     matrix = study.matrix(data, horizon=horizon, start=start, end=end, target=target).of_one("a search")
 
     def evaluated(specs: list[ModelSpec], protocol: Protocol) -> list[Evaluation]:
-        return engine.run(specs, [matrix], protocol=protocol, jobs=jobs, progress=False)
+        return engine.run(specs, [matrix], protocol=protocol, jobs=jobs, progress=False, project=project)
 
     knobs: dict[str, Any] = {"method": method, "trials": trials, "score": score, "random_state": random_state}
     with tqdm(total=trials, disable=engine.unwatched(progress), unit="setting", leave=False) as bar:

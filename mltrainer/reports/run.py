@@ -174,6 +174,7 @@ def report(
     jobs: int | None = None,
     out: str | Path | None = None,
     progress: bool = True,
+    project: str | None = None,
 ) -> Run:
     """Evaluate families of models on tickers and write a report folder.
 
@@ -186,6 +187,7 @@ def report(
     target : what is forecast, a name of `features.targets.TARGETS`.
     protocol : costs, folds and policy; a walk-forward, by default the usual one.
     jobs : worker processes; default the number of cores.
+    project : what the trials are made for, as for `evaluate`; the same run for all.
     out : folder that holds the run folders; default the setting, else `reports` where you stand. In a notebook of a
         checkout that is the checkout's own. What is returned says where.
 
@@ -205,7 +207,7 @@ def report(
     matrices = list({m.name: m for m in matrices}.values())  # msft and MSFT are one, BACpB and BACPB are not
     _writable(folder, PAGE_BYTES * (len(chosen) + 1) + SCRIPT_BYTES)
     options = protocol.options()
-    results = engine.run(specs, matrices, protocol=protocol, jobs=jobs, progress=progress)
+    results = engine.run(specs, matrices, protocol=protocol, jobs=jobs, progress=progress, project=project)
     ledger = trials.position()  # other trials may be added while pages are made
     board = leaderboard(results, trials.judgment(results, until=ledger))
     measured = _calibrated(matrices[0], board, protocol, jobs=jobs, progress=progress)
