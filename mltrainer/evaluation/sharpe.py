@@ -263,8 +263,7 @@ def _hedged(r: "pd.Series[float]", benchmark: Any) -> tuple[Array, float]:
 
 
 def _periods(r: "pd.Series[float]") -> float:
-    by_date = isinstance(r.index, pd.DatetimeIndex)
-    return metrics.FREQUENCIES[metrics.frequency(r.index)].periods if by_date else metrics.SESSIONS
+    return metrics.periods_in_year(r.index) if isinstance(r.index, pd.DatetimeIndex) else metrics.SESSIONS
 
 
 def _effective() -> int:

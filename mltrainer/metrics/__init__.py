@@ -42,6 +42,7 @@ from mltrainer.metrics.frequencies import (
     compound,
     frequency,
     missing_sessions,
+    periods_in_year,
 )
 from mltrainer.metrics.intervals import conformal_radius, conformal_rank, coverage
 from mltrainer.metrics.regression import (
@@ -133,6 +134,7 @@ __all__ = [
     "mse",
     "newey_west_t",
     "omega",
+    "periods_in_year",
     "pesaran_timmermann",
     "pinball",
     "probabilistic_sharpe",

@@ -175,8 +175,10 @@ def acerbi_szekely(
     if not 0 < alpha < 0.5:
         raise BadInput(f"alpha={alpha}: the tail of losses has a probability between 0 and 0.5, usually 0.025")
     r, var, es = aligned(returns, value_at_risk, expected_shortfall)
-    if len(r) and not ((es > 0) & (es >= var)).all():
-        raise BadInput("a shortfall is positive and at least the value at risk; give both as positive fractions")
+    if not ((var > 0) & (es >= var)).all():
+        raise BadInput(
+            "a value at risk is positive, and its shortfall at least as large; give both as positive fractions"
+        )
     failed = r < -var
     if len(r) < LEAST or (given_failures and not failed.any()):
         return UNTESTED

@@ -20,9 +20,8 @@ from mltrainer.metrics.base import SESSIONS
 from mltrainer.metrics.returns import wealth
 
 MISSING = ("refuse", "count", "drop")
-HOLE = (
-    7  # days between sessions; the longest that an exchange of the US was closed since 1933 is from 10 to 17 September
-)
+HOLE = 7  # days between sessions; the exchanges of the US were closed for longer only in 1914 and 1933
+HOLE = 7  # days between sessions; the exchanges of the US were closed for longer only in 1914 and 1933
 YEAR = 365.25  # days
 
 
@@ -55,6 +54,17 @@ def frequency(index: pd.Index) -> str:
         if f.least <= days <= f.most:
             return name
     raise BadInput(f"the dates are {days:g} days apart, and there are {', '.join(FREQUENCIES)} returns")
+
+
+def periods_in_year(index: pd.Index) -> int:
+    """Returns in a year of dates like these, see `FREQUENCIES`; 365 of daily ones that know no weekend.
+
+    >>> periods_in_year(pd.date_range("2024-01-01", periods=30))
+    365
+    """
+    name = frequency(index)
+    weekends = name == "daily" and float(np.mean(_dates(index).dayofweek >= 5)) > 0.1
+    return 365 if weekends else FREQUENCIES[name].periods
 
 
 def missing_sessions(returns: "pd.Series[float]", *, expected: pd.DatetimeIndex | None = None) -> pd.DatetimeIndex:

@@ -76,7 +76,7 @@ class FactorModel:
     coefficients : a row for alpha and one for each factor; columns estimate, error (HAC), t, p (two-sided, normal).
         Alpha is per period, a loading the return for one unit of its factor.
     r2 : share of the variance of the returns that the factors explain, in this sample.
-    n : periods; left_out : those in which something is missing.
+    n : periods; left_out : returns for which a factor is missing, or that are NaN themselves.
     maxlags : autocovariances in the errors.
     """
 
@@ -104,7 +104,7 @@ def factor_model(returns: ArrayLike, factors: ArrayLike, *, maxlags: int | None 
     Parameters
     ----------
     returns : (n,) in excess of the risk-free rate. With factors that have an index, a Series: rows meet by index, and
-        those that only one side has are left out and counted, as are rows with a NaN.
+        returns without a factor are left out and counted, as are those that are NaN.
     factors : (n,) or (n, k); excess returns, or what changed unexpectedly in a macro series. A macro *level* drifts,
         and a regression on it finds what is not there: give changes, dated by the day they were known.
     maxlags : of the HAC errors (Bartlett, no small-sample factor); default :math:`\lfloor 4 (n/100)^{2/9} \rfloor`.
@@ -149,4 +149,4 @@ def _matched(returns: ArrayLike, factors: ArrayLike) -> "tuple[pd.Series[float],
         raise BadInput("rows meet by index, and a session is there twice")
     both = pd.concat([r.rename("returns"), F], axis=1, sort=True).astype(float)
     whole = both.dropna()
-    return whole["returns"], whole.drop(columns="returns"), len(both) - len(whole)
+    return whole["returns"], whole.drop(columns="returns"), len(r) - len(whole)

@@ -193,7 +193,7 @@ def test_returns_that_do_not_vary_get_no_verdict():
 # --- what comes in ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("freq", "periods"), [("B", 252), ("W-FRI", 52), ("ME", 12), ("QE", 4), ("YE", 1)])
+@pytest.mark.parametrize(("freq", "periods"), [("B", 252), ("D", 365), ("W-FRI", 52), ("ME", 12), ("QE", 4), ("YE", 1)])
 def test_a_year_has_the_returns_that_the_dates_say(rng, freq, periods):
     r = pd.Series(strategy(rng, 1.0, 60), index=pd.date_range("1950-01-01", periods=60, freq=freq))
     found = sharpe_test(r)

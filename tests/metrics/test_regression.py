@@ -33,6 +33,19 @@ def test_the_capm_of_msft_is_that_of_statsmodels_and_of_the_market_model():
     assert "SPX" in found._repr_html_()
 
 
+def test_a_share_on_the_market_and_on_macro_surprises_by_month():
+    """MSFT from 2000 on: the market's loading is significant, that of the change of inflation is not."""
+    msft, spx = (sample.bars(t, None, None).frame["close"].pct_change().dropna() for t in ("MSFT", "SPX"))
+    prices = sample.macro("CPILFESL", None, None).frame["value"]
+    change = np.log(prices).diff().diff().rename("inflation")
+    change.index = prices.index.to_period("M") + 2  # a month in which all of it was known
+    factors = pd.concat([metrics.compound(spx, "monthly").rename("market"), change], axis=1)
+    found = metrics.factor_model(metrics.compound(msft, "monthly"), factors)
+    assert found.coefficients.loc["market", "t"] > 5
+    assert abs(found.coefficients.loc["inflation", "t"]) < 2
+    assert (found.n, found.left_out) == (157, 0)  # March 2000 to March 2013
+
+
 def test_planted_loadings_are_found_and_a_factor_that_is_not_there_is_not(rng):
     F = pd.DataFrame(rng.standard_normal((600, 3)), columns=["growth", "inflation", "term"])
     r = 0.02 + 0.5 * F["growth"] - 0.3 * F["inflation"] + 0.2 * rng.standard_normal(600)
@@ -58,8 +71,8 @@ def test_rows_meet_by_session_and_what_has_no_partner_is_counted(rng):
     days = pd.bdate_range("2020-01-01", periods=100)
     f = pd.Series(rng.standard_normal(100), index=days, name="market")
     r = (0.5 * f).iloc[::-1]
-    r.iloc[3] = np.nan
-    found = metrics.factor_model(r.iloc[:90], f)
+    r.iloc[50] = np.nan
+    found = metrics.factor_model(r, f.iloc[:90])
     assert found.coefficients.loc["market", "estimate"] == pytest.approx(0.5)
     assert (found.n, found.left_out) == (89, 11)
     assert "11 left out" in repr(found)
