@@ -468,7 +468,9 @@ def test_every_option_json_is_tested_here():
 
 TESTED_ELSEWHERE = {
     "calibrate",
+    "factor",
     "leakcheck",
+    "optimize",
     "attest",
     "train",
     "predict",

@@ -17,7 +17,8 @@ def luck_threshold(spread: float, n_trials: float) -> float:
 
     .. math:: \mathrm{SR}_0 = s\left[(1-\gamma) z(1 - 1/N) + \gamma z(1 - 1/(N e))\right]
 
-    with γ the Euler-Mascheroni constant; NaN for fewer than two trials.
+    with γ the Euler-Mascheroni constant. Between one trial, of which zero is to be expected, and two it is a line; NaN
+    for one or fewer.
 
     Parameters
     ----------
@@ -31,8 +32,10 @@ def luck_threshold(spread: float, n_trials: float) -> float:
     >>> round(luck_threshold(1.0, 105), 2)  # of 105 models without skill, over one year
     2.55
     """
-    if n_trials < 2:
+    if n_trials <= 1:
         return float("nan")
+    if n_trials < 2:
+        return (n_trials - 1) * luck_threshold(spread, 2)
     z, n = stats.norm.ppf, n_trials
     return float(spread * ((1 - EULER_GAMMA) * z(1 - 1 / n) + EULER_GAMMA * z(1 - 1 / (n * np.e))))
 

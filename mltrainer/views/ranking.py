@@ -22,7 +22,8 @@ def sharpes(rows: pd.DataFrame, luck: Mapping[str, float], *, corner: str = "") 
     bar. `luck` has the threshold of the usual span, and best, the same in standard errors.
     """
     ran = rows[(rows["status"] == "ok") & rows["timing_sharpe"].notna()].sort_values("timing_sharpe")
-    error = 1.96 * ran["timing_luck"].astype(float) / luck["best"]
+    own = (ran["sharpe_high"] - ran["sharpe_low"]).astype(float) / 2
+    error = (1.96 * ran["timing_luck"].astype(float) / luck["best"]).fillna(own)  # of one trial there is no luck
     ran = ran.assign(at=ran["timing_sharpe"], error=error)
     threshold = luck["threshold"]
     above = int((ran["at"] > ran["timing_luck"]).sum())

@@ -10,8 +10,10 @@ from making import SPAN
 
 from mltrainer.errors import BadInput, UnknownName
 from mltrainer.evaluation import engine, study, trials
+from mltrainer.evaluation.leaderboard import together
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
+from mltrainer.features import stored
 from mltrainer.models import catalog
 from mltrainer.reports.family import FamilyPage
 from mltrainer.trading import regimes
@@ -48,7 +50,7 @@ def test_a_fit_that_its_run_ended_is_shown_so_and_not_tried_again(home: Path, mo
         lost = Evaluation(key, spec.name, spec.family, spec.task, "MSFT", 5, status="timeout", reason="over its budget")
         trials.record(lost, matrix)
     monkeypatch.setattr(engine, "evaluate", None)
-    page = FamilyPage("neighbors", "MSFT", **WHEN, run_id="a-run")
+    page = FamilyPage("neighbors", "MSFT", matrices=stored.keep(matrix), run_id="a-run")
     assert {(e.status, e.reason) for e in page.results} == {("timeout", "over its budget")}
     assert page.answer() == "No model of this family ran to the end."
     assert page.bests == []
@@ -63,7 +65,45 @@ def test_a_later_success_counts_more_than_an_earlier_failure(copy: Path):
     spec = catalog.spec("KNeighborsRegressor_3")
     key = trials.key(spec, matrix, Protocol())
     trials.record(Evaluation(key, spec.name, spec.family, spec.task, "MSFT", 5, status="failed", reason="x"), matrix)
-    assert all(e.ok for e in FamilyPage("neighbors", "MSFT", **WHEN, run_id="a-run").results)
+    page = FamilyPage("neighbors", "MSFT", matrices=stored.keep(matrix), run_id="a-run")
+    assert all(e.ok for e in page.results)
+
+
+def test_a_page_of_a_run_opens_what_the_run_judged_and_computes_nothing(home: Path, monkeypatch: pytest.MonkeyPatch):
+    """The data of live mode moves on while pages are made: neither a provider nor an engine is asked again."""
+    kept = stored.keep(study.matrix("MSFT", **WHEN))
+    monkeypatch.setattr(study, "matrix", None)
+    monkeypatch.setattr(engine, "run", None)
+    page = FamilyPage("neighbors", "MSFT", matrices=kept, run_id="a-run")
+    assert {(e.status, e.reason) for e in page.results} == {("failed", "this run holds no result of it")}
+    assert page.ranking().text.count("this run holds no result of it") == 5
+
+
+def test_a_page_of_a_panel_has_a_row_for_each_model_and_one_for_each_name_folded(home: Path):
+    """Equal shares: the pooled Sharpe ratio is that of the mean of the names' net returns, by hand."""
+    panel = study.matrix(["IBM", "MSFT"], **WHEN)
+    results = engine.run(catalog.specs("neighbors"), [panel], jobs=1, progress=False)
+    page = FamilyPage("neighbors", panel.name, matrices=stored.keep(panel), run_id="a-run")
+    assert sorted(e.key for e in page.results) == sorted(e.key for e in results)
+    rows = together(page.board, page.results).set_index("name")
+    assert len(rows) == 5
+    both = [e.forecasts["net"] for e in results if e.model == "KNeighborsRegressor_5"]
+    mean = (both[0] + both[1]) / 2
+    assert rows.loc["KNeighborsRegressor_5", "sharpe"] == pytest.approx(mean.mean() / mean.std() * np.sqrt(252))
+    assert "2 tickers" in page.ranking().text
+    assert page.ranking().text.count("<tr data-family") == 15
+    assert {f.layout.meta["finding"][:20] for f in page.equity()}
+
+
+def test_a_page_of_a_target_that_is_proved_by_loss_shows_what_is_saved(home: Path):
+    matrix = study.matrix("MSFT", target="volatility", **WHEN)
+    engine.run(catalog.specs("neighbors"), [matrix], jobs=1, progress=False)
+    page = FamilyPage("neighbors", "MSFT", matrices=stored.keep(matrix), run_id="a-run")
+    assert "forecast the volatility of MSFT five sessions ahead?" in page.opening().text
+    assert page.answer().startswith("No model beats ")
+    assert "Loss saved, %" in page.ranking().text
+    assert "None of 5 models are shown to beat" in page.intervals().layout.meta["finding"]
+    assert "share of the best baseline" in page.regimes().text
 
 
 def test_the_best_is_the_first_of_the_leaderboard(page: FamilyPage):
@@ -75,7 +115,7 @@ def test_the_best_is_the_first_of_the_leaderboard(page: FamilyPage):
 
 def test_the_opening_asks_and_answers(page: FamilyPage):
     text = page.opening().text
-    assert "<h1>Can nearest neighbors forecast MSFT 5 sessions ahead?</h1>" in text
+    assert "<h1>Can nearest neighbors forecast MSFT five sessions ahead?</h1>" in text
     assert "SAMPLE" in text
     assert "None of its 5 models shows evidence of skill after costs" in text
 

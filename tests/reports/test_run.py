@@ -167,7 +167,8 @@ def test_the_notebook_is_whole_and_its_metadata_clean(made: Made):
     assert all(c.metadata["papermill"]["status"] == "completed" for c in notebook.cells)
     assert (told["input_path"], told["output_path"]) == ("model-family.ipynb", "executed.ipynb")
     assert told["environment_variables"] == {}
-    assert told["parameters"].keys() == {"family", "tickers", "start", "end", "horizon", "run_id"}
+    asked = {"family", "tickers", "start", "end", "horizon", "target", "protocol"}
+    assert told["parameters"].keys() == asked | {"matrices", "ledger", "run_id"}
 
 
 def test_figures_of_the_leaderboard_follow_from_the_stored_forecasts(made: Made, copy: Path):
@@ -492,7 +493,7 @@ DEAF = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True:
 def test_an_export_that_fails_is_the_reason_of_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from mltrainer.reports import pages
 
-    def breaks(path: Path, *, title: str) -> str:
+    def breaks(path: Path, **_: object) -> str:
         raise ValueError("no such template")
 
     monkeypatch.setattr(pages, "notebook_html", breaks)
@@ -551,7 +552,7 @@ def test_hostile_values_reach_the_notebook_as_they_are_and_nothing_escapes(
     assert json.loads(notebook.cells[-1].outputs[0].text) == [HOSTILE[2], HOSTILE]
     assert {p.name for p in (tmp_path / "out{x}").iterdir()} == {"f.ipynb", "f.html"}
     assert {p.name for p in tmp_path.iterdir()} == {"out{x}", "{x}"}
-    assert "<script>" not in (tmp_path / "out{x}" / "f.html").read_text().split("</nav>")[1].split("<script>\n")[0]
+    assert "<script>" not in (tmp_path / "out{x}" / "f.html").read_text().split("<main")[1].split("<script>\n")[0]
 
 
 def test_the_kernel_reads_a_relative_home_and_a_dotenv_as_the_command_does(
