@@ -99,7 +99,9 @@ ONE_ROOM = {
     "figures": (("plotly.express", "plotly.subplots", "plotly.figure_factory"), VIEWS),
     "figures on a page": (
         ("plotly",),
-        VIEWS | {"reports/pages.py", "reports/family.py", "dashboards.py", "server/handlers.py"},
+        VIEWS
+        | {f"reports/{name}.py" for name in ("pages", "family", "factor", "index")}
+        | {"dashboards.py", "server/handlers.py"},
     ),
     "other figures": (("matplotlib", "seaborn", "bokeh", "altair"), set()),
     "notebooks": (("papermill", "nbconvert", "nbformat", "nbclient"), {"reports/execution.py", "reports/pages.py"}),
@@ -233,6 +235,7 @@ COMES_WITH = {
     "ipython": "ipykernel",
     "websockets": "voila",
     "urllib3": "requests",
+    "cvxpy-base": "skfolio",
     "pyrate-limiter": "requests-ratelimiter",
 }
 

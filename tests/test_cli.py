@@ -89,6 +89,9 @@ MISTAKES = {
     ),
     "no session": ([*REPORT, "--start", "2031-01-01"], "MSFT has no row from 2031-01-01"),
     "a search": (["tune", "RidgeRegression", "--method", "anneal"], "no search method is called 'anneal'"),
+    "a portfolio method": (["optimize", "--method", "hrp"], "no portfolio method is called 'hrp'"),
+    "a view": (["optimize", "--method", "black-litterman", "--view", "MSFT"], "'MSFT' is no name and number"),
+    "tickers of two kinds": (["optimize", "--ticker", "IBM", "--universe", "dow"], "not both"),
     "a model that has nothing to tune": (["tune", "Theta"], "Theta has nothing to tune: its parameters are estimated"),
     "a model": (["evaluate", "RidgeRegresion"], "no model is called 'RidgeRegresion'; close: RidgeRegression"),
     "a series": (["fetch", "macro", "GPD"], "no macro series in mode sample is called 'GPD'"),
@@ -134,6 +137,9 @@ PLACES = [
     ["quality"],
     ["quality", "--macro"],
     ["quality", "MSFT", "--asof"],
+    ["optimize", "--method"],
+    ["optimize", "--ticker"],
+    ["optimize", "--view"],
     ["audit", "verify", "--against"],
     ["verify"],
     [],
@@ -284,6 +290,21 @@ def test_the_map_as_json_and_in_words(run: Run):
     said = run(*call)
     assert said.out.endswith(f"{done['sentence']}\n{SAMPLE}")
     assert "volatility  5        EWMA" in said.out
+
+
+def test_optimize_as_json_and_in_words(run: Run):
+    call = ["optimize", "--ticker", "AAPL", "--ticker", "MSFT", "--as-of", "2010-01-04"]
+    done = document(run(*call, "--method", "black-litterman", "--view", "MSFT/AAPL=0.001", "--json"))
+    said = [done[key] for key in ("method", "mode", "as_of", "status")]
+    assert said == ["black-litterman", "sample", "2010-01-04", "optimal"]
+    assert sum(r["weight"] for r in done["rows"]) + done["cash"] == pytest.approx(1)
+    assert done["rows"][0]["name"] == "MSFT"
+    assert done["provenance"]["source"] == "sample"
+    said = run(*call)
+    assert said.out.endswith(SAMPLE)
+    assert "Allocation(risk-parity as of 2010-01-04, sample: 2 of 2 names" in said.out
+    capped = document(run(*call, "--sector-cap", "0.2", "--json"), code=1)  # both are of one sector
+    assert capped["status"].startswith("fallback: minimum-variance")
 
 
 def test_tune_as_json_and_in_words(run: Run):
@@ -461,6 +482,7 @@ def test_every_option_json_is_tested_here():
     assert having <= {
         "verify", "models", "evaluate", "map", "tune", "leaderboard", "fetch bars", "fetch macro", "quality",
         "universes", "tickers", "runs", "report", "preregister",
+        "optimize",
         "audit show", "audit head", "audit verify", "doctor",
         *TESTED_ELSEWHERE,
     }  # fmt: skip

@@ -15,7 +15,7 @@ def optimize(
     universe: Universe = None,
     as_of: Annotated[str | None, typer.Option(help="last session that is used, YYYY-MM-DD")] = None,
     sessions: Annotated[int, typer.Option(help="daily returns that the covariance is estimated on")] = 756,
-    view: Annotated[list[str] | None, typer.Option(help="a belief per session: MSFT=0.0005 or MSFT-IBM=0.0002")] = None,
+    view: Annotated[list[str] | None, typer.Option(help="a belief per session: MSFT=0.0005 or MSFT/IBM=0.0002")] = None,
     budget: Annotated[list[str] | None, typer.Option(help="share of the risk, for risk-budgeting: MSFT=0.5")] = None,
     benchmark: Annotated[str | None, typer.Option(help="ticker that benchmark-tracking follows")] = None,
     position: Annotated[float | None, typer.Option(help="largest weight of a name, default 0.1")] = None,
@@ -27,7 +27,7 @@ def optimize(
     from mltrainer.data.universes import universe as named
     from mltrainer.trading.portfolio.limits import Constraints
     from mltrainer.trading.portfolio.optimize import optimize as weigh
-    from mltrainer.views import percent
+    from mltrainer.views import fixed
 
     if ticker and universe:
         raise BadInput(f"--universe {universe} names the tickers already; give it or --ticker, not both")
@@ -39,7 +39,7 @@ def optimize(
     if json_:
         say(document(found.to_dict()))
     else:
-        rows = [(r.Index, *(percent(v) for v in r[1:])) for r in found.frame.itertuples()]
+        rows = [(r.Index, *(fixed(3)(100 * v) for v in r[1:])) for r in found.frame.itertuples()]
         say(table(["name", "weight, %", "of the risk, %", "expected, %", "volatility, %"], rows))
         say("\n".join([repr(found), *found.notes, mode_line()]))
     return 1 if found.status.startswith("fallback") else 0
@@ -57,5 +57,5 @@ def _view(text: str):  # type: ignore[no-untyped-def]  # View is imported where 
     from mltrainer.trading.portfolio.records import View
 
     name, value = _pair(text)
-    first, minus, second = name.partition("-")
-    return View({first: 1.0, second: -1.0} if minus else first, value)
+    first, over, second = name.partition("/")
+    return View({first: 1.0, second: -1.0} if over else first, value)

@@ -1,5 +1,6 @@
 """What is believed of risk and return: a shrunk covariance, a stated prior of the mean, and views that move it."""
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -44,13 +45,17 @@ def _mean(returns: Array | None) -> Array:
     return np.asarray(returns.mean(axis=0))
 
 
-def estimated(returns: Array, how: str) -> Array:
-    """Covariance of returns (t, n) by a row of `COVARIANCES`."""
+def estimated(returns: Array, how: str) -> tuple[Array, list[str]]:
+    """Covariance of returns (t, n) by a row of `COVARIANCES`, and what was said on the way."""
     if how not in COVARIANCES:
         raise UnknownName.of("covariance", str(how), COVARIANCES)
     if len(returns) < 2 or (np.ptp(returns, axis=0) == 0).any():
         raise BadInput("a name's returns do not vary, so no covariance can be estimated; leave it out")
-    return np.asarray(COVARIANCES[how][0]().fit(returns).covariance_)  # type: ignore[attr-defined]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = COVARIANCES[how][0]().fit(returns).covariance_  # type: ignore[attr-defined]
+    said = [f"the covariance was repaired: {str(w.message).partition('. ')[0].rstrip('.')}" for w in caught]
+    return np.asarray(found), [f"covariance: {how}, of {len(returns)} returns", *said]
 
 
 def rescaled(sigma: Array, volatility: Array) -> Array:

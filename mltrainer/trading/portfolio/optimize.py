@@ -1,26 +1,24 @@
 """From data or numbers to weights: one call, every method, and nothing that went wrong left unsaid."""
 
-import dataclasses
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
-from skfolio.exceptions import OptimizationError
 
 from mltrainer import metrics
 from mltrainer.data.dates import Day
 from mltrainer.errors import BadInput, UnknownName
 from mltrainer.trading.portfolio import beliefs, inputs
 from mltrainer.trading.portfolio.inputs import Inputs
-from mltrainer.trading.portfolio.limits import POSITION, Constraints, Limits, written
-from mltrainer.trading.portfolio.methods import METHODS, Method, Problem, mean_risk, method
+from mltrainer.trading.portfolio.limits import POSITION, Constraints, written
+from mltrainer.trading.portfolio.methods import Method, Problem, method
 from mltrainer.trading.portfolio.records import UNPROVEN, Allocation, Array, View, risk_contributions
+from mltrainer.trading.portfolio.solving import solve, swept
 
 SESSIONS = 756  # three years: long enough for twenty names, short enough to be of today
-EXACT = 1e-6  # by which risk contributions may miss their budgets
 
 
 def optimize(
@@ -95,35 +93,61 @@ def optimize(
     [0.667, 0.333]
     """
     row = _row(method, data, mu, views, budgets)
-    _check(risk_aversion, fraction, sessions)
     if data is None:
         given = inputs.of_numbers(mu, sigma, returns, benchmark)
+    elif sigma is not None or returns is not None:
+        raise BadInput("data and sigma or returns are two doors; give tickers, or numbers, not both")
     else:
-        if sigma is not None or returns is not None:
-            raise BadInput("data and sigma or returns are two doors; give tickers, or numbers, not both")
-        given = inputs.of_data(data, as_of=as_of, sessions=sessions, benchmark=benchmark)
-    if row.needs == "benchmark" and given.benchmark is None:
-        raise BadInput("benchmark-tracking needs a benchmark: a ticker, or its returns beside given returns")
-    notes = [*given.notes] if given.provenance else [UNPROVEN, *given.notes]
-    n, names = len(given.names), given.names
-    cov, said = _risk(given, sigma, covariance, volatility)
-    notes += said
-    reference = np.full(n, 1 / n) if market_weights is None else inputs.vector(market_weights, names, "market_weights")
-    mean, said = _expected(row, given, mu, cov, reference, market_weights is None, risk_aversion, expected)
-    notes += said
-    if views:
-        mean, cov = beliefs.moved(mean, cov, views, names, tau)
-    elif row.name == "black-litterman":
-        notes.append("no views were given: the prior alone decides")
-    position = POSITION if given.provenance else 1.0
-    limits, said = written(constraints or Constraints(), names, position=position)
-    notes += said
-    shares = _budgets(budgets, names)
-    problem = Problem(
-        names, mean, cov, limits, given.returns, given.benchmark, shares, float(risk_aversion), float(fraction)
+        given = inputs.of_data(data, as_of=as_of, sessions=_counted(sessions), benchmark=benchmark)
+    how = Belief(mu, sigma, tuple(views), budgets, expected, covariance, volatility, market_weights)
+    problem, notes = posed(
+        row, given, how, constraints or Constraints(), risk_aversion=risk_aversion, tau=tau, fraction=fraction
     )
     weights, status, said = solve(row, problem)
-    return _allocation(row, problem, weights, status, notes + said, given, constraints)
+    return _allocation(row, problem, weights, status, notes + said, given, constraints or Constraints())
+
+
+@dataclass(frozen=True, eq=False)
+class Belief:
+    """What is believed of risk and return, as `optimize` takes it."""
+
+    mu: Any = None
+    sigma: Any = None
+    views: tuple[View, ...] = ()
+    budgets: Any = None
+    expected: str | None = None
+    covariance: str = "ledoit-wolf"
+    volatility: Any = None
+    market_weights: Any = None
+
+
+def posed(
+    row: Method,
+    given: Inputs,
+    how: Belief,
+    constraints: Constraints,
+    *,
+    risk_aversion: float = 2.5,
+    tau: float = 0.05,
+    fraction: float = 0.5,
+) -> tuple[Problem, list[str]]:
+    """Write the problem of a method out in numbers, with what was assumed on the way."""
+    _check(risk_aversion, fraction)
+    if row.needs == "benchmark" and given.benchmark is None:
+        raise BadInput("benchmark-tracking needs a benchmark: a ticker, or its returns beside given returns")
+    names, known, n = given.names, how.market_weights, len(given.names)
+    cov, risk = _risk(given, how)
+    reference = np.full(n, 1 / n) if known is None else inputs.vector(known, names, "market_weights")
+    mean, belief = _expected(row, given, how, cov, reference, risk_aversion)
+    if how.views:
+        mean, cov = beliefs.moved(mean, cov, how.views, names, tau)
+    elif row.name == "black-litterman":
+        belief.append("no views were given: the prior alone decides")
+    limits, relaxed = written(constraints, names, position=POSITION if given.provenance else 1.0)
+    notes = [*(() if given.provenance else (UNPROVEN,)), *given.notes, *risk, *belief, *relaxed]
+    shares = _budgets(how.budgets, names)
+    past = given.returns, given.benchmark
+    return Problem(names, mean, cov, limits, *past, shares, float(risk_aversion), float(fraction)), notes
 
 
 def _row(name: str, data: Any, mu: Any, views: Sequence[View], budgets: Any) -> Method:
@@ -139,22 +163,28 @@ def _row(name: str, data: Any, mu: Any, views: Sequence[View], budgets: Any) -> 
     return row
 
 
-def _check(risk_aversion: float, fraction: float, sessions: int) -> None:
+def _check(risk_aversion: float, fraction: float) -> None:
     if not 0 < risk_aversion < np.inf:
         raise BadInput(f"risk_aversion {risk_aversion} is not above 0; 2.5 is what He and Litterman take")
     if not 0 < fraction <= 1:
         raise BadInput(f"fraction {fraction} of Kelly is not above 0 and at most 1; a quarter to a half is usual")
+
+
+def _counted(sessions: int) -> int:
     if isinstance(sessions, bool) or not isinstance(sessions, int) or sessions < inputs.LEAST:
         raise BadInput(f"sessions {sessions!r} is not a whole number of returns from {inputs.LEAST} on")
+    return sessions
 
 
-def _risk(given: Inputs, sigma: Any, how: str, volatility: Any) -> tuple[Array, list[str]]:
-    if sigma is not None:
-        cov, said = inputs.covariance(sigma, given.names), []
+def _risk(given: Inputs, how: Belief) -> tuple[Array, list[str]]:
+    """Covariance as given, else estimated; volatilities replaced by forecasts where there are any."""
+    if how.sigma is not None:
+        cov, said: list[str] = inputs.covariance(how.sigma, given.names), []
     elif given.returns is None:
         raise BadInput("no risk is known: give sigma=, or returns= that it can be estimated on")
     else:
-        cov, said = beliefs.estimated(given.returns, how), [f"covariance: {how}, of {len(given.returns)} returns"]
+        cov, said = beliefs.estimated(given.returns, how.covariance)
+    volatility = how.volatility
     if volatility is None:
         return cov, said
     if isinstance(volatility, str):
@@ -167,22 +197,23 @@ def _risk(given: Inputs, sigma: Any, how: str, volatility: Any) -> tuple[Array, 
 
 
 def _expected(
-    row: Method, given: Inputs, mu: Any, cov: Array, reference: Array, equal: bool, delta: float, how: str | None
+    row: Method, given: Inputs, how: Belief, cov: Array, reference: Array, delta: float
 ) -> tuple[Array, list[str]]:
     """Expected returns as given, else by a stated prior."""
-    if mu is not None:
-        said = ["expected returns are given, and nothing shows that they are known"] if given.provenance else []
-        return inputs.vector(mu, given.names, "mu"), said if row.believes else []
-    if how is None:
-        how = "implied" if given.provenance or given.returns is None or row.name == "black-litterman" else "historical"
-    if how not in beliefs.EXPECTED:
-        raise UnknownName.of("prior of expected returns", str(how), beliefs.EXPECTED)
-    rule, words = beliefs.EXPECTED[how]
-    stand_in = "; the reference portfolio is equal weights, as no market weights were given"
+    if how.mu is not None:
+        said = ["expected returns are given, and nothing shows that they are known"]
+        return inputs.vector(how.mu, given.names, "mu"), said if row.believes and given.provenance else []
+    name = how.expected
+    if name is None:
+        implied = given.provenance or given.returns is None or row.name == "black-litterman"
+        name = "implied" if implied else "historical"
+    if name not in beliefs.EXPECTED:
+        raise UnknownName.of("prior of expected returns", str(name), beliefs.EXPECTED)
+    rule, words = beliefs.EXPECTED[name]
+    if how.market_weights is None and name != "historical":
+        words += "; the reference portfolio is equal weights, as no market weights were given"
     used = "" if row.believes else "; the weights do not rest on them"
-    return rule(cov, reference, delta, given.returns), [
-        f"expected returns {words}{stand_in if equal and how != 'historical' else ''}{used}"
-    ]
+    return rule(cov, reference, delta, given.returns), [f"expected returns {words}{used}"]
 
 
 def _budgets(budgets: Any, names: Sequence[str]) -> Array:
@@ -192,88 +223,6 @@ def _budgets(budgets: Any, names: Sequence[str]) -> Array:
     if (found <= 0).any():
         raise BadInput("a risk budget is not above 0; leave out a name that should carry no risk")
     return np.asarray(found / found.sum())
-
-
-# --- solving --------------------------------------------------------------------------------------------------
-
-
-def solve(row: Method, problem: Problem) -> tuple[Array, str, list[str]]:
-    """Weights within the limits, how they came about ("optimal" ...), and what has to be said of it."""
-    try:
-        weights, said = fitted(row, problem)
-    except (OptimizationError, ValueError) as error:
-        return _fallback(row, problem, str(error))
-    status = "inaccurate" if said else "optimal"
-    broken = problem.limits.broken(weights) if not row.cash else _of_cash(problem.limits, weights)
-    if broken:
-        return _projected(row, problem, weights, broken, said)
-    if row.name in ("risk-parity", "risk-budgeting"):
-        gap = float(np.abs(risk_contributions(weights, problem.sigma) - problem.budgets).max())
-        if gap > EXACT:
-            said.append(f"limits bind: a risk contribution misses its budget by {gap:.2%}")
-    return weights, status, said
-
-
-def _of_cash(limits: Limits, weights: Array) -> dict[str, float]:
-    broken = limits.broken(weights)
-    if limits.budget is not None and weights.sum() <= limits.budget + EXACT:
-        broken.pop("budget", None)
-    return broken
-
-
-def fitted(row: Method, problem: Problem) -> tuple[Array, list[str]]:
-    """Fit the estimator of a row; what it or its solver warns of is handed on and not silenced."""
-    budget = problem.limits.budget
-    scale = (1.0 if budget is None else budget) if row.whole else 1.0
-    if scale <= 0:
-        raise ValueError(f"it invests the whole budget, and {scale} is none")
-    if row.whole and scale != 1:
-        problem = dataclasses.replace(problem, limits=problem.limits.scaled(1 / scale))
-    elif row.whole and budget is None:
-        problem = dataclasses.replace(problem, limits=dataclasses.replace(problem.limits, budget=1.0))
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        found = row.estimator(problem).fit(problem.scenarios, problem.benchmark)
-    said = [f"the solver warns: {str(w.message).partition('.')[0]}" for w in caught]
-    return np.asarray(found.weights_, dtype=float) * scale, list(dict.fromkeys(said))
-
-
-def _projected(
-    row: Method, problem: Problem, weights: Array, broken: Mapping[str, float], said: list[str]
-) -> tuple[Array, str, list[str]]:
-    """The portfolio within the limits that deviates least, in risk, from one that knows none of them."""
-    try:
-        near, more = fitted(_near(weights), problem)
-    except (OptimizationError, ValueError) as error:
-        return _fallback(row, problem, str(error))
-    words = ", ".join(f"{name} by {by:.2%}" for name, by in broken.items())
-    note = f"{row.name} alone misses {words}: these are the weights within the limits that track it closest"
-    return near, "inaccurate" if more else "projected", [*said, note, *more]
-
-
-def _near(weights: Array) -> Method:
-    return Method("nearest", "", lambda p: mean_risk(p, target_weights=weights), "", "")
-
-
-def _fallback(row: Method, problem: Problem, why: str) -> tuple[Array, str, list[str]]:
-    """Name what cannot be met, and take what can: minimum variance, with fewer limits, then equal weights."""
-    conflict = problem.limits.conflict()
-    bare = dataclasses.replace(problem.limits, A=problem.limits.A[:0], b=problem.limits.b[:0], turnover=None)
-    first = f"{row.name} failed: {why.partition('. ')[0].rstrip('.')}"
-    if conflict is not None:
-        words = ", or ".join(conflict) or "any single one of them"
-        first = f"no portfolio meets all limits ({row.name}): they can be met without {words}"
-    steps = [] if conflict is not None else [("minimum-variance", problem)]
-    steps.append(("minimum-variance by position and budget alone", dataclasses.replace(problem, limits=bare)))
-    for name, easier in steps:
-        try:
-            weights, said = fitted(METHODS["minimum-variance"], easier)
-        except (OptimizationError, ValueError):
-            continue
-        return weights, f"fallback: {name}", [first, f"in its place: {name}", *said]
-    n, budget = len(problem.names), problem.limits.budget
-    name = "equal-weight, outside the limits"
-    return np.full(n, (1.0 if budget is None else budget) / n), f"fallback: {name}", [first, f"in its place: {name}"]
 
 
 # --- the record -----------------------------------------------------------------------------------------------
@@ -286,7 +235,7 @@ def _allocation(
     status: str,
     notes: list[str],
     given: Inputs,
-    constraints: Constraints | None,
+    constraints: Constraints,
 ) -> Allocation:
     mean, deviation = float(p.mu @ weights), max(float(weights @ p.sigma @ weights), 0.0) ** 0.5
     if given.returns is None:
@@ -295,9 +244,7 @@ def _allocation(
     else:
         book = given.returns @ weights
         tail, shortfall = metrics.value_at_risk(book), metrics.expected_shortfall(book)
-    turnover, bps = p.limits.traded(weights), constraints.cost_bps if constraints else 0.0
-    if constraints is None or constraints.previous is None:
-        turnover = float(np.abs(weights).sum()) / 2
+    turnover = p.limits.traded(weights)
     index = pd.Index(p.names, name="name")
     return Allocation(
         method=row.name,
@@ -309,7 +256,7 @@ def _allocation(
         value_at_risk=tail,
         expected_shortfall=shortfall,
         turnover=turnover,
-        cost=2 * turnover * bps / 1e4,
+        cost=2 * turnover * constraints.cost_bps / 1e4,
         mu=pd.Series(p.mu, index, name="mu"),
         sigma=pd.DataFrame(p.sigma, index, index),
         as_of=given.as_of,
@@ -322,3 +269,55 @@ def _allocation(
 def _normal(mean: float, deviation: float, alpha: float = 0.05) -> tuple[float, float]:
     z = float(stats.norm.ppf(alpha))
     return -(mean + z * deviation), -(mean - deviation * float(stats.norm.pdf(z)) / alpha)
+
+
+# --- the frontier ---------------------------------------------------------------------------------------------
+
+
+def efficient_frontier(
+    data: Any = None,
+    *,
+    points: int = 20,
+    as_of: Day = None,
+    sessions: int = SESSIONS,
+    mu: Any = None,
+    sigma: Any = None,
+    returns: Any = None,
+    views: Sequence[View] = (),
+    constraints: Constraints | None = None,
+    expected: str | None = None,
+) -> pd.DataFrame:
+    """Least volatility for each expected return, from minimum variance to the largest return the limits allow.
+
+    Parameters
+    ----------
+    points : how many; the others as for `optimize`.
+
+    Returns
+    -------
+    (points, 2 + n) columns volatility, expected_return, and the weight of each name.
+
+    Raises
+    ------
+    BadInput
+        Limits that contradict, or expected returns that are all negative.
+
+    References
+    ----------
+    Markowitz (1952), Journal of Finance 7(1), 77-91.
+    """
+    if isinstance(points, bool) or not isinstance(points, int) or points < 2:
+        raise BadInput(f"points {points!r} is no number of portfolios; give 2 or more")
+    row = method("mean-variance")
+    if data is None:
+        given = inputs.of_numbers(mu, sigma, returns, None)
+    else:
+        given = inputs.of_data(data, as_of=as_of, sessions=_counted(sessions), benchmark=None)
+    how = Belief(mu=mu, sigma=sigma, views=tuple(views), expected=expected)
+    problem, _ = posed(row, given, how, constraints or Constraints())
+    W = swept(problem, points)
+    risk = np.sqrt(np.einsum("ki,ij,kj->k", W, problem.sigma, W))
+    frame = pd.DataFrame(W, columns=pd.Index(problem.names))
+    frame.insert(0, "expected_return", W @ problem.mu)
+    frame.insert(0, "volatility", risk)
+    return frame

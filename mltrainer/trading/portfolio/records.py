@@ -66,8 +66,8 @@ class View:
 
         An interval that holds the outcome is wider than one that holds the mean, so such a view is a cautious one.
 
-        >>> View.of_interval("AAPL", -0.02, 0.03, horizon=5).value
-        0.001
+        >>> View.of_interval("AAPL", -0.02, 0.04, horizon=4).value
+        0.0025
         """
         if not lower < upper or not 0 < level < 1 or horizon < 1:
             raise BadInput(f"no interval runs from {lower} to {upper} with level {level} over {horizon} sessions")
@@ -181,5 +181,5 @@ class Allocation:
             for name, row in zip(self.frame.index, self.frame.to_numpy(), strict=True)
         ]
         heads = ("Name", "Weight, %", "Share of risk, %", "Expected return, %", "Volatility, %")
-        table = views.table(rows, heads, caption=f"{self.method}: {self.status}")
+        table = views.table(rows, heads, caption=f"{self.method}: {self.status}", write=views.fixed(3))
         return head + figures + table + views.asides(self.notes)
