@@ -178,8 +178,9 @@ def _counted(sessions: int) -> int:
 
 def _risk(given: Inputs, how: Belief) -> tuple[Array, list[str]]:
     """Covariance as given, else estimated; volatilities replaced by forecasts where there are any."""
+    said: list[str] = []
     if how.sigma is not None:
-        cov, said: list[str] = inputs.covariance(how.sigma, given.names), []
+        cov = inputs.covariance(how.sigma, given.names)
     elif given.returns is None:
         raise BadInput("no risk is known: give sigma=, or returns= that it can be estimated on")
     else:
