@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mltrainer.models.own import register as register
     from mltrainer.reports import report as report
     from mltrainer.reports import runs as runs
+    from mltrainer.trading import alerts as alerts
     from mltrainer.trading.regimes import regimes as regimes
     from mltrainer.trust import audit as audit
 
@@ -44,6 +45,7 @@ __version__ = version("mltrainer")
 PUBLIC = {
     "Protocol": "mltrainer.evaluation.protocol:Protocol",
     "actions": "mltrainer.data.market:actions",
+    "alerts": "mltrainer.trading.alerts",
     "attest": "mltrainer.checks.attest:attest",
     "audit": "mltrainer.trust.audit",
     "bars": "mltrainer.data.market:bars",
