@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mltrainer.models.own import register as register
     from mltrainer.reports import report as report
     from mltrainer.reports import runs as runs
+    from mltrainer.trading import alerts as alerts
     from mltrainer.trading.portfolio.limits import Constraints as Constraints
     from mltrainer.trading.portfolio.optimize import optimize as optimize
     from mltrainer.trading.portfolio.records import View as View
@@ -54,6 +55,7 @@ PUBLIC = {
     "Protocol": "mltrainer.evaluation.protocol:Protocol",
     "View": "mltrainer.trading.portfolio.records:View",
     "actions": "mltrainer.data.market:actions",
+    "alerts": "mltrainer.trading.alerts",
     "attest": "mltrainer.checks.attest:attest",
     "audit": "mltrainer.trust.audit",
     "bars": "mltrainer.data.market:bars",

@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     fred_on_disk: bool = Field(
         False, description="keep FRED's answers on disk too; by its terms they are otherwise held in memory only"
     )
+    alert_urls: SecretStr | None = Field(
+        None, description="where alerts are sent: addresses as apprise takes them, by spaces; they hold secrets"
+    )
     offline: bool = Field(False, description="use only what was fetched before, of whatever age, and say its date")
     wire_seconds: float = Field(
         45.0, gt=0, le=60, description="time in which a provider must have answered, retries included"

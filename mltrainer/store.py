@@ -84,8 +84,27 @@ trials = Table(
 )
 
 worlds = Table("worlds", SCHEMA, Column("key", Text, primary_key=True), *_words("payload", "at"))  # see calibrate
+alerts = Table(  # one row for each condition and period: the key is the hash of both
+    "alerts",
+    SCHEMA,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    *_words("key", unique=True),
+    *_words("at", "kind", "condition", "subject", "session", "severity", "mode", "payload"),
+    sqlite_autoincrement=True,
+)
+alert_events = Table(  # what happened to an alert; with no alert named, that a subject was checked
+    "alert_events",
+    SCHEMA,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    *_words("key", unique=True),
+    *_words("at", "alert", "event", "payload"),
+    sqlite_autoincrement=True,
+)
 
-APPEND_ONLY = {"audit": "", "trials": "", "admitted": "", "worlds": "", "answers": "key, sha256"}
+APPEND_ONLY = {
+    **dict.fromkeys(("audit", "trials", "admitted", "worlds", "alerts", "alert_events"), ""),
+    "answers": "key, sha256",
+}
 """What is never changed nor taken back, table by table; an answer that came again has a later time."""
 
 # An entry is found by the hash that its payload opens with, {"content":"...: 12 characters and 64 hex digits.

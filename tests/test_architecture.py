@@ -93,7 +93,14 @@ ONE_ROOM = {
     # what talks to the tables of the store, through its connections
     "SQL": (
         ("sqlalchemy",),
-        {"store.py", "trust/audit.py", "trust/gate.py", "evaluation/trials.py", "evaluation/calibrate.py"},
+        {
+            "store.py",
+            "trust/audit.py",
+            "trust/gate.py",
+            "evaluation/trials.py",
+            "evaluation/calibrate.py",
+            "trading/alerts/ledger.py",
+        },
     ),
     # figures are drawn in views; the others put them on a page, and the server hands out plotly.js
     "figures": (("plotly.express", "plotly.subplots", "plotly.figure_factory"), VIEWS),
@@ -106,6 +113,7 @@ ONE_ROOM = {
     "other figures": (("matplotlib", "seaborn", "bokeh", "altair"), set()),
     "notebooks": (("papermill", "nbconvert", "nbformat", "nbclient"), {"reports/execution.py", "reports/pages.py"}),
     "the exchange calendar": (("exchange_calendars",), {"data/quality/case.py"}),
+    "messages": (("apprise",), {"trading/alerts/delivery.py"}),
     "indicators": (("talib",), {"features/indicators.py"}),
     "settings": (("pydantic_settings", "platformdirs"), {"settings.py"}),
     "the command line": (("typer",), {f"cli/{path.name}" for path in (PACKAGE / "cli").glob("*.py")}),

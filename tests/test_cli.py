@@ -23,7 +23,7 @@ MLTRAINER = Path(sys.executable).with_name("mltrainer")
 SPAN = ["--start", "2005-01-03", "--end", "2009-12-31"]
 TOP = typer.main.get_command(cli.app)
 COMMANDS = [[name] for name, c in TOP.commands.items() if not hasattr(c, "commands")]  # type: ignore[attr-defined]
-COMMANDS += [[g, name] for g in ("fetch", "audit", "cache") for name in TOP.commands[g].commands]  # type: ignore[attr-defined]
+COMMANDS += [[g, name] for g in ("fetch", "audit", "cache", "alerts") for name in TOP.commands[g].commands]  # type: ignore[attr-defined]
 
 
 @dataclass
@@ -500,6 +500,10 @@ TESTED_ELSEWHERE = {
     "cache show",
     "cache prune",
     "regime",
+    "alerts check",
+    "alerts list",
+    "alerts ack",
+    "alerts replay",
 }
 
 

@@ -57,6 +57,12 @@ FENCED = {
     "audit": ("kind = 'x'", "seq, at, kind, actor, payload, prev, hash", "1, 'now', 'k', 'me', '{}', 'p', 'h'"),
     "admitted": ("provenance = ''", "content, provenance, at", "'c', 'p', 'now'"),
     "answers": ("sha256 = ''", "key, sha256, at", "'k', 's', 'now'"),
+    "alerts": (
+        "severity = ''",
+        "key, at, kind, condition, subject, session, severity, mode, payload",
+        "'k', 'now', 'stop_loss', 'touched', 'T', '2010-01-04', 'info', 'sample', '{}'",
+    ),
+    "alert_events": ("event = ''", "key, at, alert, event, payload", "'k', 'now', 'a', 'sent', '{}'"),
     "worlds": ("payload = ''", "key, payload, at", "'k', '{}', 'now'"),
     "trials": (
         "sharpe = 9",

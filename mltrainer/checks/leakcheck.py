@@ -31,6 +31,8 @@ from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog, sharing
 from mltrainer.models.base import ModelSpec
 from mltrainer.trading import regimes
+from mltrainer.trading.alerts import firing
+from mltrainer.trading.alerts.watching import Position, held_frame
 from mltrainer.trust.provenance import Dataset
 
 FeatureFunction = Callable[[pd.DataFrame], "pd.DataFrame | pd.Series[float]"]
@@ -420,12 +422,21 @@ def _panel(matrix: Matrix) -> Part:
     return kind, len(notes), [Leak(kind, f"{CHEAP}, {how}", note=text) for how, text in notes.items() if text]
 
 
+def _alerts(bars: pd.DataFrame) -> pd.DataFrame:
+    """Which alerts stand at each session, of a market and of a position entered after a year."""
+    known = regimes.of_bars(bars).join(regimes.filtered(bars["close"]))
+    held = Position("a share", str(bars.index[252].date()), stop=0.2, target=0.2) if len(bars) > 252 else None
+    stand = firing.flags(known, "market")
+    return stand.join(firing.flags(held_frame(held, bars), "position")) if held else stand
+
+
 PARTS: dict[str, Callable[[Dataset, Matrix], Part]] = {
     "feature": lambda bars, m: _features("feature", lambda f: indicators.compute(f)[0], bars.frame, most=60),
     "regime": lambda bars, m: _features("regime", lambda f: regimes.of_bars(f), bars.frame, most=30),
     "hidden state": lambda bars, m: _features(
         "hidden state", lambda f: regimes.filtered(f["close"]), bars.frame.iloc[:STATES], most=3
     ),
+    "alert": lambda bars, m: _features("alert", _alerts, bars.frame.iloc[:STATES], most=3),
     "matrix column": lambda bars, m: _matrix(m),
     "fold": lambda bars, m: _folds(m.horizon),
     "record column": lambda bars, m: _trades(m),

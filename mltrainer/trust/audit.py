@@ -134,12 +134,13 @@ def verify(against: Head | str | None = None) -> list[str]:
         heads.append(Head.parse(store.remembered() or ""))
     with store.reading(whole=False) as connection:
         rows = connection.execute(select(store.audit).order_by(store.audit.c.seq)).all()
-        told_of = (store.admitted, store.trials, store.answers, store.worlds)
+        told_of = (store.admitted, store.trials, store.answers, store.worlds, store.alerts, store.alert_events)
         tables = {table.name: connection.execute(select(table)).all() for table in told_of}
     found = [*_chain_findings(rows), *(line for head in dict.fromkeys(heads) for line in _head_findings(rows, head))]
     payloads = [(row.kind, payload) for row in rows if (payload := _read(row)) is not None]
     found += _registry_findings(payloads, tables["admitted"])
-    found += _differences("trial", *_trials(payloads, tables["trials"]))
+    for what, table in (("trial", "trials"), ("alert", "alerts"), ("alert event", "alert_events")):
+        found += _differences(what, *_keyed(what, payloads, tables[table]))
     found += _differences("kept answer", *_answers(payloads, tables["answers"]))
     found += _differences("world", *_worlds(payloads, tables["worlds"]))
     return found
@@ -259,15 +260,18 @@ def _provenance(row: Row[Any]) -> Fields | None:
         return None
 
 
-def _trials(payloads: Payloads, rows: Sequence[Row[Any]]) -> tuple[dict[Hashable, list[Fields]], dict[Hashable, Any]]:
+def _keyed(
+    what: str, payloads: Payloads, rows: Sequence[Row[Any]]
+) -> tuple[dict[Hashable, list[Fields]], dict[Hashable, Any]]:
+    """Entries of a kind and the rows they tell of: all columns, and what stands in the payload."""
     entries: dict[Hashable, list[Fields]] = {}
     for kind, payload in payloads:
-        if kind == "trial":  # a row that was lost and made again has two
+        if kind == what:  # a row that was lost and made again has two
             entries.setdefault(payload.get("key"), []).append(payload)
-    return entries, {row.key: _trial(row) for row in rows}
+    return entries, {row.key: _whole(row) for row in rows}
 
 
-def _trial(row: Row[Any]) -> Fields | None:
+def _whole(row: Row[Any]) -> Fields | None:
     fields = dict(row._mapping)
     try:
         return dict(plain(fields | json.loads(fields.pop("payload"))))

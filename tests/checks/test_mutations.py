@@ -22,6 +22,7 @@ from mltrainer.features import matrix as features
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
 from mltrainer.trading import regimes
+from mltrainer.trading.alerts import firing
 from mltrainer.trading.regimes import markov, score
 from mltrainer.trust.provenance import Dataset
 
@@ -86,6 +87,13 @@ def all_but_the_block(true: Any) -> Any:
             yield Fold(np.setdiff1d(np.arange(n), fold.test), fold.test)
 
     return split
+
+
+def tomorrows_alerts(patch: pytest.MonkeyPatch) -> None:
+    def early(kind: Any) -> Any:
+        return dataclasses.replace(kind, fire=lambda f: kind.fire(f).shift(-1, fill_value=False))
+
+    patch.setattr(firing, "KINDS", tuple(map(early, firing.KINDS)))
 
 
 def whole_sample(frame: pd.DataFrame) -> pd.DataFrame:
@@ -269,6 +277,7 @@ MUTATIONS = (
     Mutation(
         "states by parameters of all sessions", "hidden state", instead(markov, "_schedule", by_the_last_estimate)
     ),
+    Mutation("alerts a session early", "alert", tomorrows_alerts),
     Mutation("states smoothed back from the last session", "hidden state", after(regimes, "filtered", smoothed)),
     Mutation(
         "a search that sees the sessions which judge it",
