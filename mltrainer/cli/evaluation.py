@@ -7,6 +7,7 @@ import typer
 from mltrainer.cli.files import OutFile, together, write
 from mltrainer.cli.terminal import (
     End,
+    Feature,
     Horizon,
     Jobs,
     Json,
@@ -21,6 +22,7 @@ from mltrainer.cli.terminal import (
     chosen,
     document,
     mode_line,
+    own,
     say,
     table,
 )
@@ -35,6 +37,7 @@ def evaluate(
     end: End = None,
     horizon: Horizon = 5,
     target: Target = "return",
+    feature: Feature = None,
     jobs: Annotated[int, typer.Option(help="worker processes")] = 1,
     project: Project = None,
     out: OutFile = None,
@@ -45,7 +48,7 @@ def evaluate(
 
     results = study.evaluate(
         models, chosen(ticker, universe), start=start, end=end, horizon=horizon, jobs=jobs, target=target,
-        project=project,
+        features=own(feature), project=project,
     )  # fmt: skip
     board(study.leaderboard(results), json_)
     said = ({"model": e.model, "ticker": e.ticker, "target": e.target, "key": e.key} for e in results)
@@ -62,6 +65,7 @@ def preregister(
     end: End = None,
     horizon: Horizon = 5,
     target: Target = "return",
+    feature: Feature = None,
     project: Project = None,
     json_: Json = False,
 ) -> None:
@@ -70,7 +74,7 @@ def preregister(
 
     asked = chosen(ticker, universe)
     said = study.preregister(
-        model, asked, start=start, end=end, horizon=horizon, target=target, project=project
+        model, asked, start=start, end=end, horizon=horizon, target=target, features=own(feature), project=project
     )  # fmt: skip
     say(document(said) if json_ else repr(said))
 

@@ -62,7 +62,7 @@ def _model(spec: ModelSpec) -> Iterator[str]:
     entry = known.get(spec.name) or known.get(spec.name.partition("(")[0])
     if entry is None or entry.engine != spec.engine:
         return (f"{part.name}({_pairs(part.chosen)})" for part in parts(spec.estimator) if part.chosen)
-    mine, theirs = _params(spec.estimator), _params(entry.estimator)
+    mine, theirs = ({**_params(row.estimator), "max_train_rows": row.max_train_rows} for row in (spec, entry))
     return (
         f"{label(path)}={_short(value)}"
         for path, value in mine.items()
