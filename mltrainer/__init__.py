@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mltrainer import errors as errors
     from mltrainer.checks.attest import attest as attest
     from mltrainer.checks.leakcheck import leakcheck as leakcheck
+    from mltrainer.checks.register import register as register
     from mltrainer.data.market import actions as actions
     from mltrainer.data.market import bars as bars
     from mltrainer.data.market import macro as macro
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from mltrainer.evaluation.study import preregister as preregister
     from mltrainer.evaluation.tune import tune as tune
     from mltrainer.models.catalog import specs as catalog  # noqa: F401 - the other names are re-exported as themselves
-    from mltrainer.models.own import register as register
     from mltrainer.reports import report as report
     from mltrainer.reports import runs as runs
     from mltrainer.trading import alerts as alerts
@@ -75,7 +75,7 @@ PUBLIC = {
     "preregister": "mltrainer.evaluation.study:preregister",
     "quality": "mltrainer.data.quality:quality",
     "regimes": "mltrainer.trading.regimes:regimes",
-    "register": "mltrainer.models.own:register",
+    "register": "mltrainer.checks.register:register",
     "report": "mltrainer.reports:report",
     "runs": "mltrainer.reports:runs",
     "sharpe_test": "mltrainer.evaluation.sharpe:sharpe_test",

@@ -282,6 +282,17 @@ def test_a_test_is_declared_before_it_is_run_and_not_after(run: Run):
     assert shown["luck"]["trials"] == 2
 
 
+def test_a_feature_of_ones_own_is_given_by_module_and_name(run: Run):
+    Path("mine.py").write_text("def half(bars):\n    return bars['close'].pct_change(126)\n\n\n"
+                               "def leaks(bars):\n    return bars['close'].pct_change().shift(-1)\n")  # fmt: skip
+    call = ["evaluate", "KNeighborsRegressor_5", *SPAN, "--feature"]
+    (row,) = document(run(*call, "mine:half", "--json"))["rows"]
+    assert row["settings"].startswith("own feature half, code ")
+    assert_one_line(said := run(*call, "mine:leaks"))
+    assert "own feature leaks looks ahead: its value of 2004-07-02 moves when sessions after 2004-07-02" in said.err
+    assert_one_line(run(*call, "mine:nothing"))
+
+
 def test_the_map_as_json_and_in_words(run: Run):
     call = ["map", "--model", "RidgeRegression", "--target", "volatility", "--horizon", "5", *SPAN]
     done = document(run(*call, "--json"))

@@ -106,7 +106,7 @@ def leakcheck(
     """
     bars = market.bars(ticker)
     if function is not None:
-        return _gathered([_function(function, bars)])
+        return _gathered([of_function(function, bars)])
     specs = study.select(models=models) if models is None or list(models) else []
     short = market.bars(ticker, start=START, end=END)
     matrix = features.build(short, *market.context(short), horizon=horizon)  # probes are never sealed
@@ -148,11 +148,12 @@ def _gathered(parts: list[Part]) -> LeakCheck:
 EARLY = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233)  # where a warm-up may have been filled from behind
 LATE = (1, 2, 3, 6, 22)  # rows from the end
 TRUNCATE = 300  # rows that an honest feature may need to say anything
+MOST = 400  # cuts at which a function of one's own is tested
 ALL = 8  # cuts at which every rewrite is tried; at the others, two
 ELSEWHERE = 0.15  # correlation with returns it was not given; of 3,000 rows, eight standard errors
 
 
-def _function(function: FeatureFunction | str, bars: Dataset) -> Part:
+def of_function(function: FeatureFunction | str, bars: Dataset, *, most: int = MOST) -> Part:
     """A feature function of somebody's own, which may also remember, throw dice, or read its bars elsewhere."""
     compute = imported(function) if isinstance(function, str) else function
     try:
@@ -160,7 +161,7 @@ def _function(function: FeatureFunction | str, bars: Dataset) -> Part:
     except Exception as error:
         said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise BadInput(f"the function fails on the bars of {bars.name} as they are ({said}); mend it first") from error
-    kind, n, leaks = _features("feature", compute, bars.frame, most=300)
+    kind, n, leaks = of_columns("feature", compute, bars.frame, most=most)
     past = _columns(compute, bars.frame)
     leaks += _elsewhere(kind, compute, bars.frame, past)
     if isinstance(function, str):
@@ -172,7 +173,7 @@ def _function(function: FeatureFunction | str, bars: Dataset) -> Part:
     return kind, n, list({leak.name: leak for leak in reversed(leaks)}.values())[::-1]
 
 
-def _features(kind: str, compute: FeatureFunction, frame: pd.DataFrame, *, most: int) -> Part:
+def of_columns(kind: str, compute: FeatureFunction, frame: pd.DataFrame, *, most: int) -> Part:
     """Rewrite the bars after many cuts: early, late, anywhere, and beside rows that are out of the ordinary."""
     rng = np.random.default_rng(0)
     past = _columns(compute, frame)
@@ -431,12 +432,12 @@ def _alerts(bars: pd.DataFrame) -> pd.DataFrame:
 
 
 PARTS: dict[str, Callable[[Dataset, Matrix], Part]] = {
-    "feature": lambda bars, m: _features("feature", lambda f: indicators.compute(f)[0], bars.frame, most=60),
-    "regime": lambda bars, m: _features("regime", lambda f: regimes.of_bars(f), bars.frame, most=30),
-    "hidden state": lambda bars, m: _features(
+    "feature": lambda bars, m: of_columns("feature", lambda f: indicators.compute(f)[0], bars.frame, most=60),
+    "regime": lambda bars, m: of_columns("regime", lambda f: regimes.of_bars(f), bars.frame, most=30),
+    "hidden state": lambda bars, m: of_columns(
         "hidden state", lambda f: regimes.filtered(f["close"]), bars.frame.iloc[:STATES], most=3
     ),
-    "alert": lambda bars, m: _features("alert", _alerts, bars.frame.iloc[:STATES], most=3),
+    "alert": lambda bars, m: of_columns("alert", _alerts, bars.frame.iloc[:STATES], most=3),
     "matrix column": lambda bars, m: _matrix(m),
     "fold": lambda bars, m: _folds(m.horizon),
     "record column": lambda bars, m: _trades(m),

@@ -7,6 +7,7 @@ import typer
 from mltrainer.cli.files import OutFile, together, write
 from mltrainer.cli.terminal import (
     End,
+    Feature,
     Horizon,
     Jobs,
     Json,
@@ -22,6 +23,7 @@ from mltrainer.cli.terminal import (
     document,
     judged,
     mode_line,
+    own,
     say,
     table,
 )
@@ -37,6 +39,7 @@ def evaluate(
     end: End = None,
     horizon: Horizon = 5,
     target: Target = "return",
+    feature: Feature = None,
     protocol: Any = None,
     jobs: Annotated[int, typer.Option(help="worker processes")] = 1,
     project: Project = None,
@@ -48,7 +51,7 @@ def evaluate(
 
     results = study.evaluate(
         models, chosen(ticker, universe), start=start, end=end, horizon=horizon, jobs=jobs, target=target,
-        protocol=protocol, project=project,
+        protocol=protocol, features=own(feature), project=project,
     )  # fmt: skip
     board(study.leaderboard(results), json_)
     said = ({"model": e.model, "ticker": e.ticker, "target": e.target, "key": e.key} for e in results)
@@ -66,6 +69,7 @@ def preregister(
     end: End = None,
     horizon: Horizon = 5,
     target: Target = "return",
+    feature: Feature = None,
     protocol: Any = None,
     project: Project = None,
     json_: Json = False,
@@ -75,8 +79,9 @@ def preregister(
 
     asked = chosen(ticker, universe)
     said = study.preregister(
-        model, asked, start=start, end=end, horizon=horizon, target=target, protocol=protocol, project=project
-    )
+        model, asked, start=start, end=end, horizon=horizon, target=target, protocol=protocol, features=own(feature),
+        project=project,
+    )  # fmt: skip
     say(document(said) if json_ else repr(said))
 
 

@@ -30,6 +30,9 @@ Tickers = Annotated[list[str] | None, typer.Option("--ticker", help="ticker, def
 Horizon = Annotated[int, typer.Option(help="sessions a position is held")]
 Target = Annotated[str, typer.Option(help="what is forecast: return, direction, volatility, range ...")]
 Jobs = Annotated[int | None, typer.Option(help="worker processes; default the number of cores")]
+Feature = Annotated[
+    list[str] | None, typer.Option(help="function of bars of one's own as module:name, a feature beside ours")
+]
 Project = Annotated[
     str | None, typer.Option(help="what this is tried for, a label in the ledger; default MLTRAINER_PROJECT")
 ]
@@ -112,6 +115,16 @@ def chosen(tickers: list[str] | None, universe: str | None) -> Any:
     from mltrainer.data.universes import universe as named
 
     return named(universe)
+
+
+def own(functions: list[str] | None) -> list[Any]:
+    """Functions of one's own, named as module:name, tested for look-ahead and registered."""
+    if not functions:
+        return []
+    from mltrainer.checks.leakcheck import imported
+    from mltrainer.checks.register import register
+
+    return [register(imported(path)) for path in functions]
 
 
 def partly(

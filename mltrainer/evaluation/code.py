@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache, cached_property, partial
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -30,6 +31,18 @@ def source(estimator: Any) -> str:
     seen: set[int] = set()
     own = [_read(kind, seen) for kind in kinds(estimator) if not installed(kind.__module__)]
     return fingerprint(own) if own else ""
+
+
+def function(value: Any) -> str:
+    """Hash of what a function runs; of one of an installed library its name and version."""
+    return source(value) or fingerprint(value.__module__, value.__qualname__, _version(value.__module__))
+
+
+def _version(module: str) -> str:
+    try:
+        return version(module.partition(".")[0])
+    except PackageNotFoundError:
+        return ""
 
 
 def packages(estimator: Any) -> set[str]:

@@ -52,12 +52,12 @@ class Map:
             return "Nothing could be judged here."
         plain = ran[ran["explained"] > LEAST].sort_values("explained", ascending=False).drop_duplicates("target")
         known = [
-            f"{TARGETS[str(r.target)].title} ({r.baseline} explains {r.explained:.0%} at horizon {r.horizon})"
+            f"{target(str(r.target)).title} ({r.baseline} explains {r.explained:.0%} at horizon {r.horizon})"
             for r in plain.itertuples()
         ]
         better = ran[ran["verdict"].map(skill.shows)]
         added = [
-            f"{r.model} for {TARGETS[str(r.target)].title} at horizon {r.horizon} (p {r.p:.2g})"
+            f"{r.model} for {target(str(r.target)).title} at horizon {r.horizon} (p {r.p:.2g})"
             for r in better.itertuples()
         ]
         first = f"Forecastable by plain means: {', '.join(known)}." if known else "Nothing is forecast by plain means."
@@ -127,7 +127,7 @@ def _row(name: str, horizon: int, found: Any, board: Leaderboard) -> dict[str, A
     rows = board.rows[board.rows["key"].isin(keys)]
     if rows.empty:
         return row | {"status": next((e.reason for e in found), "no model ran")}
-    best = rows.iloc[0] if TARGETS[name].proof == "ranks" else rows.iloc[int(np.nanargmax(rows["gain"].astype(float)))]
+    best = rows.iloc[0] if target(name).proof == "ranks" else rows.iloc[int(np.nanargmax(rows["gain"].astype(float)))]
     losses = keys[best["key"]].meta["baselines"]
     mean, least = losses.get("mean", np.nan), losses[best["baseline"]]
     return row | {

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from mltrainer import metrics
 from mltrainer.evaluation.baselines import compared, gain
-from mltrainer.evaluation.lookahead import forecast_moves, knows_sources
+from mltrainer.evaluation.lookahead import forecast_moves, knows_sources, rebuildable
 from mltrainer.evaluation.panels import keys, pooled_figures
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation, constant_forecast
@@ -86,7 +86,7 @@ def evaluate_each(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str 
 
 def _lookahead(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> str:
     """What the future moves in a model that is too good to be believed unseen; empty where it moves nothing."""
-    if matrix.sources and not knows_sources(matrix):
+    if rebuildable(matrix) and not knows_sources(matrix):
         return "its features are not what its bars give"
     return forecast_moves(spec, matrix, protocol)
 

@@ -13,7 +13,7 @@ from mltrainer.evaluation.baselines import loss_difference
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.significance import SIZE
 from mltrainer.evaluation.skill import Evidence, Judgment
-from mltrainer.features.targets import TARGETS, target
+from mltrainer.features import targets as aims
 
 RIVALS = {"mean": "the mean of the past", "last": "the last value", "zero": "zero"}  # as a sentence has them
 COLUMNS = list(columns.LEADERBOARD)
@@ -52,7 +52,7 @@ class Leaderboard:
         n = int(self.luck["trials"])
         tried = f"after costs and {n} trial{'' if n == 1 else 's'}"
         if target != "return":
-            tried = f"in forecasting {TARGETS[target].title} after {n} trial{'' if n == 1 else 's'}"
+            tried = f"in forecasting {aims.target(target).title} after {n} trial{'' if n == 1 else 's'}"
         skilled = ran[ran["verdict"].map(skill.shows)]
         if len(skilled):
             first = [f"{name} ({skill.kinds(v)})" for name, v in skilled[["name", "verdict"]].to_numpy()]
@@ -61,7 +61,7 @@ class Leaderboard:
             return f"{count} evidence of skill {tried}: {names}."
         best = ran.iloc[0]
         chance = np.nanmin([best["p_knows"], best["p_pays"], 1.0])
-        if TARGETS[target].proof == "loss":
+        if aims.target(target).proof == "loss":
             best = ran.iloc[int(np.nanargmax(ran["gain"].astype(float)))]
             rival, change = RIVALS.get(best["baseline"], best["baseline"]), "saves" if best["gain"] > 0 else "adds"
             return (
@@ -181,7 +181,7 @@ def together(board: Leaderboard, evaluations: Iterable[Evaluation]) -> pd.DataFr
 
 def _of_panel(same: list[Evaluation], luck: float) -> dict[str, object]:
     """Figures of one model on all tickers of its panel."""
-    horizon, aim = same[0].horizon, target(same[0].target)
+    horizon, aim = same[0].horizon, aims.target(same[0].target)
     net, held = (pd.concat([e.forecasts[c] for e in same], axis=1).mean(axis=1) for c in ("net", "benchmark"))
     timing = pd.concat([skill.timing_return(e.forecasts, horizon) for e in same], axis=1).mean(axis=1)
     sharpe, error = metrics.sharpe(net), 1.96 * metrics.sharpe_standard_error(net.to_numpy())

@@ -22,7 +22,7 @@ from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.splits import Fold, Split
 from mltrainer.evaluation.walk import out_of_sample
-from mltrainer.features import indicators
+from mltrainer.features import indicators, own
 from mltrainer.features import matrix as features
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import sharing
@@ -82,13 +82,19 @@ def later(source: Dataset, day: pd.Timestamp, how: str, seed: int = 0) -> Datase
 def rebuilt(matrix: Matrix, change: Callable[[Dataset], Dataset] | None = None) -> Matrix:
     """The unsealed matrix that its sources give, each after `change`."""
     how: dict[str, Any] = {"horizon": matrix.horizon, "target": matrix.target, "start": matrix.start}
-    members = [features.build(*map(change or (lambda d: d), own), **how) for own in matrix.histories]
+    how["own"] = own.recalled(matrix.own)
+    members = [features.build(*map(change or (lambda d: d), each), **how) for each in matrix.histories]
     return members[0] if len(members) == 1 else features.stack(*members)
+
+
+def rebuildable(matrix: Matrix) -> bool:
+    """Whether it has its sources, and this process the functions of one's own that it was made with."""
+    return bool(matrix.sources) and own.known(matrix.own)
 
 
 def knows_sources(matrix: Matrix) -> bool:
     """Whether its sources give back the matrix, bit by bit; one whose parts were replaced they do not."""
-    return bool(matrix.sources) and rebuilt(matrix).fingerprint() == matrix.fingerprint()
+    return rebuildable(matrix) and rebuilt(matrix).fingerprint() == matrix.fingerprint()
 
 
 def rewritten(matrix: Matrix, cut: int, rng: np.random.Generator) -> Matrix:
@@ -179,6 +185,33 @@ def lags(horizon: int) -> dict[str, int]:
     The position of a session is held from its entry on, so the session before knows it.
     """
     return {"y": horizon + 1, "gross": 1, "net": 1, "benchmark": 1, "position": -1}
+
+
+# --- a function of one's own ----------------------------------------------------------------------------------
+
+ENOUGH = 300  # rows that an honest function may need to say anything
+
+
+def own_moves(function: own.Own, frame: pd.DataFrame, horizon: int) -> str:
+    """Whether what a registered function says moves when only later bars are rewritten; what, in words, or "".
+
+    A label counts as known `horizon` + 1 sessions after its own. `mltrainer.register` tests at many more cuts.
+    """
+    late, rng, n = horizon + 1 if function.kind == "target" else 0, np.random.default_rng(0), len(frame)
+    given = (horizon,) if late else ()
+    past = function.values(frame, *given).to_frame(function.name)
+    for cut in (n // 2, n * 4 // 5, n - 3):
+        for how, other in indicators.rewrites(frame, cut, rng):
+            if how == "truncated" and cut < ENOUGH:
+                continue
+            known, day = past.iloc[:cut], frame.index[cut - 1]
+            try:
+                again = function.values(other, *given).to_frame(function.name).iloc[:cut]
+            except Exception as error:  # what it says must not hang on what comes later, not even that it says it
+                return f"it fails when sessions after {day.date()} are {how} ({type(error).__name__})"
+            if moved := next(moves(known, again, day, how=how, lags={function.name: late}), None):
+                return str(moved)
+    return ""
 
 
 # --- one model ------------------------------------------------------------------------------------------------

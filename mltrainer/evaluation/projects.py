@@ -37,7 +37,7 @@ def differences(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> str:
 
     Of a model of the catalog its parameters that are not the catalog's, of another those that are not its library's.
     """
-    said = [*_protocol(protocol), *_model(spec)]
+    said = [*_protocol(protocol), *_model(spec), *matrix.notes]
     return ", ".join(said)
 
 
@@ -62,7 +62,7 @@ def _model(spec: ModelSpec) -> Iterator[str]:
     entry = known.get(spec.name) or known.get(spec.name.partition("(")[0])
     if entry is None or entry.engine != spec.engine:
         return (f"{part.name}({_pairs(part.chosen)})" for part in parts(spec.estimator) if part.chosen)
-    mine, theirs = _params(spec.estimator), _params(entry.estimator)
+    mine, theirs = ({**_params(row.estimator), "max_train_rows": row.max_train_rows} for row in (spec, entry))
     return (
         f"{label(path)}={_short(value)}"
         for path, value in mine.items()

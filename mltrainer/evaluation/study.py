@@ -12,15 +12,17 @@ from mltrainer.data import market, quality
 from mltrainer.data.dates import Day, day
 from mltrainer.data.universes import Universe
 from mltrainer.errors import BadInput, NotEnoughHistory, NotEntitled, Partial, Unavailable
-from mltrainer.evaluation import engine, projects, trials
+from mltrainer.evaluation import code, engine, lookahead, projects, trials
 from mltrainer.evaluation.leaderboard import Leaderboard
 from mltrainer.evaluation.leaderboard import leaderboard as rank
 from mltrainer.evaluation.preregistered import Registration
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
-from mltrainer.features import matrix as features
+from mltrainer.features import matrix as matrices
+from mltrainer.features import own as owned
 from mltrainer.features.matrix import Matrix
-from mltrainer.features.targets import LEAST_NAMES
+from mltrainer.features.own import Own
+from mltrainer.features.targets import LEAST_NAMES, OWN
 from mltrainer.models import catalog
 from mltrainer.models.base import ModelSpec
 from mltrainer.models.own import register
@@ -40,7 +42,8 @@ def matrix(
     start: Day = None,
     end: Day = None,
     quotes: Sequence[Dataset] = (),
-    target: str | None = None,
+    target: str | Own | None = None,
+    features: Sequence[Own | str] = (),
 ) -> Matrix:
     """Features X, labels y and prices of one ticker, or of several as a panel, sealed.
 
@@ -56,7 +59,8 @@ def matrix(
     quotes : admitted quotes of the ticker, day by day, for all of these sessions; the spread and order flow that are
         estimated from bars otherwise are then measured as well.
     target : what is forecast, a name of `features.targets.TARGETS`: "return" (default), "direction", "volatility",
-        "range", "volume", "excess" or, of a panel, "rank".
+        "range", "volume", "excess" or, of a panel, "rank"; or a registered one.
+    features : registered functions of bars (`mltrainer.register`), as columns beside ours.
 
     Returns
     -------
@@ -73,15 +77,17 @@ def matrix(
         names it. Rules that need the exchange's calendar are asked by `mt.quality` only.
     """
     if isinstance(data, Universe):
-        return _of_universe(data, horizon=horizon, start=start or data.start or None, end=end, target=target)
+        asked: dict[str, Any] = {"horizon": horizon, "end": end, "target": target, "features": features}
+        return _of_universe(data, start=start or data.start or None, **asked)
     if isinstance(data, list | tuple):
         if quotes:
             raise BadInput("quotes are of one ticker; give them with that ticker, and the matrices in a list")
-        parts = {m.name: m for m in (matrix(d, horizon=horizon, start=start, end=end, target=target) for d in data)}
+        asked = {"horizon": horizon, "start": start, "end": end, "target": target, "features": features}
+        parts = {m.name: m for m in (matrix(d, **asked) for d in data)}
         if not parts:
             raise BadInput("an empty list names no ticker; give at least one")
         members = [parts[name] for name in sorted(parts)]  # the order asked for is no other panel
-        return features.panel(*members) if len(members) > 1 else members[0]
+        return matrices.panel(*members) if len(members) > 1 else members[0]
     if isinstance(data, str) and not data.lower().endswith((".csv", ".parquet", ".json")):
         data = _reaching(data, start, end)
     elif isinstance(data, Dataset | Matrix) and (start is not None or end is not None):
@@ -92,20 +98,46 @@ def matrix(
             raise BadInput("this matrix is already built; give quotes together with its bars")
         if horizon not in (None, data.horizon):
             raise BadInput(f"this matrix has horizon {data.horizon}, not {horizon}; build another from its bars")
+        target = target.column if isinstance(target, Own) else target
+        if features:
+            raise BadInput("this matrix is already built; give features together with its bars")
         if target not in (None, data.target):
             raise BadInput(f"this matrix is of target {data.target}, not {target}; build another from its bars")
         return data
     gate.verify(data, "features")
     assert isinstance(data, Dataset)
+    own, target, horizon = _own(features, target), _named(target), 5 if horizon is None else horizon
     quality.gatekeep(data)  # before anything else is fetched for it
     context = market.context(data)
     for part in context:
         quality.gatekeep(part)
+    for one in own:
+        _unmoved(one, data, horizon)
     first = day(start, "start")
-    asked = str(first.date()) if first is not None else ""
-    return features.matrix(
-        data, *context, *quotes, horizon=5 if horizon is None else horizon, target=target or "return", start=asked
-    )
+    begin = str(first.date()) if first is not None else ""
+    return matrices.matrix(data, *context, *quotes, horizon=horizon, target=target, own=own, start=begin)
+
+
+def _named(target: str | Own | None) -> str:
+    return target.column if isinstance(target, Own) else target or "return"
+
+
+def _own(features: Sequence[Own | str], target: str | Own | None) -> tuple[Own, ...]:
+    """The registered functions that are asked for; `BadInput` if one runs other code by now."""
+    given: list[Any] = [features] if isinstance(features, str | Own) else list(features)
+    if isinstance(target, Own) or str(target).startswith(OWN):
+        given.append(target)
+    own = owned.chosen(given)
+    for one in own:
+        if one.code != code.function(one.function):
+            raise BadInput(f"{one.column} runs other code than when it was registered; register it again")
+    return own
+
+
+def _unmoved(own: Own, bars: Dataset, horizon: int) -> None:
+    """Test a registered function once more, on the bars that it is used with."""
+    if moved := lookahead.own_moves(own, bars.frame, horizon):
+        gate.refuse(str(own), f"looks ahead on {bars.name}: {moved}", "mend it and register it again", kind="mistake")
 
 
 def _reaching(ticker: str, start: Day, end: Day) -> Dataset:
@@ -169,7 +201,8 @@ def evaluate(
     end: Day = None,
     jobs: int = 1,
     protocol: Protocol | None = None,
-    target: str | None = None,
+    target: str | Own | None = None,
+    features: Sequence[Own | str] = (),
     project: str | None = None,
 ) -> Any:
     """Judge models out of sample by the purged, embargoed expanding walk-forward, net of costs.
@@ -180,7 +213,7 @@ def evaluate(
         or several of them.
     data : a ticker, bars or a matrix; a list of tickers or a `universe` is a panel: one model
         learns from all of them, unless it is of a kind that lives in the history of one share.
-    horizon, start, end, target : as for `matrix`.
+    horizon, start, end, target, features : as for `matrix`.
     jobs : worker processes; 1 computes here.
     project : what this is tried for, a label in the ledger; default MLTRAINER_PROJECT. Luck counts every trial of a
         question, whatever it was for.
@@ -193,7 +226,7 @@ def evaluate(
     several = isinstance(models, Iterable) and not isinstance(models, str | Pipeline)
     given: Any = models if several else [models]
     specs = select(models=list(given))
-    built = _judgeable(matrix(data, horizon=horizon, start=start, end=end, target=target))
+    built = _judgeable(matrix(data, horizon=horizon, start=start, end=end, target=target, features=features))
     results = engine.run(
         specs,
         [built],
@@ -220,7 +253,8 @@ def preregister(
     horizon: int | None = None,
     start: Day = None,
     end: Day = None,
-    target: str | None = None,
+    target: str | Own | None = None,
+    features: Sequence[Own | str] = (),
     protocol: Protocol | None = None,
     project: str | None = None,
 ) -> Registration:
@@ -228,8 +262,8 @@ def preregister(
 
     Parameters
     ----------
-    model, data, horizon, start, end, target, protocol, project : as for `evaluate`; other settings or another session
-        are another test.
+    model, data, horizon, start, end, target, features, protocol, project : as for `evaluate`; other settings or
+        another session are another test.
 
     Returns
     -------
@@ -244,7 +278,7 @@ def preregister(
         A test that has a result already, or one that trains on the future.
     """
     spec, protocol = catalog.claimed(_spec(model)), protocol or Protocol()
-    built = _judgeable(matrix(data, horizon=horizon, start=start, end=end, target=target))
+    built = _judgeable(matrix(data, horizon=horizon, start=start, end=end, target=target, features=features))
     if protocol.split.diagnostic or not spec.available:
         raise BadInput(f"{spec.name} cannot be tested: {protocol.split.diagnostic or spec.why_unavailable}")
     said = projects.differences(spec, built, protocol)

@@ -8,6 +8,8 @@ import pandas as pd
 
 from mltrainer.errors import BadInput, NotEnoughHistory, Unavailable
 from mltrainer.features import indicators, macro, microstructure, targets
+from mltrainer.features import own as owned
+from mltrainer.features.own import Own
 from mltrainer.features.targets import Target
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset, Provenance, fingerprint
@@ -40,6 +42,7 @@ class Matrix:
     at_close : the tickers that are entered at the close, as their source has no open.
     sources : the bars and what was known beside them, as `build` was given them; of a panel those of its tickers, one
         after the other in the order of their names; empty where a matrix was made in another way.
+    own : column or target -> sha256 of the code of the registered function (`features.own`) that makes it.
     """
 
     X: pd.DataFrame
@@ -57,11 +60,17 @@ class Matrix:
     sources: tuple[Dataset, ...] = field(default=(), repr=False, compare=False)
     target: str = "return"
     past: pd.DataFrame = field(default_factory=pd.DataFrame)
+    own: dict[str, str] = field(default_factory=dict)
 
     @property
     def aim(self) -> Target:
         """The row of its target."""
         return targets.target(self.target)
+
+    @property
+    def notes(self) -> list[str]:
+        """What its provenance has to say of code that is not of this package."""
+        return owned.notes(self.own)
 
     @property
     def tickers(self) -> list[str]:
@@ -115,7 +124,8 @@ class Matrix:
     def fingerprint(self) -> str:
         """Hash of everything a model can see or be judged by."""
         parts = (getattr(self, part) for part in PARTS)
-        return fingerprint(self.kind, self.name, self.horizon, self.target, self.at_close, *parts)
+        own = [self.own] if self.own else []
+        return fingerprint(self.kind, self.name, self.horizon, self.target, self.at_close, *parts, *own)
 
     def __repr__(self) -> str:
         """Say what it is in one line."""
@@ -126,19 +136,23 @@ class Matrix:
         return f"Matrix({self.name}, {rows}{span}, {p} features, horizon {self.horizon}{aim})"
 
 
-def build(bars: Dataset, *context: Dataset, horizon: int, target: str = "return", start: str = "") -> Matrix:
+def build(
+    bars: Dataset, *context: Dataset, horizon: int, target: str = "return", own: tuple[Own, ...] = (), start: str = ""
+) -> Matrix:
     """Compute the unsealed matrix; call `matrix` instead, which has the gate seal it."""
     if bars.kind != "bars":
         raise BadInput(f"{bars.name} is a {bars.kind} series; features are computed from bars")
     frame = bars.frame
     series = {d.name: d.frame for d in context if d.kind == "macro"}
     market = next((d.frame for d in context if d.kind == "bars"), None)
-    own, missing = indicators.compute(frame)
+    ours, missing = indicators.compute(frame)
+    theirs = owned.columns(own, frame)
     around, absent = macro.context(market, series, frame.index, frame["close"])
     quoted, unquoted = _quoted(bars, context)
-    X, unavailable = _complete(own.join([around, quoted]), {**missing, **absent, **unquoted})
+    X, unavailable = _complete(ours.join([around, quoted, theirs]), {**missing, **absent, **unquoted})
+    owned.gapless(theirs, _warm(len(frame)))
     try:
-        label = targets.target(target).parts(frame, market, horizon)
+        label = _parts(target, own)(frame, market, horizon)
     except Unavailable as error:
         raise Unavailable(f"{bars.name}, target {target}: {error}") from None
     if label.known_to_models:
@@ -155,7 +169,18 @@ def build(bars: Dataset, *context: Dataset, horizon: int, target: str = "return"
         X[keep], label.y[keep].rename("y"), label.scale[keep].rename("scale"), prices[keep], horizon, bars.name,
         unavailable, since=str(frame.index[0].date()), start=start, at_close=(bars.name,) if label.at_close else (),
         sources=(bars, *context), target=target, past=label.past[keep],
+        own=owned.codes(own),
     )  # fmt: skip
+
+
+def _parts(target: str, own: tuple[Own, ...]) -> Any:
+    """What makes the label: the function of the row, or of the target of one's own."""
+    return next((o.parts for o in own if o.column == target), targets.target(target).parts)
+
+
+def _warm(n: int) -> int:
+    """Rows after which all features have something to say."""
+    return min(max(i.warmup for i in indicators.INDICATORS), n)
 
 
 def _quoted(bars: Dataset, context: tuple[Dataset, ...]) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -173,7 +198,7 @@ def _quoted(bars: Dataset, context: tuple[Dataset, ...]) -> tuple[pd.DataFrame, 
 
 def _complete(features: pd.DataFrame, unavailable: dict[str, str]) -> tuple[pd.DataFrame, dict[str, str]]:
     """Keep the columns that are gapless once all are warm; say why the others are not."""
-    warm = min(max(i.warmup for i in indicators.INDICATORS), len(features))
+    warm = _warm(len(features))
     reasons = dict(unavailable)
     for name in features:
         gaps = int(features[name].iloc[warm:].isna().sum())
@@ -182,7 +207,14 @@ def _complete(features: pd.DataFrame, unavailable: dict[str, str]) -> tuple[pd.D
     return features.drop(columns=[c for c in features if c in reasons]), reasons
 
 
-def matrix(bars: Dataset, *context: Dataset, horizon: int = 5, target: str = "return", start: str = "") -> Matrix:
+def matrix(
+    bars: Dataset,
+    *context: Dataset,
+    horizon: int = 5,
+    target: str = "return",
+    own: tuple[Own, ...] = (),
+    start: str = "",
+) -> Matrix:
     """Seal features and labels of one ticker.
 
     Parameters
@@ -191,6 +223,7 @@ def matrix(bars: Dataset, *context: Dataset, horizon: int = 5, target: str = "re
     context : admitted index bars and macro series known at the same time, and quotes of the ticker if there are any.
     horizon : sessions a position is held, 1 to 63.
     target : what is forecast, a name of `targets.TARGETS`.
+    own : registered functions: features beside ours, and the target if it is one of them.
     start : first session of the matrix, YYYY-MM-DD; earlier bars only warm the features up. "" is all that are warm.
 
     Raises
@@ -205,8 +238,9 @@ def matrix(bars: Dataset, *context: Dataset, horizon: int = 5, target: str = "re
     if isinstance(horizon, bool) or not isinstance(horizon, int) or not 1 <= horizon <= 63:
         raise BadInput(f"horizon {horizon!r} is not a whole number of sessions from 1 to 63")
     targets.target(target)
-    cut = {"start": start} if start else {}
-    return gate.derive(build, bars, *context, horizon=horizon, target=target, **cut)
+    known: dict[str, Any] = {"own": owned.chosen(own)} if own else {}  # by name and code in the provenance
+    known |= {"start": start} if start else {}
+    return gate.derive(build, bars, *context, horizon=horizon, target=target, **known)
 
 
 def panel(*matrices: Matrix) -> Matrix:
@@ -220,6 +254,8 @@ def panel(*matrices: Matrix) -> Matrix:
         part.of_one("a panel")
     if len({m.name for m in matrices}) < len(matrices) or len({(m.horizon, m.target) for m in matrices}) > 1:
         raise BadInput("a panel takes each ticker once, all with one horizon and target; build its matrices alike")
+    if any(m.own != matrices[0].own for m in matrices):
+        raise BadInput("a panel takes matrices with the same features and target of one's own; build them alike")
     return gate.derive(stack, *matrices)
 
 
@@ -250,5 +286,5 @@ def stack(*matrices: Matrix) -> Matrix:
     gaps = first.unavailable | lacking
     return Matrix(
         X, y, scale, prices, first.horizon, name, gaps, since, min(m.start for m in matrices), at_close,
-        sources=sources, target=first.target, past=past,
+        sources=sources, target=first.target, past=past, own=first.own,
     )  # fmt: skip

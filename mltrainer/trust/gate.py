@@ -108,7 +108,8 @@ def derive(transform: Callable[..., S], *parents: Sealed, **params: Any) -> S:
     ----------
     transform : called as `transform(*parents, **params)`, returns a `Dataset`, a `Matrix` ... without provenance.
     parents : at least one, all of one mode; each is verified first.
-    params : recorded as text.
+    params : recorded as text. Code that is not of this package comes in as such a parameter only, whose text names it
+        by the hash of its code, and `notes` of the result say so in its provenance and that of all made of it.
     """
     what = f"the transform {_named(transform)}"
     if not _ours(transform):
@@ -119,6 +120,8 @@ def derive(transform: Callable[..., S], *parents: Sealed, **params: Any) -> S:
     if len({origin.mode for origin in origins}) > 1:
         refuse(what, f"would mix the modes {_joined(origins, 'mode', ' and ')}", "fetch all of it in one mode")
     out = transform(*parents, **params)
+    note = _joined(origins, "note", "; ")
+    note = "; ".join(filter(None, [note, *(said for said in getattr(out, "notes", ()) if said not in note)]))
     provenance = Provenance(
         source="+".join(dict.fromkeys(s for origin in origins for s in origin.source.split("+"))),
         name=out.name,
@@ -131,7 +134,7 @@ def derive(transform: Callable[..., S], *parents: Sealed, **params: Any) -> S:
         parents=tuple(origin.content_sha256 for origin in origins),
         transform=_named(transform),
         terms=_joined(origins, "terms", "; "),
-        note=_joined(origins, "note", "; "),
+        note=note,
     )
     return dataclasses.replace(out, provenance=_registered(provenance))  # type: ignore[type-var]
 

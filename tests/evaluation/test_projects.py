@@ -1,5 +1,7 @@
 """What differs from the defaults and what a trial was for stand beside a result, and change neither it nor its luck."""
 
+import dataclasses
+
 import pytest
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
@@ -27,6 +29,7 @@ TREE = catalog.spec("DecisionTree_depth_3")
         (spaces.candidate(TREE, {"max_depth": 7}), Protocol(interval=0.8), "interval=0.8, max_depth=7"),
         (mt.register(make_pipeline(StandardScaler(), Ridge(alpha=3.5))), Protocol(), "Ridge(alpha=3.5)"),
         (mt.register(Ridge()), Protocol(), ""),
+        (dataclasses.replace(RIDGE, name="RidgeRegression(short)", max_train_rows=9), Protocol(), "max_train_rows=9"),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
