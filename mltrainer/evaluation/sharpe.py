@@ -229,6 +229,7 @@ def _known(returns: Any, missing: str) -> "tuple[pd.Series[float], int]":
         raise BadInput(f"missing={missing!r}: a missing session is refuse, count or drop")
     if np.isinf(r).any():
         raise BadInput("a return is infinite; somewhere a price is 0")
+    r.index = _dated(r.index)
     if isinstance(r.index, pd.DatetimeIndex):
         whole = metrics.complete(r, missing=missing)
     elif r.isna().any() and missing == "refuse":
@@ -244,13 +245,25 @@ def _known(returns: Any, missing: str) -> "tuple[pd.Series[float], int]":
     return whole, len(whole) - int(r.notna().sum())
 
 
+def _dated(index: pd.Index) -> pd.Index:
+    """Dates, where the index has them in any form; numbers stay, and mean that there are none."""
+    if isinstance(index, pd.PeriodIndex):
+        return pd.DatetimeIndex(index.to_timestamp(how="end").normalize())
+    if isinstance(index, pd.DatetimeIndex) or pd.api.types.is_numeric_dtype(index):
+        return index
+    try:
+        return pd.DatetimeIndex(index)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"the returns are indexed by {index[0]!r}, which is no date; give dates, or an array") from error
+
+
 def _hedged(r: "pd.Series[float]", benchmark: Any) -> tuple[Array, float]:
     """Returns without what their beta to the benchmark earned, and beta; as they are where there is none."""
     values: Array = np.asarray(r, dtype=np.float64)
     if benchmark is None:
         return values, float("nan")
     if isinstance(benchmark, pd.Series) and isinstance(r.index, pd.DatetimeIndex):
-        b = benchmark.reindex(r.index).to_numpy(float)
+        b = benchmark.set_axis(_dated(benchmark.index)).reindex(r.index).to_numpy(float)
     else:
         b = np.asarray(benchmark, dtype=float)
     if b.shape != values.shape or not np.isfinite(b).all():

@@ -202,6 +202,18 @@ def test_a_year_has_the_returns_that_the_dates_say(rng, freq, periods):
     assert sharpe_test(r, periods=365).periods == 365
 
 
+def test_dates_are_read_in_whatever_form_they_come(rng):
+    days = pd.date_range("2000-01-31", periods=60, freq="ME")
+    r, market = (pd.Series(strategy(rng, 1.0, 60), index=days) for _ in range(2))
+    for index in (days.to_period("M"), days.date, days.strftime("%Y-%m-%d")):
+        other = r.set_axis(index)
+        assert repr(sharpe_test(other, benchmark=market)) == repr(sharpe_test(r, benchmark=market))
+        assert sharpe_test(other).periods == 12
+        assert other.index.equals(pd.Index(index))  # what came in is as it was
+    with pytest.raises(BadInput, match="'a', which is no date"):
+        sharpe_test(pd.Series(np.zeros(30), index=list("abcdefghij") * 3))
+
+
 def test_a_list_an_array_and_a_series_without_dates_are_the_same(rng):
     r = strategy(rng, 1.0, 100)
     assert repr(sharpe_test(list(r))) == repr(sharpe_test(r)) == repr(sharpe_test(pd.Series(r)))
