@@ -99,7 +99,7 @@ ONE_ROOM = {
     "figures": (("plotly.express", "plotly.subplots", "plotly.figure_factory"), VIEWS),
     "figures on a page": (
         ("plotly",),
-        VIEWS | {"reports/pages.py", "reports/family.py", "dashboards.py", "server/handlers.py"},
+        VIEWS | {"reports/pages.py", "reports/family.py", "reports/factor.py", "dashboards.py", "server/handlers.py"},
     ),
     "other figures": (("matplotlib", "seaborn", "bokeh", "altair"), set()),
     "notebooks": (("papermill", "nbconvert", "nbformat", "nbclient"), {"reports/execution.py", "reports/pages.py"}),
