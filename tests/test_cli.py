@@ -318,6 +318,20 @@ def test_optimize_as_json_and_in_words(run: Run):
     assert capped["status"].startswith("fallback: minimum-variance")
 
 
+def test_a_factor_as_json_and_in_words(run: Run):
+    names = [x for t in ("AAPL", "AMD", "BAC", "BBY", "CVX", "GE") for x in ("--ticker", t)]
+    call = ["factor", "return_5", *names, "--start", "2016-01-04", "--end", "2018-12-31", "--quantiles", "3"]
+    done = document(run(*call, "--json"))
+    assert done["summary"]["factor"] == "return_5"
+    assert [row["horizon"] for row in done["decay"]] == [1, 2, 3, 5, 10, 21]
+    assert [row["quantile"] for row in done["by_quantile"]] == ["1", "2", "3", "spread"]
+    assert {row["ticker"] for row in done["names"]} == {"AAPL", "AMD", "BAC", "BBY", "CVX", "GE"}
+    assert done["pays"][0]["capacity"] is None
+    said = run(*call)
+    assert said.out.startswith(f"{done['sentence']}\n\nhorizon  mean")
+    assert said.out.endswith(f"Capacity is not known: {done['summary']['capacity_unknown']}.\n{SAMPLE}")
+
+
 def test_tune_as_json_and_in_words(run: Run):
     call = ["tune", "KNeighborsRegressor_5", "--trials", "2", *SPAN]
     done = document(run(*call, "--json"))
@@ -493,7 +507,7 @@ def test_every_option_json_is_tested_here():
     assert having <= {
         "verify", "models", "evaluate", "map", "tune", "leaderboard", "fetch bars", "fetch macro", "quality",
         "universes", "tickers", "runs", "report", "preregister",
-        "optimize",
+        "optimize", "factor",
         "audit show", "audit head", "audit verify", "doctor",
         *TESTED_ELSEWHERE,
     }  # fmt: skip
@@ -501,7 +515,6 @@ def test_every_option_json_is_tested_here():
 
 TESTED_ELSEWHERE = {
     "calibrate",
-    "factor",
     "leakcheck",
     "optimize",
     "attest",

@@ -30,7 +30,13 @@ def code(name: str) -> list[NotebookNode]:
 
 
 def test_the_promised_notebooks_are_there():
-    assert {"start-here.ipynb", "reports/model-family.ipynb", "dashboards/models.ipynb", *LIVE} <= set(NAMES)
+    assert {
+        "start-here.ipynb",
+        "reports/model-family.ipynb",
+        "reports/factor.ipynb",
+        "dashboards/models.ipynb",
+        *LIVE,
+    } <= set(NAMES)
 
 
 def test_the_first_notebook_ends_with_ones_own_key():
@@ -111,7 +117,10 @@ def test_notebooks_are_clean_to_ruff():
 # --- running --------------------------------------------------------------------------------------------------
 
 # A short span and the quickest family; the others take what they hold.
-SHORTER = {"reports/model-family.ipynb": {"family": "neighbors", "start": "2005-01-03", "end": "2009-12-31"}}
+SHORTER = {
+    "reports/model-family.ipynb": {"family": "neighbors", "start": "2005-01-03", "end": "2009-12-31"},
+    "reports/factor.ipynb": {"start": "2019-01-02"},
+}
 
 
 # These need keys: they ask a server on this machine that replays history.

@@ -58,13 +58,13 @@ def factor(
         records = {title: frame.reset_index().to_dict("records") for title, frame in tables.items()}
         say(document({"sentence": sheet.sentence(), "summary": sheet.summary} | records))
         return
-    from mltrainer.views import fixed
+    from mltrainer.views import number
 
     say(sheet.sentence())
     for frame in tables.values():
         heads = [str(frame.index.name), *(c.replace("_", " ") for c in frame)]
         rows = [
-            [str(at), *(c if isinstance(c, str) else fixed(4)(c) for c in row)]
+            [str(at), *(c if isinstance(c, str) else f"{c:,}" if isinstance(c, int) else number(c) for c in row)]
             for at, row in zip(frame.index, frame.itertuples(index=False), strict=True)
         ]
         say(f"\n{table(heads, rows)}")

@@ -13,7 +13,7 @@ from mltrainer.models.base import ModelSpec
 Array = NDArray[np.float64]
 
 
-def arrays(spec: ModelSpec, matrix: Matrix, rows: pd.Index, *, ranked: bool = False) -> tuple[Array, Array]:
+def arrays(spec: ModelSpec, matrix: Matrix, rows: pd.Index, ranked: bool = False) -> tuple[Array, Array]:
     """Features (n, p) of a model at `rows`, and (n,) the unit of its label: volatility, 1 for series models.
 
     `ranked` features are those of all rows of the session, whether labelled or not: which ones are is known later.

@@ -21,7 +21,7 @@ from mltrainer.features.matrix import Matrix
 
 NEITHER = (float("nan"), float("nan"))
 LEVEL = 0.05
-UNPROVEN = "its values are your own: whether they were known on their day cannot be shown"
+UNPROVEN = "its scores are of unproven origin: whether they were known on their day cannot be shown"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class TearSheet:
     ----------
     name, of : what it is called, and of what it is: "feature", "model" (forecasts out of sample) or "own".
     matrix : the sealed panel whose prices it is judged by.
-    values : (n, k) sessions x tickers, known at the close of their session; NaN where there is none.
+    scores : (n, k) sessions x tickers, known at the close of their session; NaN where there is none.
     horizon : sessions a position is held.
     q : quantiles a session is divided into.
     cost_bps : cost of trading one unit of weight, in basis points of its value, per side.
@@ -43,7 +43,7 @@ class TearSheet:
     name: str
     of: str
     matrix: Matrix
-    values: Frame
+    scores: Frame
     horizon: int
     q: int = 5
     cost_bps: float = 5.0
@@ -55,12 +55,12 @@ class TearSheet:
     @property
     def tickers(self) -> list[str]:
         """Names that are ranked."""
-        return [str(ticker) for ticker in self.values]
+        return [str(ticker) for ticker in self.scores]
 
     @cached_property
     def prices(self) -> Frame:
         """(n, k) prices at which a session is entered, from the factor's first session on."""
-        return wide(self.matrix.prices["entry"]).loc[self.values.index[0] :, self.values.columns]
+        return wide(self.matrix.prices["entry"]).loc[self.scores.index[0] :, self.scores.columns]
 
     @cached_property
     def returns(self) -> Frame:
@@ -77,7 +77,7 @@ class TearSheet:
     @cached_property
     def ic(self) -> Series:
         """Rank correlation across names of factor and return, (n,) by session."""
-        return cs.information_coefficient(self.values, self.returns)
+        return cs.information_coefficient(self.scores, self.returns)
 
     @cached_property
     def coefficient(self) -> Coefficient:
@@ -90,7 +90,7 @@ class TearSheet:
         names = list(self.sectors)
         if len(names) < LEAST or len(set(self.sectors.values())) < 2:
             return Coefficient(*NEITHER, float("nan"), 0)
-        ic = cs.information_coefficient(self.values[names], self.returns[names], sectors=self.sectors)
+        ic = cs.information_coefficient(self.scores[names], self.returns[names], sectors=self.sectors)
         return cs.coefficient(ic, horizon=self.horizon)
 
     @cached_property
@@ -101,7 +101,7 @@ class TearSheet:
     @cached_property
     def p_exchanged(self) -> float:
         """The same by names that exchange their histories (`crosssection.exchanged`)."""
-        return cs.exchanged(self.values, self.returns)
+        return cs.exchanged(self.scores, self.returns)
 
     @property
     def p(self) -> float:
@@ -116,16 +116,16 @@ class TearSheet:
     @cached_property
     def decay(self) -> Frame:
         """Mean IC, ICIR and HAC t by horizon, with the 95 % interval of the mean."""
-        rows = cs.decay(self.values, self.prices)
+        rows = cs.decay(self.scores, self.prices)
         ends = [_interval(m, t) for m, t in zip(rows["mean"], rows["t"], strict=True)]
-        return rows.assign(low=[a for a, _ in ends], high=[b for _, b in ends])
+        return rows.assign(sessions=rows["sessions"].astype(int), low=[a for a, _ in ends], high=[b for _, b in ends])
 
     # -- what it pays ----------------------------------------------------------------------------------------
 
     @cached_property
     def by_quantile(self) -> Frame:
         """Mean return of each quantile, and over all names of its session with HAC t; the last row is the spread."""
-        place, returns = cs.quantiles(self.values, self.q), self.returns.reindex_like(self.values)
+        place, returns = cs.quantiles(self.scores, self.q), self.returns.reindex_like(self.scores)
         each = {n: returns.where(place == n).mean(axis=1) for n in range(1, self.q + 1)}
         held = returns.where(place.notna()).mean(axis=1)
         rows = {str(n): (r.mean(), *_mean(r - held, self.horizon), int(r.count())) for n, r in each.items()}
@@ -138,22 +138,28 @@ class TearSheet:
     def weights(self) -> dict[str, Frame]:
         """Weights held over each session, by portfolio: long-short, long only."""
         return {
-            name: cs.weights(self.values, q=self.q, long_only=long, horizon=self.horizon).reindex_like(self.prices)
+            name: cs.weights(self.scores, q=self.q, long_only=long, horizon=self.horizon).reindex_like(self.prices)
             for name, long in (("long-short", False), ("long only", True))
         }
 
     @cached_property
     def portfolios(self) -> dict[str, Frame]:
-        """Gross and net return, turnover and cost by session, by portfolio."""
+        """Gross and net return, turnover and cost by session, by portfolio, of the sessions in which there is one."""
         return {
-            name: cs.portfolio(weight, self.prices, cost_bps=self.cost_bps).iloc[:-1]
+            name: cs.portfolio(weight, self.prices, cost_bps=self.cost_bps)[self._invested]
             for name, weight in self.weights.items()
         }
 
     @cached_property
+    def _invested(self) -> slice:
+        """From the first to the last session in which something is held, whose return is known."""
+        held = np.flatnonzero(self.weights["long only"].iloc[:-1].sum(axis=1) > 0)
+        return slice(int(held[0]), int(held[-1]) + 1) if len(held) else slice(0, 0)
+
+    @cached_property
     def held(self) -> Series:
-        """Return by session of all names in equal shares, without costs."""
-        return cs.forward_returns(self.prices, 1, delay=0).mean(axis=1).iloc[:-1]
+        """Return by session of all names in equal shares, without costs, of the same sessions."""
+        return cs.forward_returns(self.prices, 1, delay=0).mean(axis=1)[self._invested]
 
     @cached_property
     def volume(self) -> tuple[Frame | None, str]:
@@ -184,9 +190,9 @@ class TearSheet:
         """Share of names new to the lowest and highest quantile, and rank autocorrelation, over 1 and h sessions."""
         rows = {
             period: {
-                "lowest": cs.quantile_turnover(self.values, 1, q=self.q, period=period).mean(),
-                "highest": cs.quantile_turnover(self.values, self.q, q=self.q, period=period).mean(),
-                "autocorrelation": cs.autocorrelation(self.values, period=period).mean(),
+                "lowest": cs.quantile_turnover(self.scores, 1, q=self.q, period=period).mean(),
+                "highest": cs.quantile_turnover(self.scores, self.q, q=self.q, period=period).mean(),
+                "autocorrelation": cs.autocorrelation(self.scores, period=period).mean(),
             }
             for period in sorted({1, self.horizon})
         }
@@ -198,11 +204,11 @@ class TearSheet:
 
         `adds` is the mean gross return of its weight in the long-short portfolio, times 252.
         """
-        place, weight = cs.quantiles(self.values, self.q), self.weights["long-short"]
+        place, weight = cs.quantiles(self.scores, self.q), self.weights["long-short"]
         added = (weight * cs.forward_returns(self.prices, 1, delay=0)).mean() * metrics.SESSIONS
         rows = {}
         for ticker in self.tickers:
-            known = pd.concat([self.returns[ticker], self.values[ticker]], axis=1, keys=["y", "said"]).dropna()
+            known = pd.concat([self.returns[ticker], self.scores[ticker]], axis=1, keys=["y", "said"]).dropna()
             varies = len(known) > 2 * self.horizon + 2 and np.ptp(known["said"]) > 0
             ic, t = metrics.information_coefficient(known["y"], known["said"], lags=self.horizon) if varies else NEITHER
             there = place[ticker].count()
@@ -233,7 +239,7 @@ class TearSheet:
         own = f"; {UNPROVEN}" if self.of == "own" else ""
         return (
             f"The mean IC of {self.name} over {self.horizon} sessions, {c.mean:.3f}, {self.verdict()}{also}: 95 % "
-            f"interval {low:.3f} to {high:.3f}, HAC t {c.t:.1f} in {c.sessions:,} sessions of {self.values.shape[1]} "
+            f"interval {low:.3f} to {high:.3f}, HAC t {c.t:.1f} in {c.sessions:,} sessions of {self.scores.shape[1]} "
             f"names, p {self.p_exchanged:.2g} where names exchange their histories; long the highest and short the "
             f"lowest of {self.q} parts has a Sharpe ratio of {pays['sharpe']:.2f} net of {self.cost_bps:g} bps{own}."
         )
@@ -244,7 +250,7 @@ class TearSheet:
         low, high = self.interval
         neutral = self.neutral
         return {
-            "factor": self.name, "of": self.of, "horizon": self.horizon, "names": self.values.shape[1],
+            "factor": self.name, "of": self.of, "horizon": self.horizon, "names": self.scores.shape[1],
             "sessions": self.coefficient.sessions, "ic": self.coefficient.mean, "ic_low": low, "ic_high": high,
             "icir": self.coefficient.ratio, "t": self.coefficient.t, "p_hac": self.p_hac,
             "p_exchanged": self.p_exchanged, "verdict": self.verdict(), "among": self.among,

@@ -37,7 +37,7 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
     """
     y = matrix.y.dropna()
     n, scale = len(y), matrix.scale.loc[y.index].to_numpy(float)
-    X, unit = arrays(spec, matrix, y.index, ranked=protocol.ranked)
+    X, unit = arrays(spec, matrix, y.index, protocol.ranked)
     z = y.to_numpy(float) / unit
     session, ticker, late = places(matrix, y.index)
     forecast, quantile, fold = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)

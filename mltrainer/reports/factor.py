@@ -62,8 +62,9 @@ class FactorPage:
 
     def opening(self) -> Html:
         """Title, mode, the answer in one sentence, the first figures."""
-        sheet, where = self.sheet, self.universe.name if self.universe else f"{len(self.sheet.tickers)} names"
-        question = f"Does {sheet.name} order the names of {where} over {sheet.horizon} sessions?"
+        sheet = self.sheet
+        whose = f"the names of {self.universe.name}" if self.universe else f"these {len(sheet.tickers)} names"
+        question = f"Does {sheet.name} order {whose} over {sheet.horizon} sessions?"
         note = f"{self.universe.name}: {self.universe.note}" if self.universe else ""
         return Html(
             f"{views.banner(settings().data_mode, self._last)}<h1>{escape(question)}</h1>"
@@ -152,7 +153,7 @@ class FactorPage:
 
     @property
     def _last(self) -> str:
-        return str(self.sheet.values.index[-1].date())
+        return str(self.sheet.scores.index[-1].date())
 
     @property
     def _corner(self) -> str:
