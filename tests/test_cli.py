@@ -559,3 +559,41 @@ def test_regime_says_what_python_says(run: Run):
     assert found.sentence() in words.out
     assert "Mode sample" in words.out
     assert_one_line(run("regime", "--as-of", "soon"))
+
+
+def test_alerts_are_checked_listed_acknowledged_and_replayed(run: Run):
+    call = ["alerts", "check", "--position", "MSFT@2008-09-02", "--as-of", "2008-10-15"]
+    said = document(run(*call, "--json"))
+    (alert,) = said["new"]  # type: ignore[call-overload]
+    assert (alert["kind"], alert["session"], alert["state"]) == ("stop_loss", "2008-09-05", "new")
+    again = run(*call)
+    assert "0 new alerts of 1 subjects as of 2008-10-15" in again.out
+    assert [a["id"] for a in document(run("alerts", "--json"))] == [alert["id"]]  # type: ignore[attr-defined]
+    assert alert["message"] in run("alerts").out
+    assert document(run("alerts", "ack", alert["id"][:8], "--json"))[0]["state"] == "acknowledged"  # type: ignore[call-overload]
+    assert document(run("alerts", "list", "--state", "new", "--json")) == []
+    assert run("alerts", "list", "--state", "acknowledged").out.count(alert["id"]) == 1
+    found = document(run("alerts", "replay", "--kind", "stop_loss", "--start", "2008-01-01", "--json"))
+    assert {a["kind"] for a in found["alerts"]} == {"stop_loss"}  # type: ignore[call-overload]
+    assert found["rates"][0]["judged"] > 0  # type: ignore[call-overload]
+    assert "false alarms" in run("alerts", "replay", "--kind", "stop_loss", "--start", "2012-01-03").out
+    withheld = run("alerts", "check", "--position", "XYZZY@2008-09-02")
+    assert withheld.code == 1
+    assert "withheld XYZZY@2008-09-02: no ticker in mode sample is called 'XYZZY'" in withheld.out
+
+
+ALERT_MISTAKES = {
+    "a position": (["check", "--position", "MSFT"], "'MSFT' is no position; write TICKER@YYYY-MM-DD"),
+    "a day of entry": (["check", "--position", "MSFT@soon"], "entered 'soon' is not a day"),
+    "a kind": (["replay", "--kind", "stop"], "no kind of alert is called 'stop'; close: stop_loss"),
+    "a state": (["list", "--state", "old"], "no state of an alert is called 'old'"),
+    "an alert": (["ack", "zz"], "'zz' is no alert"),
+}
+
+
+@pytest.mark.parametrize("what", ALERT_MISTAKES)
+def test_a_mistake_about_alerts_is_one_line(run: Run, what: str):
+    arguments, said = ALERT_MISTAKES[what]
+    answer = run("alerts", *arguments)
+    assert_one_line(answer)
+    assert said in answer.err

@@ -106,7 +106,7 @@ def replay(
 
 
 def rates(fired: pd.DataFrame, days: dict[str, list[tuple[float, float, int]]]) -> pd.DataFrame:
-    """False alarms by condition; `days` has of each its sessions that would have been right, could be judged, and all."""
+    """False alarms by condition; `days` has of each its sessions that were right, that can be judged, and all."""
     rows = []
     for name, counted in days.items():
         kind, _, condition = name.partition("/")
