@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mltrainer.reports import report as report
     from mltrainer.reports import runs as runs
     from mltrainer.trading import alerts as alerts
+    from mltrainer.trading import positions as portfolio  # noqa: F401 - what is held is asked for by this name
     from mltrainer.trading.regimes import regimes as regimes
     from mltrainer.trust import audit as audit
 
@@ -60,6 +61,7 @@ PUBLIC = {
     "map": "mltrainer.evaluation.forecastable:forecastable",
     "matrix": "mltrainer.evaluation.study:matrix",
     "model": "mltrainer.evaluation.lifecycle:model",
+    "portfolio": "mltrainer.trading.positions",
     "quality": "mltrainer.data.quality:quality",
     "regimes": "mltrainer.trading.regimes:regimes",
     "register": "mltrainer.models.own:register",
