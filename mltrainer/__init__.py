@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from mltrainer.reports import report as report
     from mltrainer.reports import runs as runs
     from mltrainer.trading import alerts as alerts
+    from mltrainer.trading import positions as portfolio  # noqa: F401 - what is held is asked for by this name
     from mltrainer.trading.portfolio.limits import Constraints as Constraints
     from mltrainer.trading.portfolio.optimize import optimize as optimize
     from mltrainer.trading.portfolio.records import View as View
@@ -73,6 +74,7 @@ PUBLIC = {
     "model": "mltrainer.evaluation.lifecycle:model",
     "optimize": "mltrainer.trading.portfolio.optimize:optimize",
     "preregister": "mltrainer.evaluation.study:preregister",
+    "portfolio": "mltrainer.trading.positions",
     "quality": "mltrainer.data.quality:quality",
     "regimes": "mltrainer.trading.regimes:regimes",
     "register": "mltrainer.checks.register:register",

@@ -100,9 +100,17 @@ alert_events = Table(  # what happened to an alert; with no alert named, that a 
     *_words("at", "alert", "event", "payload"),
     sqlite_autoincrement=True,
 )
+positions = Table(  # entries of accounts; a correction voids one
+    "positions",
+    SCHEMA,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    *_words("key", unique=True),
+    *_words("at", "account", "payload"),
+    sqlite_autoincrement=True,
+)
 
 APPEND_ONLY = {
-    **dict.fromkeys(("audit", "trials", "admitted", "worlds", "alerts", "alert_events"), ""),
+    **dict.fromkeys(("audit", "trials", "admitted", "worlds", "alerts", "alert_events", "positions"), ""),
     "answers": "key, sha256",
 }
 """What is never changed nor taken back, table by table; an answer that came again has a later time."""

@@ -100,6 +100,7 @@ ONE_ROOM = {
             "evaluation/trials.py",
             "evaluation/calibrate.py",
             "trading/alerts/ledger.py",
+            "trading/positions/ledger.py",
         },
     ),
     # figures are drawn in views; the others put them on a page, and the server hands out plotly.js

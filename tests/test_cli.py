@@ -23,7 +23,7 @@ MLTRAINER = Path(sys.executable).with_name("mltrainer")
 SPAN = ["--start", "2005-01-03", "--end", "2009-12-31"]
 TOP = typer.main.get_command(cli.app)
 COMMANDS = [[name] for name, c in TOP.commands.items() if not hasattr(c, "commands")]  # type: ignore[attr-defined]
-COMMANDS += [[g, name] for g in ("fetch", "audit", "cache", "alerts") for name in TOP.commands[g].commands]  # type: ignore[attr-defined]
+COMMANDS += [[g, name] for g in ("fetch", "audit", "cache", "alerts", "portfolio") for name in TOP.commands[g].commands]  # type: ignore[attr-defined]
 
 
 @dataclass
@@ -528,6 +528,9 @@ TESTED_ELSEWHERE = {
     "alerts list",
     "alerts ack",
     "alerts replay",
+    "portfolio show",
+    "portfolio entries",
+    "portfolio what-if",
 }
 
 
@@ -656,3 +659,67 @@ def test_regime_says_what_python_says(run: Run):
     assert found.sentence() in words.out
     assert "Mode sample" in words.out
     assert_one_line(run("regime", "--as-of", "soon"))
+
+
+def test_alerts_are_checked_listed_acknowledged_and_replayed(run: Run):
+    call = ["alerts", "check", "--position", "MSFT@2008-09-02", "--as-of", "2008-10-15"]
+    said = document(run(*call, "--json"))
+    (alert,) = said["new"]  # type: ignore[call-overload]
+    assert (alert["kind"], alert["session"], alert["state"]) == ("stop_loss", "2008-09-05", "new")
+    again = run(*call)
+    assert "0 new alerts of 1 subjects as of 2008-10-15" in again.out
+    assert [a["id"] for a in document(run("alerts", "--json"))] == [alert["id"]]  # type: ignore[attr-defined]
+    assert alert["message"] in run("alerts").out
+    assert document(run("alerts", "ack", alert["id"][:8], "--json"))[0]["state"] == "acknowledged"  # type: ignore[call-overload]
+    assert document(run("alerts", "list", "--state", "new", "--json")) == []
+    assert run("alerts", "list", "--state", "acknowledged").out.count(alert["id"]) == 1
+    found = document(run("alerts", "replay", "--kind", "stop_loss", "--start", "2008-01-01", "--json"))
+    assert {a["kind"] for a in found["alerts"]} == {"stop_loss"}  # type: ignore[call-overload]
+    assert found["rates"][0]["judged"] > 0  # type: ignore[call-overload]
+    assert "false alarms" in run("alerts", "replay", "--kind", "stop_loss", "--start", "2012-01-03").out
+    withheld = run("alerts", "check", "--position", "XYZZY@2008-09-02")
+    assert withheld.code == 1
+    assert "withheld XYZZY@2008-09-02: no ticker in mode sample is called 'XYZZY'" in withheld.out
+
+
+ALERT_MISTAKES = {
+    "a position": (["check", "--position", "MSFT"], "'MSFT' is no position; write TICKER@YYYY-MM-DD"),
+    "a day of entry": (["check", "--position", "MSFT@soon"], "entered 'soon' is not a day"),
+    "a kind": (["replay", "--kind", "stop"], "no kind of alert is called 'stop'; close: stop_loss"),
+    "a state": (["list", "--state", "old"], "no state of an alert is called 'old'"),
+    "an alert": (["ack", "zz"], "'zz' is no alert"),
+}
+
+
+@pytest.mark.parametrize("what", ALERT_MISTAKES)
+def test_a_mistake_about_alerts_is_one_line(run: Run, what: str):
+    arguments, said = ALERT_MISTAKES[what]
+    answer = run("alerts", *arguments)
+    assert_one_line(answer)
+    assert said in answer.err
+
+
+def test_a_portfolio_is_entered_valued_corrected_and_taken_out_and_in(run: Run):
+    assert_one_line(run("portfolio"))  # nothing is entered yet
+    assert "10,000.00 dollars in cash" in run("portfolio", "add", "deposit", "2010-01-04", "--cash", "10000").out
+    bought = ["portfolio", "add", "buy", "2010-01-05", "--ticker", "MSFT", "--quantity", "100", "--price"]
+    assert "1 positions" in run(*bought, "52").out
+    assert "0 positions" in run("portfolio", "correct", "2", "--reason", "25, not 52").out
+    run(*bought, "25")
+    assert [e["void"] for e in document(run("portfolio", "entries", "--json"))] == [False, True, False, False]  # type: ignore[attr-defined]
+    assert "note 25, not 52" in run("portfolio", "entries").out
+    shown = document(run("portfolio", "show", "--as-of", "2010-06-30", "--benchmark", "IBM", "--json"))
+    assert shown["positions"][0]["quantity"] == 100.0  # type: ignore[call-overload]
+    assert shown == document(run("portfolio", "--as-of", "2010-06-30", "--json")) | {"benchmark": shown["benchmark"]}  # type: ignore[operator, call-overload]
+    assert "% a year by money" in run("portfolio", "--as-of", "2010-06-30").out
+    Path("all.csv").write_text(run("portfolio", "export").out)
+    assert "2 new entries; other" in run("portfolio", "import", "all.csv", "--account", "other").out
+    (row,) = document(run("portfolio", "what-if", "MSFT=0.5", "--as-of", "2010-06-30", "--json"))  # type: ignore[misc]
+    assert row["target"] == 0.5
+    for mistake in (
+        ["add", "bye", "2010-01-05"],
+        ["import", "none.csv"],
+        ["what-if", "MSFT"],
+        ["correct", "9", "--reason", "x"],
+    ):
+        assert_one_line(run("portfolio", *mistake))

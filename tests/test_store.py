@@ -63,6 +63,7 @@ FENCED = {
         "'k', 'now', 'stop_loss', 'touched', 'T', '2010-01-04', 'info', 'sample', '{}'",
     ),
     "alert_events": ("event = ''", "key, at, alert, event, payload", "'k', 'now', 'a', 'sent', '{}'"),
+    "positions": ("account = ''", "key, at, account, payload", "'k', 'now', 'main', '{}'"),
     "worlds": ("payload = ''", "key, payload, at", "'k', '{}', 'now'"),
     "trials": (
         "sharpe = 9",

@@ -437,7 +437,7 @@ PARTS: dict[str, Callable[[Dataset, Matrix], Part]] = {
     "hidden state": lambda bars, m: of_columns(
         "hidden state", lambda f: regimes.filtered(f["close"]), bars.frame.iloc[:STATES], most=3
     ),
-    "alert": lambda bars, m: of_columns("alert", _alerts, bars.frame.iloc[:STATES], most=3),
+    "alert": lambda bars, m: of_columns("alert", _alerts, bars.frame.iloc[:STATES], most=2),
     "matrix column": lambda bars, m: _matrix(m),
     "fold": lambda bars, m: _folds(m.horizon),
     "record column": lambda bars, m: _trades(m),

@@ -1,4 +1,4 @@
-"""Commands from forecasts to decisions: the regime, alerts."""
+"""Commands from forecasts to decisions: the regime, alerts, what is held."""
 
 from typing import Annotated, Any
 
@@ -18,6 +18,7 @@ from mltrainer.cli.terminal import (
     say,
     table,
 )
+from mltrainer.errors import BadInput
 
 AsOf = Annotated[str | None, typer.Option(help="as of this day, YYYY-MM-DD; default the last session")]
 
@@ -154,3 +155,131 @@ def alerts_replay(
     ]
     say(table(["condition", "alerts", "a year", "false alarms", "from", "to", "of any day", "p"], shown))
     say(f"{found.sentence()}\n{mode_line()}")
+
+
+portfolio_app = typer.Typer(help="What is held, what it cost and what it earned.", invoke_without_command=True)
+app.add_typer(portfolio_app, name="portfolio")
+Account = Annotated[str, typer.Option(help="which account")]
+
+
+@portfolio_app.callback()
+def portfolio(context: typer.Context, account: Account = "main", as_of: AsOf = None, json_: Json = False) -> None:
+    """What is held, what it cost and what it earned; alone it values the account."""
+    if context.invoked_subcommand is None:
+        _valued(account, as_of, None, json_)
+
+
+@portfolio_app.command("show")
+def portfolio_show(
+    account: Account = "main",
+    as_of: AsOf = None,
+    benchmark: Annotated[str | None, typer.Option(help="a ticker whose return stands beside")] = None,
+    json_: Json = False,
+) -> None:
+    """Value an account: positions, gains, and returns by time and by money."""
+    _valued(account, as_of, benchmark, json_)
+
+
+def _valued(account: str, as_of: str | None, benchmark: str | None, json_: bool) -> None:
+    from mltrainer.trading.positions import value
+    from mltrainer.views import number, percent
+
+    found = value(account, as_of=as_of, benchmark=benchmark)
+    if json_:
+        say(document(found.to_dict()))
+        return
+    rows = [
+        (t, *(number(x, 6) for x in row))
+        for t, row in zip(found.positions.index, found.positions.to_numpy(), strict=True)
+    ]
+    say(table(["ticker", *found.positions.columns], rows))
+    said = f"{found.session}: {found.value:,.2f} dollars, {found.cash:,.2f} of them cash, gain {found.gain:,.2f}"
+    returns = f"{percent(found.time_weighted)} % by time, {percent(found.money_weighted)} % a year by money"
+    say(f"{said}; {returns}, benchmark {percent(found.benchmark)} %\n{mode_line()}")
+
+
+@portfolio_app.command("add")
+def portfolio_add(
+    kind: Annotated[str, typer.Argument(help="deposit, withdraw, buy, sell, dividend, split or fee")],
+    day: Annotated[str, typer.Argument(help="YYYY-MM-DD")],
+    ticker: Annotated[str, typer.Option(help="ticker")] = "",
+    quantity: Annotated[float, typer.Option(help="shares")] = 0.0,
+    price: Annotated[float, typer.Option(help="dollars a share")] = 0.0,
+    fee: Annotated[float, typer.Option(help="dollars")] = 0.0,
+    cash: Annotated[float, typer.Option(help="dollars")] = 0.0,
+    ratio: Annotated[float, typer.Option(help="new shares for one old")] = 0.0,
+    note: Annotated[str, typer.Option(help="what there is to say of it")] = "",
+    account: Account = "main",
+) -> None:
+    """Write one entry of an account; nothing is written if the account could not have done it."""
+    from mltrainer.trading.positions import record
+
+    values = {"ticker": ticker, "quantity": quantity, "price": price, "fee": fee, "cash": cash, "ratio": ratio}
+    state = record(kind, day, account=account, note=note, **values)
+    say(f"{account}: {state.cash:,.2f} dollars in cash, {len(state.quantities)} positions")
+
+
+@portfolio_app.command("correct")
+def portfolio_correct(
+    entry: Annotated[int, typer.Argument(help="its number")],
+    reason: Annotated[str, typer.Option(help="why")],
+    account: Account = "main",
+) -> None:
+    """Void an entry by another that says why; both stay in the ledger."""
+    from mltrainer.trading.positions import correct
+
+    state = correct(entry, reason, account=account)
+    say(f"{account}: {state.cash:,.2f} dollars in cash, {len(state.quantities)} positions")
+
+
+@portfolio_app.command("entries")
+def portfolio_entries(account: Account = "main", json_: Json = False) -> None:
+    """List every entry and correction of an account."""
+    from mltrainer.trading.positions import entries
+
+    found = entries(account)
+    if json_:
+        say(document(found))
+        return
+    shown = [{k: v for k, v in e.items() if v not in ("", 0.0, False)} for e in found]
+    say("\n".join(", ".join(f"{k} {v}" for k, v in e.items()) for e in shown) or "no entry")
+
+
+@portfolio_app.command("import")
+def portfolio_import(file: Annotated[str, typer.Argument(help="a CSV")], account: Account = "main") -> None:
+    """Write the entries of a CSV, all or none; a file read twice adds nothing the second time."""
+    from mltrainer.trading.positions import import_csv
+
+    state, n = import_csv(file, account=account)
+    say(f"{n} new entries; {account}: {state.cash:,.2f} dollars in cash, {len(state.quantities)} positions")
+
+
+@portfolio_app.command("export")
+def portfolio_export(account: Account = "main") -> None:
+    """Print the entries that count as CSV, with nothing in it that a spreadsheet would run."""
+    from mltrainer.trading.positions import export_csv
+
+    typer.echo(export_csv(account), nl=False)
+
+
+@portfolio_app.command("what-if")
+def portfolio_what_if(
+    target: Annotated[list[str], typer.Argument(help="weights, as MSFT=0.5")],
+    account: Account = "main",
+    as_of: AsOf = None,
+    json_: Json = False,
+) -> None:
+    """Show the trades that would bring an account to target weights; nothing is written."""
+    from mltrainer.trading.positions import what_if
+
+    pairs = [t.partition("=") for t in target]
+    try:
+        weights = {ticker.upper(): float(weight) for ticker, _, weight in pairs}
+    except ValueError:
+        raise BadInput("a target is TICKER=WEIGHT, as MSFT=0.5") from None
+    found = what_if(weights, account, as_of=as_of)
+    say(
+        document(found.reset_index(names="ticker").to_dict("records"))
+        if json_
+        else found.to_string(float_format="{:,.4g}".format)
+    )

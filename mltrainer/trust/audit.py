@@ -23,6 +23,8 @@ from mltrainer.errors import BadInput, Tampered
 from mltrainer.trust.provenance import Provenance, canonical, plain
 
 GENESIS = "0" * 64
+KEYED = {"trial": "trials", "alert": "alerts", "alert event": "alert_events", "position": "positions"}
+"""Kinds of entry that tell all of a row, by its key, and the table it stands in."""
 ACTOR: ContextVar[str | None] = ContextVar("ACTOR", default=None)
 """Who acts, where a server knows better than the operating system."""
 
@@ -134,12 +136,12 @@ def verify(against: Head | str | None = None) -> list[str]:
         heads.append(Head.parse(store.remembered() or ""))
     with store.reading(whole=False) as connection:
         rows = connection.execute(select(store.audit).order_by(store.audit.c.seq)).all()
-        told_of = (store.admitted, store.trials, store.answers, store.worlds, store.alerts, store.alert_events)
+        told_of = [store.SCHEMA.tables[name] for name in ("admitted", "answers", "worlds", *KEYED.values())]
         tables = {table.name: connection.execute(select(table)).all() for table in told_of}
     found = [*_chain_findings(rows), *(line for head in dict.fromkeys(heads) for line in _head_findings(rows, head))]
     payloads = [(row.kind, payload) for row in rows if (payload := _read(row)) is not None]
     found += _registry_findings(payloads, tables["admitted"])
-    for what, table in (("trial", "trials"), ("alert", "alerts"), ("alert event", "alert_events")):
+    for what, table in KEYED.items():
         found += _differences(what, *_keyed(what, payloads, tables[table]))
     found += _differences("kept answer", *_answers(payloads, tables["answers"]))
     found += _differences("world", *_worlds(payloads, tables["worlds"]))

@@ -1,18 +1,20 @@
 """No alert is lost and none is doubled: whatever step a process is killed at, and however many run at once."""
 
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+import mltrainer as mt
 from mltrainer import store
 from mltrainer.errors import Partial, StorageError
 from mltrainer.trading.alerts import Position, check, delivery, ledger
@@ -21,8 +23,9 @@ from mltrainer.trading.alerts.watching import Watched, held_frame
 from mltrainer.trust import audit
 
 apprise = pytest.importorskip("apprise")
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs signals that kill")
 HELD = [Position("MSFT", "2008-09-02"), Position("IBM", "2008-09-02")]
-ALERTS = {("MSFT@2008-09-02", "2008-09-05"), ("IBM@2008-09-02", "2008-09-11")}  # lows 5 % below the entry
+ALERTS = {("MSFT@2008-09-02", "2008-09-05"), ("IBM@2008-09-02", "2008-09-17")}  # lows 5 % below the entry
 
 
 class Inbox:
@@ -70,64 +73,92 @@ def stop_loss(subject: str = "T@2010-01-04", low: float = 90.0) -> Watched:
 
 # --- killed at every step -------------------------------------------------------------------------------------
 
-CHECK = """
-import os, signal
-from mltrainer.trading.alerts import Position, check, delivery, ledger
 
-def die(*_, **__):
+def die(*_: object, **__: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
-def after(true):
-    def call(*given, **knobs):
+
+def after(true: Callable[..., object]) -> Callable[..., None]:
+    """Do a step, and be killed before the next."""
+
+    def call(*given: object, **knobs: object) -> None:
         true(*given, **knobs)
         die()
+
     return call
 
-{fault}
-check(positions=[Position("MSFT", "2008-09-02"), Position("IBM", "2008-09-02")], as_of="2008-10-15")
-"""
-STEPS = {
-    "before anything is written": "ledger._raise = die",
-    "an alert is written, its transaction not ended": "ledger._raise = after(ledger._raise)",
-    "the first subject is written, the second not": "ledger.settle = after(ledger.settle)",
-    "all is written and nothing sent": "delivery.deliver = die",
-    "it is written that a message will leave": "delivery._sent = die",
-    "the message has left, which is not written": "delivery._sent = after(delivery._sent)",
-    "it is written that it has left": "ledger.tell = after(ledger.tell) if False else ledger.tell; "
-    "delivery.Delivery = die",
+
+def told_that_it_left(found: object, event: str, *more: str) -> None:
+    TELL(found, event, *more)
+    if event == "sent":
+        die()
+
+
+TELL = ledger.tell
+STEPS: dict[str, tuple[object, str, Callable[..., object]]] = {
+    "before anything is written": (ledger, "_raise", die),
+    "an alert is written, its transaction not ended": (ledger, "_raise", after(ledger._raise)),
+    "the first subject is written, the second not": (ledger, "settle", after(ledger.settle)),
+    "all is written and nothing sent": (delivery, "deliver", die),
+    "it is written that a message will leave": (delivery, "_sent", die),
+    "the message has left, which is not written": (delivery, "_sent", after(delivery._sent)),
+    "it is written that it has left": (ledger, "tell", told_that_it_left),
 }
+IN_DOUBT = ("it is written that a message will leave", "the message has left, which is not written")
 
 
-def run(code: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-c", code], env=os.environ, stderr=subprocess.PIPE)
+SERVER = multiprocessing.get_context("forkserver")  # a fork of this process would inherit the locks of its threads
+SERVER.set_forkserver_preload(["mltrainer.trading.alerts", "apprise"])
+
+
+def a_check(environment: dict[str, str], step: str) -> None:
+    os.environ.update(environment)
+    if step:
+        setattr(*STEPS[step])
+    check(positions=HELD, as_of="2008-10-15")
+
+
+def started(step: str = "") -> BaseProcess:
+    """A check in a process of its own, perhaps with a step at which it is killed."""
+    named = {k: v for k, v in os.environ.items() if k.startswith("MLTRAINER_")}
+    process = SERVER.Process(target=a_check, args=(named, step))
+    process.start()
+    return process
+
+
+def ended(process: BaseProcess) -> int | None:
+    process.join(50)
+    return process.exitcode
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_check_that_is_killed_at_any_step_loses_no_alert_and_doubles_none(step: str, inbox: Inbox):
-    process = run(CHECK.format(fault=STEPS[step]))
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    assert ended(started(step)) == -signal.SIGKILL
     check(positions=HELD, as_of="2008-10-15")
     check(positions=HELD, as_of="2008-10-15")
     assert {(a.subject, a.session) for a in ledger.alerts()} == ALERTS
     assert len(ledger.alerts()) == 2
     assert audit.verify() == []
     once = [line for line in inbox.lines if AGAIN not in line]
-    in_doubt = step in ("it is written that a message will leave", "the message has left, which is not written")
     repeated = [line for line in inbox.lines if AGAIN in line]
-    assert len(repeated) == (2 if in_doubt else 0)  # it cannot be known, and is said
+    assert len(repeated) == (2 if step in IN_DOUBT else 0)  # it cannot be known, and is said
     assert len(once) == (0 if step == "it is written that a message will leave" else 2)
     assert len({line.split("[")[1][:24] for line in inbox.lines}) == 2
 
 
 def test_two_checks_that_start_at_once_write_and_send_each_alert_once(inbox: Inbox):
-    both = [run(CHECK.format(fault="")) for _ in range(2)]
-    for process in both:
-        assert process.communicate()[1] == b""
-        assert process.returncode == 0
+    both = [started() for _ in range(2)]
+    assert [ended(number) for number in both] == [0, 0]
     assert {(a.subject, a.session) for a in ledger.alerts()} == ALERTS
     assert sorted(line.split("@")[0].split()[-1] for line in inbox.lines) == ["IBM", "MSFT"]
     assert audit.verify() == []
+
+
+def test_the_alerts_above_are_the_first_lows_five_percent_below_the_entry():
+    for held in HELD:
+        bars = mt.bars(held.ticker, start=held.entered).frame
+        low = bars["low"] <= 0.95 * bars["close"].iloc[0]
+        assert (held.subject, str(low.idxmax().date())) in ALERTS
 
 
 # --- what is sent, and when -----------------------------------------------------------------------------------

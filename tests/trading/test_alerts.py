@@ -282,8 +282,9 @@ def test_a_check_says_what_it_withheld_and_goes_on_with_the_rest():
     assert found.sentence() == "1 new alert of 1 subjects as of 2008-10-15; withheld: MSFT@2031-01-02, XYZZY@2008-01-02"
 
 
-def test_a_market_is_checked_by_its_regimes_with_their_provenance():
-    found = check("MSFT", as_of="2009-05-21", send=False)
+def test_a_market_is_checked_by_its_regimes_with_their_provenance(tmp_path: Path):
+    (tmp_path / "three.txt").write_text("KO\nGE\nXOM\n")
+    found = check("MSFT", as_of="2009-05-21", breadth=str(tmp_path / "three.txt"), send=False)
     assert [(a.kind, a.condition, a.session) for a in found.new] == [("regime_change", "calm", "2009-05-20")]
     (content,) = found.new[0].content
     with store.reading() as connection:
@@ -348,7 +349,7 @@ def test_a_home_of_an_older_version_gets_the_tables_it_lacks(home: Path):
 def crisis(tmp_path_factory: pytest.TempPathFactory) -> Replay:
     three = tmp_path_factory.mktemp("universe") / "three.txt"
     three.write_text("KO\nGE\nXOM\n")
-    return replay(["MSFT", "AAPL"], start="2007-01-01", end="2009-12-31", breadth=str(three))
+    return replay("MSFT", start="2007-01-01", end="2009-12-31", breadth=str(three))
 
 
 def test_a_walk_through_the_crisis_counts_what_fired_and_how_it_ended(crisis: Replay):
@@ -380,6 +381,15 @@ def test_a_stop_is_right_when_the_close_a_month_later_is_below_where_one_left():
     assert right.iloc[1] == 1.0  # left at the open of 93, 90 a month later
     assert right.iloc[2] == 0.0  # left at 90, 99 a month later
     assert right.iloc[3:].isna().all()
+
+
+def test_equal_weights_that_nobody_trades_are_replayed_from_every_third_year():
+    found = replay(["MSFT", "AAPL"], kinds=["portfolio_deviation"], start="2003-01-01").alerts
+    assert set(found["subject"]) <= {
+        f"equal weights@{d}" for d in ("2003-01-02", "2006-01-03", "2009-01-02", "2012-01-03")
+    }
+    assert found["kind"].eq("portfolio_deviation").all()
+    assert len(found)
 
 
 def test_kinds_of_a_replay_are_asked_for_by_name():

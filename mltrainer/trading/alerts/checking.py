@@ -59,6 +59,7 @@ def check(
     evaluations: Iterable[Evaluation] = (),
     skilled: Iterable[str] = (),
     as_of: Day = None,
+    breadth: str | None = None,
     send: bool = True,
     at: str | None = None,
 ) -> Checked:
@@ -71,6 +72,7 @@ def check(
     evaluations : out-of-sample forecasts whose signals are watched.
     skilled : names of models of which the leaderboard says that there is evidence; others enter nothing.
     as_of : the day to check as of; default the last session there is.
+    breadth : the universe whose breadth counts, as for `regimes`.
     send : whether to send what MLTRAINER_ALERT_URLS asks for; it is written down in any case.
     at : time to write beside an alert, UTC; it decides nothing.
 
@@ -84,7 +86,7 @@ def check(
     withheld: dict[str, str] = {}
     if send:
         delivery.begin()
-    looks: dict[str, partial[Watched]] = {name: partial(_market, name, as_of) for name in named(tickers)}
+    looks: dict[str, partial[Watched]] = {name: partial(_market, name, as_of, breadth) for name in named(tickers)}
     looks |= {p.subject: partial(_position, p, as_of) for p in positions}
     looks |= {b.name: partial(_book, b, as_of) for b in books}
     known = set(skilled)
@@ -129,9 +131,9 @@ def named(tickers: "str | Sequence[str] | Universe") -> list[str]:
     return [tickers] if isinstance(tickers, str) else list(tickers)
 
 
-def _market(name: str, as_of: Day) -> Watched:
+def _market(name: str, as_of: Day, breadth: str | None) -> Watched:
     bars = market.bars(name, end=as_of)
-    return watching.market(regimes(bars), bars)
+    return watching.market(regimes(bars, breadth=breadth), bars)
 
 
 def _position(held: Position, as_of: Day) -> Watched:

@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, Table, func, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from mltrainer import store
 from mltrainer.errors import BadInput, UnknownName
@@ -156,7 +156,7 @@ def _happen(connection: Connection, alert: str, event: str, payload: dict[str, A
     return True
 
 
-def _write(connection: Connection, table: Table, what: str, head: dict[str, Any], payload: dict[str, Any]) -> None:
+def _write(connection: Connection, table: Any, what: str, head: dict[str, Any], payload: dict[str, Any]) -> None:
     """A row, and its entry in the trail with all that the row says."""
     payload = plain(payload)
     made = insert(table).values(**head, payload=json.dumps(payload, sort_keys=True))
@@ -253,7 +253,7 @@ def begin(channel: str) -> None:
     a = store.alerts.c
     with store.writing() as connection:
         last = connection.execute(select(func.max(a.seq))).scalar() or 0
-        _happen(connection, channel, "begun", {"seq": last}, _now())
+        _happen(connection, channel, "begun", {"after": last}, _now())
 
 
 def pending(channel: str) -> list[tuple[Alert, bool]]:
@@ -269,7 +269,7 @@ def pending(channel: str) -> list[tuple[Alert, bool]]:
         told = Counter((row.alert, row.event) for row in events if json.loads(row.payload)["channel"] == channel)
         seqs = {row.key[:12]: (row.key, row.seq) for row in connection.execute(select(a.key, a.seq))}
         begun = connection.execute(select(v.payload).where(v.event == "begun", v.alert == channel)).scalar()
-    since = json.loads(begun)["seq"] if begun else 0
+    since = json.loads(begun)["after"] if begun else 0
     out = []
     for alert in alerts():
         key, seq = seqs[alert.id]
