@@ -231,6 +231,7 @@ COMES_WITH = {
     "pydantic-core": "pydantic-settings",
     "ipython": "ipykernel",
     "websockets": "voila",
+    "cvxpy-base": "skfolio",
     "urllib3": "requests",
     "pyrate-limiter": "requests-ratelimiter",
 }

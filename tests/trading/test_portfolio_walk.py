@@ -15,11 +15,11 @@ SPAN = {"start": "2016-01-04", "end": "2019-12-31", "sessions": 252, "every": 63
 
 def test_one_over_n_by_hand_with_drift_and_costs():
     """Two names, 10 bps a side: bought at the close of session 1, one doubles, and back to half at the close of 3."""
-    R = np.array([[0.01, -0.01], [0.02, 0.01], [0.5, 0.4], [1.0, 0.0], [0.0, 0.0], [0.1, 0.0]])
+    R = np.array([[0.01, -0.01], [0.02, 0.01], [0.5, 0.4], [1.0, 0.0], [0.0, 0.0], [0.1, -0.02]])
     found = walked(method("equal-weight"), Past(("A", "B"), R, None, 2, mt.Constraints(), None), 1, 2, 10)
     # decided at the close of 1, bought at that of 2 for 10 bps of everything; session 3: +50 %, weights 2/3 and 1/3;
-    # decided at 3, traded at the close of 4, 1/6 from each side; session 5 earns half of 10 %
-    np.testing.assert_allclose(found.net, [-0.001, 0.5, -0.001 / 3, 0.05])
+    # decided at 3, traded at the close of 4, 1/6 from each side; session 5 earns half of 10 % and of -2 %
+    np.testing.assert_allclose(found.net, [-0.001, 0.5, -0.001 / 3, 0.04])
     assert found.traded == pytest.approx(1 / 6)
     assert found.paid == pytest.approx(0.001 + 0.001 / 3)
 

@@ -179,7 +179,7 @@ def _counted(sessions: int) -> int:
 def _risk(given: Inputs, how: Belief) -> tuple[Array, list[str]]:
     """Covariance as given, else estimated; volatilities replaced by forecasts where there are any."""
     if how.sigma is not None:
-        cov, said = inputs.covariance(how.sigma, given.names), []
+        cov, said = inputs.covariance(how.sigma, given.names), list[str]()
     elif given.returns is None:
         raise BadInput("no risk is known: give sigma=, or returns= that it can be estimated on")
     else:
