@@ -176,6 +176,12 @@ def test_kelly_1956_bets_the_edge_and_half_of_it_where_asked():
     assert mt.optimize(returns=coin, method="kelly", fraction=0.5).weights.iloc[0] == pytest.approx(0.1, abs=1e-4)
 
 
+def test_kelly_bets_on_what_is_expected_and_not_on_what_the_past_happened_to_pay():
+    """The coin of 6 in 10 with an expected gain of 0: its outcomes are moved to 0.8 and -1.2, and nothing is bet."""
+    coin = [[1.0]] * 6 + [[-1.0]] * 4
+    assert mt.optimize(returns=coin, mu=[0.0], method="kelly").weights.iloc[0] == pytest.approx(0, abs=1e-3)
+
+
 def test_thorp_2006_borrows_where_nothing_forbids_it():
     """Thorp (2006), the S&P 500 with m = 0.11, r = 0.06, s = 0.15: f = (m - r) / s^2 = 2.22."""
     found = mt.optimize(mu=[0.05], sigma=[[0.15**2]], method="kelly", fraction=1, constraints=FREE)
@@ -309,6 +315,13 @@ def test_limits_that_contradict_are_named_and_something_stated_stands_in():
     nothing = mt.optimize(sigma=ERC, constraints=mt.Constraints(upper=0.2))
     assert nothing.status == "fallback: equal-weight, outside the limits"
     assert "position limits, or budget" in " ".join(nothing.notes)
+
+
+def test_risk_parity_says_where_limits_keep_it_from_its_budgets():
+    found = mt.optimize(sigma=ERC, method="risk-parity", constraints=mt.Constraints(upper=0.3))
+    assert found.weights.max() == pytest.approx(0.3, abs=1e-6)
+    assert any("limits bind: a risk contribution misses its budget by 0.0" in n for n in found.notes)
+    assert not any("limits bind" in n for n in mt.optimize(sigma=ERC, method="risk-parity").notes)
 
 
 def test_a_method_that_fails_within_limits_that_can_be_met_gives_way_to_minimum_variance():
