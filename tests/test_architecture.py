@@ -243,6 +243,7 @@ COMES_WITH = {
     "pydantic-core": "pydantic-settings",
     "ipython": "ipykernel",
     "websockets": "voila",
+    "cvxpy-base": "skfolio",
     "urllib3": "requests",
     "cvxpy-base": "skfolio",
     "pyrate-limiter": "requests-ratelimiter",

@@ -87,6 +87,11 @@ class Limits:
         arrays = {name: getattr(self, name) * by for name in ("lower", "upper", "b", "previous")}
         return dataclasses.replace(self, turnover=turnover, budget=budget, **arrays)
 
+    def long(self) -> "Limits":
+        """The same without room for short positions; then no name can have more than the budget."""
+        upper = self.upper if self.budget is None else np.minimum(self.upper, max(self.budget, 0.0))
+        return dataclasses.replace(self, lower=np.maximum(self.lower, 0.0), upper=upper)
+
     def keywords(self, *, cash: bool = False) -> dict[str, Any]:
         """What the estimators of skfolio call them; with `cash` the budget is the most that may be invested."""
         low, high = np.isfinite(self.lower).all(), np.isfinite(self.upper).all()

@@ -20,7 +20,9 @@ UNPROVEN = "computed from given numbers, whose origin nobody has shown: no recom
 
 @dataclass(frozen=True)
 class View:
-    r"""What is believed of the expected return of a name, or of a portfolio of names: :math:`p'\mu = q + \epsilon`.
+    r"""What is believed of the expected return of a name, or of a portfolio of names.
+
+    .. math:: p'\mu = q + \epsilon
 
     Parameters
     ----------

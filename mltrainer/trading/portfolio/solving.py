@@ -3,6 +3,7 @@
 import dataclasses
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from skfolio.exceptions import OptimizationError
@@ -21,14 +22,14 @@ def solve(row: Method, problem: Problem) -> tuple[Array, str, list[str]]:
         weights, said = fitted(row, problem)
     except (OptimizationError, ValueError) as error:
         return _fallback(row, problem, str(error))
-    status = "inaccurate" if said else "optimal"
+    status = "inaccurate" if doubtful(said) else "optimal"
     broken = problem.limits.broken(weights) if not row.cash else _of_cash(problem.limits, weights)
     if broken:
         return _projected(row, problem, weights, broken, said)
     if row.name in ("risk-parity", "risk-budgeting"):
         gap = float(np.abs(risk_contributions(weights, problem.sigma) - problem.budgets).max())
         if gap > EXACT:
-            said.append(f"limits bind: a risk contribution misses its budget by {gap:.2%}")
+            said.append(f"limits bind: a risk contribution misses its budget by {gap:.2g} of the risk")
     return weights, status, said
 
 
@@ -49,11 +50,29 @@ def fitted(row: Method, problem: Problem) -> tuple[Array, list[str]]:
         problem = dataclasses.replace(problem, limits=problem.limits.scaled(1 / scale))
     elif row.whole and budget is None:
         problem = dataclasses.replace(problem, limits=dataclasses.replace(problem.limits, budget=1.0))
+    *early, last = row.tolerances or (None,)
+    for tolerance in early:
+        try:
+            weights, said = _once(row.estimator(problem, tolerance), problem)
+        except OptimizationError:
+            continue
+        if not doubtful(said):
+            return weights * scale, said
+    weights, said = _once(row.estimator(problem, last), problem)
+    return weights * scale, said
+
+
+def _once(estimator: Any, problem: Problem) -> tuple[Array, list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = row.estimator(problem).fit(problem.scenarios, problem.benchmark)
-    said = [f"the solver warns: {str(w.message).partition('.')[0]}" for w in caught]
-    return np.asarray(found.weights_, dtype=float) * scale, list(dict.fromkeys(said))
+        weights = estimator.fit(problem.scenarios, problem.benchmark).weights_
+    said = [str(w.message).partition(".")[0] for w in caught if not issubclass(w.category, DeprecationWarning)]
+    return np.asarray(weights, dtype=float), [f"the solver warns: {words}" for words in dict.fromkeys(said)]
+
+
+def doubtful(said: list[str]) -> bool:
+    """Whether the solver doubts its own solution."""
+    return any("inaccurate" in words for words in said)
 
 
 def _projected(
@@ -66,7 +85,7 @@ def _projected(
         return _fallback(row, problem, str(error))
     words = ", ".join(f"{name} by {by:.2%}" for name, by in broken.items())
     note = f"{row.name} alone misses {words}: these are the weights within the limits that track it closest"
-    return near, "inaccurate" if more else "projected", [*said, note, *more]
+    return near, "inaccurate" if doubtful(more) else "projected", [*said, note, *more]
 
 
 def _near(weights: Array) -> Method:

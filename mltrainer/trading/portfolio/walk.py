@@ -22,6 +22,7 @@ from mltrainer.trust.provenance import Dataset, Provenance
 
 Array = NDArray[np.float64]
 NAIVE = "equal-weight"
+HOLD, HELD_BACK = "buy-and-hold", " at "
 # Without views, mean-variance and Black-Litterman give the reference portfolio back, which is 1/N.
 CONTENDERS = tuple(
     name
@@ -38,8 +39,8 @@ class Contest:
     Attributes
     ----------
     rows : columns `COLUMNS`: compound return, volatility, Sharpe ratio, one-way turnover and costs a year, largest loss
-        from a peak; `best` and `calmest` say which are in the confidence sets of utility and of risk; `fallbacks`
-        counts rebalances at which something else stood in.
+        from a peak; `best` and `calmest` say which are in the confidence sets of utility and of risk, the latter
+        without those that hold cash for it; `fallbacks` counts rebalances at which something else stood in.
     returns : (t, k) net simple returns by session and method.
     level : of the confidence sets.
     provenance : of the closes.
@@ -83,6 +84,7 @@ def walk_forward(
     constraints: Constraints | None = None,
     start: Day = None,
     end: Day = None,
+    volatility_target: float | None = None,
     risk_aversion: float = 2.5,
     size: float = 0.10,
 ) -> Contest:
@@ -95,10 +97,12 @@ def walk_forward(
     Parameters
     ----------
     data : tickers, a `universe`, bars, or sealed closes.
-    methods : names of `METHODS`; 1/N is added where it lacks.
+    methods : names of `METHODS`; 1/N, and 1/N bought once and held, are added.
     sessions, every : returns a covariance is estimated on; sessions between trades.
     cost_bps : of what is traded, basis points a side.
     start, end : first and last session of the walk; default all that the history allows.
+    volatility_target : annual; adds 1/N with as much cash as keeps its forecast volatility (EWMA) at the target. It is
+        never borrowed, so a calm market leaves it below.
     size : of the confidence sets, which hold the best with chance 1 - `size`.
 
     Returns
@@ -109,7 +113,12 @@ def walk_forward(
     ----------
     DeMiguel, Garlappi and Uppal (2009), Review of Financial Studies 22(5), 1915-1953.
     """
-    rows = [method(name) for name in dict.fromkeys([NAIVE, *methods])]
+    rows = [Contender(name, method(name)) for name in dict.fromkeys([NAIVE, *methods])]
+    rows.append(Contender(HOLD, METHODS[NAIVE], trades=False))
+    if volatility_target is not None:
+        if not 0 < volatility_target < np.inf:
+            raise BadInput(f"volatility_target {volatility_target} is not above 0; 0.10 is 10 % a year")
+        rows.append(Contender(f"{NAIVE}{HELD_BACK}{volatility_target:.0%}", METHODS[NAIVE], volatility_target))
     if sessions < LEAST or every < 1 or not 0 < size < 1 or not 0 <= cost_bps < 1e4:
         raise BadInput(f"sessions from {LEAST}, every from 1, a size in (0, 1) and a cost from 0 make a walk")
     sealed = data if isinstance(data, Dataset) and data.kind == CLOSES else closes(data, as_of=end)
@@ -122,6 +131,16 @@ def walk_forward(
     found = {row.name: walked(row, past, first, every, cost_bps) for row in rows}
     net = pd.DataFrame({name: w.net for name, w in found.items()}, index=frame.index[first + 1 :])
     return Contest(_table(found, net, every, risk_aversion, size), net, 1 - size, origin)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A method that is walked: with `target` an annual volatility above which cash is held; traded once or often."""
+
+    name: str
+    row: Method
+    target: float | None = None
+    trades: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,18 +169,23 @@ class Past:
         mark = frame["benchmark"].to_numpy() if "benchmark" in frame.columns else None
         return cls(names, frame[list(names)].to_numpy(dtype=float), mark, sessions, constraints, origin)
 
-    def decided(self, row: Method, t: int, held: Array) -> tuple[Array, str]:
+    def decided(self, who: Contender, t: int, held: Array) -> tuple[Array, str]:
         """Weights from the returns up to t, and their status."""
         seen, limits = slice(t + 1 - self.sessions, t + 1), self.constraints
         mark = None if self.benchmark is None else self.benchmark[seen]
         given = Inputs(self.names, self.R[seen], mark, provenance=self.origin)
         if limits.turnover is not None:
             limits = dataclasses.replace(limits, previous=dict(zip(self.names, held, strict=True)))
-        weights, status, _ = solve(row, posed(row, given, Belief(), limits)[0])
+        belief = Belief(volatility=None if who.target is None else "ewma")
+        problem, _ = posed(who.row, given, belief, limits)
+        weights, status, _ = solve(who.row, problem)
+        if who.target is not None:
+            risk = float(weights @ problem.sigma @ weights * metrics.SESSIONS) ** 0.5
+            weights = weights * min(1.0, who.target / risk)
         return weights, status
 
 
-def walked(row: Method, past: Past, first: int, every: int, bps: float) -> _Walk:
+def walked(who: Contender, past: Past, first: int, every: int, bps: float) -> _Walk:
     """Net returns of sessions first + 1 on: what was decided at the close of t earns from t + 2."""
     held, net, traded, paid, fell = np.zeros(past.R.shape[1]), [], [], [], 0
     wanted: Array | None = None
@@ -175,8 +199,8 @@ def walked(row: Method, past: Past, first: int, every: int, bps: float) -> _Walk
                 traded.append(moved / 2)
                 paid.append(cost)
             net.append((1 + gain) * (1 - cost) - 1)
-        if (t - first) % every == 0:
-            wanted, status = past.decided(row, t, held)
+        if (t - first) % every == 0 and (who.trades or t == first):
+            wanted, status = past.decided(who, t, held)
             fell += status.startswith("fallback")
     return _Walk(np.array(net), sum(traded[1:]), sum(paid), fell)
 
@@ -184,7 +208,9 @@ def walked(row: Method, past: Past, first: int, every: int, bps: float) -> _Walk
 def _table(found: dict[str, _Walk], net: pd.DataFrame, every: int, delta: float, size: float) -> pd.DataFrame:
     r, years = net.to_numpy(), len(net) / metrics.SESSIONS
     best = metrics.confidence_set(delta / 2 * r**2 - r, overlap=every, size=size)
-    calm = metrics.confidence_set(r**2, overlap=every, size=size)
+    invested = [HELD_BACK not in name for name in found]
+    calm = np.zeros(len(found), dtype=bool)
+    calm[invested] = metrics.confidence_set(r[:, invested] ** 2, overlap=every, size=size)
     rows = [
         (
             name, metrics.annual_return(r[:, i]), float(r[:, i].std(ddof=1)) * metrics.SESSIONS**0.5,
