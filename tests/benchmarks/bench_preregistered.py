@@ -39,7 +39,8 @@ def main(count: int) -> None:
     found = [hidden(FIRST + n, history) for n in range(count)]
     for what, said in zip(("read alone", "among what was seen"), map(sum, zip(*found, strict=True)), strict=True):
         high = stats.binomtest(said, count).proportion_ci().high
-        print(f"{what}: evidence in {said} of {count} worlds, {said / count:.1%}, at most {high:.1%}")
+        said_so = f"evidence in {said} of {count} worlds, {said / count:.1%}"
+        sys.stdout.write(f"{what}: {said_so}, at most {high:.1%}\n")
 
 
 if __name__ == "__main__":
