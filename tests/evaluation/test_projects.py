@@ -63,7 +63,8 @@ def test_a_project_is_no_part_of_the_result_and_changes_no_luck(msft, monkeypatc
     again = mt.evaluate("RidgeRegression", msft)
     assert again.key == one.key
     assert again.meta["project"] == "one"
-    assert again.to_bytes() == one.to_bytes()
+    labelled = dataclasses.replace(one, meta=one.meta | {"project": "three", "settings": "x=1"})
+    assert labelled.to_bytes() == one.to_bytes()
     assert len(trials.ledger()) == 1
     assert trials.judgment().luck == before
     other = mt.evaluate("DecisionTree_depth_3", msft)
