@@ -245,7 +245,6 @@ COMES_WITH = {
     "websockets": "voila",
     "cvxpy-base": "skfolio",
     "urllib3": "requests",
-    "cvxpy-base": "skfolio",
     "pyrate-limiter": "requests-ratelimiter",
 }
 
