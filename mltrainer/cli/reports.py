@@ -40,6 +40,7 @@ def report(
     jobs: Jobs = None,
     out: Out = None,
     project: Project = None,
+    validate: Annotated[bool, typer.Option(help="add a page that questions the strongest model")] = True,
     json_: Json = False,
 ) -> int:
     """Evaluate families of models and write a report that opens offline; a universe is one question."""
@@ -47,7 +48,7 @@ def report(
 
     run = reports.report(
         family, chosen(ticker, universe), start=start, end=end, horizon=horizon, target=target, protocol=protocol,
-        jobs=jobs, out=out, project=project,
+        jobs=jobs, out=out, project=project, validate=validate,
     )  # fmt: skip
     from mltrainer.evaluation.leaderboard import Leaderboard
 
@@ -60,7 +61,7 @@ def report(
     say(run.manifest["calibration"]["sentence"]) if run.manifest.get("calibration") else None
     say(str(run.path / "index.html"))
     for name, why in run.failed.items():
-        print(f"mltrainer: the page of family {name} failed: {why}", file=sys.stderr)  # noqa: T201 - the terminal
+        print(f"mltrainer: page {name} failed: {why}", file=sys.stderr)  # noqa: T201 - the terminal
     return 1 if run.failed else 0
 
 

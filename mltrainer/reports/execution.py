@@ -27,6 +27,7 @@ from mltrainer.paths import notebooks
 from mltrainer.trust import audit
 
 NOTEBOOK = "reports/model-family.ipynb"
+VALIDATION = "reports/validation.ipynb"
 AT_ONCE = 2
 CELL_SECONDS = 300  # a cell shows what is stored; one that takes longer is stuck, and its page fails
 
@@ -42,19 +43,25 @@ def family_pages(
     run: tuple[str, str],
     folder: Path,
     progress: bool,
+    validated: dict[str, str] | None = None,
 ) -> dict[str, dict[str, str]]:
     """Execute the notebook of each family that has no page yet, two at a time; say of each how it ended.
 
     `shown` are the parameters that all notebooks share. `run` is the id and the revision; pages of another revision
-    are removed before.
+    are removed before. `validated` names the model and ticker of the page "validation", if there is one.
     """
-    status = {f: {"status": "ok", "reason": ""} for f in families}
-    missing = [f for f in families if not _kept(folder, run, f)]
+    names = [*families, *(["validation"] if validated else [])]
+    status = {f: {"status": "ok", "reason": ""} for f in names}
+    missing = [f for f in names if not _kept(folder, run, f)]
     if not missing:
         return status
     for name in (f"{f}{ending}" for f in missing for ending in (".html", ".ipynb")):
         (folder / name).unlink(missing_ok=True)
     inputs = {f: {"family": f, "run_id": run[0]} | shown for f in missing}
+    if validated and "validation" in missing:
+        same = {name: value for name, value in shown.items() if name != "tickers"}
+        inputs["validation"] = {"run_id": run[0]} | same | validated
+    template = {f: notebooks() / (VALIDATION if f == "validation" else NOTEBOOK) for f in missing}
     workers, spawn = min(AT_ONCE, len(missing)), mp.get_context("spawn")
     with (
         ProcessPoolExecutor(workers, mp_context=spawn, initializer=_leave_with_parent) as pool,
@@ -62,7 +69,7 @@ def family_pages(
     ):
         try:
             with _deaf(), clean_start():
-                jobs = {pool.submit(execute, notebooks() / NOTEBOOK, inputs[f], folder, f): f for f in missing}
+                jobs = {pool.submit(execute, template[f], inputs[f], folder, f): f for f in missing}
             for job in as_completed(jobs):
                 family = jobs[job]
                 try:
@@ -146,7 +153,7 @@ def execute(template: Path, parameters: dict[str, Any], folder: Path, name: str)
                     request_save_on_cell_execute=False,
                 )
             family = catalog.FAMILIES.get(name)
-            html = notebook_html(produced, title=family.title if family else name, of_run=family is not None)
+            html = notebook_html(produced, title=family.title if family else name, of_run="run_id" in parameters)
         except Exception as error:  # whatever a notebook does wrong is the reason on the index page
             if produced.exists():
                 (folder / "failed").mkdir(exist_ok=True)

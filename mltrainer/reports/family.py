@@ -1,6 +1,6 @@
 """What the family notebook shows, one method a section; it works in a report, in Lab and by itself."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from html import escape
 from typing import Any
@@ -59,6 +59,7 @@ class FamilyPage:
     matrices : addresses of the matrices of a run (`features.stored`), separated by commas.
     ledger : the last trial that the run was judged among; 0 is all there are.
     run_id : the run this page belongs to, if any.
+    models : only these of the family; default all.
     """
 
     def __init__(
@@ -74,8 +75,9 @@ class FamilyPage:
         matrices: str = "",
         ledger: int = 0,
         run_id: str = "",
+        models: Sequence[str] = (),
     ) -> None:
-        specs = catalog.specs(family)
+        specs = [s for s in catalog.specs(family) if not models or s.name in models]
         names = [t.strip() for t in tickers.split(",")] if isinstance(tickers, str) else list(tickers)
         if not any(names):
             raise BadInput("no ticker was given; name at least one")

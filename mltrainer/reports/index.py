@@ -100,7 +100,10 @@ def index_html(work: Work, head: str) -> str:
         board=views.board(rows, views.BOARDS[lead.aim.proof], links=links),
         poor=int((ran["r2_oos"] < 0).sum()),
         tests=work.board.tests(),
-        families=[_family_card(f, rows, s["status"], lead.aim.proof) for f, s in work.status.items()],
+        families=[
+            _family_card(f, rows, s["status"], lead.aim.proof) for f, s in work.status.items() if f in catalog.FAMILIES
+        ],
+        validation=work.status.get("validation", {}).get("status") == "ok",
         refused=views.table(lost, ["What", "Ticker", "Status", "Why"])
         if lost
         else "<p>Everything that was asked for ran.</p>",

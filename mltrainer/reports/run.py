@@ -1,6 +1,7 @@
 """The main job: evaluate, execute one notebook per family, and put the folder together so that it can be checked."""
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -26,6 +27,7 @@ from mltrainer.evaluation.calibrate import RuleCalibration, calibrate
 from mltrainer.evaluation.leaderboard import Leaderboard, leaderboard
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
+from mltrainer.evaluation.validation import diagnose
 from mltrainer.features import stored
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
@@ -83,7 +85,8 @@ class Run:
     @property
     def failed(self) -> dict[str, str]:
         """Family -> why its page could not be made."""
-        return {f: s["reason"] for f, s in self.manifest["families"].items() if s["status"] != "ok"}
+        pages = self.manifest["families"] | {"validation": self.manifest.get("validation") or {"status": "ok"}}
+        return {f: s["reason"] for f, s in pages.items() if s["status"] != "ok"}
 
     @cached_property
     def rows(self) -> pd.DataFrame:
@@ -175,6 +178,7 @@ def report(
     out: str | Path | None = None,
     progress: bool = True,
     project: str | None = None,
+    validate: bool = True,
 ) -> Run:
     """Evaluate families of models on tickers and write a report folder.
 
@@ -187,6 +191,7 @@ def report(
     target : what is forecast, a name of `features.targets.TARGETS`.
     protocol : costs, folds and policy; a walk-forward, by default the usual one.
     jobs : worker processes; default the number of cores.
+    validate : add a page that asks of the strongest model what a validator would ask.
     project : what the trials are made for, as for `evaluate`; the same run for all.
     out : folder that holds the run folders; default the setting, else `reports` where you stand. In a notebook of a
         checkout that is the checkout's own. What is returned says where.
@@ -220,6 +225,7 @@ def report(
         "protocol": repr(protocol),
     } | ({"universe": tickers.name} if isinstance(tickers, Universe) else {})
     parameters |= {"target": target} if target != "return" else {}
+    parameters |= {} if validate else {"validate": False}
     run_id, revision = _run_id(parameters, matrices), _revision(results, board)
     done = folder / run_id
     with _alone(run_id):
@@ -235,13 +241,27 @@ def report(
             "protocol": options,
             "ledger": ledger,
         }
-        status = family_pages(chosen, shown, (run_id, revision), done, progress)
+        strongest = _strongest(board, matrices, protocol, jobs) if validate else None
+        status = family_pages(chosen, shown, (run_id, revision), done, progress, strongest)
         earlier = _earlier(run_id, revision)
         made = datetime.now(UTC).isoformat(timespec="seconds")
         work = Work(
             run_id, parameters, matrices, results, board, status, protocol, ledger, revision, earlier, measured, made
         )
         return _finish(done, work)
+
+
+def _strongest(
+    board: Leaderboard, matrices: Sequence[Matrix], protocol: Protocol, jobs: int | None
+) -> dict[str, str] | None:
+    """Model and ticker with the strongest evidence, judged also by other cuts of time, which its page compares."""
+    ran = board.rows[board.rows["status"] == "ok"]
+    if ran.empty:
+        return None
+    name, ticker = str(ran.iloc[0]["name"]), str(ran.iloc[0]["ticker"])
+    matrix = next(m for m in matrices if ticker in m.tickers)
+    diagnose(catalog.spec(name), matrix, protocol, jobs or os.cpu_count() or 1)
+    return {"model": name, "ticker": ticker}
 
 
 def _calibrated(matrix: Matrix, board: Leaderboard, protocol: Protocol, **options: Any) -> RuleCalibration | None:
@@ -348,7 +368,8 @@ def _finish(folder: Path, work: Work) -> Run:
         "as_of": work.as_of,
         "created_at": work.made,
         "parameters": work.parameters,
-        "families": work.status,
+        "families": {f: s for f, s in work.status.items() if f in catalog.FAMILIES},
+        "validation": work.status.get("validation"),
         "sources": [p.__dict__ | {"parameters": dict(p.parameters)} for p in gate.roots(*work.matrices)],
         "matrices": [m.provenance.content_sha256 for m in work.matrices if m.provenance],
         "results": [

@@ -9,7 +9,7 @@ from pathlib import Path
 from mltrainer.reports.run import Run, read
 
 SPAN = ["--start", "2005-01-03", "--end", "2009-12-31"]
-COMMAND = ["report", "--family", "neighbors", "--ticker", "MSFT", *SPAN]
+COMMAND = ["report", "--family", "neighbors", "--ticker", "MSFT", "--no-validate", *SPAN]
 MLTRAINER = Path(sys.executable).with_name("mltrainer")
 
 
