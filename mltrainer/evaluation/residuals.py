@@ -100,7 +100,9 @@ def _cusum(error: np.ndarray, size: np.ndarray, lags: int) -> tuple[float, float
 
 FURTHER = {
     "ARCH-LM": Further(_arch, "large errors follow large ones", "no clusters left"),
-    "Breusch-Pagan": Further(_breusch_pagan, "errors are larger where forecasts are larger", "no link to the forecast", True),
+    "Breusch-Pagan": Further(
+        _breusch_pagan, "errors are larger where forecasts are larger", "no link to the forecast", True
+    ),
     "White": Further(_white, "errors change with the size of the forecast", "no link to the forecast's size", True),
     "CUSUM": Further(_cusum, "the mean error drifts: something broke on the way", "no break shows"),
 }

@@ -47,7 +47,7 @@ def test_ljung_box_is_that_of_statsmodels(x: np.ndarray, lags: int):
 
 def test_every_statistic_is_that_of_statsmodels_or_scipy():
     x = moving()
-    bias, box, squares, normal = judged(x)
+    bias, box, squares, normal, *_ = judged(x)
     theirs = sm.OLS(x, np.ones(len(x))).fit(cov_type="HAC", cov_kwds={"maxlags": 4})
     assert bias.statistic == pytest.approx(theirs.tvalues[0], rel=0.01)  # they differ in the small-sample factor
     assert bias.p_value == pytest.approx(2 * stats.norm.sf(abs(bias.statistic)))
@@ -63,7 +63,30 @@ def words(x: np.ndarray) -> list[str]:
 
 
 def test_plain_noise_leaves_nothing_to_say():
-    assert words(noise()) == ["no bias shows", "no memory left", "no clusters left", "looks normal"]
+    found = dict(zip((f.test for f in judged(noise())), words(noise()), strict=True))
+    unmoved = {found.pop(name) for name in ("Breusch-Pagan", "White")}
+    assert unmoved == {"too few or too equal to tell"}  # the forecast never changes
+    assert list(found.values()) == [
+        "no bias shows", "no memory left", "no clusters left", "looks normal", "no clusters left", "no break shows",
+    ]  # fmt: skip
+
+
+def test_the_further_tests_are_those_of_statsmodels():
+    from statsmodels.stats.diagnostic import breaks_cusumolsresid, het_arch, het_breuschpagan, het_white
+
+    x, size = clustered(), np.random.default_rng(1).normal(size=2000)
+    days = pd.date_range("2001-01-01", periods=2000, name="session")
+    forecasts = pd.DataFrame({"y": (x + size) * 0.02, "forecast": size * 0.02, "scale": 0.02}, index=days)
+    rows = {f.test: f for f in residual_tests(Evaluation("k", "m", "f", "regressor", "T", 1, forecasts=forecasts))}
+    exog = sm.add_constant(size)
+    theirs = {
+        "ARCH-LM": het_arch(x, nlags=10, result_object=False),
+        "Breusch-Pagan": het_breuschpagan(x, exog),
+        "White": het_white(x, exog),
+        "CUSUM": breaks_cusumolsresid(x),
+    }
+    for name, found in theirs.items():
+        assert (rows[name].statistic, rows[name].p_value) == pytest.approx(found[:2], rel=1e-6)
 
 
 def test_forecasts_that_miss_on_one_side_are_told_which():
