@@ -1,6 +1,6 @@
 """The documents say what the code does: tables are generated, examples run, names exist, numbers are computed.
 
-`MLTRAINER_REWRITE_DOCS=1 pytest tests/test_docs.py` writes the generated tables of the README anew.
+`MLTRAINER_REWRITE_DOCS=1 pytest tests/test_docs.py` writes the generated tables of the documents anew.
 """
 
 import importlib
@@ -42,8 +42,11 @@ from mltrainer.trust.provenance import SOURCES
 
 ROOT = Path(__file__).resolve().parents[1]
 README, CONTRIBUTING, CHANGELOG = (ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG"))
-COLUMNS = ROOT / "docs" / "columns.md"
-DOCS = (README, CONTRIBUTING, CHANGELOG, ROOT / "reports" / "README.md", COLUMNS)
+COLUMNS, REFERENCE, VERDICT, DATA, LIMITS, DECISIONS = (
+    ROOT / "docs" / f"{name}.md" for name in ("columns", "reference", "verdict", "data", "limits", "decisions")
+)
+DOCS = (README, CONTRIBUTING, CHANGELOG, ROOT / "reports" / "README.md", COLUMNS, REFERENCE, VERDICT, DATA, LIMITS,
+        DECISIONS)  # fmt: skip
 CATALOG = 123  # entries of the catalog when all its families are there
 YEARS = (1, 2, 3, 5, 10)
 
@@ -190,6 +193,13 @@ BLOCKS: dict[str, Callable[[], str]] = {
 }
 
 
+PLACES = {
+    REFERENCE: ("python", "commands", "settings", "families"),
+    DATA: ("sample", "macro", "rules"),
+    VERDICT: ("calibration",),
+}
+
+
 def columns_table(rows: dict[str, columns.Column]) -> Callable[[], str]:
     cells = [[f"`{name}`", column.unit, column.text] for name, column in rows.items()]
     return lambda: table(["Column", "Unit", "What it says"], cells)
@@ -205,7 +215,7 @@ COLUMN_BLOCKS: dict[str, Callable[[], str]] = {
 @pytest.mark.parametrize(
     ("document", "name"),
     [
-        *((README, name) for name in BLOCKS),
+        *((document, name) for document, names in PLACES.items() for name in names),
         (CONTRIBUTING, "calibration"),
         *((COLUMNS, name) for name in COLUMN_BLOCKS),
     ],
@@ -320,7 +330,7 @@ def test_the_best_of_105_models_without_skill_is_as_good_as_the_formula_says() -
     """Bailey and López de Prado (2014), eq. 1; an annual Sharpe ratio over n years errs by 1/sqrt(n)."""
     best = {years: f"{metrics.luck_threshold(1 / np.sqrt(years), 105):.2f}" for years in YEARS}
     first, second, third, fifth, tenth = (f"{sharpe} over {years}" for years, sharpe in best.items())
-    assert f"{first} year, {second} years, {third}, {fifth} and {tenth}." in flat(README)
+    assert f"{first} year, {second} years, {third}, {fifth} and {tenth}." in flat(VERDICT)
 
 
 def test_the_strategy_of_the_readme_is_near_certain_alone_and_a_coin_flip_as_the_best_of_105() -> None:
@@ -331,7 +341,7 @@ def test_the_strategy_of_the_readme_is_near_certain_alone_and_a_coin_flip_as_the
     alone = metrics.probabilistic_sharpe(returns)
     chosen = metrics.probabilistic_sharpe(returns, benchmark=metrics.luck_threshold(1 / np.sqrt(3), 105))
     needed = metrics.luck_threshold(1.0, 105) ** 2
-    said = flat(README)
+    said = flat(VERDICT)
     assert f"A Sharpe ratio of {metrics.sharpe(returns):.2f} over three years".lower() in said.lower()
     assert f"(probability {alone:.3f} that the true one is above zero)" in said
     assert f"the best of 105 ({chosen:.2f} that it is above luck's)" in said
@@ -352,7 +362,7 @@ def test_shuffled_validation_finds_skill_in_a_random_walk_and_the_walk_forward_d
         said[fold.test] = forest.fit(X[fold.train], y[fold.train]).predict(X[fold.test])
     tested = np.isfinite(said)
     walked = metrics.r2(y[tested], said[tested])
-    numbers = re.search(r"K-fold reports an R² of \+(\d\.\d), the walk-forward used here −(\d\.\d)", flat(README))
+    numbers = re.search(r"K-fold reports an R² of \+(\d\.\d), the walk-forward used here −(\d\.\d)", flat(VERDICT))
     assert numbers
     assert shuffled == pytest.approx(float(numbers[1]), abs=0.1)
     assert walked == pytest.approx(-float(numbers[2]), abs=0.1)
@@ -360,7 +370,7 @@ def test_shuffled_validation_finds_skill_in_a_random_walk_and_the_walk_forward_d
 
 def test_thresholds_and_costs_in_the_documents_are_those_of_the_code() -> None:
     readme, contributing = flat(README), flat(CONTRIBUTING)
-    assert f"a flat {Protocol().cost_bps:g} basis points per side" in readme
+    assert f"a flat {Protocol().cost_bps:g} basis points per side" in flat(LIMITS)
     assert f'default verdict is "{skill.NO_EVIDENCE}"' in readme
     assert f"outer {100 * Protocol().winsorize:g} %" in contributing
     for number in (protocol.VERSION, run.FORMAT):
@@ -373,11 +383,17 @@ def test_thresholds_and_costs_in_the_documents_are_those_of_the_code() -> None:
 def test_terms_and_notices_are_the_sources_own() -> None:
     said = flat(README)
     assert SOURCES["fred"].notice in said
-    assert SOURCES["sample"].terms in said
+    assert SOURCES["sample"].terms in flat(DATA)
     assert "not investment advice" in said
 
 
 # --- the picture, the length, the release ---------------------------------------------------------------------
+
+
+def test_the_readme_can_be_read_in_one_sitting() -> None:
+    """One screen of promise, then links: tables and details are in docs/."""
+    assert len(text(README).splitlines()) <= 130
+    assert "| --- |" not in text(README)
 
 
 def test_the_picture_is_one_screen_wide_and_light() -> None:
