@@ -168,10 +168,8 @@ def test_hostile_words_of_a_figure_cannot_end_its_script(text: str):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_words_of_an_index_are_text(text: str, made: Made):
-    fields = dict.fromkeys(
-        "banner power worlds figures picture board refused data versions proof panel lacks lacking made validation".split(),
-        "",
-    )
+    blank = "banner power worlds figures picture board refused data versions proof panel lacks lacking made validation"
+    fields = dict.fromkeys(blank.split(), "")
     numbers = dict.fromkeys(("horizon", "folds", "gap", "cost", "trials", "effective", "poor", "size"), 5)
     families = [{"key": text, "title": text, "said": text, "link": text}]
     own = {
