@@ -58,7 +58,7 @@ class FamilyPage:
     protocol : what differs from the usual one, as `Protocol.of` takes it.
     matrices : addresses of the matrices of a run (`features.stored`), separated by commas.
     ledger : the last trial that the run was judged among; 0 is all there are.
-    run_id : the run this page belongs to, if any.
+    run_id : the run this page belongs to, if any; made : the day it was begun.
     models : only these of the family; default all.
     """
 
@@ -75,6 +75,7 @@ class FamilyPage:
         matrices: str = "",
         ledger: int = 0,
         run_id: str = "",
+        made: str = "",
         models: Sequence[str] = (),
     ) -> None:
         specs = [s for s in catalog.specs(family) if not models or s.name in models]
@@ -82,6 +83,7 @@ class FamilyPage:
         if not any(names):
             raise BadInput("no ticker was given; name at least one")
         self.family, self.run_id, self.protocol = catalog.FAMILIES[family], run_id, Protocol.of(**protocol or {})
+        self.made = made
         if matrices:
             self.matrices = list(map(stored.opened, matrices.split(",")))
             self.results = [e for m in self.matrices for s in specs for e in self._kept(s, m)]
@@ -295,7 +297,7 @@ class FamilyPage:
             [(m.name, f, why) for m in self.matrices for f, why in m.unavailable.items()], columns=["t", "f", "w"]
         )
         absent = views.table(missing.to_numpy().tolist(), ["Ticker", "Feature", "Why it is not used"])
-        run = f"Run <code>{escape(self.run_id)}</code> · " if self.run_id else ""
+        run = f"Made {escape(self.made)} · run <code>{escape(self.run_id)}</code> · " if self.run_id else ""
         return Html(
             origins(self.matrices)
             + f"<details><summary>{len(missing)} features that this data cannot give</summary>{absent}</details>"

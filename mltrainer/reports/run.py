@@ -240,6 +240,7 @@ def report(
             "target": target,
             "protocol": options,
             "ledger": ledger,
+            "made": f"{datetime.now(UTC):%Y-%m-%d}",
         }
         strongest = _strongest(board, matrices, protocol, jobs) if validate else None
         status = family_pages(chosen, shown, (run_id, revision), done, progress, strongest)

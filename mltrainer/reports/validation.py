@@ -48,11 +48,12 @@ class ValidationPage:
         matrices: str = "",
         ledger: int = 0,
         run_id: str = "",
+        made: str = "",
     ) -> None:
         self.spec = catalog.spec(model)
         self.page = FamilyPage(
             self.spec.family, ticker, start=start, end=end, horizon=horizon, target=target, protocol=protocol,
-            matrices=matrices, ledger=ledger, run_id=run_id, models=(model,),
+            matrices=matrices, ledger=ledger, run_id=run_id, made=made, models=(model,),
         )  # fmt: skip
         own = [e for e in self.page.results if e.model == model and e.ok]
         self.peers = {e.ticker: e for e in own}

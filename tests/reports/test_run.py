@@ -168,7 +168,7 @@ def test_the_notebook_is_whole_and_its_metadata_clean(made: Made):
     assert (told["input_path"], told["output_path"]) == ("model-family.ipynb", "executed.ipynb")
     assert told["environment_variables"] == {}
     asked = {"family", "tickers", "start", "end", "horizon", "target", "protocol"}
-    assert told["parameters"].keys() == asked | {"matrices", "ledger", "run_id"}
+    assert told["parameters"].keys() == asked | {"matrices", "ledger", "run_id", "made"}
 
 
 def test_figures_of_the_leaderboard_follow_from_the_stored_forecasts(made: Made, copy: Path):
