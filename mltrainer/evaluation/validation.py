@@ -10,6 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import stats
+from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor
+from sklearn.ensemble._forest import ForestRegressor
+from sklearn.linear_model._base import LinearModel
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import BaseDecisionTree
 from threadpoolctl import threadpool_limits
 
 from mltrainer import metrics
@@ -31,6 +37,7 @@ LEAST = 60  # sessions below which a part is not judged
 BLOCKS = 6  # of the combinatorial paths: 15 combinations of two, 5 paths
 TAIL = 0.05
 DRAWS = 1_000
+TREES = (BaseDecisionTree, ForestRegressor, GradientBoostingRegressor, HistGradientBoostingRegressor)
 SECONDS = 60.0  # CPU that may be spent on looking into a model
 
 
@@ -301,3 +308,53 @@ def dependence(
                 said = scaling.forecast(np.reshape(estimator.predict(scaling.features(at)), len(at)))
                 rows.append((feature, q, at[0, column], float(said.mean())))
     return pd.DataFrame(rows, columns=["feature", "quantile", "value", "forecast"])
+
+
+def shapley(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> pd.DataFrame:
+    r"""What each feature adds to the last fold's forecasts, exactly: mean size of its Shapley values, features by size.
+
+    Of a linear model :math:`\phi_j = \beta_j (x_j - \bar x_j)`; of trees by TreeSHAP, where `shap` is installed.
+
+    Returns
+    -------
+    DataFrame
+        By feature, the largest first: `size`, the mean absolute value, in standard deviations of the label.
+
+    Raises
+    ------
+    Unavailable
+        There is no exact way for this model, or the extra is not installed; nothing is approximated in its place.
+
+    References
+    ----------
+    Lundberg and Lee (2017), NeurIPS 30 (linear models); Lundberg et al. (2020), Nature Machine Intelligence 2 (trees).
+    """
+    with threadpool_limits(1):
+        *_, (scaling, estimator, X, _z) = _fitted(spec, matrix, protocol)
+        seen = scaling.features(X)
+        said = np.reshape(estimator.predict(seen), len(seen))
+        steps = [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else [estimator]
+        if not all(isinstance(step, StandardScaler) for step in steps[:-1]):
+            raise Unavailable(
+                f"{spec.name} mixes its features before it uses them, so that none has a share of its own"
+            )
+        for step in steps[:-1]:
+            seen = step.transform(seen)
+        values = _shapley(spec, steps[-1], seen)
+    if not np.allclose(values.sum(axis=1) - values.sum(axis=1).mean(), said - said.mean(), atol=1e-5):
+        raise Unavailable(f"the shares of {spec.name} do not add up to its forecasts, so they are not shown")
+    names = list(map(str, spec.columns or matrix.X.columns))
+    return pd.DataFrame({"size": np.abs(values).mean(axis=0)}, index=names).sort_values("size", ascending=False)
+
+
+def _shapley(spec: ModelSpec, model: Any, X: np.ndarray) -> np.ndarray:
+    """(n, p) values of the last step of a model."""
+    if isinstance(model, LinearModel) and np.ndim(model.coef_) == 1:
+        return np.asarray(model.coef_ * (X - X.mean(axis=0)))
+    if not isinstance(model, TREES):
+        raise Unavailable(f"there is no exact way to share the forecasts of {spec.name} among its features")
+    try:
+        import shap
+    except ImportError:
+        raise Unavailable("exact shares of trees need the extra: pip install 'mltrainer[explain]'") from None
+    return np.asarray(shap.TreeExplainer(model).shap_values(X), dtype=float)

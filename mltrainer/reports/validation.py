@@ -162,9 +162,15 @@ class ValidationPage:
         drawn = figures.dependence(
             table, title=f"What the last fold's forecast does with {', '.join(best)}", corner=self.result.ticker
         )
+        try:
+            shares = validation.shapley(self.spec, self.matrix, self.page.protocol).head(SHOWN)
+            told = views.table([[str(i), v] for i, v in shares["size"].items()], ["Feature", "Mean Shapley value, sd"])
+            exact = f"<p>Exact shares of the last fold's forecasts:</p>{told}"
+        except Unavailable as error:
+            exact = f'<p class="quiet">No shares by Shapley: {escape(str(error))}.</p>'
         worse = int((found["loss"] > 0).sum())
         said = f"{worse} of {len(found)} features make forecasts worse when exchanged; below zero is noise."
-        return [Html(f"<p>{said}</p>{views.table(rows, heads, write=views.fixed(2))}"), drawn]
+        return [Html(f"<p>{said}</p>{views.table(rows, heads, write=views.fixed(2))}"), drawn, Html(exact)]
 
     def provenance(self) -> Html:
         """Where every number came from."""

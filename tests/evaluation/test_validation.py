@@ -127,6 +127,29 @@ def test_the_feature_that_was_planted_is_the_most_important_and_bends_the_foreca
     assert line["forecast"].is_monotonic_increasing
 
 
+def test_shapley_values_share_out_the_forecast_exactly(matrix: Matrix):
+    """Linear: coefficient times distance from the mean, by hand; they add up to the forecast, or nothing is shown."""
+    spec = catalog.spec("RidgeRegression")
+    found = validation.shapley(spec, matrix, FOUR)
+    *_, (scaling, estimator, X, _) = validation._fitted(spec, matrix, FOUR)
+    z = estimator[0].transform(scaling.features(X))
+    by_hand = np.abs(estimator[1].coef_ * (z - z.mean(axis=0))).mean(axis=0)
+    np.testing.assert_allclose(found["size"].loc[list(matrix.X)], by_hand)
+    assert found["size"].is_monotonic_decreasing
+    with pytest.raises(Unavailable, match="no exact way"):
+        validation.shapley(catalog.spec("KNeighborsRegressor_5"), matrix, FOUR)
+
+
+def test_shapley_values_of_trees_are_those_of_the_extra(matrix: Matrix):
+    spec = catalog.spec("DecisionTree_depth_3")
+    shap = pytest.importorskip("shap", reason="the extra explain is not installed")
+    found = validation.shapley(spec, matrix, FOUR)
+    *_, (scaling, estimator, X, _) = validation._fitted(spec, matrix, FOUR)
+    theirs = np.abs(shap.TreeExplainer(estimator).shap_values(scaling.features(X))).mean(axis=0)
+    np.testing.assert_allclose(found["size"].loc[list(matrix.X)], theirs)
+    assert int((found["size"] > 0).sum()) <= 7  # a tree of depth three asks seven questions
+
+
 def test_noise_has_no_important_feature(matrix: Matrix):
     rng = np.random.default_rng(0)
     noise = replace(matrix, y=matrix.y * 0 + rng.normal(size=len(matrix.y)) * matrix.scale, provenance=None, sources=())
