@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import stats
-from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor
-from sklearn.ensemble._forest import ForestRegressor
-from sklearn.linear_model._base import LinearModel
+from sklearn.ensemble import (
+    ExtraTreesRegressor,
+    GradientBoostingRegressor,
+    HistGradientBoostingRegressor,
+    RandomForestRegressor,
+)
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import BaseDecisionTree
@@ -37,7 +40,8 @@ LEAST = 60  # sessions below which a part is not judged
 BLOCKS = 6  # of the combinatorial paths: 15 combinations of two, 5 paths
 TAIL = 0.05
 DRAWS = 1_000
-TREES = (BaseDecisionTree, ForestRegressor, GradientBoostingRegressor, HistGradientBoostingRegressor)
+TREES = (BaseDecisionTree, RandomForestRegressor, ExtraTreesRegressor, GradientBoostingRegressor,
+         HistGradientBoostingRegressor)  # fmt: skip
 SECONDS = 60.0  # CPU that may be spent on looking into a model
 
 
@@ -349,8 +353,8 @@ def shapley(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> pd.DataFrame
 
 def _shapley(spec: ModelSpec, model: Any, X: np.ndarray) -> np.ndarray:
     """(n, p) values of the last step of a model."""
-    if isinstance(model, LinearModel) and np.ndim(model.coef_) == 1:
-        return np.asarray(model.coef_ * (X - X.mean(axis=0)))
+    if np.ndim(weights := getattr(model, "coef_", None)) == 1:  # whether it is all of the model, the sum will show
+        return np.asarray(weights * (X - X.mean(axis=0)))
     if not isinstance(model, TREES):
         raise Unavailable(f"there is no exact way to share the forecasts of {spec.name} among its features")
     try:
