@@ -353,7 +353,7 @@ def shapley(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> pd.DataFrame
 
 def _shapley(spec: ModelSpec, model: Any, X: np.ndarray) -> np.ndarray:
     """(n, p) values of the last step of a model."""
-    if np.ndim(weights := getattr(model, "coef_", None)) == 1:  # whether it is all of the model, the sum will show
+    if np.ndim(weights := getattr(model, "coef_", 0.0)) == 1:  # whether it is all of the model, the sum will show
         return np.asarray(weights * (X - X.mean(axis=0)))
     if not isinstance(model, TREES):
         raise Unavailable(f"there is no exact way to share the forecasts of {spec.name} among its features")
