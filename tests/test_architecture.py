@@ -108,7 +108,7 @@ ONE_ROOM = {
     "figures on a page": (
         ("plotly",),
         VIEWS
-        | {f"reports/{name}.py" for name in ("pages", "family", "factor", "index")}
+        | {f"reports/{name}.py" for name in ("pages", "family", "factor", "index", "validation")}
         | {"dashboards.py", "server/handlers.py"},
     ),
     "other figures": (("matplotlib", "seaborn", "bokeh", "altair"), set()),

@@ -29,11 +29,11 @@ CUTS = (FIRST, FIRST + 57, 842)  # inside the third block and inside the fifth
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
-    """MSFT 2004..2008, 1,007 sessions after the warm-up."""
+    """MSFT 2005..2008, 1,007 sessions."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLTRAINER_HOME", str(tmp_path_factory.mktemp("lookahead")))
         patch.setenv("MLTRAINER_MODE", "sample")
-        yield study.matrix("MSFT", start="2004-01-02", end="2008-12-31", horizon=H)
+        yield study.matrix("MSFT", start="2005-01-03", end="2008-12-31", horizon=H)
 
 
 def cheapest() -> list[str]:

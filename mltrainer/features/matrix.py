@@ -80,10 +80,12 @@ class Matrix:
 
     @property
     def histories(self) -> tuple[tuple[Dataset, ...], ...]:
-        """Of each ticker its bars, then what was known beside them; `sources`, parted."""
+        """`sources`, parted: of each ticker its bars, then what was known beside them; empty where they are not there."""
         given = [(d.kind, d.name) for d in self.sources]
+        if any(("bars", ticker) not in given for ticker in self.tickers):
+            return ()
         parts, end = [], len(given)
-        for ticker in reversed(self.tickers if given else []):
+        for ticker in reversed(self.tickers):
             # from the end: where a ticker is the context of another, those bars stand further left
             begin = end - 1 - given[:end][::-1].index(("bars", ticker))
             parts.append(self.sources[begin:end])

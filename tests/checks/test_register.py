@@ -74,7 +74,7 @@ def known(bars, horizon):
 def test_a_feature_stands_in_the_matrix_as_its_function_gives_it():
     mine = mt.register(momentum)
     data, plain = mt.matrix("MSFT", features=[mine], **SPAN), mt.matrix("MSFT", **SPAN)
-    bars = mt.bars("MSFT", **SPAN)
+    bars = mt.bars("MSFT", start=data.since, end=SPAN["end"])
     expected = momentum(bars.frame).loc[data.X.index]
     np.testing.assert_array_equal(data.X["own_momentum"], expected)
     pd.testing.assert_frame_equal(data.X.drop(columns="own_momentum"), plain.X)
@@ -136,7 +136,7 @@ def test_a_trial_with_ones_own_feature_is_counted_and_says_what_it_was_made_with
 def test_a_target_of_ones_own_is_judged_against_plain_forecasts_of_it():
     mine = mt.register(peak, unit="log price")
     data = mt.matrix("MSFT", target=mine, **SPAN)
-    y = peak(mt.bars("MSFT", **SPAN).frame, 5)
+    y = peak(mt.bars("MSFT", start=data.since, end=SPAN["end"]).frame, 5)
     known_rows = data.y.dropna()
     np.testing.assert_array_equal(known_rows, y.loc[known_rows.index])
     assert data.y.iloc[-6:].isna().all()
@@ -301,4 +301,4 @@ def test_the_card_says_what_it_is_and_what_was_checked():
 
 def test_too_little_history_is_still_too_little():
     with pytest.raises(NotEnoughHistory):
-        mt.matrix("MSFT", features=[mt.register(momentum)], start="2012-01-03")
+        mt.matrix("MSFT", features=[mt.register(momentum)], start="2012-06-01")

@@ -128,7 +128,7 @@ def test_no_worker_at_all_is_said_so(msft, jobs):
 
 def test_too_short_a_history_is_said_before_any_work(template, home, monkeypatch):
     shutil.copytree(template[0], home)
-    short = study.matrix("MSFT", start="2004-01-02", end="2006-06-30")
+    short = study.matrix("MSFT", start="2005-01-03", end="2006-06-30")
     monkeypatch.setattr(engine, "evaluate", never)
     with pytest.raises(NotEnoughHistory, match="421 are needed"):
         run(CHEAP, short)

@@ -298,7 +298,7 @@ def test_data_without_origin_is_refused():
 
 
 def test_too_short_a_past_is_said_with_the_rows_a_search_may_see(msft):
-    short = study.matrix("MSFT", start="2006-01-03", end="2008-12-31")  # enough to be judged, too little to search
+    short = study.matrix("MSFT", start="2006-12-29", end="2008-12-31")  # enough to be judged, too little to search
     with pytest.raises(NotEnoughHistory, match=r"of \d+ labelled rows a search may see the first \d+; inside, "):
         search(short)
 

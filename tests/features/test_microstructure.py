@@ -248,7 +248,7 @@ def test_quotes_of_a_part_of_the_sessions_make_no_column(bars):
 
 def test_the_sample_has_the_columns_and_the_numbers_it_always_had():
     """Anything else would change every stored result; the sum was written down before quotes were known."""
-    X = mt.matrix("MSFT", start="2005-01-03", end="2007-12-31").X
+    X = mt.matrix(mt.bars("MSFT", start="2005-01-03", end="2007-12-31")).X
     assert X.shape == (502, 75)
     assert set(X) <= {i.name for i in INDICATORS} | {m.name for m in MARKET} | {m.name for m in MACRO}
     assert np.abs(X.to_numpy()).sum() == pytest.approx(9962.702947059157, rel=1e-9)
