@@ -80,7 +80,7 @@ class Matrix:
 
     @property
     def histories(self) -> tuple[tuple[Dataset, ...], ...]:
-        """`sources`, parted: of each ticker its bars, then what was known beside them; empty where they are not there."""
+        """`sources`, parted: of each ticker its bars, then what was known beside them; empty if there are none."""
         given = [(d.kind, d.name) for d in self.sources]
         if any(("bars", ticker) not in given for ticker in self.tickers):
             return ()
