@@ -1,5 +1,6 @@
 """Commands that judge: evaluate, search, calibrate, rank."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -193,6 +194,7 @@ def map_(
     protocol: Any = None,
     jobs: Annotated[int, typer.Option(help="worker processes")] = 1,
     project: Project = None,
+    page: Annotated[Path | None, typer.Option(help="also write it as a page to this HTML file")] = None,
     json_: Json = False,
 ) -> None:
     """What is forecastable here: targets by horizons, the best baseline, the best model, and what it adds."""
@@ -203,6 +205,10 @@ def map_(
         chosen(ticker, universe), models=model, targets=target, horizons=horizon or HORIZONS, start=start, end=end,
         protocol=protocol, jobs=jobs, project=project,
     )  # fmt: skip
+    if page is not None:
+        from mltrainer.reports.map import write as written
+
+        written(page, found)
     if json_:
         say(document({"sentence": found.sentence(), "rows": found.rows.to_dict("records")}))
         return

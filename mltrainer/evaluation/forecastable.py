@@ -1,7 +1,7 @@
 """What is forecastable here? Targets by horizons: the best baseline, the best model, what it saves, and the verdict."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,13 @@ from mltrainer.evaluation import engine, skill, study
 from mltrainer.evaluation.calibrate import FAST
 from mltrainer.evaluation.leaderboard import Leaderboard, leaderboard
 from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
+from mltrainer.features.matrix import Matrix
 from mltrainer.features.targets import LEAST_NAMES, TARGETS, target
 from mltrainer.models.base import ModelSpec
 
 HORIZONS = (1, 5, 21)
+Cell = tuple[str, int]  # target and horizon
 COLUMNS = (
     "target horizon baseline baseline_loss mean_loss explained model ticker gain gain_low gain_high p verdict status"
 ).split()
@@ -33,10 +36,12 @@ class Map:
         evidence, the share it saves of the baseline's loss with a 95 % interval, its adjusted p and its verdict;
         `status` says why a cell is empty. Of a universe the ticker with the best result is named.
     board : every result, ranked.
+    matrices : what was judged, one for each cell that could be.
     """
 
     rows: pd.DataFrame
     board: Leaderboard
+    matrices: tuple[Matrix, ...] = field(default=(), repr=False)
 
     def __repr__(self) -> str:
         """Say it in one sentence."""
@@ -95,28 +100,34 @@ def forecastable(
         Each cell's p is adjusted for all trials of its question and for the number of questions in the ledger.
     """
     names = [target(name).name for name in targets or TARGETS]
-    specs, how = study.select(models=list(models or FAST)), {"protocol": protocol, "project": project}
-    cells: dict[tuple[str, int], Any] = {}
-    for name in names:
-        for horizon in horizons:
-            cells[name, horizon] = _cell(specs, data, name, horizon, start, end, jobs, how)
-    results = [e for found in cells.values() if isinstance(found, list) for e in found]
-    board = leaderboard(results)
+    specs = study.select(models=list(models or FAST))
+    cells: dict[Cell, str | list[Evaluation]] = {}
+    seen: list[Matrix] = []
+    for cell in ((name, horizon) for name in names for horizon in horizons):
+        matrix = _matrix(data, *cell, start, end)
+        if isinstance(matrix, str):
+            cells[cell] = matrix
+            continue
+        seen.append(matrix)
+        cells[cell] = engine.run(specs, [matrix], jobs=jobs, progress=False, protocol=protocol, project=project)
+    return mapped(cells, leaderboard([e for found in cells.values() for e in found if isinstance(e, Evaluation)]), seen)
+
+
+def mapped(cells: Mapping[Cell, str | list[Evaluation]], board: Leaderboard, matrices: Iterable[Matrix]) -> Map:
+    """The map of cells: target and horizon -> the results, or why there are none; `board` has ranked all of them."""
     rows = [_row(name, horizon, found, board) for (name, horizon), found in cells.items()]
-    return Map(pd.DataFrame(rows, columns=COLUMNS), board)
+    return Map(pd.DataFrame(rows, columns=COLUMNS), board, tuple(matrices))
 
 
-def _cell(
-    specs: list[ModelSpec], data: Any, name: str, horizon: int, start: Day, end: Day, jobs: int, how: dict[str, Any]
-) -> Any:
-    """The results of one cell, or why there are none."""
+def _matrix(data: Any, name: str, horizon: int, start: Day, end: Day) -> Matrix | str:
+    """What is judged in one cell, or why nothing can be."""
     try:
         matrix = study.matrix(data, horizon=horizon, start=start, end=end, target=name)
     except Unavailable as error:
         return str(error)
     if matrix.aim.cross_sectional and len(matrix.tickers) < LEAST_NAMES:
         return f"of names side by side: at least {LEAST_NAMES}"
-    return engine.run(specs, [matrix], jobs=jobs, progress=False, **how)
+    return matrix
 
 
 def _row(name: str, horizon: int, found: Any, board: Leaderboard) -> dict[str, Any]:

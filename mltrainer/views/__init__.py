@@ -7,6 +7,7 @@ or no evidence, amber a warning, vermilion a loss. A figure's title states the f
 from mltrainer.views.cards import asides, banner, card, mode_words
 from mltrainer.views.drawings import ACCENT, AMBER, CONFIG, FONT, NONE, SOFT, VERMILION, drawing
 from mltrainer.views.evaluations import WEEK, equity, forecasts
+from mltrainer.views.heat import heat
 from mltrainer.views.numbers import DASH, MINUS, fixed, number, percent
 from mltrainer.views.ranking import LINES, PHONE_ROWS, SCREEN, gains, sharpes
 from mltrainer.views.regimes import SHADES, regimes
@@ -43,6 +44,7 @@ __all__ = [
     "fixed",
     "forecasts",
     "gains",
+    "heat",
     "mode_words",
     "number",
     "percent",
