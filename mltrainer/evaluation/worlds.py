@@ -113,8 +113,8 @@ def swollen(frame: pd.DataFrame, strength: float, seed: int) -> tuple[pd.DataFra
     close = np.log(frame["close"].to_numpy(float))
     moves = np.log(frame[columns].to_numpy(float))[1:] - close[:-1, None]
     prices = _walked(moves * np.exp(strength * lead[:-1] / 2)[:, None], moves[:, 0], columns, close[0], 0.0)
-    out = frame.copy()
-    out.iloc[1:, [frame.columns.get_loc(c) for c in columns]] = np.exp(prices[1:])
+    moved = pd.DataFrame(np.exp(prices[1:]), frame.index[1:], columns)
+    out = frame.assign(**{c: moved[c].reindex(frame.index).fillna(frame[c]) for c in columns})
     return out, pd.Series(lead, frame.index, name="lead")
 
 

@@ -123,7 +123,7 @@ def variance(jobs: int) -> dict[str, Any]:
     bars = market.bars("MSFT")
     context = market.context(bars)
     wanted = [(s, 0.0) for s in range(200)] + [(200 + s, b) for s in range(40) for b in STRENGTHS]
-    with engine.clean_start(), ProcessPoolExecutor(jobs, mp.get_context(engine.START)) as pool:
+    with ProcessPoolExecutor(jobs, mp.get_context(engine.START)) as pool:
         found = pd.DataFrame(pool.map(partial(swollen_world, bars, context), wanted, chunksize=4))
     return {"models": len(RIVALS), "levels": [_level(b, same) for b, same in found.groupby("strength")]}
 
