@@ -5,7 +5,20 @@ from typing import Annotated
 import typer
 
 from mltrainer.cli.files import OutFile, write
-from mltrainer.cli.terminal import End, Horizon, Json, Start, Target, Ticker, app, document, say, table
+from mltrainer.cli.terminal import (
+    End,
+    Horizon,
+    Json,
+    Start,
+    Target,
+    Tickers,
+    Universe,
+    app,
+    chosen,
+    document,
+    say,
+    table,
+)
 
 
 @app.command()
@@ -34,42 +47,44 @@ def models(
 @app.command()
 def train(
     model: str,
-    ticker: Ticker = "MSFT",
+    ticker: Tickers = None,
+    universe: Universe = None,
     start: Start = None,
     end: End = None,
     horizon: Horizon = 5,
     target: Target = "return",
     json_: Json = False,
 ) -> None:
-    """Train one model on all that is known of a ticker, keep it, and print its address."""
+    """Train one model on all that is known of a ticker, or of several at once, keep it, and print its address."""
     from mltrainer.evaluation import lifecycle, study
 
-    result = lifecycle.model(model).train(study.matrix(ticker, start=start, end=end, horizon=horizon, target=target))
+    opened, asked = lifecycle.model(model), chosen(ticker, universe)
+    result = opened.train(study.matrix(asked, start=start, end=end, horizon=horizon, target=target))
     artifact = result.save()
     say(document({"artifact": artifact} | result.to_dict()) if json_ else artifact)
 
 
 @app.command()
 def predict(artifact: str, out: OutFile = None, json_: Json = False) -> None:
-    """Forecast with a kept model: every session after the last it was trained on."""
-    from mltrainer.data import market
-    from mltrainer.evaluation import lifecycle, study
+    """Forecast with a kept model: every session after the last it was trained on, of a panel for each name."""
+    from mltrainer.evaluation import lifecycle
     from mltrainer.features import targets
 
     trained = lifecycle.Model.load(artifact)
-    state = trained.state_ or {}
-    bars = market.bars(state["ticker"], start=state["from"])  # the very bars on which its features were warmed up
-    said = trained.predict(study.matrix(bars, horizon=state["horizon"], target=state.get("target", "return")))
-    write(said.frame.rename_axis("session").assign(model=said.model, ticker=said.ticker), out)
+    said = trained.predict(trained.matrix_now())
+    several = "ticker" in said.rows
+    write(said.rows.assign(model=said.model, **{} if several else {"ticker": said.ticker}), out)
     if json_:
         say(said.to_json())
         return
     percent = said.target in ("return", "excess")
     what = f"{said.target} in %" if percent else f"{said.target}, {targets.target(said.target).unit},"
     say(f"{said.model} on {said.ticker} ({said.mode}): {what} over {said.horizon} sessions from the next entry,")
-    say(f"lower to upper holds {said.interval:.0%} of outcomes; trained to {state['trained_to']}")
+    say(f"lower to upper holds {said.interval:.0%} of outcomes; trained to {trained.result.end}")
+    heads = ["said on", *(["ticker"] if several else [])]
     rows = [
-        (str(t)[:10], *(f"{v * (100 if percent else 1):.{2 if percent else 3}f}" for v in row))
-        for t, *row in said.frame.itertuples()
-    ]
-    say(table(["said on", *(str(c).replace("_", " ") for c in said.frame)], rows))
+        (str(row[0])[:10], *row[1 : len(heads)],
+         *(f"{v * (100 if percent else 1):.{2 if percent else 3}f}" for v in row[len(heads) :]))
+        for row in said.rows.itertuples(index=False)
+    ]  # fmt: skip
+    say(table([*heads, *(str(c).replace("_", " ") for c in said.frame)], rows))

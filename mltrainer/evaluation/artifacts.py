@@ -4,6 +4,7 @@ import io
 import json
 import re
 import zipfile
+from collections.abc import Callable
 from typing import Any
 
 import skops.io as sio
@@ -82,6 +83,27 @@ STATE: dict[str, type | tuple[type, ...]] = {
 """What the state of a model says, and as what; it may say more."""
 
 
+def _of_each(values: Any, state: dict[str, Any], kind: type) -> bool:
+    """Whether there is a value of a kind for each ticker, and no other."""
+    named = isinstance(values, dict) and isinstance(state.get("tickers"), list)
+    return named and sorted(values) == state["tickers"] and all(isinstance(v, kind) for v in values.values())
+
+
+def _texts(values: list[Any]) -> bool:
+    return all(isinstance(v, str) for v in values) and values == sorted(set(values))
+
+
+OF_NAMES: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
+    "tickers": lambda values, state: isinstance(values, list) and bool(values) and _texts(values),
+    "at_close": lambda values, state: (
+        isinstance(values, list) and _texts(values) and set(values) <= {*state["tickers"]}
+    ),
+    "begins": lambda values, state: _of_each(values, state, str),
+    "calibrations": lambda values, state: _of_each(values, state, dict),
+}
+"""What it says of each of its names, where it does: models that were kept before panels say nothing."""
+
+
 def save(name: str, estimator: Any, state: dict[str, Any]) -> str:
     """Store a fitted estimator and what belongs to it; returns the artifact's address, a sha256.
 
@@ -136,6 +158,7 @@ def _misfit(record: dict[str, Any], estimator: Any) -> str:
     """Why a record cannot be what `save` wrote of a model of this name; empty where it can."""
     state = record["state"]
     odd = sorted(name for name, kind in STATE.items() if not isinstance(state.get(name), kind))
+    odd += [name for name, fits in OF_NAMES.items() if name in state and not fits(state[name], state)]
     if odd:
         return f"says nothing that could be the {odd[0]} of a model"
     row = catalog.spec(record["name"])

@@ -110,4 +110,4 @@ probability_up | probability | of a return above zero, calibrated; of classifier
 deviation | target | standard deviation as the method itself says it, where it says one
 quantile | target | the quantile that a quantile model forecasts
 """)
-"""Columns of `Forecast.frame`, a row per session after the training."""
+"""Columns of `Forecast.frame`, a row per session after the training; of a panel per session and ticker (the index)."""

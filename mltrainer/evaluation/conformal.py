@@ -68,6 +68,11 @@ class Calibration:
 
 def conformalize(spec: ModelSpec, matrix: Matrix, protocol: Protocol | None = None) -> Calibration:
     """Walk a model forward over its own train rows and measure how wrong it was; costs about one more fit."""
+    return overall(conformalize_each(spec, matrix, protocol))
+
+
+def conformalize_each(spec: ModelSpec, matrix: Matrix, protocol: Protocol | None = None) -> dict[str, Calibration]:
+    """`conformalize` for each ticker, by its own errors: of a panel one walk gives those of all."""
     protocol = protocol or Protocol()
     nothing = Calibration(protocol.interval)
     with warnings.catch_warnings(record=True) as caught:
@@ -75,21 +80,45 @@ def conformalize(spec: ModelSpec, matrix: Matrix, protocol: Protocol | None = No
         try:
             said, meta = out_of_sample(spec, matrix, replace(protocol, split=WalkForward(folds=BLOCKS)))
         except NotEnoughHistory:
-            return nothing
+            return dict.fromkeys(matrix.tickers, nothing)
+    nothing = replace(nothing, warned=tuple(sorted({str(w.message).splitlines()[0][:200] for w in caught})))
+    one = matrix.tickers == [matrix.name]
+    own = {matrix.name: said} if one else {str(t): rows for t, rows in said.groupby(level="ticker")}
+    return {
+        ticker: _of_errors(spec, own[ticker], matrix.horizon, meta["quantile"], nothing) if ticker in own else nothing
+        for ticker in matrix.tickers
+    }
+
+
+def _of_errors(
+    spec: ModelSpec, said: pd.DataFrame, horizon: int, level: float | None, nothing: Calibration
+) -> Calibration:
+    """From what a model said of rows of one ticker, and what became of them."""
     y, score = said["y"].to_numpy(), (said["forecast"] / said["scale"]).to_numpy()
     errors = np.abs(y / said["scale"].to_numpy() - score)[-LATEST:]
-    lower, upper = conformal_interval(said, matrix.horizon, protocol.interval)
+    lower, upper = conformal_interval(said, horizon, nothing.interval)
     found: dict[str, Any] = {
-        "radius": metrics.conformal_radius(errors, protocol.interval),
+        "radius": metrics.conformal_radius(errors, nothing.interval),
         "rows": len(said),
         "coverage": metrics.coverage(y, lower, upper),
-        "warned": tuple(sorted({str(w.message).splitlines()[0][:200] for w in caught})),
     }
     if spec.task == "classifier":
         found |= _directions(score, y > 0, said["fold"].to_numpy() == 0)
-    if "quantile" in said and meta["quantile"] is not None:
-        found["pinball"] = metrics.pinball(y, said["quantile"].to_numpy(), q=meta["quantile"])
+    if "quantile" in said and level is not None:
+        found["pinball"] = metrics.pinball(y, said["quantile"].to_numpy(), q=level)
     return replace(nothing, **found)
+
+
+def overall(calibrations: dict[str, Calibration]) -> Calibration:
+    """Of several names the mean of each figure weighted by rows, and the sum of these; of one name its own."""
+    each = list(calibrations.values())
+    if len(each) == 1:
+        return each[0]
+    table = pd.DataFrame([vars(c) for c in each]).drop(columns=["interval", "warned", "rows"])
+    rows = pd.Series([float(c.rows) for c in each])
+    means: dict[str, Any] = {str(k): float((v * rows).sum() / rows[v.notna()].sum()) if v.notna().any() else NAN
+                             for k, v in table.items()}  # fmt: skip
+    return replace(each[0], rows=int(rows.sum()), **means)
 
 
 def platt(score: Array, up: NDArray[np.bool_]) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, overload
 
 import numpy as np
@@ -13,14 +13,18 @@ from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
 from mltrainer import metrics
+from mltrainer.data import market
 from mltrainer.errors import BadInput, NotEnoughHistory
 from mltrainer.evaluation import artifacts, study, trials
-from mltrainer.evaluation.conformal import Calibration, conformalize
+from mltrainer.evaluation.conformal import Calibration, conformalize_each, overall
+from mltrainer.evaluation.panels import bounded, places
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.results import Forecast
 from mltrainer.evaluation.scaling import Scaling, arrays
+from mltrainer.evaluation.splits import Rows
 from mltrainer.evaluation.walk import carried, configured
+from mltrainer.features import targets
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog, spaces
 from mltrainer.models.base import ModelSpec
@@ -70,8 +74,9 @@ class Model(RegressorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : an array, or a matrix of the ticker, horizon and features that were trained on. Of a matrix, the sessions
-            trained on are left out: what a model says of them is no forecast.
+        X : an array, or a matrix of tickers, horizon and features that were trained on. Of a matrix, the sessions
+            trained on are left out: what a model says of them is no forecast. Of a panel there is a row for each
+            session and ticker.
         """
         check_is_fitted(self, "estimator_")
         if isinstance(X, Matrix):
@@ -82,6 +87,8 @@ class Model(RegressorMixin, BaseEstimator):
     def train(self, data: Matrix) -> "ModelResult":
         """Fit on every labelled row of a sealed matrix and calibrate intervals and probabilities on rows not learned.
 
+        Of a panel, one model learns from the rows of all names, and each name is calibrated on its own errors.
+
         Raises
         ------
         Refused
@@ -90,19 +97,18 @@ class Model(RegressorMixin, BaseEstimator):
         origin = gate.verify(data, "training")
         if not isinstance(data, Matrix):
             raise BadInput(f"{data.name} is a {type(data).__name__} without labels; train on mt.matrix(...) of it")
-        data.of_one("training")
-        if data.target != "return" and self.spec.reads_returns:
-            raise BadInput(f"{self.name} reads past returns and forecasts those to come, not {data.aim.title}")
-        y = data.y.dropna().iloc[-(self.spec.max_train_rows or 0) :]
+        self._can_learn(data)
+        y, session = _learned(self.spec, data)
         X, unit = arrays(self.spec, data, y.index)
         z = y.to_numpy(float) / unit
         scaling = Scaling.fit(self.spec, X, z, Protocol().winsorize)
         X, z = scaling.features(X), scaling.label(z)
         with threadpool_limits(1):  # as in an evaluation, so that the same rows give the same model
-            self.estimator_ = configured(self.spec, data, np.arange(len(y))).fit(X, z)
+            self.estimator_ = configured(self.spec, data, session).fit(X, z)
             # a series model carries its state forward and cannot go back to its own past
             recalled = None if self.spec.series else metrics.r2(z, np.reshape(self.estimator_.predict(X), len(z)))
-            calibration = conformalize(self.spec, data)
+            calibrations = conformalize_each(self.spec, data)
+        days = y.index.get_level_values("session") if len(data.tickers) > 1 else y.index
         self.n_features_in_ = X.shape[1]
         self.state_ = {
             "scaling": scaling.record,
@@ -110,17 +116,20 @@ class Model(RegressorMixin, BaseEstimator):
             "horizon": data.horizon,
             "target": data.target,
             "ticker": data.name,
-            "entry_lag": data.entry_lag,
+            "tickers": data.tickers,
+            "at_close": sorted(data.at_close),
             "mode": origin.mode,
             "features": list(map(str, self.spec.columns or data.X.columns)),
             "from": data.since,
-            "trained_from": str(y.index[0].date()),
-            "trained_to": str(y.index[-1].date()),
+            "begins": _begins(data),
+            "trained_from": str(days[0].date()),
+            "trained_to": str(days[-1].date()),
             "rows": len(y),
             "matrix": origin.content_sha256,
             "libraries": trials.libraries(self.spec),
             "r2": recalled,
-            "calibration": _plain(asdict(calibration)),
+            "calibration": _plain(asdict(overall(calibrations))),
+            "calibrations": {t: _plain(asdict(c)) for t, c in calibrations.items()},
             "parameters": dict(self.parameters or {}),
         }
         return self.result
@@ -133,39 +142,78 @@ class Model(RegressorMixin, BaseEstimator):
             raise BadInput(f"{self.name} was fitted on plain arrays; train it on mt.matrix(...) to have a result")
         return ModelResult.of(self, self.state_)
 
+    def matrix_now(self) -> Matrix:
+        """The matrix of what it was trained on with all sessions that there are by now, to be asked about."""
+        state = self.state_ if self.result else None
+        assert state is not None
+        begins = state.get("begins", dict.fromkeys(_tickers(state), state["from"]))
+        # the very bars on which the features were warmed up
+        bars = [market.bars(ticker, start=begins[ticker]) for ticker in _tickers(state)]
+        data: Any = bars[0] if len(bars) == 1 else bars
+        return study.matrix(data, horizon=state["horizon"], target=state.get("target", "return"))
+
+    def _can_learn(self, data: Matrix) -> None:
+        if data.target != "return" and self.spec.reads_returns:
+            raise BadInput(f"{self.name} reads past returns and forecasts those to come, not {data.aim.title}")
+        if self.spec.in_order and len(data.tickers) > 1:
+            lives = f"{self.name} lives in the history of one share, and {data.name} has several"
+            raise BadInput(f"{lives}; train one of each, as an evaluation of a panel does")
+        if data.aim.cross_sectional and len(data.tickers) < targets.LEAST_NAMES:
+            least = f"at least {targets.LEAST_NAMES}, and this is {len(data.tickers)}"
+            raise BadInput(f"target {data.target} is of names side by side: {least}")
+
     def _forecast(self, data: Matrix) -> Forecast:
         origin = gate.verify(data, "prediction")
-        state = self.state_
-        data.of_one("a forecast")
-        same = {"horizon": data.horizon, "ticker": data.name, "entry_lag": data.entry_lag, "target": data.target}
-        if state is None or any(({"target": "return"} | state)[what] != value for what, value in same.items()):
-            entered = f"entered at the {'close' if data.entry_lag else 'open'}"
-            alike = f"of {data.target}, horizon {data.horizon}, on {data.name}, {entered}"
-            raise BadInput(f"{self.name} was not trained on a matrix {alike}; train it on one that is built alike")
-        if lost := [name for name in state["features"] if name not in data.X]:
-            why = data.unavailable.get(lost[0], "it is not in this matrix")
-            raise BadInput(f"{self.name} was trained on {lost[0]} too ({why}); train it on features that last")
-        after = data.X.index[data.X.index > pd.Timestamp(state["trained_to"])]
+        state = self._asked(data)
+        after = data.X.index[data.X.index.get_level_values("session") > pd.Timestamp(state["trained_to"])]
         if after.empty:
             raise NotEnoughHistory(f"{data.name} has no session after {state['trained_to']}, where the training ended")
         if self.spec.follows and pd.Timestamp(state["trained_to"]) not in data.X.index:
             missing = f"{self.name} follows one session after the other, and this matrix has none of {data.name} from"
             between = f"{state['trained_to']}, where the training ended, to {after[0].date()}"
             raise BadInput(f"{missing} {between}; build it from an earlier start, or train on it")
-        said, fitted = self._said(data, after), self.result.calibration
-        scale = data.scale.loc[after]
-        lower, upper = fitted.bounds(said["mean"], scale)
-        if self.spec.task == "classifier":
-            said["probability_up"] = fitted.probability(said["mean"], scale)
+        said, scale = self._said(data, after), data.scale.loc[after]
+        parts = [
+            self._around(found, said["mean"].loc[rows], scale.loc[rows])
+            for found, rows in ((self.result.of_name(t), _rows(data, after, t)) for t in data.tickers)
+            if len(rows)
+        ]
+        around = pd.concat(parts).loc[after]
         known: dict[str, Any] = {"model": self.name, "ticker": data.name, "horizon": data.horizon, "mode": origin.mode}
-        known["target"] = data.target
-        return Forecast(**known, **said, interval=fitted.interval, lower=lower, upper=upper)
+        known |= {"target": data.target, "interval": self.result.calibration.interval}
+        known |= {str(column): around[column] for column in around}
+        return Forecast(**known, **said)
+
+    def _asked(self, data: Matrix) -> dict[str, Any]:
+        """What it was trained on, if that is like the matrix; else `BadInput`."""
+        state = {"target": "return"} | (self.state_ or {})
+        same = {"horizon": data.horizon, "target": data.target}
+        unlike = self.state_ is None or any(state[what] != value for what, value in same.items())
+        unlike = unlike or not set(data.tickers) <= set(_tickers(state))
+        if unlike or set(_at_close(state)) & set(data.tickers) != set(data.at_close):
+            one = len(data.tickers) == 1
+            entered = f"entered at the {'close' if data.at_close else 'open'}"
+            alike = f"of {data.target}, horizon {data.horizon}, on {data.name}{f', {entered}' if one else ''}"
+            raise BadInput(f"{self.name} was not trained on a matrix {alike}; train it on one that is built alike")
+        if lost := [name for name in state["features"] if name not in data.X]:
+            why = data.unavailable.get(lost[0], "it is not in this matrix")
+            raise BadInput(f"{self.name} was trained on {lost[0]} too ({why}); train it on features that last")
+        return state
+
+    def _around(self, found: Calibration, mean: "pd.Series[float]", scale: "pd.Series[float]") -> pd.DataFrame:
+        """Bounds, and of a classifier the probability, of the forecasts of one name, by its own errors."""
+        lower, upper = found.bounds(mean, scale)
+        around = pd.DataFrame({"lower": lower, "upper": upper})
+        if self.spec.task == "classifier":
+            around["probability_up"] = found.probability(mean, scale)
+        return around
 
     def _said(self, data: Matrix, after: pd.Index) -> dict[str, Any]:
         """What the estimator says of the sessions `after`, in returns: mean, and deviation or quantile if it does."""
         state, estimator = self.state_, self.estimator_
         assert state is not None
-        X, unit = arrays(self.spec, data, after)
+        # a later matrix may have more features than the model was trained on
+        X, unit = arrays(self.spec, replace(data, X=data.X[state["features"]]), after)
         scaling = Scaling(**state["scaling"])
         X = scaling.features(X)
         labels = scaling.label(data.y.loc[after].to_numpy(float) / unit)
@@ -210,7 +258,8 @@ class ModelResult:
     start, end : first and last session learned from; `rows` of them, with `features` columns.
     r2 : R2 on the rows learned from, in labels per volatility; how well it remembers, not how well it forecasts.
         NaN for series models.
-    calibration : what its errors on rows not learned from say of its intervals and probabilities.
+    calibration : what its errors on rows not learned from say of its intervals and probabilities; of a panel the mean
+        of `calibrations`, of each name by its own errors, weighted by their rows.
     matrix : sha256 of the data; `mode` is where that came from.
     libraries : versions of what computed it.
     """
@@ -227,6 +276,7 @@ class ModelResult:
     calibration: Calibration
     matrix: str
     libraries: dict[str, str]
+    calibrations: dict[str, Calibration]
     model: Model = field(repr=False, compare=False)
 
     @classmethod
@@ -239,10 +289,15 @@ class ModelResult:
             end=state["trained_to"],
             features=state["columns"],
             r2=_number(state["r2"]),
-            calibration=Calibration(**{k: _number(v) for k, v in state["calibration"].items()}),
+            calibration=_calibration(state["calibration"]),
+            calibrations={t: _calibration(c) for t, c in state.get("calibrations", {}).items()},
             model=model,
             **same,
         )
+
+    def of_name(self, ticker: str) -> Calibration:
+        """The calibration that the forecasts of a name have: by the errors on its own rows."""
+        return self.calibrations.get(ticker, self.calibration)
 
     def predict(self, data: Matrix) -> Forecast:
         """Forecast the sessions of a sealed matrix after the training."""
@@ -258,7 +313,40 @@ class ModelResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the model itself, for JSON."""
-        return {k: asdict(v) if k == "calibration" else v for k, v in vars(self).items() if k != "model"}
+        said = {k: v for k, v in vars(self).items() if k != "model"} | {"calibration": asdict(self.calibration)}
+        return said | {"calibrations": {t: asdict(c) for t, c in self.calibrations.items()}}
+
+
+def _learned(spec: ModelSpec, data: Matrix) -> "tuple[pd.Series[float], Rows]":
+    """Labels that a model learns from, as many as it bears, and the number of the session of each."""
+    y = data.y.dropna()
+    session = places(data, y.index)[0]
+    kept, _ = bounded(np.arange(len(y)), session, spec.max_train_rows)
+    return y.iloc[kept], session[kept]
+
+
+def _rows(data: Matrix, rows: pd.Index, ticker: str) -> pd.Index:
+    return rows[rows.get_level_values("ticker") == ticker] if isinstance(rows, pd.MultiIndex) else rows
+
+
+def _begins(data: Matrix) -> dict[str, str]:
+    """First session of the bars of each ticker, on which its features were warmed up."""
+    given = {d.name for d in data.sources if d.kind == "bars"} >= set(data.tickers)
+    first = {h[0].name: str(h[0].frame.index[0].date()) for h in data.histories} if given else {}
+    return {ticker: first.get(ticker, data.since) for ticker in data.tickers}
+
+
+def _tickers(state: dict[str, Any]) -> list[str]:
+    return list(state.get("tickers", [state.get("ticker")]))
+
+
+def _at_close(state: dict[str, Any]) -> list[str]:
+    """Tickers that are entered at the close; a model kept before there were panels says how many sessions later."""
+    return list(state.get("at_close", _tickers(state) if state.get("entry_lag") else []))
+
+
+def _calibration(figures: dict[str, Any]) -> Calibration:
+    return Calibration(**{k: _number(v) for k, v in figures.items()})
 
 
 def _plain(figures: dict[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,8 @@ class Forecast:
     ----------
     model, ticker, horizon, mode : who says it, of what, over how many sessions, and from which kind of data.
     interval : nominal coverage of `lower` and `upper`.
-    mean : (k,) simple return over `horizon` sessions from the next entry, indexed by the session it is said on.
+    mean : (k,) simple return over `horizon` sessions from the next entry, indexed by the session it is said on; of a
+        panel by session and ticker.
     lower, upper : (k,) bounds of that return; NaN where the training had too few rows to calibrate them.
     probability_up : (k,) calibrated probability of a return above zero, of classifiers.
     deviation : (k,) standard deviation of the return as the method itself says it, where it says one.
@@ -102,9 +103,15 @@ class Forecast:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """(k, c) of all that is said, a column each (`columns.FORECAST`), by session."""
+        """(k, c) of all that is said, a column each (`columns.FORECAST`), by session (of a panel, and ticker)."""
         said = {f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), pd.Series)}
         return pd.DataFrame(said)
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """`frame` with the session as a column, and the ticker where there are several."""
+        panel = isinstance(self.mean.index, pd.MultiIndex)
+        return (self.frame if panel else self.frame.rename_axis("session")).reset_index()
 
     def covered(self, y: "pd.Series[float]") -> float:
         """Share of outcomes inside the interval, of sessions whose outcome `y` is known; NaN where none is."""
@@ -115,7 +122,7 @@ class Forecast:
     def to_json(self) -> str:
         """One JSON document: what the forecast is, and a row for each session; NaN becomes null."""
         head = {f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), str | int | float)}
-        frame = self.frame.rename_axis("session").reset_index()
+        frame = self.rows
         frame["session"] = frame["session"].dt.strftime("%Y-%m-%d")
         return json.dumps(head | {"rows": json.loads(frame.to_json(orient="records", double_precision=15))})
 
@@ -126,13 +133,22 @@ class Forecast:
         return self.mean.to_numpy(dtype)
 
     def __repr__(self) -> str:
-        """Say the newest forecast in one line."""
-        last, percent = self.frame.iloc[-1], self.target in ("return", "excess")
+        """Say the newest forecast in one line; of a panel the highest and the lowest of its last session."""
+        percent = self.target in ("return", "excess")
         show = "{:+.2%}".format if percent else "{:.3f}".format
-        said = f"{'' if percent else f'{self.target} '}{show(last['mean'])} over {self.horizon} sessions"
-        if np.isfinite(last["lower"]):
-            said += f", {self.interval:.0%} between {show(last['lower'])} and {show(last['upper'])}"
-        return f"Forecast({self.model} on {self.ticker}, {len(self)} sessions to {self.mean.index[-1].date()}: {said})"
+        head, over = "" if percent else f"{self.target} ", f"over {self.horizon} sessions"
+        day = self.mean.index.get_level_values("session" if self.mean.index.nlevels > 1 else 0)[-1]
+        if self.mean.index.nlevels > 1:
+            last = self.mean.xs(day, level="session").sort_values()
+            least, most = (f"{last.index[i]} {show(last.iloc[i])}" for i in (0, -1))
+            said = f"{head}{over} from {least} to {most}"
+        else:
+            row = self.frame.iloc[-1]
+            said = f"{head}{show(row['mean'])} {over}"
+            if np.isfinite(row["lower"]):
+                said += f", {self.interval:.0%} between {show(row['lower'])} and {show(row['upper'])}"
+        count = f"{len(self.mean.index.unique(0))} sessions to {day.date()}"
+        return f"Forecast({self.model} on {self.ticker}, {count}: {said})"
 
     def _repr_html_(self) -> str:
         return self.frame.tail(10).to_html(float_format=lambda v: f"{v:.4f}")

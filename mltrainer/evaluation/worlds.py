@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.signal import lfilter
 
 from mltrainer import metrics
 from mltrainer.features import matrix as features
@@ -23,6 +24,7 @@ PRICES = ("open", "high", "low", "close")
 MEMORY = 21  # sessions over which volatility and volume count as known
 PERIOD = 14  # of the relative strength index that carries a planted lead
 SPREAD = 0.12  # its standard deviation, about
+PERSISTENCE = 0.9  # of the lead of a variance, from session to session
 LEADS = {"open": 1, "close": 2}  # sessions until what was decided at a close can earn: from the next open, or close
 
 
@@ -89,6 +91,31 @@ def redrawn(frame: pd.DataFrame, world: World) -> pd.DataFrame:
         usual = _known(pd.Series(volume[1:]))
         out["volume"] = np.concatenate([volume[:1], usual * (volume[1:] / usual)[order]])
     return out
+
+
+def swollen(frame: pd.DataFrame, strength: float, seed: int) -> tuple[pd.DataFrame, "pd.Series[float]"]:
+    r"""Bars whose variance follows a lead as well, and the lead as it is known at each close.
+
+    .. math:: \ln P^*_t = \ln C^*_{t-1} + e^{b s_{t-1} / 2} (\ln P_t - \ln C_{t-1}), \qquad
+              s_t = \phi s_{t-1} + \sqrt{1 - \phi^2}\, \epsilon_t
+
+    The log variance of session t is so raised by :math:`b s_{t-1}`, b the `strength`; with 0 the bars are what they
+    were, and the lead is one for nothing.
+
+    Returns
+    -------
+    (n, k) bars, and (n,) the lead, of mean 0 and deviation 1, whose memory (`PERSISTENCE`) is about a week.
+    """
+    columns = [c for c in PRICES if c in frame]
+    rng = np.random.default_rng([seed, 1])
+    shocks = np.sqrt(1 - PERSISTENCE**2) * rng.normal(size=len(frame) + MEMORY * 5)
+    lead = lfilter([1.0], [1.0, -PERSISTENCE], shocks)[-len(frame) :]
+    close = np.log(frame["close"].to_numpy(float))
+    moves = np.log(frame[columns].to_numpy(float))[1:] - close[:-1, None]
+    prices = _walked(moves * np.exp(strength * lead[:-1] / 2)[:, None], moves[:, 0], columns, close[0], 0.0)
+    moved = pd.DataFrame(np.exp(prices[1:]), frame.index[1:], columns)
+    out = frame.assign(**{c: moved[c].reindex(frame.index).fillna(frame[c]) for c in columns})
+    return out, pd.Series(lead, frame.index, name="lead")
 
 
 def _known(x: "pd.Series[float]") -> Array:

@@ -1,6 +1,6 @@
 """How often the verdict says yes where there is nothing, and how much skill it finds.
 
-    python tests/benchmarks/bench_calibration.py [size] [exposure] [power] [panel] [--jobs N] [--write]
+    python tests/benchmarks/bench_calibration.py [size] [exposure] [power] [panel] [variance] [--jobs N] [--write]
 
 size      200 worlds without skill, 40 models each, MSFT: family-wise rate of "evidence of skill" (goal 5 %, upper
           limit of its 95 % interval 8 %)
@@ -9,6 +9,8 @@ exposure  200 worlds in which holding has a Sharpe ratio of 1.2: a constant long
 power     worlds of MSFT with a planted lead, the same 40 models; found in 8 of 10 where the best learner alone earns a
           timing Sharpe ratio of 1.5
 panel     the same lead in 20 tickers at once: the least skill found beside that of one of them, over the same sessions
+variance  worlds of MSFT in which a column knows something of the next sessions' log variance that HAR does not, in four
+          strengths, and 200 in which it knows nothing: how often a model is said to forecast better than HAR
 
 Finished worlds are kept in MLTRAINER_HOME, so a study that was ended goes on where it was. `--write` puts the figures
 into docs/calibration.json, from which the tables are made.
@@ -16,27 +18,38 @@ into docs/calibration.json, from which the tables are made.
 
 import argparse
 import json
+import multiprocessing as mp
 import os
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from mltrainer.data import market
-from mltrainer.evaluation import skill, trading, worlds
+from mltrainer.evaluation import baselines, engine, skill, trading, trials, worlds
+from mltrainer.evaluation.baselines import gain
 from mltrainer.evaluation.calibrate import RuleCalibration, calibrate
+from mltrainer.evaluation.judging import evaluate
 from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.skill import Trial
 from mltrainer.evaluation.trading import trade
 from mltrainer.evaluation.worlds import World
+from mltrainer.features import matrix as features
 from mltrainer.models import catalog
 
 DOCS = Path(__file__).parents[2] / "docs" / "calibration.json"
 FORTY = [s.name for s in sorted((s for s in catalog.specs() if s.available), key=lambda s: s.cost)[:40]]
 TWENTY = "AAPL AMD BAC BBY CVX GE HD JNJ JPM KO LLY MRK MSFT PEP PFE PG RRC UNH WMT XOM".split()
 SPAN = {"start": "2010-01-04", "end": "2019-12-31"}  # ten years that all twenty have, closes only
+STRENGTHS = (0.2, 0.4, 0.6, 0.8)
+RIVALS = ["RidgeRegression", "LassoRegression", "PLSRegression_3", "ElasticNetCV_walkforward", "KNeighborsRegressor_10"]
 LEARNERS = ["RidgeRegression", "LassoRegression", "PLSRegression_3"]
 
 
@@ -105,8 +118,58 @@ def panel(jobs: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def variance(jobs: int) -> dict[str, Any]:
+    """Share of worlds of which the verdict said that a model beats the best baseline of volatility."""
+    bars = market.bars("MSFT")
+    context = market.context(bars)
+    wanted = [(s, 0.0) for s in range(200)] + [(200 + s, b) for s in range(40) for b in STRENGTHS]
+    with ProcessPoolExecutor(jobs, mp.get_context(engine.START)) as pool:
+        found = pd.DataFrame(pool.map(partial(swollen_world, bars, context), wanted, chunksize=4))
+    return {"models": len(RIVALS), "levels": [_level(b, same) for b, same in found.groupby("strength")]}
+
+
+def _level(strength: float, same: pd.DataFrame) -> dict[str, Any]:
+    said: dict[str, Any] = {"strength": float(strength), "worlds": len(same)}
+    for name in ("alone", "catalog"):
+        count = int(same[name].sum())
+        interval = stats.binomtest(count, len(same)).proportion_ci()
+        said[name] = {"called": count, "rate": count / len(same), "low": interval.low, "high": interval.high}
+    gains = {"gain": same["gain"].mean(), "best": same["best"].mean(), "explained": same["explained"].mean()}
+    return said | {k: round(float(v), 4) for k, v in gains.items()} | {"leaking": int(same["leaking"].sum())}
+
+
+def swollen_world(bars: Any, context: Any, asked: tuple[int, float]) -> dict[str, Any]:
+    """One world: what was said of HAR with the lead beside it, alone, and of models of the catalog, together."""
+    seed, strength = asked
+    frame, lead = worlds.swollen(worlds.redrawn(bars.frame, World(seed)), strength, seed)
+    world = features.build(replace(bars, frame=frame, provenance=None), *context, horizon=5, target="volatility")
+    world = replace(world, X=world.X.join(lead), sources=())
+    others = [evaluate(catalog.spec(name), world, Protocol(), name) for name in RIVALS]
+    known = _har_and_lead(world, others[0])
+    losses, gained = known.meta["baselines"], gain(known.forecasts, 5, world.aim)["gain"]
+    return {"strength": strength, "alone": _beats([known]), "catalog": _beats(others), "gain": gained,
+            "best": max(e.metrics["gain"] for e in others), "leaking": any(e.meta.get("lookahead") for e in others),
+            "explained": 1 - losses["HAR"] / losses["mean"], "baseline": known.meta["baseline"]}  # fmt: skip
+
+
+def _har_and_lead(world: Any, like: Evaluation) -> Evaluation:
+    """The result of least squares on HAR's three columns and the lead, fitted like HAR on the same folds."""
+    y = world.y.dropna()
+    X = world.X.loc[y.index, ["past_session", "past_week", "past_month", "lead"]].to_numpy(float)
+    cuts = list(Protocol().split.split(len(y), 5, world.X.shape[1]))
+    rows = np.arange(len(y))
+    said = pd.Series(baselines._fitted(X, y.to_numpy(float), cuts, rows, np.full(len(y), -1), rows), y.index)
+    frame = like.forecasts
+    return replace(like, model="HAR and the lead", forecasts=frame.assign(forecast=said.loc[frame.index]))
+
+
+def _beats(results: list[Evaluation]) -> bool:
+    judged = skill.judge(trials.grouped(results).values())
+    return any("forecasts better than" in skill.verdict(e, judged.evidence[e.trial]) for e in results)
+
+
 STUDIES: dict[str, Callable[[int], dict[str, Any]]] = {
-    "size": size, "exposure": exposure, "power": power, "panel": panel,
+    "size": size, "exposure": exposure, "power": power, "panel": panel, "variance": variance,
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from mltrainer.evaluation import engine, trials, worlds
 from mltrainer.evaluation.calibrate import Outcome, RuleCalibration, calibrate
 from mltrainer.evaluation.lifecycle import Model
 from mltrainer.evaluation.worlds import World, redrawn
+from mltrainer.features.targets import realized_variance
 from mltrainer.models import catalog
 from mltrainer.settings import settings
 from mltrainer.trust import audit, gate
@@ -74,6 +75,15 @@ def test_volatility_comes_and_goes_as_it_did(bars):
         return np.log(frame["close"]).diff().rolling(63).std().dropna()
 
     assert monthly(bars).corr(monthly(redrawn(bars, World(5)))) > 0.6  # 2008 is wild in every world
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5])
+def test_the_log_variance_of_a_session_is_raised_by_the_lead_known_before_it(bars, strength):
+    moved, lead = worlds.swollen(bars, strength, seed=4)
+    more = np.log(realized_variance(moved) / realized_variance(bars)).iloc[1:]
+    np.testing.assert_allclose(more, strength * lead.shift().iloc[1:], atol=1e-6)
+    assert abs(lead.mean()) < 0.4
+    assert lead.autocorr() == pytest.approx(worlds.PERSISTENCE, abs=0.05)
 
 
 @pytest.mark.parametrize("drift", [-0.5, 0.0, 1.2])

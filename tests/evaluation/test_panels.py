@@ -16,11 +16,12 @@ from sklearn.base import BaseEstimator, RegressorMixin
 import mltrainer as mt
 from mltrainer import metrics
 from mltrainer.errors import BadInput, Refused
-from mltrainer.evaluation import engine, lookahead, panels, trials
+from mltrainer.evaluation import artifacts, engine, lookahead, panels, trials
 from mltrainer.evaluation.effects import name_effects
 from mltrainer.evaluation.judging import evaluate, evaluate_each
+from mltrainer.evaluation.lifecycle import Model
 from mltrainer.evaluation.protocol import Protocol
-from mltrainer.evaluation.splits import KFoldDiagnostic, WalkForward
+from mltrainer.evaluation.splits import Fold, KFoldDiagnostic, WalkForward
 from mltrainer.evaluation.walk import configured, out_of_sample
 from mltrainer.features import macro
 from mltrainer.features import matrix as features
@@ -444,3 +445,43 @@ def test_the_ways_to_fit_a_panel_are_results_of_their_own_beside_each_other(pane
     results = [e for p in how for e in mt.evaluate(name, panel, protocol=p)]
     assert len({e.key for e in results}) == len(trials.ledger()) == 9
     assert mt.leaderboard(results).rows["panel"].nunique() == 3
+
+
+# --- kept -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["RidgeRegression", "LogisticRegression", "QuantileRegressor_q0.1"])
+def test_a_kept_model_of_a_panel_is_served_as_it_was_judged(home, name):
+    """Trained on the train rows of a walk-forward's block and asked about the block: the walk's own forecasts."""
+    tickers = ["MSFT", "AAPL", "IBM"]
+    early, whole = (mt.matrix(tickers, start="2004-01-02", end=end) for end in ("2007-06-29", "2008-12-31"))
+    result = mt.model(name).train(early)
+    said = Model.load(result.save()).predict(whole)
+    days = whole.y.dropna().index.unique("session").sort_values()
+    known = int((days <= pd.Timestamp(result.end)).sum())
+
+    class Once(WalkForward):
+        def split(self, n, horizon, *_):
+            yield Fold(np.arange(known), np.arange(known, n))
+
+    judged, _ = out_of_sample(catalog.spec(name), whole, Protocol(split=Once()))
+    assert len(judged) > 1000
+    assert_allclose(said.mean.loc[judged.index], judged["forecast"], rtol=1e-7, atol=1e-10)
+    assert said.frame.index.names == ["session", "ticker"]
+    for ticker in whole.tickers:  # each name's interval is as wide as its own errors were
+        half = (said.upper - said.mean).xs(ticker, level="ticker")
+        scale = whole.of(ticker).scale.loc[half.index]
+        assert_allclose(half, result.calibrations[ticker].radius * scale)
+    assert len({c.radius for c in result.calibrations.values()}) == 3
+    assert said.covered(whole.y) == pytest.approx(0.9, abs=0.05)
+
+
+def test_what_a_panel_cannot_keep_says_why(panel):
+    with pytest.raises(BadInput, match="lives in the history of one share"):
+        mt.model("ARIMA_1_0_0").train(panel)
+    result = mt.model("RidgeRegression").train(panel)
+    with pytest.raises(BadInput, match=r"not trained on a matrix of return, horizon 5, on IBM"):
+        result.predict(mt.matrix("IBM", **SPAN))
+    state = result.model.state_ | {"calibrations": {"AAPL": {}}}
+    with pytest.raises(Refused, match="calibrations of a model"):
+        Model.load(artifacts.save("RidgeRegression", result.model.estimator_, state))

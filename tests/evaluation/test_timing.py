@@ -224,6 +224,6 @@ def test_a_series_model_asks_for_its_own_columns_only(home: Any) -> None:
 def test_a_model_is_not_asked_about_positions_entered_elsewhere(msft: Matrix) -> None:
     trained = mt.model("ARIMA_1_0_0").train(msft).model
     assert trained.state_ is not None
-    trained.state_["entry_lag"] = 1
+    trained.state_["at_close"] = ["MSFT"]
     with pytest.raises(BadInput, match="entered at the open; train it on one that is built alike"):
         trained.predict(msft)
