@@ -142,7 +142,6 @@ def test_a_panel_of_one_ticker_is_that_ticker(msft):
 
 def test_what_is_of_one_ticker_refuses_a_panel(panel):
     for job in (
-        mt.model("RidgeRegression").train,
         partial(mt.tune, "RidgeRegression"),
         partial(mt.leakage_gap, "Lars"),
     ):
