@@ -386,8 +386,8 @@ def _search(matrix: Matrix) -> Part:
 
 
 def _searched(spec: ModelSpec, matrix: Matrix) -> tune.Tuned:
-    def evaluated(specs: list[ModelSpec], protocol: Protocol) -> list[Evaluation]:
-        return [judging.evaluate(s, matrix, protocol, f"{s.name} {protocol}") for s in specs]
+    def evaluated(specs: list[ModelSpec], protocol: Protocol) -> list[tune.Results]:
+        return [(judging.evaluate(s, matrix, protocol, f"{s.name} {protocol}"),) for s in specs]
 
     knobs: dict[str, Any] = {"method": "random", "trials": 6, "score": "ic", "random_state": 0}
     return tune.searched(spec, matrix, Protocol(), evaluated, **knobs)

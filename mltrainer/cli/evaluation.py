@@ -15,7 +15,6 @@ from mltrainer.cli.terminal import (
     Project,
     Start,
     Target,
-    Ticker,
     Tickers,
     Universe,
     app,
@@ -127,7 +126,8 @@ def calibrate(
 @judged
 def tune(
     model: str,
-    ticker: Ticker = "MSFT",
+    ticker: Tickers = None,
+    universe: Universe = None,
     method: Annotated[str, typer.Option(help="random, tpe, genetic, pso or de")] = "tpe",
     trials: Annotated[int, typer.Option(help="settings to try")] = 30,
     score: Annotated[str, typer.Option(help="what decides: r2_oos, ic or sharpe")] = "r2_oos",
@@ -136,6 +136,7 @@ def tune(
     end: End = None,
     horizon: Horizon = 5,
     target: Target = "return",
+    feature: Feature = None,
     protocol: Any = None,
     jobs: Annotated[int, typer.Option(help="worker processes")] = 1,
     project: Project = None,
@@ -146,19 +147,21 @@ def tune(
     from mltrainer.settings import settings
 
     found = search(
-        model, ticker, method=method, trials=trials, score=score, random_state=seed, start=start, end=end,
-        horizon=horizon, jobs=jobs, target=target, protocol=protocol, project=project,
+        model, chosen(ticker, universe), method=method, trials=trials, score=score, random_state=seed, start=start,
+        end=end, horizon=horizon, jobs=jobs, target=target, protocol=protocol, project=project, features=own(feature),
     )  # fmt: skip
     if json_:
         said = {name: getattr(found, name) for name in ("model", "ticker", "method", "score", "parameters", "luck")}
         said |= {"mode": settings().data_mode, "sentence": found.sentence()}
         said |= {"candidates": found.candidates.to_dict("records")}
-        said |= {name: getattr(found, name).metrics for name in ("evaluation", "baseline")}
+        judged = {"evaluation": found.evaluations, "baseline": found.baselines}
+        one = len(found.evaluations) == 1
+        said |= {n: es[0].metrics if one else {e.ticker: e.metrics for e in es} for n, es in judged.items()}
         say(document(said))
     else:
         say(found.candidates.drop(columns="key").to_string(float_format="{:.4g}".format, na_rep=""))
         say(f"{found.sentence()}\n{mode_line()}")
-    return 0 if found.evaluation.ok else 1
+    return 0 if all(e.ok for e in found.evaluations) else 1
 
 
 @app.command()
@@ -191,6 +194,7 @@ def map_(
     horizon: Annotated[list[int] | None, typer.Option(help="only these horizons; default 1, 5 and 21")] = None,
     start: Start = None,
     end: End = None,
+    feature: Feature = None,
     protocol: Any = None,
     jobs: Annotated[int, typer.Option(help="worker processes")] = 1,
     project: Project = None,
@@ -203,7 +207,7 @@ def map_(
 
     found = forecastable(
         chosen(ticker, universe), models=model, targets=target, horizons=horizon or HORIZONS, start=start, end=end,
-        protocol=protocol, jobs=jobs, project=project,
+        protocol=protocol, jobs=jobs, project=project, features=own(feature),
     )  # fmt: skip
     if page is not None:
         from mltrainer.reports.map import write as written

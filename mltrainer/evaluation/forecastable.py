@@ -15,6 +15,7 @@ from mltrainer.evaluation.leaderboard import Leaderboard, leaderboard
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.features.matrix import Matrix
+from mltrainer.features.own import Own
 from mltrainer.features.targets import LEAST_NAMES, TARGETS, target
 from mltrainer.models.base import ModelSpec
 
@@ -62,12 +63,17 @@ class Map:
         ]
         better = ran[ran["verdict"].map(skill.shows)]
         added = [
-            f"{r.model} for {target(str(r.target)).title} at horizon {r.horizon} (p {r.p:.2g})"
+            f"{r.model} for {target(str(r.target)).title} at horizon {r.horizon} (p {in_words(r.p)})"
             for r in better.itertuples()
         ]
         first = f"Forecastable by plain means: {', '.join(known)}." if known else "Nothing is forecast by plain means."
         last = f"Models that show more: {'; '.join(added)}." if added else "No model adds evidence of skill to that."
         return f"{first} {last}"
+
+
+def in_words(p: float) -> str:
+    """A p value with two digits; those that a fitted tail gives below one in a million have no digits to speak of."""
+    return f"{p:.2g}" if p >= 1e-6 else "below 0.000001"
 
 
 LEAST = 0.05  # of the loss of the mean of the past, below which a plain forecast is not called one
@@ -84,6 +90,7 @@ def forecastable(
     jobs: int = 1,
     protocol: Protocol | None = None,
     project: str | None = None,
+    features: Sequence[Own | str] = (),
 ) -> Map:
     """Judge models on every target and horizon, each cell against its best baseline; all are trials of the ledger.
 
@@ -92,7 +99,7 @@ def forecastable(
     data : a ticker, or a list of tickers or a universe, which is a panel.
     models : names of the catalog; default the fast ones of `calibrate.FAST`.
     targets : names of `features.targets.TARGETS`, default all that the data has; horizons : sessions, 1 to 63.
-    start, end, jobs, protocol, project : as for `evaluate`.
+    start, end, jobs, protocol, project, features : as for `evaluate`.
 
     Returns
     -------
@@ -104,7 +111,7 @@ def forecastable(
     cells: dict[Cell, str | list[Evaluation]] = {}
     seen: list[Matrix] = []
     for cell in ((name, horizon) for name in names for horizon in horizons):
-        matrix = _matrix(data, *cell, start, end)
+        matrix = _matrix(data, *cell, start=start, end=end, features=features)
         if isinstance(matrix, str):
             cells[cell] = matrix
             continue
@@ -119,10 +126,10 @@ def mapped(cells: Mapping[Cell, str | list[Evaluation]], board: Leaderboard, mat
     return Map(pd.DataFrame(rows, columns=COLUMNS), board, tuple(matrices))
 
 
-def _matrix(data: Any, name: str, horizon: int, start: Day, end: Day) -> Matrix | str:
+def _matrix(data: Any, name: str, horizon: int, **known: Any) -> Matrix | str:
     """What is judged in one cell, or why nothing can be."""
     try:
-        matrix = study.matrix(data, horizon=horizon, start=start, end=end, target=name)
+        matrix = study.matrix(data, horizon=horizon, target=name, **known)
     except Unavailable as error:
         return str(error)
     if matrix.aim.cross_sectional and len(matrix.tickers) < LEAST_NAMES:

@@ -5,7 +5,7 @@ them; what is chosen is judged once, on the blocks that the search has never see
 Every setting that is tried is a row of the trial ledger, and counts against the winner.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,13 +24,14 @@ from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.splits import Part, WalkForward
 from mltrainer.features.matrix import Matrix
+from mltrainer.features.own import Own
 from mltrainer.models import catalog, spaces
 from mltrainer.models.base import ModelSpec
-from mltrainer.trust.provenance import Dataset
 
 Points = NDArray[np.float64]
 Asks = Generator[Points, NDArray[np.float64], None]
-Tried = tuple[ModelSpec, dict[str, Any], Evaluation]
+Results = tuple[Evaluation, ...]  # of one setting: of one ticker, or of each of a panel
+Tried = tuple[ModelSpec, dict[str, Any], Results]
 
 INNER_FOLDS = 3
 ROUND = 6  # settings asked for at a time, whatever the number of workers, which must not decide a result
@@ -49,10 +50,13 @@ class Tuned:
     spec : the entry with these settings, as `mt.evaluate` takes entries too.
     candidates : every setting tried, the catalog's own first, then in the order asked for: the parameters, its inner
         `score`, `sharpe` and `status`, and the key of its trial.
-    evaluation, baseline : the setting chosen and the catalog's own, on the sessions the search has never seen.
-    luck : `cost` (rows of the ledger), `effective` (settings tried that do not move together), `threshold` (best
-        annual Sharpe ratio among them to expect from luck alone inside), `sharpe` (the one of the choice, inside),
-        `t` (HAC t of squared errors saved against the catalog's own setting, outside; NaN where it is the choice).
+    evaluations, baselines : the setting chosen and the catalog's own, on the sessions the search has never seen; of a
+        panel one for each ticker, and `evaluation` and `baseline` where there is one ticker.
+    luck : `cost` (trials in the ledger), `effective` (settings tried that do not move together), `threshold` (best
+        annual Sharpe ratio among them to expect from luck alone inside), `sharpe` (the one of the choice, inside; of a
+        panel of equal shares in every ticker), `t` (HAC t of squared errors saved against the catalog's own setting,
+        outside; NaN where it is the choice; of a panel of errors per unit of volatility, meaned over the tickers of a
+        session).
     """
 
     model: str
@@ -62,9 +66,19 @@ class Tuned:
     parameters: dict[str, Any]
     spec: ModelSpec
     candidates: pd.DataFrame
-    evaluation: Evaluation
-    baseline: Evaluation
+    evaluations: Results
+    baselines: Results
     luck: dict[str, float]
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The setting chosen, of one ticker; `BadInput` of a panel, which has `evaluations`."""
+        return _single(self.evaluations)
+
+    @property
+    def baseline(self) -> Evaluation:
+        """The catalog's own setting, of one ticker; `BadInput` of a panel, which has `baselines`."""
+        return _single(self.baselines)
 
     def estimator(self) -> Model:
         """The model with the settings chosen, to train, to judge and to keep."""
@@ -77,18 +91,19 @@ class Tuned:
         if not self.parameters:
             return f"{head}, and none did better inside than the catalog's own, which stays."
         chosen = f"{head}; {self.spec.name.removeprefix(self.model)[1:-1]} did best inside"
-        if not (self.evaluation.ok and self.baseline.ok):
-            return f"{chosen}, and could not be judged afterwards: {self.evaluation.reason or self.baseline.reason}."
+        if failed := [e for e in (*self.evaluations, *self.baselines) if not e.ok]:
+            return f"{chosen}, and could not be judged afterwards: {failed[0].reason}."
         t, had, lucky = self.luck["t"], self.luck["sharpe"], self.luck["threshold"]
         known = np.isfinite(had) and np.isfinite(lucky)
         luck = f" with a Sharpe ratio of {had:.2f}, where luck alone would reach {lucky:.2f}" if known else ""
-        new, old = self.evaluation.metrics["r2_oos"], self.baseline.metrics["r2_oos"]
+        new, old = (_mean(es, "r2_oos") for es in (self.evaluations, self.baselines))
+        several = f" in the mean of {len(self.evaluations)} tickers" if len(self.evaluations) > 1 else ""
         much = "no difference beyond noise" if not abs(t) > 2 else "better" if t > 0 else "worse"
         mean = "" if new > 0 else "; forecasting the mean of the past would have been better"
-        since = self.evaluation.forecasts.index[0].date()
+        since = min(e.forecasts.index[0] for e in self.evaluations).date()
         return (
             f"{chosen}{luck}; from {since} on, which the search has not seen, its out-of-sample R² is {new:.4f} "
-            f"against {old:.4f} for the catalog's own setting: {much} (t = {t:.1f}){mean}."
+            f"against {old:.4f} for the catalog's own setting{several}: {much} (t = {t:.1f}){mean}."
         )
 
     def __repr__(self) -> str:
@@ -105,7 +120,7 @@ class Tuned:
 
 def tune(
     name: str,
-    data: "str | Dataset | Matrix",
+    data: Any,
     *,
     method: str = "tpe",
     trials: int = 30,
@@ -119,13 +134,15 @@ def tune(
     progress: bool = True,
     target: str | None = None,
     project: str | None = None,
+    features: Sequence[Own | str] = (),
 ) -> Tuned:
     """Search the settings of a model in the past, and judge the choice once on what came after.
 
     Parameters
     ----------
     name : a name of the catalog; what is searched is declared in `mltrainer.models.spaces`.
-    data : a ticker, bars or a matrix of one; horizon, start, end and target as for `matrix`.
+    data : a ticker, bars, a matrix, or several tickers or a universe, which are a panel: a setting is then scored by
+        its mean over the tickers; horizon, start, end, target and features as for `matrix`.
     method : "random", "tpe" (tree of Parzen estimators), "genetic", "pso" (particle swarm) or "de" (differential
         evolution).
     trials : settings to try besides the catalog's own, 1 to 1,000; one that comes up again is not fitted again.
@@ -154,10 +171,12 @@ def tune(
     spaces.space(spec)  # that there is nothing to search is said before anything is fetched
     if not spec.available:
         raise Unavailable(spec.why_unavailable)
-    matrix = study.matrix(data, horizon=horizon, start=start, end=end, target=target).of_one("a search")
+    matrix = study.matrix(data, horizon=horizon, start=start, end=end, target=target, features=features)
 
-    def evaluated(specs: list[ModelSpec], protocol: Protocol) -> list[Evaluation]:
-        return engine.run(specs, [matrix], protocol=protocol, jobs=jobs, progress=False, project=project)
+    def evaluated(specs: list[ModelSpec], protocol: Protocol) -> list[Results]:
+        results = engine.run(specs, [matrix], protocol=protocol, jobs=jobs, progress=False, project=project)
+        size = len(results) // len(specs)
+        return [tuple(results[i : i + size]) for i in range(0, len(results), size)]
 
     knobs: dict[str, Any] = {"method": method, "trials": trials, "score": score, "random_state": random_state}
     with tqdm(total=trials, disable=engine.unwatched(progress), unit="setting", leave=False) as bar:
@@ -168,7 +187,7 @@ def searched(
     spec: ModelSpec,
     matrix: Matrix,
     protocol: Protocol,
-    evaluated: "Callable[[list[ModelSpec], Protocol], list[Evaluation]]",
+    evaluated: "Callable[[list[ModelSpec], Protocol], list[Results]]",
     *,
     method: str,
     trials: int,
@@ -186,7 +205,7 @@ def searched(
 def _tried(
     spec: ModelSpec,
     asks: Asks,
-    evaluated: "Callable[[list[ModelSpec]], list[Evaluation]]",
+    evaluated: "Callable[[list[ModelSpec]], list[Results]]",
     trials: int,
     score: str,
     done: "Callable[[int], object]",
@@ -205,7 +224,7 @@ def _tried(
         if len(tried) > trials:
             return tried
         try:
-            points = asks.send(np.array([_score(e, score) for e in results]))
+            points = asks.send(np.array([_score(es, score) for es in results]))
         except StopIteration:  # a population that can give birth to nothing new
             return tried
 
@@ -226,7 +245,7 @@ def _nested(matrix: Matrix, protocol: Protocol) -> tuple[Protocol, Protocol]:
     whole = protocol.split
     if type(whole) is not WalkForward:
         raise BadInput(f"a search is judged by a walk-forward, not by {type(whole).__name__}")
-    n, columns = int(matrix.y.notna().sum()), matrix.X.shape[1]
+    n, columns = len(matrix.y.dropna().index.unique(0)), matrix.X.shape[1]
     blocks = len(list(whole.split(n, matrix.horizon, columns)))
     outer = Part(**vars(whole), skip=blocks // 2)
     free = int(next(outer.split(n, matrix.horizon, columns)).train[-1]) + 1
@@ -234,13 +253,24 @@ def _nested(matrix: Matrix, protocol: Protocol) -> tuple[Protocol, Protocol]:
     try:
         next(inner.split(n, matrix.horizon, columns))
     except NotEnoughHistory as error:
-        raise NotEnoughHistory(f"of {n} labelled rows a search may see the first {free}; inside, {error}") from None
+        raise NotEnoughHistory(f"of {n} labelled sessions a search may see the first {free}; inside, {error}") from None
     return replace(protocol, split=inner), replace(protocol, split=outer)
 
 
-def _score(evaluation: Evaluation, score: str) -> float:
-    value = evaluation.metrics.get(score, np.nan) if evaluation.ok else np.nan
-    return float(value) if np.isfinite(value) else -np.inf
+def _single(results: Results) -> Evaluation:
+    if len(results) > 1:
+        raise BadInput(f"the search was of {len(results)} tickers; ask for evaluations and baselines")
+    return results[0]
+
+
+def _mean(results: Results, figure: str) -> float:
+    """Mean of a figure over tickers; NaN where one has none."""
+    return float(np.mean([e.metrics.get(figure, np.nan) if e.ok else np.nan for e in results]))
+
+
+def _score(results: Results, score: str) -> float:
+    value = _mean(results, score)
+    return value if np.isfinite(value) else -np.inf
 
 
 def _judged(
@@ -248,42 +278,56 @@ def _judged(
     tried: list[Tried],
     score: str,
     method: str,
-    outside: "Callable[[list[ModelSpec]], list[Evaluation]]",
+    outside: "Callable[[list[ModelSpec]], list[Results]]",
 ) -> Tuned:
-    scores = [_score(e, score) for _, _, e in tried]
+    scores = [_score(es, score) for _, _, es in tried]
     best = int(np.argmax(scores))  # the catalog's own setting is first and wins a tie
-    if not np.isfinite(scores[best]) and not any(e.ok for _, _, e in tried):
-        raise Unavailable(f"no setting of {spec.name} ran to the end: {tried[0][2].reason}")
-    chosen, parameters, within = tried[best]
-    evaluation, baseline = outside([chosen, spec])
-    inside = skill.judge(trials.grouped({e.key: e for _, _, e in tried if e.ok}.values()).values()).luck
+    within = {e.key: e for _, _, es in tried for e in es}
+    if not np.isfinite(scores[best]) and not any(all(e.ok for e in es) for _, _, es in tried):
+        raise Unavailable(f"no setting of {spec.name} ran to the end: {_failure(tried[0][2])}")
+    chosen, parameters, found = tried[best]
+    evaluations, baselines = outside([chosen, spec])
+    counted = trials.grouped(e for e in within.values() if e.ok)
+    inside = skill.judge(counted.values()).luck
     luck = {
-        "cost": float(len({e.key for _, _, e in tried} | {evaluation.key, baseline.key})),
+        "cost": float(len({e.trial for e in (*within.values(), *evaluations, *baselines)})),
         "effective": inside["effective"],
         "threshold": inside["threshold"],
-        "sharpe": within.metrics.get("timing_sharpe", float("nan")),
-        "t": _saved(evaluation, baseline) if parameters else float("nan"),
+        "sharpe": metrics.sharpe(counted[found[0].trial].pays) if found[0].trial in counted else float("nan"),
+        "t": _saved(evaluations, baselines) if parameters else float("nan"),
     }
     rows = [
         {spaces.label(p): v for p, v in (settings or spaces.own(spec)).items()}
-        | {"score": s if np.isfinite(s) else np.nan, "sharpe": e.metrics.get("sharpe", np.nan)}
-        | {"status": e.status, "key": e.key}
-        for (_, settings, e), s in zip(tried, scores, strict=True)
+        | {"score": s if np.isfinite(s) else np.nan, "sharpe": _mean(es, "sharpe")}
+        | {"status": next((e.status for e in es if not e.ok), "ok"), "key": es[0].trial}
+        for (_, settings, es), s in zip(tried, scores, strict=True)
     ]
     last = ["score", "sharpe", "status", "key"]
     candidates = pd.DataFrame(rows)
     candidates = candidates[[c for c in candidates if c not in last] + last]
-    return Tuned(
-        spec.name, evaluation.ticker, method, score, parameters, chosen, candidates, evaluation, baseline, luck
-    )
+    ticker = ", ".join(e.ticker for e in evaluations)
+    return Tuned(spec.name, ticker, method, score, parameters, chosen, candidates, evaluations, baselines, luck)
 
 
-def _saved(evaluation: Evaluation, baseline: Evaluation) -> float:
-    """HAC t of the squared error that the setting chosen saves against the catalog's; Diebold and Mariano (1995)."""
-    if not (evaluation.ok and baseline.ok):
+def _failure(results: Results) -> str:
+    return next((e.reason for e in results if not e.ok), "")
+
+
+def _saved(evaluations: Results, baselines: Results) -> float:
+    """HAC t of the squared error that the setting chosen saves against the catalog's; Diebold and Mariano (1995).
+
+    Of a panel the error is per unit of volatility, and its mean over the tickers of a session counts once.
+    """
+    if not all(e.ok for e in (*evaluations, *baselines)):
         return float("nan")
-    new, old = (((e.forecasts["y"] - e.forecasts["forecast"]) ** 2).to_numpy() for e in (evaluation, baseline))
-    return metrics.newey_west_t(old - new, 2 * evaluation.horizon)
+    several = len(evaluations) > 1
+    new, old = (pd.concat([_squared(e, several) for e in es], axis=1).mean(axis=1) for es in (evaluations, baselines))
+    return metrics.newey_west_t((old - new).to_numpy(), 2 * evaluations[0].horizon)
+
+
+def _squared(evaluation: Evaluation, scaled: bool) -> "pd.Series[float]":
+    f = evaluation.forecasts
+    return ((f["y"] - f["forecast"]) / (f["scale"] if scaled else 1.0)) ** 2
 
 
 # --- methods: each yields points of the unit cube (rounds, settings) and is sent their scores ------------------

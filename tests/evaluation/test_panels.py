@@ -3,7 +3,6 @@
 import dataclasses
 import shutil
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -141,12 +140,23 @@ def test_a_panel_of_one_ticker_is_that_ticker(msft):
 
 
 def test_what_is_of_one_ticker_refuses_a_panel(panel):
-    for job in (
-        partial(mt.tune, "RidgeRegression"),
-        partial(mt.leakage_gap, "Lars"),
-    ):
-        with pytest.raises(BadInput, match="several tickers"):
-            job(panel)
+    with pytest.raises(BadInput, match="several tickers"):
+        mt.leakage_gap("Lars", panel)
+
+
+def test_a_setting_of_a_panel_is_scored_by_its_mean_over_the_tickers_and_is_one_trial(panel):
+    found = mt.tune("RidgeRegression", panel, trials=3, protocol=Protocol(FIVE), progress=False)
+    assert found.candidates["key"].nunique() == len(found.candidates) == 4
+    assert found.luck["cost"] == len(trials.ledger()["trial"].unique()) == 6 - (not found.parameters)
+    first, best = found.candidates["key"].iloc[0], found.candidates["score"].idxmax()
+    of_first = [e for e in map(trials.load, trials.ledger()["key"]) if e.trial == first]
+    assert len(of_first) == 3
+    assert found.candidates["score"].iloc[0] == pytest.approx(np.mean([e.metrics["r2_oos"] for e in of_first]))
+    assert sorted(e.ticker for e in found.evaluations) == sorted(TICKERS)
+    assert found.evaluations[0].trial != found.candidates["key"].iloc[best]  # judged on later sessions
+    assert "in the mean of 3 tickers" in found.sentence() or not found.parameters
+    with pytest.raises(BadInput, match="3 tickers; ask for evaluations"):
+        _ = found.evaluation
 
 
 # --- the walk -------------------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ def test_what_happened_after_the_search_cannot_move_the_choice(msft):
 
 
 def test_where_nothing_does_better_inside_the_catalogs_own_stays(msft, monkeypatch):
-    monkeypatch.setattr(room, "_score", lambda e, score: 1.0 if e.model == RIDGE else 0.0)
+    monkeypatch.setattr(room, "_score", lambda es, score: 1.0 if es[0].model == RIDGE else 0.0)
     found = search(msft, trials=3)
     assert found.parameters == {}
     assert found.evaluation.key == found.baseline.key
@@ -232,7 +232,7 @@ def test_the_sentence_says_how_many_what_since_when_and_whether_it_helped(msft):
     assert repr(found) == f"Tuned({said})"
     assert "alpha" in found._repr_html_()
     # Diebold and Mariano (1995) by hand: no difference has no sign, and the roles turned turn it
-    assert room._saved(found.baseline, found.evaluation) == -found.luck["t"]
+    assert room._saved(found.baselines, found.evaluations) == -found.luck["t"]
     swapped = dataclasses.replace(found, luck=found.luck | {"t": 3.0})
     assert "better (t = 3.0)" in swapped.sentence()
     assert "no difference beyond noise" in dataclasses.replace(found, luck=found.luck | {"t": 1.0}).sentence()
@@ -299,7 +299,7 @@ def test_data_without_origin_is_refused():
 
 def test_too_short_a_past_is_said_with_the_rows_a_search_may_see(msft):
     short = study.matrix("MSFT", start="2006-12-29", end="2008-12-31")  # enough to be judged, too little to search
-    with pytest.raises(NotEnoughHistory, match=r"of \d+ labelled rows a search may see the first \d+; inside, "):
+    with pytest.raises(NotEnoughHistory, match=r"of \d+ labelled sessions a search may see the first \d+; inside, "):
         search(short)
 
 
