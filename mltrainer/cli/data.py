@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from mltrainer.cli.files import OutFile, together, write
-from mltrainer.cli.terminal import End, Json, Start, Universe, app, chosen, complain, document, say, table
+from mltrainer.cli.terminal import End, Horizon, Json, Start, Universe, app, chosen, complain, document, say, table
 from mltrainer.errors import BadInput, MltrainerError, StorageError, Tampered
 
 fetch_app = typer.Typer(help="Show real market data and where it came from.", no_args_is_help=True)
@@ -142,18 +142,22 @@ def quality(
     macro: Annotated[bool, typer.Option("--macro", help="the name is a macro series, not a ticker")] = False,
     against: Annotated[str | None, typer.Option(help="a ticker that should say the same")] = None,
     against_macro: Annotated[str | None, typer.Option(help="a macro series that should say the same")] = None,
+    target: Annotated[str | None, typer.Option(help="ask the label of this target instead, as models learn it")] = None,
+    horizon: Horizon = 5,
     asof: Annotated[str | None, typer.Option(help="judge age and future on this day, YYYY-MM-DD")] = None,
     start: Start = None,
     end: End = None,
     json_: Json = False,
 ) -> int:
-    """Ask every rule of a ticker's bars or of a macro series; exit 1 if one finds an error."""
+    """Ask every rule of a ticker's bars, of a macro series or of a label; exit 1 if one finds an error."""
     from mltrainer.data import market
     from mltrainer.data.quality import quality as check
     from mltrainer.trust.provenance import notices
 
     if against is not None and against_macro is not None:
         raise BadInput("there is one other source to compare with; give --against or --against-macro, not both")
+    if target is not None:
+        return _label(name, target, horizon, start, end, json_)
     data = (market.macro if macro else market.bars)(name, start=start, end=end)
     other = None if against is None else market.bars(against)
     other = other if against_macro is None else market.macro(against_macro)
@@ -163,12 +167,28 @@ def quality(
         say(document(asdict(found) | {"ok": found.ok, "notices": told}))
         return 0 if found.ok else 1
     what = "rows, {:.2%} of its periods" if macro else "sessions, {:.2%} of the exchange calendar"
-    say(f"{found.name}: {found.sessions:,} {what.format(found.completeness)}")
-    rows = [[*row[:3], f"{row[3]}; {row[4]}"] for row in found.table.itertuples(index=False, name=None)]
-    say(table(["severity", "rule", "rows", "what was found, and what to do"], rows) if rows else "no finding")
+    _found(found, what)
     for said in told:
         say(said)
     return 0 if found.ok else 1
+
+
+def _label(name: str, target: str, horizon: int, start: str | None, end: str | None, json_: bool) -> int:
+    from mltrainer.data.quality import quality as check
+    from mltrainer.evaluation import study
+
+    found = check(study.matrix(name, target=target, horizon=horizon, start=start, end=end))
+    if json_:
+        say(document(asdict(found) | {"ok": found.ok}))
+    else:
+        _found(found, "rows, {:.2%} of those up to the last label have one")
+    return 0 if found.ok else 1
+
+
+def _found(found: Any, what: str) -> None:
+    say(f"{found.name}: {found.sessions:,} {what.format(found.completeness)}")
+    rows = [[*row[:3], f"{row[3]}; {row[4]}"] for row in found.table.itertuples(index=False, name=None)]
+    say(table(["severity", "rule", "rows", "what was found, and what to do"], rows) if rows else "no finding")
 
 
 @cache_app.command("show")

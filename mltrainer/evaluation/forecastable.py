@@ -63,7 +63,7 @@ class Map:
         ]
         better = ran[ran["verdict"].map(skill.shows)]
         added = [
-            f"{r.model} for {target(str(r.target)).title} at horizon {r.horizon} (p {in_words(r.p)})"
+            f"{r.model} for {target(str(r.target)).title} at horizon {r.horizon} (p {in_words(float(str(r.p)))})"
             for r in better.itertuples()
         ]
         first = f"Forecastable by plain means: {', '.join(known)}." if known else "Nothing is forecast by plain means."

@@ -20,6 +20,7 @@ from mltrainer.data.quality import (
     bar_rules,
     gatekeep,
     judge,
+    label_rules,
     macro_rules,
     readable,
 )
@@ -138,7 +139,7 @@ def test_a_rule_finds_what_is_planted_counts_it_and_names_the_days(frame: pd.Dat
     assert all(day in found.message for day in found.when[:5])
 
 
-@pytest.mark.parametrize("rule", [*BARS, *macro_rules.MACRO], ids=lambda rule: f"{rule.name}")
+@pytest.mark.parametrize("rule", [*BARS, *macro_rules.MACRO, *label_rules.LABELS], ids=lambda rule: f"{rule.name}")
 def test_a_rule_says_what_it_asks_and_what_to_do(rule: bar_rules.Rule):
     assert rule.severity in SEVERITIES
     assert len(rule.asks.split()) >= 4

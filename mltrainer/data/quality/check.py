@@ -11,12 +11,13 @@ from mltrainer.data import market
 from mltrainer.data.dates import Day, day
 from mltrainer.data.quality.bar_rules import BARS
 from mltrainer.data.quality.case import PRICES, ZONE, Case, Finding, Rule, split_ratios
+from mltrainer.data.quality.label_rules import LABELS, Labels
 from mltrainer.data.quality.macro_rules import MACRO, Observations
 from mltrainer.errors import BadInput
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset
 
-RULES: dict[str, tuple[Rule, ...]] = {"bars": BARS, "macro": MACRO}
+RULES: dict[str, tuple[Rule, ...]] = {"bars": BARS, "macro": MACRO, "label": LABELS}
 SEVERITIES = ("error", "warning", "info")
 NUMBERS = {"bars": (*PRICES, "volume", "vwap", "trades"), "macro": ("value",)}
 NEEDED = {"bars": ["close"], "macro": ["value", "available"]}
@@ -31,7 +32,8 @@ class Quality:
     ----------
     name, kind : "MSFT", "bars".
     sessions : rows of the frame.
-    completeness : share of the exchange's sessions that have a bar, or of the periods that have a number.
+    completeness : share of the exchange's sessions that have a bar, of the periods that have a number, or of the rows
+        up to the last label that have one.
     asof : the day on which it was judged, ISO 8601.
     age : whole sessions (bars) or days (macro) since the last news, seen from `asof`.
     """
@@ -57,7 +59,7 @@ class Quality:
 
 
 def quality(
-    data: "str | Dataset",
+    data: "str | Dataset | Any",
     *,
     against: Dataset | None = None,
     actions: Dataset | None = None,
@@ -69,7 +71,7 @@ def quality(
 
     Parameters
     ----------
-    data : a ticker, admitted bars, or admitted macro observations.
+    data : a ticker, admitted bars, admitted macro observations, or a matrix of one ticker, whose label is asked.
     against : the same thing from another source, bars or macro; closes are compared by daily return, yields by level.
     actions : splits by ex-date; without them a split shows as a leap of its size on a day that is not crowded.
     asof : the day on which to judge age and future; default `end` or today in mode live, else the last day of the data.
@@ -87,6 +89,8 @@ def quality(
     for item in (data, against, actions):
         if item is not None:
             gate.verify(item, "quality")
+    if not isinstance(data, Dataset):
+        return _of_label(data)
     if _kind(data) not in RULES:
         raise BadInput(f"{data.name} is a {data.kind} frame; quality knows the rules of {' and '.join(RULES)}")
     judged = day(asof, "asof")
@@ -110,6 +114,19 @@ def judge(data: Dataset, *, against: Dataset | None = None, splits: Any = None, 
     asked = [rule.finding(case) for rule in RULES[kind] if rule.quick or case.exchange]
     found += [finding for finding in asked if finding]
     return Quality(data.name, len(data.frame), case.completeness, found, data.kind, str(case.asof.date()), case.age)
+
+
+def _of_label(matrix: Any) -> Quality:
+    """Ask the rules of the label of a matrix."""
+    of_one = matrix.of_one("quality of a label")
+    if of_one.aim.cross_sectional:
+        raise BadInput(f"target {of_one.target} is of names side by side, and {of_one.name} is one")
+    columns = {"y": of_one.y, "per_unit": of_one.y / of_one.scale}
+    known = {"last": of_one.past["last"]} if "last" in of_one.past else {}
+    case = Labels(of_one.name, "label", pd.DataFrame(columns | known), horizon=of_one.horizon)
+    found = [finding for rule in LABELS if (finding := rule.finding(case))]
+    name = f"{of_one.name}, {of_one.target} over {of_one.horizon} sessions"
+    return Quality(name, len(of_one.y), case.completeness, found, "label", str(case.index[-1].date()))
 
 
 def gatekeep(data: Dataset) -> None:
