@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mltrainer.models.catalog import specs as catalog  # noqa: F401 - the other names are re-exported as themselves
     from mltrainer.reports import report as report
     from mltrainer.reports import runs as runs
+    from mltrainer.reports import survey as survey
     from mltrainer.trading import alerts as alerts
     from mltrainer.trading import positions as portfolio  # noqa: F401 - what is held is asked for by this name
     from mltrainer.trading.portfolio.limits import Constraints as Constraints
@@ -81,6 +82,7 @@ PUBLIC = {
     "report": "mltrainer.reports:report",
     "runs": "mltrainer.reports:runs",
     "sharpe_test": "mltrainer.evaluation.sharpe:sharpe_test",
+    "survey": "mltrainer.reports:survey",
     "tickers": "mltrainer.data.market:tickers",
     "tune": "mltrainer.evaluation.tune:tune",
     "universe": "mltrainer.data.universes:universe",

@@ -14,7 +14,6 @@ from mltrainer.cli.terminal import (
     Out,
     Project,
     Start,
-    Target,
     Universe,
     app,
     chosen,
@@ -24,6 +23,7 @@ from mltrainer.cli.terminal import (
     say,
     table,
 )
+from mltrainer.errors import BadInput
 
 
 @app.command()
@@ -35,7 +35,9 @@ def report(
     start: Start = None,
     end: End = None,
     horizon: Horizon = 5,
-    target: Target = "return",
+    target: Annotated[
+        list[str] | None, typer.Option(help="what is forecast, default return; several make a page in front of all")
+    ] = None,
     protocol: Any = None,
     jobs: Jobs = None,
     out: Out = None,
@@ -46,10 +48,12 @@ def report(
     """Evaluate families of models and write a report that opens offline; a universe is one question."""
     from mltrainer import reports
 
-    run = reports.report(
-        family, chosen(ticker, universe), start=start, end=end, horizon=horizon, target=target, protocol=protocol,
-        jobs=jobs, out=out, project=project, validate=validate,
-    )  # fmt: skip
+    asked, targets = chosen(ticker, universe), list(dict.fromkeys(target or ["return"]))
+    known: dict[str, Any] = {"start": start, "end": end, "horizon": horizon, "protocol": protocol, "jobs": jobs}
+    known |= {"out": out, "project": project, "validate": validate}
+    if len(targets) > 1:
+        return _survey(targets, asked, family, json_, known)
+    run = reports.report(family, asked, target=targets[0], **known)
     from mltrainer.evaluation.leaderboard import Leaderboard
 
     if json_:
@@ -63,6 +67,21 @@ def report(
     for name, why in run.failed.items():
         print(f"mltrainer: page {name} failed: {why}", file=sys.stderr)  # noqa: T201 - the terminal
     return 1 if run.failed else 0
+
+
+def _survey(targets: list[str], asked: Any, family: list[str] | None, json_: bool, known: dict[str, Any]) -> int:
+    from mltrainer import reports
+
+    if isinstance(asked, list) and len(asked) > 1:
+        raise BadInput("several targets are asked of one ticker or one universe; give --ticker once, or --universe")
+    found = reports.survey(targets, asked[0] if isinstance(asked, list) else asked, families=family, **known)
+    failed = {t: run.failed for t, run in found.runs.items() if run.failed}
+    if json_:
+        pages = {t: run.path / "index.html" for t, run in found.runs.items()}
+        say(document({"page": found.page, "sentence": found.map.sentence(), "reports": pages, "failed": failed}))
+    else:
+        say(f"{found.map.sentence()}\n{found.page}")
+    return 1 if failed else 0
 
 
 @app.command()

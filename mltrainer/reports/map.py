@@ -99,11 +99,11 @@ class MapPage:
         return page("family", title=self.title, body=body, of_run=False)
 
 
-def write(to: Path, found: Map) -> Path:
-    """Write the page of a map to one file."""
+def write(to: Path, found: Map, links: Mapping[str, str] | None = None) -> Path:
+    """Write the page of a map to one file; `links` as for `MapPage`."""
     if not to.parent.is_dir():
         raise BadInput(f"{str(to.parent)[:80]!r} is no folder; name a file in one that is there")
-    store.write_atomic(to, MapPage(found).html())
+    store.write_atomic(to, MapPage(found, links).html())
     return to
 
 

@@ -30,6 +30,8 @@ from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.validation import diagnose
 from mltrainer.features import stored
 from mltrainer.features.matrix import Matrix
+from mltrainer.features.targets import LEAST_NAMES
+from mltrainer.features.targets import target as target_of
 from mltrainer.models import catalog
 from mltrainer.paths import runs_folder
 from mltrainer.reports.execution import family_pages, sha
@@ -209,6 +211,8 @@ def report(
     folder, protocol = place(out), protocol or Protocol()
     given: Any = [tickers] if isinstance(tickers, Universe) else dict.fromkeys(map(str, tickers or ("MSFT",)))
     matrices = [study.matrix(one, start=start, end=end, horizon=horizon, target=target) for one in given]
+    if target_of(target).cross_sectional and any(len(m.tickers) < LEAST_NAMES for m in matrices):
+        raise BadInput(f"target {target} is of names side by side: at least {LEAST_NAMES}; give a universe")
     matrices = list({m.name: m for m in matrices}.values())  # msft and MSFT are one, BACpB and BACPB are not
     _writable(folder, PAGE_BYTES * (len(chosen) + 1) + SCRIPT_BYTES)
     options = protocol.options()
