@@ -25,7 +25,9 @@ Json = Annotated[bool, typer.Option("--json", help="print one JSON document on s
 Start = Annotated[str | None, typer.Option(help="first session, YYYY-MM-DD")]
 End = Annotated[str | None, typer.Option(help="last session, YYYY-MM-DD")]
 Ticker = Annotated[str, typer.Option(help="ticker")]
-Universe = Annotated[str | None, typer.Option(help="sample20, dow, or a text file; see `mltrainer universes`")]
+Universe = Annotated[
+    str | None, typer.Option(help="sample20, dow, listed@DAY (live), or a text file; see `mltrainer universes`")
+]
 Tickers = Annotated[list[str] | None, typer.Option("--ticker", help="ticker, default MSFT; several make a panel")]
 Horizon = Annotated[int, typer.Option(help="sessions a position is held")]
 Target = Annotated[str, typer.Option(help="what is forecast: return, direction, volatility, range ...")]

@@ -88,8 +88,8 @@ def universe(name: str, *, day: Day = None) -> Universe:
 
     Parameters
     ----------
-    name : "sample20", "dow"; "listed" (live only: every share listed on `day`); or the path of a text file (it ends
-        in .txt or holds a slash) with one ticker a line, where # begins a comment.
+    name : "sample20", "dow"; "listed" (live only: every share listed on `day`, or as "listed@2020-01-02"); or the path
+        of a text file (it ends in .txt or holds a slash) with one ticker a line, where # begins a comment.
     day : for "listed" only.
 
     Raises
@@ -100,8 +100,8 @@ def universe(name: str, *, day: Day = None) -> Universe:
         A file that cannot be read, or a line of it that is no ticker.
     """
     text = str(name)
-    if text == "listed":
-        return _listed(day)
+    if text.partition("@")[0] == "listed":
+        return _listed(day or text.partition("@")[2] or None)
     if day is not None:
         raise BadInput(f"day chooses a listing, and {text[:60]!r} has its own day; leave it out, or name 'listed'")
     if text in UNIVERSES:
@@ -119,11 +119,11 @@ def universes() -> list[Universe]:
 def _listed(on: Day) -> Universe:
     found = day(on, "day")
     if found is None:
-        raise BadInput("a listing is of a day, or it knows who survived until now; give day, as 2020-01-02")
+        raise BadInput("a listing is of a day, or it knows who survived until now; give day, or listed@2020-01-02")
     if settings().data_mode == "sample":
         raise Unavailable("mode sample holds no listings; set POLYGON_API_KEY for live data, or take sample20")
     note = "every share listed on that day, those that failed later among them; what came to market later is not there"
-    return Universe("listed", tuple(market.tickers(day=found)), str(found.date()), note)
+    return Universe(f"listed@{found.date()}", tuple(market.tickers(day=found)), str(found.date()), note)
 
 
 def _of_file(path: Path) -> Universe:

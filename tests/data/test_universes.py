@@ -84,6 +84,10 @@ def test_other_names_are_refused(tmp_path: Path):
         mt.universe("dow", day="2020-01-02")
     with pytest.raises(Unavailable):
         mt.universe("listed", day="2020-01-02")  # the sample has no listings
+    with pytest.raises(Unavailable):
+        mt.universe("listed@2020-01-02")
+    with pytest.raises(BadInput, match="2020-13-02"):
+        mt.universe("listed@2020-13-02")
 
 
 def test_who_is_missing_is_named_and_the_rest_goes_on(tmp_path: Path):
@@ -100,3 +104,12 @@ def test_who_is_missing_is_named_and_the_rest_goes_on(tmp_path: Path):
 def test_a_universe_of_which_nothing_is_there_is_an_error(tmp_path: Path):
     with pytest.raises(UnknownName, match="NOPE"):
         mt.matrix(mt.universe(file(tmp_path, "NOPE\nNEVER\n")))
+
+
+def test_a_listing_of_a_day_is_judged_like_any_universe_and_knows_nobody_who_came_later(replay):
+    listed = mt.universe("listed@2003-01-02")
+    assert "GOOG" not in listed.tickers  # first sold on 2004-08-19
+    assert (listed.name, listed.as_of) == ("listed@2003-01-02", "2003-01-02")
+    results = mt.evaluate("RidgeRegression", listed, start="2003-01-02", end="2007-12-31")
+    assert {e.ticker for e in results if e.ok} <= set(listed.tickers)
+    assert sum(e.ok for e in results) >= 2
