@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from mltrainer.trading import forecasts as forecasts
     from mltrainer.trading import positions as portfolio  # noqa: F401 - what is held is asked for by this name
     from mltrainer.trading.forecasts.inference import forecast as forecast
+    from mltrainer.trading.forecasts.monitor import monitor as monitor
     from mltrainer.trading.portfolio.limits import Constraints as Constraints
     from mltrainer.trading.portfolio.optimize import optimize as optimize
     from mltrainer.trading.portfolio.records import View as View
@@ -76,6 +77,7 @@ PUBLIC = {
     "map": "mltrainer.evaluation.forecastable:forecastable",
     "matrix": "mltrainer.evaluation.study:matrix",
     "model": "mltrainer.evaluation.lifecycle:model",
+    "monitor": "mltrainer.trading.forecasts.monitor:monitor",
     "optimize": "mltrainer.trading.portfolio.optimize:optimize",
     "preregister": "mltrainer.evaluation.study:preregister",
     "portfolio": "mltrainer.trading.positions",

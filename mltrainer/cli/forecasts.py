@@ -9,6 +9,7 @@ from mltrainer.cli.terminal import (
     Json,
     Project,
     Target,
+    Tickers,
     Universe,
     app,
     chosen,
@@ -77,3 +78,33 @@ def forecasts(
     heads = ["forecast", "ticker", "target", "as of", "known on", "said", "low", "high", "by", "outcome", "evidence"]
     say(table(heads, shown) if shown else "no forecast")
     say(f"{sentence(record)}\n{mode_line()}")
+
+
+@app.command()
+def monitor(
+    ticker: Tickers = None,
+    universe: Universe = None,
+    target: Target = "volatility",
+    horizon: Horizon = 5,
+    model: Annotated[list[str] | None, typer.Option(help="these models; default all that the ledger knows")] = None,
+    since: Annotated[str | None, typer.Option(help="first session watched; default two years before the end")] = None,
+    as_of: AsOf = None,
+    json_: Json = False,
+) -> int:
+    """Watch forecasts against outcomes as they arrived: drift, health, and what to retire; exit 1 where one should."""
+    from mltrainer.trading.forecasts.monitor import monitor as watch
+    from mltrainer.views import number, percent
+
+    found = watch(chosen(ticker, universe), target=target, horizon=horizon, models=model, since=since, as_of=as_of)
+    if json_:
+        say(document(found.to_dict()))
+    else:
+        shown = [
+            (r.ticker, r.model, r.state, number(r.e_value), number(r.cusum_ratio), percent(r.saved_before),
+             percent(r.saved), percent(r.coverage), r.says)
+            for r in found.rows.itertuples()
+        ]  # fmt: skip
+        heads = ["ticker", "model", "state", "e value", "CUSUM", "saved before, %", "since, %", "held, %", "why"]
+        say(table(heads, shown))
+        say(f"{found.sentence()}\n{mode_line()}")
+    return int((found.rows["state"] == "retire").any())

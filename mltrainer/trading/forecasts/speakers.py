@@ -95,6 +95,11 @@ def _usual(names: list[str], inside: dict[str, bool], loss: "pd.Series[float]") 
     return usual if usual in within else str(loss[within].idxmin())
 
 
+def rival_of(plain: str, names: Sequence[str]) -> str:
+    """What a plain forecast is itself held against: the mean of the past, else the next plainest."""
+    return next((n for n in ("mean", "zero", *names) if n in names and n != plain), plain)
+
+
 def _plainly(
     matrix: Matrix, plain: pd.DataFrame, usual: str, losses: pd.DataFrame, dropped: dict[str, str]
 ) -> Speakers:
@@ -106,7 +111,7 @@ def _plainly(
     }
     judged = f"none of {len(models)} models beats it" if models else "no model was evaluated on this question"
     reason = f"the plain forecast {usual}, as {judged}"
-    rival = next((n for n in ("mean", "zero", *aim.baselines) if n in aim.baselines and n != usual), usual)
+    rival = rival_of(usual, aim.baselines)
     return Speakers({usual: 1.0}, dropped | why, plain, rival, reason, True, {})
 
 
