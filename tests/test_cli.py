@@ -526,6 +526,7 @@ TESTED_ELSEWHERE = {
     "regime",
     "forecast",
     "forecasts",
+    "monitor",
     "alerts check",
     "alerts list",
     "alerts ack",
@@ -697,6 +698,18 @@ def test_a_forecast_is_committed_and_listed_with_its_outcome(run: Run):
     assert listed["record"][0]["evidence"] == "historical"  # type: ignore[call-overload]
     assert "No forward evidence yet" in run("forecasts", "--ticker", "MSFT").out
     assert_one_line(run("forecast", "--target", "rank"))
+
+
+def test_monitor_as_json_and_in_words(run: Run):
+    call = ["monitor", "--since", "2010-01-04"]
+    said = document(run(*call, "--json"))
+    (row,) = said["rows"]  # type: ignore[call-overload]
+    assert (row["model"], row["rival"], row["target"], row["state"]) == ("HAR", "mean", "volatility", "healthy")
+    assert said["inputs"]["MSFT"][0]["feature"] == row["drifted"]  # type: ignore[call-overload]
+    words = run(*call).out
+    assert "it does what it did" in words
+    assert said["sentence"] in words  # type: ignore[call-overload]
+    assert_one_line(run("monitor", "--since", "2013-02-01"))
 
 
 ALERT_MISTAKES = {

@@ -3,6 +3,13 @@
 Forecasts overlap and features remember, so a window of a year is a handful of independent rows. Inputs are compared as
 whole windows: the latest with those before it. Losses are compared with an error that counts the overlap, by a CUSUM
 with a stated rate of false alarms a year, and by a test that may be looked at every day for ever.
+
+Measured on the sample, with history exchanged in blocks so that nothing changed: some of 69 inputs was called drifted in
+8 % of 200 worlds (5 % meant); the CUSUM rang in 8 % of 300 first years (5 % meant) and 20 % of two; of 300 pairs of
+forecasters that were exchanged by chance 2.7 % were ever retired in six years (at most 5 %). Where forecasts of HAR were
+replaced by those of other days, the CUSUM rang in 99 % of cases, after 21 weeks in the median, and 85 % were retired
+within two years. A shift of one input by one (two) standard deviations for 126 sessions was found in 31 % (54 %) of
+cases, nearly always in a return, seldom in what remembers for a year: such a shift is nothing new to it.
 """
 
 from dataclasses import dataclass
@@ -62,7 +69,8 @@ def inputs(X: pd.DataFrame, window: int = WINDOW) -> pd.DataFrame:
     scores = stats.norm.ppf((stats.rankdata(X.to_numpy(float), axis=0) - 0.5) / len(X))
     tested = {"level": _windows(scores, window), "spread": _windows(np.abs(scores), window)}
     p = np.min([2 * stats.t.sf(np.abs(t), k - 1) for t in tested.values()], axis=0)
-    effective = [_effective(column, window) for column in scores.T]
+    means = scores.reshape(-1, window, scores.shape[1]).mean(axis=1).var(axis=0, ddof=1)
+    effective = np.minimum(window, scores.var(axis=0) / np.maximum(means, 1e-12))
     found = pd.DataFrame(tested, index=X.columns)
     return found.assign(p=np.minimum(p * 2 * X.shape[1], 1.0), effective=effective).sort_values("p", kind="stable")
 
@@ -73,11 +81,6 @@ def _windows(scores: Array, window: int) -> Array:
     before, k = means[:-1], len(means) - 1
     spread = before.std(axis=0, ddof=1)
     return np.asarray((means[-1] - before.mean(axis=0)) / np.where(spread > 0, spread, np.inf) / np.sqrt(1 + 1 / k))
-
-
-def _effective(x: Array, window: int) -> float:
-    """Rows times variance over long-run variance: to so many independent ones a window amounts."""
-    return float(min(window, window * x.var() / max(long_run_variance(x - x.mean(), window), 1e-12)))
 
 
 # --- errors ---------------------------------------------------------------------------------------------------
@@ -120,28 +123,30 @@ class Cusum:
 
 
 def cusum(before: ArrayLike, since: ArrayLike, *, a_year: float, random_state: int = 0) -> Cusum:
-    r"""Page's CUSUM of falls below what was usual, with a limit that real history passes in 5 % of years.
+    r"""Page's CUSUM of falls below what was usual, with a limit that a year without change passes with chance 5 %.
 
     .. math:: S_t = \max(0, S_{t-1} + (\mu - x_t)/\sigma - 0.5)
 
     Parameters
     ----------
     before, since : (n,), (m,) block means before and since the watch began; mean and deviation are those of `before`.
-    a_year : blocks in a year. The limit is the 95 % quantile of the highest S in years drawn of `before` in circular
-        blocks of the cube root of its length, so heavy tails and memory are in it; after an alarm it starts anew.
+    a_year : blocks in a year. The limit is the 95 % quantile of the highest S in years that follow a past as long as
+        `before`, both drawn of it in circular blocks of a quarter: heavy tails, memory, and that what is usual is
+        itself an estimate are in it.
 
     References
     ----------
     Page (1954), Biometrika 41, 100-115.
     """
     a, b = (np.asarray(x, dtype=float) for x in (before, since))
-    n, length = len(a), max(1, round(len(a) ** (1 / 3)))
+    n, length, steps = len(a), max(1, round(a_year / 4)), round(a_year)
     if n < 20 or a.std() == 0:
         return Cusum(np.full(len(b), np.nan), float("nan"), -1)
-    steps, rng = round(a_year), np.random.default_rng(random_state)
-    starts = rng.integers(0, n, (DRAWS, -(-steps // length)))
-    drawn = a[(starts[:, :, None] + np.arange(length)) % n].reshape(DRAWS, -1)[:, :steps]
-    limit = float(np.quantile(_page((a.mean() - drawn) / a.std()).max(axis=1), 1 - FALSE_A_YEAR))
+    starts = np.random.default_rng(random_state).integers(0, n, (DRAWS, -(-(n + steps) // length)))
+    drawn = a[(starts[:, :, None] + np.arange(length)) % n].reshape(DRAWS, -1)[:, : n + steps]
+    usual, year = drawn[:, :n], drawn[:, n:]
+    fell = (usual.mean(axis=1, keepdims=True) - year) / usual.std(axis=1, keepdims=True)
+    limit = float(np.quantile(_page(fell).max(axis=1), 1 - FALSE_A_YEAR))
     path = _page(((a.mean() - b) / a.std())[None])[0] if len(b) else b
     over = np.flatnonzero(path > limit)
     return Cusum(path, limit, int(over[0]) if over.size else -1)
