@@ -4,12 +4,12 @@ Forecasts overlap and features remember, so a window of a year is a handful of i
 whole windows: the latest with those before it. Losses are compared with an error that counts the overlap, by a CUSUM
 with a stated rate of false alarms a year, and by a test that may be looked at every day for ever.
 
-Measured on the sample, with history exchanged in blocks so that nothing changed: some of 69 inputs was called drifted in
-8 % of 200 worlds (5 % meant); the CUSUM rang in 8 % of 300 first years (5 % meant) and 20 % of two; of 300 pairs of
-forecasters that were exchanged by chance 2.7 % were ever retired in six years (at most 5 %). Where forecasts of HAR were
-replaced by those of other days, the CUSUM rang in 99 % of cases, after 21 weeks in the median, and 85 % were retired
-within two years. A shift of one input by one (two) standard deviations for 126 sessions was found in 31 % (54 %) of
-cases, nearly always in a return, seldom in what remembers for a year: such a shift is nothing new to it.
+Measured on the sample, with history exchanged in blocks so that nothing changed: one of 69 inputs or more was called
+drifted in 8 % of 200 worlds (5 % meant); the CUSUM rang in 8 % of 300 first years (5 % meant) and 20 % of two; of 300
+pairs of forecasters exchanged by chance 2.7 % were ever retired in six years (at most 5 %). Where forecasts of
+HAR were replaced by those of other days, the CUSUM rang in 99 % of 300 cases, after 21 weeks in the median, and 85 %
+were retired within two years. A shift of an input drawn by lot, by one (two) of its standard deviations for 126
+sessions, was found in 31 % (54 %) of 200 cases.
 """
 
 from dataclasses import dataclass
