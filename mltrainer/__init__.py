@@ -41,7 +41,10 @@ if TYPE_CHECKING:
     from mltrainer.reports import runs as runs
     from mltrainer.reports import survey as survey
     from mltrainer.trading import alerts as alerts
+    from mltrainer.trading import forecasts as forecasts
     from mltrainer.trading import positions as portfolio  # noqa: F401 - what is held is asked for by this name
+    from mltrainer.trading.forecasts.inference import forecast as forecast
+    from mltrainer.trading.forecasts.monitor import monitor as monitor
     from mltrainer.trading.portfolio.limits import Constraints as Constraints
     from mltrainer.trading.portfolio.optimize import optimize as optimize
     from mltrainer.trading.portfolio.records import View as View
@@ -66,6 +69,8 @@ PUBLIC = {
     "errors": "mltrainer.errors",
     "evaluate": "mltrainer.evaluation.study:evaluate",
     "factor": "mltrainer.evaluation.factor:factor",
+    "forecast": "mltrainer.trading.forecasts.inference:forecast",
+    "forecasts": "mltrainer.trading.forecasts",
     "leaderboard": "mltrainer.evaluation.study:leaderboard",
     "leakage_gap": "mltrainer.evaluation.gap:leakage_gap",
     "leakcheck": "mltrainer.checks.leakcheck:leakcheck",
@@ -73,6 +78,7 @@ PUBLIC = {
     "map": "mltrainer.evaluation.forecastable:forecastable",
     "matrix": "mltrainer.evaluation.study:matrix",
     "model": "mltrainer.evaluation.lifecycle:model",
+    "monitor": "mltrainer.trading.forecasts.monitor:monitor",
     "optimize": "mltrainer.trading.portfolio.optimize:optimize",
     "preregister": "mltrainer.evaluation.study:preregister",
     "portfolio": "mltrainer.trading.positions",

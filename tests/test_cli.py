@@ -524,6 +524,9 @@ TESTED_ELSEWHERE = {
     "cache show",
     "cache prune",
     "regime",
+    "forecast",
+    "forecasts",
+    "monitor",
     "alerts check",
     "alerts list",
     "alerts ack",
@@ -680,6 +683,33 @@ def test_alerts_are_checked_listed_acknowledged_and_replayed(run: Run):
     withheld = run("alerts", "check", "--position", "XYZZY@2008-09-02")
     assert withheld.code == 1
     assert "withheld XYZZY@2008-09-02: no ticker in mode sample is called 'XYZZY'" in withheld.out
+
+
+def test_a_forecast_is_committed_and_listed_with_its_outcome(run: Run):
+    call = ["forecast", "MSFT", "--target", "volatility", "--as-of", "2010-03-10"]
+    (made,) = document(run(*call, "--json"))  # type: ignore[misc]
+    assert (made["known_on"], made["evidence"], made["models"]) == ("2010-03-17", "historical", {"HAR": 1.0})
+    words = run(*call)
+    assert words.out.startswith(f"{made['id']}  Forecast(MSFT, volatility over 5 sessions from 2010-03-10")
+    assert made["falsifier"]["says"] in words.out
+    listed = document(run("forecasts", "--json"))
+    assert [f["id"] for f in listed["forecasts"]] == [made["id"]]  # type: ignore[call-overload]
+    assert listed["forecasts"][0]["status"] == "known"  # type: ignore[call-overload]
+    assert listed["record"][0]["evidence"] == "historical"  # type: ignore[call-overload]
+    assert "No forward evidence yet" in run("forecasts", "--ticker", "MSFT").out
+    assert_one_line(run("forecast", "--target", "rank"))
+
+
+def test_monitor_as_json_and_in_words(run: Run):
+    call = ["monitor", "--since", "2010-01-04"]
+    said = document(run(*call, "--json"))
+    (row,) = said["rows"]  # type: ignore[call-overload]
+    assert (row["model"], row["rival"], row["target"], row["state"]) == ("HAR", "mean", "volatility", "healthy")
+    assert said["inputs"]["MSFT"][0]["feature"] == row["drifted"]  # type: ignore[call-overload]
+    words = run(*call).out
+    assert "it does what it did" in words
+    assert said["sentence"] in words  # type: ignore[call-overload]
+    assert_one_line(run("monitor", "--since", "2013-02-01"))
 
 
 ALERT_MISTAKES = {

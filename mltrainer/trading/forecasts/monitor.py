@@ -1,0 +1,219 @@
+"""Do forecasts still do what they did? Outcomes as they arrive, drift of inputs and errors, health, the last alarm."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mltrainer.data.dates import Day, day
+from mltrainer.data.universes import Universe
+from mltrainer.errors import BadInput, NotEnoughHistory
+from mltrainer.evaluation import drift
+from mltrainer.evaluation.baselines import LOSSES
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.trading import conformal_interval
+from mltrainer.features.matrix import Matrix
+from mltrainer.trading.forecasts import speakers
+from mltrainer.trading.forecasts.inference import latest_matrix
+
+YEAR, MONTH = 252, 21  # sessions
+LEAST = 8  # blocks that must have arrived before anything is said
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """When a figure is worth a look, and when the model should go; `above` says on which side."""
+
+    figure: str
+    watch: float
+    retire: float
+    above: bool
+    says: str
+
+    def state(self, value: float) -> int:
+        """0 for healthy, 1 for watch, 2 for retire; a figure that is not known says nothing."""
+        if not np.isfinite(value):
+            return 0
+        beyond = (lambda limit: value >= limit) if self.above else (lambda limit: value <= limit)
+        return 2 if beyond(self.retire) else int(beyond(self.watch))
+
+
+STATES = ("healthy", "watch", "retire")
+NEVER = -1.0  # of a p value
+HEALTH = (
+    Threshold("e_value", 4.0, 1 / drift.ALPHA, True, "it does worse than {rival} (e value {e_value:.3g})"),
+    Threshold("cusum_ratio", 1.0, np.inf, True, "it has begun to save less than it did (CUSUM over its limit)"),
+    Threshold("saved_p", 0.01, NEVER, False, "it saves less of the loss of {rival} than before (HAC t {saved_t:.1f})"),
+    Threshold("coverage_p", 0.01, NEVER, False, "its {interval:.0%} intervals held {coverage:.0%} of the time"),
+    Threshold("inputs_p", 0.05, NEVER, False, "its inputs are unlike before, {drifted} most"),
+)
+"""Health: a row for each figure; a model is as well as the worst of them."""
+COLUMNS = (
+    "ticker model rival target horizon since forecasts state says e_value retired_on cusum_ratio cusum_on saved_before "
+    "saved saved_t saved_p coverage coverage_p inputs_p drifted"
+).split()
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """What is watched, one row for each ticker and forecaster (`COLUMNS`).
+
+    Attributes
+    ----------
+    rows : since : the first session whose forecasts are watched; forecasts : so many with a known outcome.
+        state and says, in words; e_value : evidence that it is worse than its rival, the highest so far, and
+        `retired_on`, the session at whose close the alarm rang. cusum_ratio : CUSUM over its limit; `cusum_on`.
+        saved_before, saved : share of the rival's loss saved before and since; saved_t, saved_p : HAC test that it
+        fell, by blocks, each relative to its own losses (`drift.relative`). coverage, coverage_p : of intervals since,
+        by Kupiec. inputs_p, drifted : the feature that is most unlike before, adjusted for their number.
+    inputs : ticker -> the test of each feature (`drift.inputs`).
+    paths : (ticker, model) -> e value and CUSUM over its limit, by the session of the outcome.
+    """
+
+    rows: pd.DataFrame
+    inputs: dict[str, pd.DataFrame] = field(repr=False)
+    paths: dict[tuple[str, str], pd.DataFrame] = field(repr=False)
+
+    def sentence(self) -> str:
+        """Say it in one line."""
+        count = self.rows["state"].value_counts()
+        said = ", ".join(f"{count[s]} {s}" for s in STATES if s in count)
+        worst = self.rows[self.rows["state"] == "retire"]
+        names = "; ".join(f"{r.model} on {r.ticker} since {r.retired_on}" for r in worst.itertuples())
+        return f"{len(self.rows)} forecasters watched: {said}{f'; to retire: {names}' if names else ''}."
+
+    def __repr__(self) -> str:
+        return f"Monitor({self.sentence()})"
+
+    def _repr_html_(self) -> str:
+        return self.rows.to_html(index=False, float_format="{:.3g}".format)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the paths, for JSON."""
+        drifted = {t: f.reset_index(names="feature").to_dict("records") for t, f in self.inputs.items()}
+        return {"sentence": self.sentence(), "rows": self.rows.to_dict("records"), "inputs": drifted}
+
+
+def monitor(
+    data: "str | Sequence[str] | Universe" = "MSFT",
+    *,
+    target: str = "return",
+    horizon: int = 5,
+    models: Sequence[str] | None = None,
+    since: Day = None,
+    as_of: Day = None,
+    protocol: Protocol | None = None,
+    project: str | None = None,
+) -> Monitor:
+    """Watch what the ledger's models, or the plain forecast, have said since a day, as the outcomes arrived.
+
+    Parameters
+    ----------
+    data : a ticker, several or a universe.
+    target, horizon, models, as_of, protocol : as for `mt.forecast`. The walk-forward's forecasts are replayed as if
+        they arrived; each was made by what was known then.
+    since : the first session watched, default that 504 sessions before the end; what was before is what is usual.
+
+    Raises
+    ------
+    NotEnoughHistory
+        Fewer than 252 forecasts before `since`, or fewer than 8 blocks of the horizon (5 sessions at least) after it.
+    """
+    names = list(data.tickers) if isinstance(data, Universe) else [data] if isinstance(data, str) else list(data)
+    if not names or target == "rank":
+        raise BadInput("monitor takes tickers, and a target of one share; rank is of names side by side")
+    rows: list[dict[str, Any]] = []
+    drifts: dict[str, pd.DataFrame] = {}
+    paths: dict[tuple[str, str], pd.DataFrame] = {}
+    for name in names:
+        matrix = latest_matrix(name, target, horizon, as_of)
+        drifts[name] = drift.inputs(matrix.X)
+        for who, rival, frame in _forecasters(matrix, protocol or Protocol(), models, project):
+            row, path = watched(frame, matrix, who, rival, since=since, interval=(protocol or Protocol()).interval)
+            rows.append(_judged(row | _most(drifts[name])))
+            paths[name, who] = path
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return Monitor(table, drifts, paths)
+
+
+def _forecasters(
+    matrix: Matrix, protocol: Protocol, models: Sequence[str] | None, project: str | None
+) -> list[tuple[str, str, pd.DataFrame]]:
+    """Who is watched, the plain forecast it is held against, and y, forecast, scale and rival by session."""
+    plain = speakers.plain_past(matrix, protocol)
+    found, _ = speakers.judged(matrix, protocol, models, project)
+    usual = next((n for n in speakers.USUAL if n in matrix.aim.baselines), matrix.aim.baselines[0])
+    rival = next(
+        (n for n in ("mean", "zero", *matrix.aim.baselines) if n in matrix.aim.baselines and n != usual), usual
+    )
+    made = [(usual, rival, plain.assign(forecast=plain[usual], rival=plain[rival]))]
+    for name, e in found.items():
+        own = plain.loc[plain.index.isin(e.forecasts.index)]
+        forecast = e.forecasts["forecast"].reindex(own.index)
+        made.append((name, usual, own.assign(forecast=forecast, rival=own[usual])))
+    return made
+
+
+def watched(
+    frame: pd.DataFrame, matrix: Matrix, who: str, rival: str, *, since: Day = None, interval: float = 0.9
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Figures of one forecaster, and its paths; `frame` has y, forecast, rival and scale by session."""
+    aim, h = matrix.aim, matrix.horizon
+    size = max(h, 5)
+    first = day(since, "since") or frame.index[max(len(frame) - 2 * YEAR, 0)]
+    past, now = frame[frame.index < first], frame[frame.index >= first]
+    past = past.iloc[: max(len(past) - aim.purge(h), 0)]  # their outcomes were not known when the watch began
+    if len(past) < YEAR or len(now) < LEAST * size:
+        had = f"{who} on {matrix.name} has {len(past)} forecasts before {first:%Y-%m-%d} and {len(now)} since"
+        raise NotEnoughHistory(f"{had}; {YEAR} and {LEAST * size} are needed; choose another `since`")
+    losses = LOSSES[aim.loss]
+    loss, other = ({"past": losses(past, c), "now": losses(now, c)} for c in ("forecast", "rival"))
+    sums = {k: [drift.blocks(x[k], size) for x in (loss, other)] for k in ("past", "now")}
+    better = {k: drift.relative(*both) for k, both in sums.items()}
+    t, p = drift.shift(better["past"], better["now"], 1)
+    e = drift.wealth(*sums["now"])
+    page = drift.cusum(better["past"], better["now"], a_year=YEAR / size)
+    ends = _arrivals(matrix, now.index[size - 1 :: size][: len(e)])
+    lower, upper = conformal_interval(frame, h, interval)
+    here = frame.index >= first
+    share, held_p = drift.held(now["y"], lower[here], upper[here], h, interval) if aim.name != "direction" else NOTHING
+    over = np.flatnonzero(e >= 1 / drift.ALPHA)
+    row = {
+        "ticker": matrix.name, "model": who, "rival": rival, "target": matrix.target, "horizon": h,
+        "since": str(now.index[0].date()), "forecasts": len(now), "e_value": float(e.max()),
+        "retired_on": str(ends[over[0]].date()) if over.size else "",
+        "cusum_ratio": float(np.max(page.path) / page.limit) if page.limit > 0 else np.nan,
+        "cusum_on": str(ends[page.first].date()) if page.first >= 0 else "",
+        "saved_before": saved(loss, other, "past"), "saved": saved(loss, other, "now"), "saved_t": t, "saved_p": p,
+        "coverage": share, "coverage_p": held_p, "interval": interval,
+    }  # fmt: skip
+    return row, pd.DataFrame({"e_value": e, "cusum": page.path / page.limit}, index=ends)
+
+
+NOTHING = (float("nan"), float("nan"))
+
+
+def saved(loss: dict[str, Any], other: dict[str, Any], when: str) -> float:
+    """Share of the rival's loss that was saved."""
+    rival = float(other[when].mean())
+    return 1 - float(loss[when].mean()) / rival if rival else float("nan")
+
+
+def _arrivals(matrix: Matrix, said: pd.Index) -> pd.DatetimeIndex:
+    """The sessions at which outcomes of forecasts were known."""
+    places = matrix.X.index.get_indexer(said) + matrix.aim.purge(matrix.horizon)
+    return pd.DatetimeIndex(matrix.X.index[np.minimum(places, len(matrix.X) - 1)])
+
+
+def _most(found: pd.DataFrame) -> dict[str, Any]:
+    return {"inputs_p": float(found["p"].iloc[0]), "drifted": str(found.index[0])}
+
+
+def _judged(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with its state, and why in words."""
+    states = {t: t.state(float(row[t.figure])) for t in HEALTH}
+    worst = max(states.values())
+    said = [t.says.format(**row) for t in sorted(states, key=lambda t: -states[t]) if states[t]]
+    return row | {"state": STATES[worst], "says": "; ".join(said) or "it does what it did"}

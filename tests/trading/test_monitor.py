@@ -1,0 +1,196 @@
+"""What did not change raises few alarms, what broke is found, and the retirement alarm may be looked at every day."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import mltrainer as mt
+from mltrainer.errors import BadInput, NotEnoughHistory
+from mltrainer.evaluation import drift, trials
+from mltrainer.evaluation.judging import evaluate
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.features.matrix import Matrix
+from mltrainer.models import catalog
+from mltrainer.trading.forecasts import speakers
+from mltrainer.trading.forecasts.monitor import COLUMNS, HEALTH, STATES, watched
+
+RIDGE = "RidgeRegression"
+
+
+@pytest.fixture(scope="module")
+def made() -> tuple[Matrix, pd.DataFrame]:
+    """Log variance of MSFT, and what HAR and the mean said of it out of sample."""
+    m = mt.matrix("MSFT", target="volatility")
+    plain = speakers.plain_past(m, Protocol())
+    return m, plain.assign(forecast=plain["HAR"], rival=plain["mean"])
+
+
+def permuted(n: int, block: int, rng: np.random.Generator) -> np.ndarray:
+    """Rows in another order of blocks, begun anywhere: nothing of one time is left but what blocks hold."""
+    rows = (np.arange(n) + rng.integers(block)) % n
+    parts = [rows[i : i + block] for i in range(0, n, block)]
+    return np.concatenate([parts[i] for i in rng.permutation(len(parts))])
+
+
+# --- inputs ---------------------------------------------------------------------------------------------------
+
+
+def test_a_window_is_compared_with_whole_windows_before_it_by_students_t():
+    x = pd.Series(np.random.default_rng(0).normal(size=1_200))
+    (row,) = drift.inputs(pd.DataFrame({"x": x}), window=100).to_dict("records")
+    scores = stats.norm.ppf((stats.rankdata(x) - 0.5) / 1_200).reshape(12, 100).mean(axis=1)
+    t, p = stats.ttest_ind(scores[-1:], scores[:-1])  # of one value against eleven: the same t with 10 degrees
+    assert row["level"] == pytest.approx(t)
+    assert row["p"] <= min(1.0, 2 * p) + 1e-12
+
+
+def test_inputs_that_did_not_change_are_seldom_called_drifted_and_a_planted_shift_is(made: tuple[Matrix, pd.DataFrame]):
+    X, rng = made[0].X, np.random.default_rng(0)
+    alarms, found = [], []
+    for _ in range(12):
+        Z = X.iloc[permuted(len(X), 252, rng)].reset_index(drop=True)
+        alarms.append(drift.inputs(Z)["p"].min() < 0.05)
+        Z.loc[len(Z) - drift.WINDOW :, "return_1"] += 1.0 * Z["return_1"].std()
+        found.append(drift.inputs(Z)["p"]["return_1"] < 0.05)
+    assert np.mean(alarms) <= 0.20  # nominal 0.05 for all features together
+    assert np.mean(found) >= 0.9
+
+
+def test_a_feature_that_remembers_amounts_to_few_sessions(made: tuple[Matrix, pd.DataFrame]):
+    effective = drift.inputs(made[0].X)["effective"]
+    assert effective["return_1"] > 60
+    assert effective["momentum_252_21"] < 5
+    assert (effective <= drift.WINDOW).all()
+
+
+def test_drift_needs_windows_to_compare_with():
+    with pytest.raises(NotEnoughHistory, match="are 5 windows of 100; drift needs 9"):
+        drift.inputs(pd.DataFrame({"x": np.arange(500.0)}), window=100)
+
+
+# --- errors ---------------------------------------------------------------------------------------------------
+
+
+def test_a_mean_that_fell_by_hand():
+    before, since = np.tile([1.0, 3.0], 50), np.tile([0.0, 2.0], 50)
+    t, p = drift.shift(before, since, 1)
+    assert t < -2
+    assert p < 0.01
+    assert drift.shift(since, before, 1)[1] > 0.99
+    assert np.isnan(drift.shift(before[:5], since, 1)[0])
+
+
+def test_pages_cusum_by_hand():
+    # Page (1954): S = max(0, S + z - 1/2) of z = 1, 1, -2, 1
+    assert drift._page(np.array([[1.0, 1.0, -2.0, 1.0]])).tolist() == [[0.5, 1.0, 0.0, 0.5]]
+
+
+def test_a_cusum_of_real_blocks_alarms_in_about_one_year_of_twenty(made: tuple[Matrix, pd.DataFrame]):
+    frame, rng = made[1], np.random.default_rng(0)
+    better = drift.relative(*(drift.blocks((frame["y"] - frame[c]) ** 2, 5) for c in ("forecast", "rival")))
+    years = [better[permuted(len(better), 8, rng)][:50] for _ in range(300)]
+    alarms = [drift.cusum(better, y, a_year=50.4).first >= 0 for y in years[:60]]
+    assert np.mean(alarms) <= 0.15
+    broken = drift.cusum(better, years[0] - 2 * better.std(), a_year=50.4)
+    assert 0 <= broken.first < 10
+    assert drift.cusum(better[:10], better, a_year=50.4).first == -1  # too little is known of what is usual
+
+
+# --- the retirement alarm -------------------------------------------------------------------------------------
+
+
+def test_the_e_process_by_hand():
+    # s = -1/3 each; the bets: 0, then -mean / (square + mean^2) with one row of 0 and a square of 1/4 as if seen before
+    path = drift.wealth([2.0, 2.0, 2.0], [1.0, 1.0, 1.0])
+    mean, square = -(1 / 3) / 2, (0.25 + 1 / 9) / 2
+    bet = min(-mean / (square + mean**2), 0.5)
+    assert path[:2] == pytest.approx([1.0, 1 + bet / 3])
+    assert path[2] > path[1]
+
+
+def test_of_forecasters_that_are_no_worse_at_most_one_in_twenty_is_ever_retired():
+    # heavy-tailed losses, looked at after each of 500 blocks: Ville's inequality, P(sup E >= 20) <= 0.05
+    rng = np.random.default_rng(0)
+    retired = [drift.wealth(*rng.standard_cauchy((2, 500)) ** 2).max() >= 20 for _ in range(400)]
+    assert np.mean(retired) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 400)
+
+
+def test_one_that_is_worse_is_retired_and_a_better_one_never():
+    rng = np.random.default_rng(0)
+    loss = rng.chisquare(5, (2, 300))
+    assert drift.wealth(2 * loss[0], loss[1]).max() > 20
+    assert drift.wealth(0.5 * loss[0], loss[1]).max() < 4
+    assert (drift.wealth([0.0, 0.0], [0.0, 0.0]) == 1).all()  # nothing lost on either side says nothing
+
+
+# --- through the whole path -----------------------------------------------------------------------------------
+
+
+def planted(break_at: str | None) -> None:
+    """A row of the ledger in which a model halved what HAR leaves, until a day from which it is of another time."""
+    spec, protocol, matrix = catalog.spec(RIDGE), Protocol(), mt.matrix("MSFT", target="volatility")
+    e = evaluate(spec, matrix, protocol, trials.key(spec, matrix, protocol))
+    har, y = e.forecasts["baseline"], e.forecasts["y"]
+    said = har + 0.5 * (y - har)
+    if break_at is not None:
+        late = said.index >= break_at
+        said = said.where(~late, har.shift(252).bfill())
+    trials.record(replace(e, forecasts=e.forecasts.assign(forecast=said)), matrix)
+
+
+def test_a_model_that_broke_is_retired_within_months_and_one_that_did_not_is_healthy():
+    planted("2011-02-22")
+    found = mt.monitor("MSFT", target="volatility", since="2011-02-22")
+    row = found.rows.set_index("model").loc[RIDGE]
+    assert row["state"] == "retire"
+    assert "2011-02-22" < row["cusum_on"] < "2011-06-01"
+    assert "2011-02-22" < row["retired_on"] < "2012-02-22"
+    assert row["saved_before"] > 0.5 > 0 > row["saved"]
+    assert "it does worse than HAR" in row["says"]
+    assert f"to retire: {RIDGE} on MSFT since {row['retired_on']}" in found.sentence()
+    path = found.paths["MSFT", RIDGE]
+    assert str(path.index[path["e_value"] >= 20][0].date()) == row["retired_on"]
+    har = found.rows.set_index("model").loc["HAR"]
+    assert (har["state"], har["rival"]) == ("healthy", "mean")
+
+
+def test_a_model_that_goes_on_as_before_is_healthy():
+    planted(None)
+    row = mt.monitor("MSFT", target="volatility").rows.set_index("model").loc[RIDGE]
+    assert row["state"] == "healthy"
+    assert row["says"] == "it does what it did"
+    assert row["e_value"] < 4
+
+
+def test_what_is_said_as_of_a_day_does_not_know_the_days_after_it(made: tuple[Matrix, pd.DataFrame]):
+    m, frame = made
+    row, path = watched(frame, m, "HAR", "mean", since="2007-01-03")
+    cut = frame[frame.index < "2009-01-02"]
+    then, before = watched(cut, m, "HAR", "mean", since="2007-01-03")
+    pd.testing.assert_frame_equal(before, path.iloc[: len(before)], check_exact=True)
+    assert row["saved_before"] == then["saved_before"]
+
+
+def test_health_is_the_worst_of_its_thresholds_and_each_row_says_what_it_is():
+    assert len(HEALTH) == len({t.figure for t in HEALTH})
+    assert {t.figure for t in HEALTH} <= set(COLUMNS)
+    e = HEALTH[0]
+    assert [STATES[e.state(v)] for v in (1.0, 4.0, 20.0, float("nan"))] == ["healthy", "watch", "retire", "healthy"]
+
+
+MISTAKES = {
+    "rank": ({"target": "rank"}, BadInput, "rank is of names side by side"),
+    "too early": ({"since": "2004-06-01"}, NotEnoughHistory, "choose another `since`"),
+    "too late": ({"since": "2013-02-01"}, NotEnoughHistory, "252 and 40 are needed"),
+    "a day": ({"since": "soon"}, BadInput, "since 'soon' is not a day"),
+}
+
+
+@pytest.mark.parametrize("what", MISTAKES)
+def test_a_mistake_is_one_line(what: str):
+    asked, error, said = MISTAKES[what]
+    with pytest.raises(error, match=said):
+        mt.monitor("MSFT", **asked)
