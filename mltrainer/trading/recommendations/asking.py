@@ -152,9 +152,7 @@ def replay(
     if first is None or last is None or every < 1:
         raise BadInput("a replay needs start, end and every from 1 on")
     parts, _ = deciding.fetched(_asked(tickers), None)
-    sessions = pd.DatetimeIndex(
-        sorted({s for d in parts for s in d.frame.index[d.frame.index.slice_indexer(first, last)]})
-    )
+    sessions = pd.DatetimeIndex(sorted({s for d in parts for s in d.frame.loc[first:last].index}))
     if sessions.empty:
         raise NotEnoughHistory(f"no session lies from {first.date()} to {last.date()}; choose others")
     found = []

@@ -4,19 +4,18 @@ The size comes from what is known, the forecast volatility and the correlations 
 evidence moves it (Black and Litterman); without one expected returns stay those that the sizes themselves imply.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from mltrainer import metrics
 from mltrainer.data import market, quality
 from mltrainer.data.dates import Day, day
 from mltrainer.data.universes import Universe
 from mltrainer.errors import BadInput, MltrainerError, NotEnoughHistory, StorageError, Tampered
-from mltrainer.settings import settings
 from mltrainer.trading.alerts.watching import unfit
 from mltrainer.trading.portfolio import beliefs, inputs
 from mltrainer.trading.portfolio.limits import POSITION, Constraints
@@ -31,6 +30,7 @@ from mltrainer.trading.regimes import of_bars
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset, Provenance
 
+Array = NDArray[np.float64]
 SCORE, CONFIDENCE = 80.0, 70.0  # a view is shown above the one and from the other on
 LOW_SCORE = 20.0  # and one against a name up to here
 DEFAULT_STOP, TOTAL_RISK, GAP = 0.05, 0.20, 0.10  # fractions; GAP is what one may hold above a size
@@ -41,12 +41,22 @@ AIM = 0.10  # volatility a year of all together
 
 @dataclass(frozen=True, eq=False)
 class Name:
-    """One ticker with what is known of it."""
+    """One ticker with what is known of it at the last session of its bars."""
 
-    bars: Dataset
+    ticker: str
+    frame: pd.DataFrame
     risk: Risk
     view: Knowledge
     state: dict[str, Any]
+    source: str = ""
+    mode: str = ""
+
+    @classmethod
+    def of(cls, bars: Dataset, horizon: int, view: Knowledge) -> "Name":
+        """From bars; `view` is what the ledger shows."""
+        p, risk = bars.provenance, known.volatility(bars.frame, horizon)
+        source = f"{p.source}, content {p.content_sha256[:12]}" if p else ""
+        return cls(bars.name, bars.frame, risk, view, _state(bars.frame), source, p.mode if p else "")
 
     @property
     def issued(self) -> str:
@@ -125,30 +135,77 @@ def decided(
 ) -> tuple[pd.DataFrame, list[str], Provenance]:
     """Recommendations of the last session of bars: rows, what gave way, and where it is from."""
     parts, refused = list(parts), dict(lacking or {})
-    session = max(d.frame.index[-1] for d in parts)
+    session, origin = max(d.frame.index[-1] for d in parts), gate.verify(parts[0], "recommendations")
     names: dict[str, Name] = {}
     for bars in parts:
         try:
             fit(bars, session)
-            risk = known.volatility(bars.frame, horizon)
-            names[bars.name] = Name(bars, risk, evidence.known(bars, horizon), _state(bars.frame))
+            names[bars.name] = Name.of(bars, horizon, evidence.known(bars, horizon))
         except (Tampered, StorageError):
             raise
         except MltrainerError as error:
             refused[bars.name] = str(error)
-    mode = gate.verify(parts[0], "recommendations").mode
-    made: list[dict[str, Any]] = []
-    notes: list[str] = []
-    origin = gate.verify(parts[0], "recommendations")
-    if names:
-        weights, notes, origin = sized(names, horizon, aim)
-        made = [_row(n, float(weights[n.bars.name]), horizon, held) for n in names.values()]
+    returns = None
+    if len(names) > 1:
+        sealed = inputs.closes([d for d in parts if d.name in names])
+        given = inputs.of_data(sealed, as_of=None, sessions=SESSIONS, benchmark=None)
+        returns, origin = given.returns, given.provenance or origin
+    elif names:
+        origin = gate.verify(next(d for d in parts if d.name in names), "recommendations")
+    made, notes = rows_of(names, returns, horizon, aim, held)
+    lost = {"action": REFUSED, "as_of": str(session.date()), "mode": origin.mode, "horizon": horizon}
+    empty = {"regime": "", "model": ""}
+    table = [*made, *(lost | empty | {"ticker": t, "reasoning": why} for t, why in refused.items())]
+    return pd.DataFrame(table, columns=COLUMNS), notes, origin
+
+
+def of_frames(frames: Mapping[str, pd.DataFrame], *, horizon: int = 5, aim: float = AIM) -> pd.DataFrame:
+    """The rows for frames of whatever origin and without a look into the ledger: for checks, never for a reader."""
+    parts = [Dataset(frame, name, "bars") for name, frame in frames.items()]
+    names = {d.name: Name.of(d, horizon, Knowledge("The ledger was not asked.")) for d in parts}
+    closes = inputs.joined(*parts).frame.iloc[-SESSIONS - 1 :].to_numpy(float)
+    made, _ = rows_of(names, closes[1:] / closes[:-1] - 1, horizon, aim, None)
+    return pd.DataFrame(made, columns=COLUMNS)
+
+
+def rows_of(
+    names: Mapping[str, Name], returns: Array | None, horizon: int, aim: float, held: Mapping[str, float] | None
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """A row for each name, at most `ACTIVE`, and what gave way; returns (t, n) are those of all names together."""
+    if not names:
+        return [], []
+    weights, notes = sized(names, returns, horizon, aim)
+    made = [_row(n, float(weights[t]), horizon, held) for t, n in names.items()]
     if len(made) > ACTIVE:
         made.sort(key=lambda r: (r["action"] == "hold", -r["size"]))
         notes.append(f"at most {ACTIVE} are shown: {', '.join(r['ticker'] for r in made[ACTIVE:])} are not")
-    lost = [{"ticker": t, "action": REFUSED, "reasoning": why, "as_of": str(session.date()), "mode": mode,
-             "horizon": horizon, "regime": "", "model": ""} for t, why in refused.items()]  # fmt: skip
-    return pd.DataFrame([*made[:ACTIVE], *lost], columns=COLUMNS), notes, origin
+    return made[:ACTIVE], notes
+
+
+def sized(
+    names: Mapping[str, Name], returns: Array | None, horizon: int, aim: float
+) -> tuple["pd.Series[float]", list[str]]:
+    """Fractions of wealth by name: forecast volatility and shrunk correlations, moved by the views that are issued."""
+    order, vol = list(names), np.array([n.risk.volatility for n in names.values()])
+    cov, said = (np.diag(vol**2), []) if returns is None else beliefs.estimated(returns, "ledoit-wolf")
+    sigma = pd.DataFrame(beliefs.rescaled(cov, vol), order, order)
+    found = size(dict.fromkeys(order, 1), rule="volatility-target", sigma=sigma, target=aim, position=POSITION)
+    weights, notes = found.weights, [*said, *found.notes]
+    stated = _views(names, horizon)
+    if stated and len(order) == 1:
+        weights = weights * (names[order[0]].issued != "sell")
+    elif stated:
+        limits = Constraints(upper=POSITION, budget=float(weights.sum()))
+        moved = optimize(
+            sigma=sigma, method="black-litterman", views=stated, constraints=limits, market_weights=weights
+        )
+        weights = moved.weights.reindex(order).clip(lower=0.0)
+        notes.append(f"{len(stated)} views moved the sizes (Black and Litterman, {moved.status})")
+    risk = float(sum(weights[t] * n.distance(horizon) for t, n in names.items()))
+    if risk > TOTAL_RISK:
+        weights = weights * (TOTAL_RISK / risk)
+        notes.append(f"all stops together would cost {risk:.0%}, above {TOTAL_RISK:.0%}: sizes are made smaller")
+    return weights, notes
 
 
 def _state(frame: pd.DataFrame) -> dict[str, Any]:
@@ -157,36 +214,6 @@ def _state(frame: pd.DataFrame) -> dict[str, Any]:
     said = {k: None if pd.isna(last[k]) else last[k] for k in ("volatility", "trend", "regime", "score")}
     mean = float(close.iloc[-1] / close.tail(200).mean() - 1)
     return said | {"month": float(close.iloc[-1] / close.iloc[-22] - 1), "above": mean}
-
-
-def sized(names: Mapping[str, Name], horizon: int, aim: float) -> tuple["pd.Series[float]", list[str], Provenance]:
-    """Fractions of wealth by name: forecast volatility and shrunk correlations, moved by the views that are issued."""
-    order, vol = list(names), np.array([n.risk.volatility for n in names.values()])
-    notes: list[str] = []
-    if len(order) == 1:
-        only, sigma = names[order[0]], np.array([[vol[0] ** 2]])
-        found = size({order[0]: 1}, rule="volatility-target", sigma=sigma, target=aim, position=POSITION)
-        weights = found.weights * (only.issued != "sell")
-        return weights, list(found.notes), gate.verify(only.bars, "recommendations")
-    sealed = inputs.closes([n.bars for n in names.values()])
-    given = inputs.of_data(sealed, as_of=None, sessions=SESSIONS, benchmark=None)
-    assert given.returns is not None
-    assert given.provenance is not None
-    cov, said = beliefs.estimated(given.returns, "ledoit-wolf")
-    cov = beliefs.rescaled(cov, vol)
-    sigma = pd.DataFrame(cov, order, order)
-    found = size(dict.fromkeys(order, 1), rule="volatility-target", sigma=sigma, target=aim, position=POSITION)
-    weights, notes = found.weights, [*said, *given.notes, *found.notes]
-    if stated := _views(names, horizon):
-        limits = Constraints(upper=POSITION, budget=float(weights.sum()))
-        moved = optimize(sealed, method="black-litterman", views=stated, constraints=limits,
-                         volatility=dict(zip(order, vol, strict=True)), market_weights=weights)  # fmt: skip
-        weights, notes = moved.weights.reindex(order), [*notes, *moved.notes]
-    risk = float(sum(weights[n] * names[n].distance(horizon) for n in order))
-    if risk > TOTAL_RISK:
-        weights = weights * (TOTAL_RISK / risk)
-        notes.append(f"all stops together would cost {risk:.0%}, above {TOTAL_RISK:.0%}: sizes are made smaller")
-    return weights, notes, given.provenance
 
 
 def _views(names: Mapping[str, Name], horizon: int) -> list[View]:
@@ -198,20 +225,18 @@ def _views(names: Mapping[str, Name], horizon: int) -> list[View]:
 
 
 def _row(n: Name, weight: float, horizon: int, held: Mapping[str, float] | None) -> dict[str, Any]:
-    bars, risk, v = n.bars, n.risk, n.view
-    entry, session, away = float(bars.frame["close"].iloc[-1]), bars.frame.index[-1], n.distance(horizon)
-    annual, low, high = risk.annual
-    now = (held or {}).get(bars.name, 0.0)
+    v, entry, session, away = n.view, float(n.frame["close"].iloc[-1]), n.frame.index[-1], n.distance(horizon)
+    annual, low, high = n.risk.annual
+    now = (held or {}).get(n.ticker, 0.0)
     action = {"sell": "sell" if weight < 1e-3 else "reduce"}.get(n.issued, n.issued) or "hold"
     action = "reduce" if action == "hold" and now - weight > GAP else action
-    origin = bars.provenance
     return {
-        "ticker": bars.name, "action": action, "size": weight, "score": v.score, "confidence": v.confidence,
+        "ticker": n.ticker, "action": action, "size": weight, "score": v.score, "confidence": v.confidence,
         "entry": entry, "target": entry * (1 + away), "stop": entry * (1 - away),
         "timeframe": f"{horizon} sessions", "reasoning": _reasons(n, weight, now, action),
-        "source": f"{origin.source}, content {origin.content_sha256[:12]}" if origin else "", "as_of": str(session.date()),
+        "source": n.source, "as_of": str(session.date()),
         "expiry": f"{session + pd.Timedelta(days=1):%Y-%m-%d} 16:00 New York",
-        "falsifier": _falsifier(n, horizon, low, high), "mode": origin.mode if origin else settings().data_mode,
+        "falsifier": _falsifier(n, horizon, low, high), "mode": n.mode,
         "horizon": horizon, "volatility": annual, "volatility_low": low, "volatility_high": high,
         "regime": n.state["regime"] or "", "model": v.model,
     }  # fmt: skip
@@ -243,12 +268,7 @@ def _withheld(v: Knowledge) -> str:
 
 
 def _falsifier(n: Name, horizon: int, low: float, high: float) -> str:
-    when = f"over the {horizon} sessions after {n.bars.frame.index[-1]:%Y-%m-%d}"
+    when = f"over the {horizon} sessions after {n.frame.index[-1]:%Y-%m-%d}"
     size_ = f"The size is called wrong if the realized volatility {when} is not from {low:.0%} to {high:.0%} a year"
     sign = {"buy": "not above 0", "sell": "not below 0"}.get(n.issued)
     return f"{size_}; the view, if the return from the next entry on is {sign}." if sign else f"{size_}."
-
-
-def annualized(variance: "Sequence[float] | pd.Series[float]") -> float:
-    """Root mean variance per session as volatility a year."""
-    return float(np.mean(variance)) ** 0.5 * float(metrics.SESSIONS) ** 0.5

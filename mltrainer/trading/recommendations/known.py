@@ -1,4 +1,4 @@
-"""What is known of the next sessions' risk: forecast volatility, how far it may be off, and what shows that it is known.
+"""What is known of the next sessions' risk: forecast volatility, how far it may be off, and what shows it.
 
 Variance is what past prices say most of; `volatility` is the one function through which a recommendation asks.
 """

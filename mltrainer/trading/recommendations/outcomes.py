@@ -1,4 +1,4 @@
-"""What became of recommendations: was the volatility as said, was the view right, and what would a reader have earned?"""
+"""What became of recommendations: was the volatility as said, the view right, and what did a reader earn?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,9 +65,9 @@ class History:
         if not self.rows["action"].isin(["buy", *LEAVE]).any():
             said.append("no view on a return was issued, as none had evidence")
         if len(self.wealth) > 1:
-            end, f = self.wealth.iloc[-1], self.figures
-            said.append("one unit became " + ", ".join(
-                f"{end[n]:.2f} {w} (largest loss {f.loc[n, 'max_drawdown']:.0%})" for n, w in SHORT.items()))  # fmt: skip
+            end, lost = self.wealth.iloc[-1], self.figures["max_drawdown"]
+            each = [f"{end[n]:.2f} {w} (largest loss {lost[n]:.0%})" for n, w in SHORT.items()]
+            said.append(f"one unit became {', '.join(each)}")
         return "; ".join(said) + "."
 
     def as_dict(self) -> dict[str, Any]:
@@ -169,10 +169,24 @@ def _wealth(rows: pd.DataFrame, bars: Mapping[str, pd.DataFrame]) -> pd.DataFram
     stays = last.assign(stays=(~last["action"].isin(LEAVE)).astype(float))
     stays = stays.pivot_table(index="as_of", columns="ticker", values="stays")
     closes = pd.DataFrame({t: bars[str(t)]["close"] for t in sizes.columns}).sort_index().ffill()
-    closes = closes.loc[pd.Timestamp(sizes.index[0]) :]
-    equal = sizes.notna().astype(float)
-    chosen = {"1/N": _shares(equal), "equal-weight reader": _shares(stays), "sized": sizes}
-    return pd.DataFrame({name: walked(w.fillna(0.0), closes) for name, w in chosen.items()})
+    closes = closes.loc[pd.Timestamp(str(sizes.index[0])) :]
+    ends = _over(last.groupby("as_of")["horizon"].max(), closes.index)
+    chosen = {"1/N": _shares(sizes.notna().astype(float)), "equal-weight reader": _shares(stays), "sized": sizes}
+    closes = closes.loc[: ends[-1]]
+    return pd.DataFrame({name: walked(_sold(w.fillna(0.0), ends), closes) for name, w in chosen.items()})
+
+
+def _over(horizons: "pd.Series[int]", sessions: pd.Index) -> list[pd.Timestamp]:
+    """When all is sold: the horizon of a recommendation is over, and no later one has come by then."""
+    at = [int(sessions.searchsorted(pd.Timestamp(str(day)))) for day in horizons.index]
+    ends = [n + int(h) for n, h in zip(at, horizons, strict=True)]
+    last = [e for e, later in zip(ends, [*at[1:], np.inf], strict=True) if later > e]
+    return [sessions[min(e + (e == ends[-1]), len(sessions) - 1)] for e in last]
+
+
+def _sold(weights: pd.DataFrame, ends: list[pd.Timestamp]) -> pd.DataFrame:
+    cash = pd.DataFrame(0.0, [str(e.date()) for e in ends[:-1]], weights.columns)
+    return pd.concat([weights, cash]).sort_index()
 
 
 def _shares(held: pd.DataFrame) -> pd.DataFrame:

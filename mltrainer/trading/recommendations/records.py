@@ -62,7 +62,7 @@ class Recommendations:
             return f"As of {self.as_of} ({kind}) nothing is recommended: {next(iter(self.refused.values()), 'no name')}"
         said = [_named(rows, action) for action in ("buy", "sell", "reduce")]
         told = "; ".join(filter(None, said)) or f"no model knows where {_many(rows)} will go"
-        largest = rows.loc[rows["size"].idxmax()]
+        largest = rows.iloc[int(rows["size"].argmax())]
         of = "" if len(rows) == 1 else f" in {len(rows)} names, at most {largest['size']:.1%} in {largest['ticker']}"
         left = f"; refused: {', '.join(self.refused)}" if self.refused else ""
         return (
