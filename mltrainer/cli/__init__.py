@@ -14,6 +14,7 @@ from mltrainer.cli import (  # noqa: F401 - each adds its commands
     doors,
     evaluation,
     factors,
+    forecasts,
     models,
     recommendations,
     reports,
