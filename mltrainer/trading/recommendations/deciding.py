@@ -52,9 +52,9 @@ class Name:
     mode: str = ""
 
     @classmethod
-    def of(cls, bars: Dataset, horizon: int, view: Knowledge) -> "Name":
-        """From bars; `view` is what the ledger shows."""
-        p, risk = bars.provenance, known.volatility(bars.frame, horizon)
+    def of(cls, bars: Dataset, risk: Risk, view: Knowledge) -> "Name":
+        """From bars, what is known of their risk, and what the ledger shows of their return."""
+        p = bars.provenance
         source = f"{p.source}, content {p.content_sha256[:12]}" if p else ""
         return cls(bars.name, bars.frame, risk, view, _state(bars.frame), source, p.mode if p else "")
 
@@ -140,7 +140,7 @@ def decided(
     for bars in parts:
         try:
             fit(bars, session)
-            names[bars.name] = Name.of(bars, horizon, evidence.known(bars, horizon))
+            names[bars.name] = Name.of(bars, known.best(bars, horizon), evidence.known(bars, horizon))
         except (Tampered, StorageError):
             raise
         except MltrainerError as error:
@@ -162,7 +162,7 @@ def decided(
 def of_frames(frames: Mapping[str, pd.DataFrame], *, horizon: int = 5, aim: float = AIM) -> pd.DataFrame:
     """The rows for frames of whatever origin and without a look into the ledger: for checks, never for a reader."""
     parts = [Dataset(frame, name, "bars") for name, frame in frames.items()]
-    names = {d.name: Name.of(d, horizon, Knowledge("The ledger was not asked.")) for d in parts}
+    names = {d.name: Name.of(d, known.volatility(d.frame, horizon), Knowledge("Not asked.")) for d in parts}
     closes = inputs.joined(*parts).frame.iloc[-SESSIONS - 1 :].to_numpy(float)
     made, _ = rows_of(names, closes[1:] / closes[:-1] - 1, horizon, aim, None)
     return pd.DataFrame(made, columns=COLUMNS)
@@ -245,15 +245,15 @@ def _row(n: Name, weight: float, horizon: int, held: Mapping[str, float] | None)
 def _reasons(n: Name, weight: float, now: float, action: str) -> str:
     annual, low, high = n.risk.annual
     doubt = "" if n.view.model and n.issued else _withheld(n.view)
-    kind = "explains" if n.risk.explained > 0 else "explains nothing of"
-    share = f"{n.risk.explained:.0%} of what the mean of the past leaves" if n.risk.explained > 0 else "it, so far"
+    share = f"{n.risk.explained:.0%}" if n.risk.explained > 0 else "nothing"
     shape = [f"{n.state[k]} {w}".strip() for k, w in (("regime", ""), ("volatility", "volatility"), ("trend", "trend"))
              if n.state[k]]  # fmt: skip
     said = f"Held is {now:.1%}, more than the size. " if action == "reduce" and now > weight else ""
+    sessions = f"{n.risk.sessions} sessions it had not learned from"
     return (
         f"{n.view.words}{doubt} {said}Size {weight:.1%}: {n.risk.model} forecasts a volatility of {annual:.0%} a year "
-        f"(90 % interval {low:.0%} to {high:.0%}) and {kind} {share}, over {n.risk.sessions} sessions it had not "
-        f"learned from. Regime, of its own price: {', '.join(shape) or 'not known yet'}. The price moved "
+        f"(90 % interval {low:.0%} to {high:.0%}; HAR explains {share} of what the mean of the past leaves, over "
+        f"{sessions}). Regime, of its own price: {', '.join(shape) or 'not known yet'}. The price moved "
         f"{n.state['month']:+.1%} in 21 sessions and stands {n.state['above']:+.1%} from its 200-session mean."
     )
 

@@ -1,9 +1,10 @@
 """What is known of the next sessions' risk: forecast volatility, how far it may be off, and what shows it.
 
-Variance is what past prices say most of; `volatility` is the one function through which a recommendation asks.
+Variance is what past prices say most of. `best` is the one function through which a recommendation asks: HAR, unless
+the ledger holds models that are shown to beat it, which then speak through `forecasts.forecast`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,12 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LinearRegression
 
 from mltrainer import metrics
-from mltrainer.errors import NotEnoughHistory
+from mltrainer.errors import MltrainerError, NotEnoughHistory
+from mltrainer.evaluation import trials
 from mltrainer.evaluation.baselines import BASELINES
 from mltrainer.features import targets
+from mltrainer.trading import forecasts
+from mltrainer.trust.provenance import Dataset
 
 Array = NDArray[np.float64]
 LEVEL = 0.9  # of the interval
@@ -27,9 +31,10 @@ class Risk:
 
     Attributes
     ----------
-    volatility : forecast of the root mean variance per session over the horizon, a fraction.
+    volatility : forecast of the root mean variance per session over the horizon, a fraction; `middle` is exceeded as
+        often as not.
     low, high : of the realized one, with chance `LEVEL`.
-    model : what forecast it; explained : share of the squared error of the mean of the past that it saves, in log
+    model : what forecast it; explained : share of the squared error of the mean of the past that HAR saves, in log
         variance, over the latest `sessions` that it did not learn from.
     """
 
@@ -39,12 +44,32 @@ class Risk:
     model: str
     explained: float
     sessions: int
+    middle: float = float("nan")
 
     @property
     def annual(self) -> tuple[float, float, float]:
         """Forecast and interval as fractions a year."""
         v, low, high = (x * float(metrics.SESSIONS) ** 0.5 for x in (self.volatility, self.low, self.high))
         return v, low, high
+
+
+def best(bars: Dataset, horizon: int) -> Risk:
+    """Volatility of the next sessions by whom the ledger shows to beat the plain forecasts, else by HAR."""
+    plain, rows = volatility(bars.frame, horizon), trials.ledger()
+    asked = {"ticker": bars.name, "horizon": horizon, "target": "volatility", "status": "ok"}
+    if not (rows[list(asked)] == pd.Series(asked)).all(axis=1).any():
+        return plain
+    try:
+        said = forecasts.forecast(bars, target="volatility", horizon=horizon, commit=False)
+    except MltrainerError:  # a matrix asks more of bars than HAR does
+        return plain
+    if set(said.models) <= set(BASELINES):
+        return plain
+    spread = plain.volatility / plain.middle  # from the middle of a volatility to the root of its mean square
+    low, middle, high = (float(np.exp(z / 2)) for z in (said.low, said.forecast, said.high))
+    return replace(
+        plain, volatility=middle * spread, middle=middle, low=low, high=high, model=" and ".join(said.models)
+    )
 
 
 def volatility(bars: pd.DataFrame, horizon: int) -> Risk:
@@ -82,4 +107,4 @@ def volatility(bars: pd.DataFrame, horizon: int) -> Risk:
     radius = metrics.conformal_radius(np.abs(errors), LEVEL)
     low, middle, high = (float(np.exp(z / 2)) for z in (forecast - radius, forecast, forecast + radius))
     explained = 1 - float((errors**2).sum() / (rival**2).sum())
-    return Risk(middle * float(np.exp(errors).mean()) ** 0.5, low, high, "HAR", explained, count)
+    return Risk(middle * float(np.exp(errors).mean()) ** 0.5, low, high, "HAR", explained, count, middle)
