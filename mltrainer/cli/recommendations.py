@@ -1,5 +1,6 @@
 """Recommendations from the command line: what to hold, how much of it, and how past ones ended; and the daily brief."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -82,3 +83,25 @@ def _told(found: Any, json_: bool) -> None:
         made = [(name, *(percent(r[x]) for x in found.figures)) for name, r in found.figures.iterrows()]
         say(table(["reader", "% a year", "volatility, %", "Sharpe x 100", "largest loss, %"], made))
     say(f"{found.sentence}\n{mode_line()}")
+
+
+@app.command()
+def brief(
+    universe: Universe = None,
+    ticker: Annotated[list[str] | None, typer.Option(help="ticker; may be given more than once")] = None,
+    as_of: AsOf = None,
+    horizon: Annotated[int, typer.Option(help="sessions ahead")] = 5,
+    volatility: Annotated[float, typer.Option(help="volatility a year that all sizes together aim at")] = 0.10,
+    account: Annotated[str, typer.Option(help="account of the portfolio")] = "main",
+    out: Annotated[Path, typer.Option(help="folder to write to")] = Path(),
+    commit: Annotated[bool, typer.Option("--commit/--no-commit", help="write into the ledger")] = True,
+    json_: Json = False,
+) -> None:
+    """Write the page of a day: regime, what is forecastable, sizes, recommendations, what is held, alerts, quality."""
+    from mltrainer.reports.brief import write
+
+    if ticker and universe:
+        raise BadInput(f"--universe {universe} names the tickers already; give it or --ticker, not both")
+    knobs: dict[str, Any] = {"horizon": horizon, "volatility": volatility, "account": account, "commit": commit}
+    page = write(out, ",".join(ticker) if ticker else universe or "sample20", as_of=as_of or "", **knobs)
+    say(document({"page": str(page)}) if json_ else f"{page}\n{mode_line()}")
