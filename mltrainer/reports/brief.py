@@ -76,7 +76,7 @@ class BriefPage:
         )
 
     def _headline(self) -> list[tuple[str, str, str]]:
-        rows = self.found.given
+        rows, lost = self.found.given, self.found.refused
         views_ = int(rows["action"].isin(["buy", "sell"]).sum())
         states = ", ".join(f"{n} {state}" for state, n in rows["regime"].replace("", "unknown").value_counts().items())
         held = f"of the wealth in {len(rows)} names; the rest is cash"
@@ -85,7 +85,7 @@ class BriefPage:
             ("Views on a return", str(views_), "issued only where the ledger of trials has evidence"),
             ("Volatility aimed at, %", views.percent(self.found.target), "a year, of all sizes together, at most"),
             ("Regimes, by price", states or views.DASH, "of the names, each against its own past"),
-            ("Refused", str(len(self.found.refused)), "names on whose data nothing may be recommended"),
+            *([("Refused", str(len(lost)), "names on whose data nothing may be recommended")] if lost else []),
         ]
 
     # -- sections --------------------------------------------------------------------------------------------

@@ -23,8 +23,9 @@ def sizes(rows: pd.DataFrame, *, corner: str = "") -> go.Figure:
     title = f"The calmer a name is to be, the more of it: {calm['ticker']} {calm['size']:.1%} of the wealth"
     title += f", {wild['ticker']} {wild['size']:.1%}" if len(ran) > 1 else ""
     fig = _dots(ran, 24, title=title, corner=corner)
-    small = _dots(ran.iloc[-PHONE:], 30, title=title, corner=f"the {min(PHONE, len(ran))} calmest; {corner}")
-    small.update_layout(title=None, meta=None, margin={"l": 6, "r": 6, "t": 12}, showlegend=False)
+    small = _dots(ran.iloc[-PHONE:], 30, title=title, corner=f"the {min(PHONE, len(ran))} calmest of {len(ran)}")
+    small.update_xaxes(title={"text": "volatility a year, %"})
+    small.update_layout(title=None, meta=None, margin={"l": 6, "r": 12, "t": 12}, showlegend=False)
     return fig.update_layout(meta=fig.layout.meta | {"phone": json.loads(small.to_json()), "above": 0})
 
 
@@ -36,8 +37,6 @@ def _dots(ran: pd.DataFrame, lane: int, *, title: str, corner: str) -> go.Figure
         x=list(x), y=list(range(len(ran))), mode="markers", marker={"color": ACCENT, "size": 8}, error_x=bars
     )
     height = 150 + lane * len(ran)
-    fig = figure(
-        [dots], title=title, y="", x="volatility a year, %, with its 90 % interval", corner=corner, height=height
-    )
+    fig = figure([dots], title=title, y="", x="volatility a year, %, 90 % interval", corner=corner, height=height)
     fig.update_xaxes(rangemode="tozero")
     return fig.update_yaxes(tickvals=list(range(len(ran))), ticktext=names, range=[-0.7, len(ran) - 0.3])

@@ -327,7 +327,7 @@ def test_asked_again_nothing_is_written_twice_and_what_was_said_first_stands(dat
     first = mt.recommend(TWO, as_of=DAY, project="p")
     again = mt.recommend("MSFT", as_of=DAY, volatility=0.02)
     assert (len(first.new), len(again.new)) == (2, 0)
-    assert "1 were recommended before; what was said first stands in the ledger" in again.notes
+    assert "1 of 1 stood in the ledger before; what was said first stands there" in again.notes
     assert len(mt.recommend("MSFT", as_of=DAY, horizon=21).new) == 1
     kept = ledger.written()
     assert list(kept["ticker"]) == ["MSFT", "IBM", "MSFT"]

@@ -75,7 +75,7 @@ def recommend(
     notes.append(NO_TRADING.format("live data" if live else f"data to {session}, {origin.mode}"))
     found = int((rows["action"] != "refused").sum())
     if commit and len(new) < found:
-        notes.append(f"{found - len(new)} were recommended before; what was said first stands in the ledger")
+        notes.append(f"{found - len(new)} of {found} stood in the ledger before; what was said first stands there")
     return Recommendations(
         rows, session, origin.mode, horizon, volatility, live, tuple(dict.fromkeys(notes)), tuple(new), origin
     )

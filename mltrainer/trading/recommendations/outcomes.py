@@ -91,7 +91,7 @@ def rates_table(rates: pd.DataFrame) -> str:
     """Rates as a page shows them."""
     rows = [[CLAIMS[str(c)], 100 * r["rate"], 100 * r["low"], 100 * r["high"], r["n"], r["dates"]]
             for c, r in rates.iterrows()]  # fmt: skip
-    heads = ["Claim", "True, %", "95 % from", "to", "Recommendations", "Days"]
+    heads = ["Claim", "True, %", "95 % from", "to", "Said", "Days"]
     return views.table(rows, heads, write=views.fixed(0)) if rows else ""
 
 

@@ -91,15 +91,17 @@ class Recommendations:
 
 def table(rows: pd.DataFrame) -> str:
     """Rows as a page shows them, in percent where the head says so."""
-    heads = ["Ticker", "Action", "Size, %", "Entry", "Target", "Stop", "Volatility, %", "from", "to", "Regime"]
+    heads = ["Name, action, regime", "Size, %", "Entry", "Target", "Stop", "Volatility, %", "from", "to"]
     columns = ["size", "entry", "target", "stop", "volatility", "volatility_low", "volatility_high"]
     percent = {"size", "volatility", "volatility_low", "volatility_high"}
     shown = [
-        [r["ticker"], r["action"], *(float(r[c]) * (100 if c in percent else 1) for c in columns), r["regime"] or ""]
+        [
+            ", ".join(filter(None, (r["ticker"], r["action"], r["regime"]))),
+            *(float(r[c]) * (100 if c in percent else 1) for c in columns),
+        ]
         for r in rows.to_dict("records")
     ]
-    writers = [views.number, views.number, views.fixed(1), *[views.fixed(2)] * 3, *[views.fixed(0)] * 3, views.number]
-    return views.table(shown, heads, write=writers)
+    return views.table(shown, heads, write=[views.number, views.fixed(1), *[views.fixed(2)] * 3, *[views.fixed(0)] * 3])
 
 
 def _named(rows: pd.DataFrame, action: str) -> str:
