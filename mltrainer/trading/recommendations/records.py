@@ -91,7 +91,7 @@ class Recommendations:
 
 def table(rows: pd.DataFrame) -> str:
     """Rows as a page shows them, in percent where the head says so."""
-    heads = ["Name, action, regime", "Size, %", "Entry", "Target", "Stop", "Volatility, %", "from", "to"]
+    heads = ["Name, action, regime", "Size", "Entry", "Target", "Stop", "Vol.", "from", "to"]
     columns = ["size", "entry", "target", "stop", "volatility", "volatility_low", "volatility_high"]
     percent = {"size", "volatility", "volatility_low", "volatility_high"}
     shown = [
@@ -101,7 +101,11 @@ def table(rows: pd.DataFrame) -> str:
         ]
         for r in rows.to_dict("records")
     ]
-    return views.table(shown, heads, write=[views.number, views.fixed(1), *[views.fixed(2)] * 3, *[views.fixed(0)] * 3])
+    writers = [views.number, views.fixed(1), *[views.fixed(2)] * 3, *[views.fixed(0)] * 3]
+    return views.table(shown, heads, caption=UNITS, write=writers)
+
+
+UNITS = "Size in % of the wealth, prices as in the data, volatility in % a year with its 90 % interval"
 
 
 def _named(rows: pd.DataFrame, action: str) -> str:
