@@ -109,7 +109,7 @@ ONE_ROOM = {
     "figures on a page": (
         ("plotly",),
         VIEWS
-        | {"reports/brief.py", f"reports/{name}.py" for name in ("pages", "family", "factor", "index", "validation")}
+        | {f"reports/{name}.py" for name in ("pages", "brief", "family", "factor", "index", "validation")}
         | {"dashboards.py", "server/handlers.py"},
     ),
     "other figures": (("matplotlib", "seaborn", "bokeh", "altair"), set()),
