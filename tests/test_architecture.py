@@ -102,6 +102,7 @@ ONE_ROOM = {
             "trading/alerts/ledger.py",
             "trading/forecasts/ledger.py",
             "trading/positions/ledger.py",
+            "trading/recommendations/ledger.py",
         },
     ),
     # figures are drawn in views; the others put them on a page, and the server hands out plotly.js
@@ -109,7 +110,7 @@ ONE_ROOM = {
     "figures on a page": (
         ("plotly",),
         VIEWS
-        | {f"reports/{name}.py" for name in ("pages", "family", "factor", "index", "validation")}
+        | {f"reports/{name}.py" for name in ("pages", "brief", "family", "factor", "index", "validation")}
         | {"dashboards.py", "server/handlers.py"},
     ),
     "other figures": (("matplotlib", "seaborn", "bokeh", "altair"), set()),

@@ -507,7 +507,7 @@ def test_every_option_json_is_tested_here():
     assert having <= {
         "verify", "models", "evaluate", "map", "tune", "leaderboard", "fetch bars", "fetch macro", "quality",
         "universes", "tickers", "runs", "report", "preregister",
-        "optimize", "factor",
+        "optimize", "factor", "recommend", "brief",
         "audit show", "audit head", "audit verify", "doctor",
         *TESTED_ELSEWHERE,
     }  # fmt: skip
@@ -753,3 +753,34 @@ def test_a_portfolio_is_entered_valued_corrected_and_taken_out_and_in(run: Run):
         ["correct", "9", "--reason", "x"],
     ):
         assert_one_line(run("portfolio", *mistake))
+
+
+def test_recommendations_as_json_in_words_and_how_they_ended(run: Run):
+    call = ["recommend", "MSFT", "IBM", "--as-of", "2008-10-15"]
+    found = document(run(*call, "--json"))
+    assert [r["action"] for r in found["rows"]] == ["hold", "hold"]  # type: ignore[index,call-overload]
+    assert found["rows"][0]["score"] is None  # type: ignore[call-overload,index]
+    assert len(found["new"]) == 2  # type: ignore[arg-type,call-overload]
+    said = run(*call).out
+    assert "no model knows where any of 2 names will go" in said
+    assert "Mode sample" in said
+    assert "2 recommendations on 1 days, 2 of them over" in run("recommend", "--history").out
+    ended = document(run("recommend", "--history", "--json"))
+    assert {r["state"] for r in ended["rows"]} == {"over"}  # type: ignore[call-overload]
+    walked = run("recommend", "MSFT", "IBM", "--since", "2008-10-01", "--as-of", "2008-11-15", "--horizon", "21").out
+    assert "stop not touched" in walked
+    refused = run("recommend", "MSFT", "XYZZY", "--as-of", "2008-10-15")
+    assert refused.code == 1
+    assert "refused XYZZY: no ticker in mode sample" in refused.out
+
+
+def test_the_brief_is_one_page_that_opens_by_itself(run: Run, tmp_path: Path):
+    call = ["brief", "--ticker", "MSFT", "--ticker", "IBM", "--as-of", "2008-10-15", "--out", str(tmp_path)]
+    page = Path(document(run(*call, "--json"))["page"])  # type: ignore[call-overload,arg-type,index]
+    assert page == tmp_path / "brief-2008-10-15.html"
+    text = page.read_text(encoding="utf-8")
+    for words in ("How much of what is to be held after 2008-10-15?", "This page is historical", "No portfolio to show",
+                  "No alert stands", "What is forecastable", "Audit head", "SAMPLE"):  # fmt: skip
+        assert words in text
+    assert 'data-file="plotly' not in text
+    assert [p.name for p in tmp_path.iterdir() if p.suffix == ".html"] == [page.name]

@@ -120,6 +120,7 @@ def test_notebooks_are_clean_to_ruff():
 SHORTER = {
     "reports/model-family.ipynb": {"family": "neighbors", "start": "2005-01-03", "end": "2009-12-31"},
     "reports/factor.ipynb": {"start": "2019-01-02"},
+    "reports/daily-brief.ipynb": {"universe": "MSFT,IBM", "as_of": "2009-03-09"},
 }
 
 
