@@ -9,6 +9,7 @@ from mltrainer.views.drawings import ACCENT, AMBER, CONFIG, FONT, NONE, SOFT, VE
 from mltrainer.views.evaluations import WEEK, equity, forecasts
 from mltrainer.views.heat import heat
 from mltrainer.views.numbers import DASH, MINUS, fixed, number, percent
+from mltrainer.views.portfolio import contributions, drawdowns, frontier, kelly, wealth
 from mltrainer.views.ranking import LINES, PHONE_ROWS, SCREEN, gains, sharpes
 from mltrainer.views.regimes import SHADES, regimes
 from mltrainer.views.tables import BOARD, BOARDS, COLUMNS, MAJOR, SKILL, Column, board, figures, pill, table
@@ -38,13 +39,17 @@ __all__ = [
     "banner",
     "board",
     "card",
+    "contributions",
+    "drawdowns",
     "drawing",
     "equity",
     "figures",
     "fixed",
     "forecasts",
+    "frontier",
     "gains",
     "heat",
+    "kelly",
     "mode_words",
     "number",
     "percent",
@@ -52,4 +57,5 @@ __all__ = [
     "regimes",
     "sharpes",
     "table",
+    "wealth",
 ]  # fmt: skip
