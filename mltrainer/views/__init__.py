@@ -11,7 +11,7 @@ from mltrainer.views.heat import heat
 from mltrainer.views.numbers import DASH, MINUS, fixed, number, percent
 from mltrainer.views.portfolio import contributions, drawdowns, frontier, kelly, wealth
 from mltrainer.views.ranking import LINES, PHONE_ROWS, SCREEN, gains, sharpes
-from mltrainer.views.regimes import SHADES, regimes
+from mltrainer.views.regimes import SHADES, regimes, states
 from mltrainer.views.tables import BOARD, BOARDS, COLUMNS, MAJOR, SKILL, Column, board, figures, pill, table
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "pill",
     "regimes",
     "sharpes",
+    "states",
     "table",
     "wealth",
 ]  # fmt: skip
