@@ -1,5 +1,6 @@
 """Commands from forecasts to decisions: the regime, alerts, what is held."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -137,6 +138,7 @@ def alerts_replay(
     ] = None,
     start: Start = None,
     end: End = None,
+    page: Annotated[Path | None, typer.Option(help="write the span as a page to this HTML file instead")] = None,
     json_: Json = False,
 ) -> None:
     """Walk every condition through the history: would it have fired then, and was it right?"""
@@ -145,6 +147,11 @@ def alerts_replay(
     from mltrainer.views import number
 
     names = chosen(ticker, universe)
+    if page is not None:
+        from mltrainer.reports.walkthrough import write
+
+        say(f"wrote {write(page, names, start, end)}\n{mode_line()}")
+        return
     made = [e for t in getattr(names, "tickers", names) for e in study.evaluate(model, t, end=end)] if model else []
     found = replay(names, kinds=kind, start=start, end=end, evaluations=[e for e in made if e.ok], evidence=bool(model))
     if json_:
