@@ -125,7 +125,7 @@ class WalkPage:
         by = self.contest.returns.groupby(pd.DatetimeIndex(self.contest.returns.index).to_period("Q"))
         earned = by[[HOLD, self._cash]].apply(lambda r: (1 + r).prod() - 1)
         labels = self.history["regime"].groupby(pd.DatetimeIndex(self.history.index).to_period("Q"))
-        said = labels.agg(lambda x: x.mode().iloc[0] if x.notna().any() else None)
+        said = labels.agg(lambda x: str(x.mode().iloc[0]) if x.notna().any() else "")
         size = self.sized.groupby(pd.DatetimeIndex(self.sized.index).to_period("Q")).mean()
         fired = pd.DatetimeIndex(self.replay.alerts["session"]).to_period("Q").value_counts()
         rows = {"regime": said, "size": size, "held": earned[HOLD], "sized": earned[self._cash]}
@@ -179,7 +179,7 @@ RATES = ["kind", "condition", "alerts", "judged", "false_alarms", "base", "p"]
 RIGHT = {1.0: "yes", 0.0: "no"}
 READING = (
     "Size is the share of the wealth that keeps the forecast swing at its target, the rest is cash. Held was bought "
-    "once at the start; both are net of costs of 10 basis points a side. The regime is that of most sessions of the quarter."
+    "once at the start; both are net of costs of 10 basis points a side. The regime is that of most of its sessions."
 )
 
 
