@@ -318,6 +318,19 @@ def test_optimize_as_json_and_in_words(run: Run):
     assert capped["status"].startswith("fallback: minimum-variance")
 
 
+def test_a_walk_of_optimizers_says_what_cannot_be_told_from_one_over_n(run: Run):
+    call = ["optimize", "--walk", "--ticker", "AAPL", "--ticker", "MSFT", "--ticker", "GE", "--sessions", "252"]
+    call += ["--start", "2016-01-04", "--as-of", "2017-12-29", "--every", "126", "--target", "0.1"]
+    done = document(run(*call, "--json"))
+    rows = {r["method"]: r for r in done["rows"]}
+    assert (done["mode"], done["level"], done["start"], done["end"]) == ("sample", 0.9, "2016-01-05", "2017-12-29")
+    assert {"equal-weight", "buy-and-hold", "equal-weight at 10%", "risk-parity", "kelly"} <= set(rows)
+    assert done["indistinguishable_from_equal_weight"] == rows["equal-weight"]["best"]
+    assert ("Indistinguishable from 1/N" in done["sentence"]) == rows["equal-weight"]["best"]
+    said = run(*call)
+    assert said.out.endswith(f"{done['sentence']}\n{SAMPLE}")
+
+
 def test_a_factor_as_json_and_in_words(run: Run):
     names = [x for t in ("AAPL", "AMD", "BAC", "BBY", "CVX", "GE") for x in ("--ticker", t)]
     call = ["factor", "return_5", *names, "--start", "2016-01-04", "--end", "2018-12-31", "--quantiles", "3"]

@@ -1,5 +1,6 @@
 """Commands from forecasts to decisions: the regime, alerts, what is held."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -30,20 +31,26 @@ def regime(
     start: Start = None,
     breadth: Annotated[str | None, typer.Option(help="universe whose breadth counts; sample default sample20")] = None,
     states: Annotated[int, typer.Option(help="hidden states, 2 or 3")] = 2,
+    models: Annotated[
+        str | None, typer.Option(help="also: models with evidence in this regime, by volatility, trend, volume ...")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Say the regime of a ticker's market: volatility, trend, volume, economy, score and hidden states."""
-    from mltrainer.trading.regimes import regimes
+    from mltrainer.trading.regimes import chosen, regimes
     from mltrainer.views import number
 
     found = regimes(ticker, as_of=as_of, start=start, breadth=breadth, states=states)
+    skilled = chosen(found, column=models) if models else None
     if json_:
-        say(document(found.to_dict()))
+        say(document(found.to_dict() | ({"models": skilled.to_dict()} if skilled else {})))
         return
     rows = [(k, number(v) if isinstance(v, float) else v) for k, v in found.now.items() if v is not None]
     say(table(["what", "now"], rows))
     for name, why in found.unavailable.items():
         say(f"{name}: {why}")
+    if skilled:
+        say(skilled.sentence())
     say(f"{found.sentence()}\n{mode_line()}")
 
 
@@ -131,6 +138,7 @@ def alerts_replay(
     ] = None,
     start: Start = None,
     end: End = None,
+    page: Annotated[Path | None, typer.Option(help="write the span as a page to this HTML file instead")] = None,
     json_: Json = False,
 ) -> None:
     """Walk every condition through the history: would it have fired then, and was it right?"""
@@ -139,6 +147,11 @@ def alerts_replay(
     from mltrainer.views import number
 
     names = chosen(ticker, universe)
+    if page is not None:
+        from mltrainer.reports.walkthrough import write
+
+        say(f"wrote {write(page, names, start, end)}\n{mode_line()}")
+        return
     made = [e for t in getattr(names, "tickers", names) for e in study.evaluate(model, t, end=end)] if model else []
     found = replay(names, kinds=kind, start=start, end=end, evaluations=[e for e in made if e.ok], evidence=bool(model))
     if json_:

@@ -9,8 +9,9 @@ from mltrainer.views.drawings import ACCENT, AMBER, CONFIG, FONT, NONE, SOFT, VE
 from mltrainer.views.evaluations import WEEK, equity, forecasts
 from mltrainer.views.heat import heat
 from mltrainer.views.numbers import DASH, MINUS, fixed, number, percent
+from mltrainer.views.portfolio import contributions, drawdowns, frontier, kelly, wealth
 from mltrainer.views.ranking import LINES, PHONE_ROWS, SCREEN, gains, sharpes
-from mltrainer.views.regimes import SHADES, regimes
+from mltrainer.views.regimes import SHADES, regimes, states
 from mltrainer.views.tables import BOARD, BOARDS, COLUMNS, MAJOR, SKILL, Column, board, figures, pill, table
 
 __all__ = [
@@ -38,18 +39,24 @@ __all__ = [
     "banner",
     "board",
     "card",
+    "contributions",
+    "drawdowns",
     "drawing",
     "equity",
     "figures",
     "fixed",
     "forecasts",
+    "frontier",
     "gains",
     "heat",
+    "kelly",
     "mode_words",
     "number",
     "percent",
     "pill",
     "regimes",
     "sharpes",
+    "states",
     "table",
+    "wealth",
 ]  # fmt: skip

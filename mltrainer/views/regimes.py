@@ -11,6 +11,18 @@ from mltrainer.views.drawings import ACCENT, AMBER, NONE, VERMILION, days_of, fi
 SHADES = {"crisis": VERMILION, "volatile": AMBER, "trending": ACCENT, "stable": NONE}
 
 
+def states(p: pd.DataFrame, name: str, title: str) -> go.Figure:
+    """Probabilities of hidden states by session (n, k), stacked, from the calmest up."""
+    days, colors = days_of(p.index), (NONE, AMBER, VERMILION)[-p.shape[1] :]
+    areas = [
+        go.Scatter(
+            x=days, y=short(100 * p[c]), name=str(c), mode="lines", stackgroup="p", line={"width": 0, "color": k}
+        )
+        for c, k in zip(p, colors, strict=True)
+    ]
+    return figure(areas, title=title, y="probability, %", corner=f"{name}, sessions to {days[-1]}")
+
+
 def regimes(history: pd.DataFrame, name: str, title: str) -> go.Figure:
     """Closes of a history of regimes, the background shaded by the label of the score; log scale."""
     days, log = days_of(history.index), {"type": "log"}

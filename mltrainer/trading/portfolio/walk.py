@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mltrainer import metrics
+from mltrainer import metrics, views
 from mltrainer.data.dates import Day, day
 from mltrainer.errors import BadInput, NotEnoughHistory
 from mltrainer.trading.portfolio.inputs import CLOSES, LEAST, Inputs, closes
@@ -62,8 +62,31 @@ class Contest:
             said = f"1/N is told apart from the best: {', '.join(best)}."
         return f"{said} Least risk, as far as can be told: {', '.join(self._in('calmest'))}."
 
+    def _shown(self, methods: Sequence[str]) -> list[str]:
+        return list(methods) or list(map(str, self.returns))
+
     def _in(self, column: str) -> list[str]:
         return list(self.rows.loc[self.rows[column], "method"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The rows and what they say, for JSON."""
+        start, end = (str(self.returns.index[i].date()) for i in (0, -1))
+        said = {"indistinguishable_from_equal_weight": NAIVE in self._in("best"), "sentence": self.sentence()}
+        head = {"start": start, "end": end, "mode": self.provenance.mode, "content": self.provenance.content_sha256}
+        return {**head, "level": self.level, **said, "rows": self.rows.to_dict("records")}
+
+    def figure(self, *methods: str) -> Any:
+        """Wealth of every method, or of those named."""
+        corner = f"{self.provenance.mode} data, net of costs, sessions to {self.returns.index[-1].date()}"
+        return views.wealth(self.returns[self._shown(methods)], self.sentence(), corner)
+
+    def fallen(self, *methods: str) -> Any:
+        """Loss from the last peak of every method, or of those named."""
+        shown = self._shown(methods)
+        most = self.rows.set_index("method")["max_drawdown"][shown]
+        title = "; ".join(f"{name} lost {most[name]:.0%}" for name in shown) + " from a peak"
+        corner = f"{self.provenance.mode} data, net of costs, sessions to {self.returns.index[-1].date()}"
+        return views.drawdowns(self.returns[shown], title, corner)
 
     def __repr__(self) -> str:
         """Say it in one line."""

@@ -1,5 +1,6 @@
 """Regimes: is the market calm or stormy, rising or falling, as far as one could know on the day?"""
 
+from mltrainer.trading.regimes.chosen import Chosen, chosen
 from mltrainer.trading.regimes.history import Regimes, measure, regimes
 from mltrainer.trading.regimes.labels import TREND, VOLATILITY, VOLUME, detect
 from mltrainer.trading.regimes.markov import STATES, filtered, fits
@@ -12,7 +13,9 @@ __all__ = [
     "VOLATILITY",
     "VOLUME",
     "WEIGHTS",
+    "Chosen",
     "Regimes",
+    "chosen",
     "detect",
     "filtered",
     "fits",

@@ -64,6 +64,14 @@ class Regimes:
         """The price, shaded by regime."""
         return views.regimes(self.history, self.data.name, self.sentence())
 
+    def states(self) -> Any:
+        """The probabilities of the hidden states, by session."""
+        p = self.history.filter(like="p_").rename(columns=lambda c: c.removeprefix("p_"))
+        last = p.iloc[-1]
+        said = "too few sessions to say" if last.isna().any() else f"{last.idxmax()} with probability {last.max():.2f}"
+        title = f"{self.data.name}, {self.session:%Y-%m-%d}: {said}; filtered by what was known on the day"
+        return views.states(p, self.data.name, title)
+
     def to_dict(self) -> dict[str, Any]:
         """The last session, for JSON."""
         p = self.data.provenance
