@@ -16,12 +16,17 @@ def query() -> dict[str, str]:
     the slow imports are done by then, and what is stored is read fresh.
     """
     text = os.environ.get("QUERY_STRING", "")
-    if os.environ.get("VOILA_PREHEAT") == "True":
+    if preheating():
         port, kernel = os.environ["VOILA_APP_PORT"], os.environ["VOILA_KERNEL_ID"]
         # This machine is no matter for a proxy.
         with connect(f"ws://127.0.0.1:{port}/voila/query/{kernel}", proxy=None) as server:
             text = json.loads(server.recv())["QUERY_STRING"]
     return dict(parse_qsl(text, max_num_fields=20))
+
+
+def preheating() -> bool:
+    """Whether this kernel was started before its visitor comes."""
+    return os.environ.get("VOILA_PREHEAT") == "True"
 
 
 def mark(state: Mapping[str, str]) -> str:

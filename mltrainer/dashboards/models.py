@@ -21,19 +21,20 @@ ALL = "all"
 class ModelsPage(Page):
     """How well does this model forecast? The four controls narrow each other from left to right."""
 
+    NAME = "models"
     CONTROLS = ("Run", "Family", "Model", "Ticker")
 
-    def __init__(self, runs: Sequence[reports.Run], state: Mapping[str, str]) -> None:
+    def __init__(self, runs: Sequence[reports.Run], state: Mapping[str, str], basis: str = "") -> None:
         self.runs = {run.id: run for run in runs}
         self.finding, self.card = widgets.HTML(), widgets.HTML()
         self.equity, self.forecasts = Picture("equity"), Picture("forecasts")
-        super().__init__([self.finding, self.equity, self.forecasts, self.card], state)
+        super().__init__([self.finding, self.equity, self.forecasts, self.card], state, basis)
 
     @classmethod
-    def read(cls, state: Mapping[str, str], out: str | Path | None) -> widgets.Widget:
+    def read(cls, state: Mapping[str, str], out: str | Path | None, basis: str) -> widgets.Widget:
         """The page of the runs there are."""
         runs = reports.runs(out)
-        return cls(runs, state) if runs else empty("There is no run to show yet.", MAKE)
+        return cls(runs, state, basis) if runs else empty("There is no run to show yet.", MAKE)
 
     def settle(self, state: Mapping[str, str]) -> None:
         """Runs, their families, models of these, and the tickers of a model."""
@@ -60,7 +61,6 @@ class ModelsPage(Page):
         run, name, ticker = self.run, self.controls["Model"].value, self.controls["Ticker"].value
         same = run.rows[run.rows["ticker"] == ticker]
         row = same[same["name"] == name].iloc[0]
-        self.clear()
         self.banner.value = views.banner(run.mode, run.as_of)
         self.card.value = _card(name)
         self.foot.value = foot(run.manifest["sources"], self.state, _line(run))

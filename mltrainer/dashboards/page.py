@@ -1,6 +1,9 @@
 """What all pages share: mode banner, controls that narrow each other, guarded callbacks, provenance, an address."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import Any, ClassVar
@@ -8,9 +11,12 @@ from typing import Any, ClassVar
 import ipywidgets as widgets
 
 from mltrainer import views
-from mltrainer.dashboards.address import mark, query
+from mltrainer.dashboards import answers
+from mltrainer.dashboards.address import mark, preheating, query
+from mltrainer.dashboards.answers import Answer
 from mltrainer.dashboards.incidents import guarded
 from mltrainer.dashboards.pictures import Picture
+from mltrainer.errors import MltrainerError
 from mltrainer.trust.provenance import notices
 
 Options = list[tuple[str, str]]  # what a control shows, and its value
@@ -19,18 +25,22 @@ Options = list[tuple[str, str]]  # what a control shows, and its value
 class Page(widgets.VBox):
     """A page: banner, one bar of controls, its parts, and where its numbers come from.
 
-    A subclass names its `CONTROLS`, gives its parts to this constructor once it has read what it shows, offers choices
-    in `settle` and writes into its parts in `fill`. Both run guarded, at first and after every choice.
+    A subclass names its notebook and its `CONTROLS`, gives its parts to this constructor once it has read what it
+    shows, offers choices in `settle` and writes into its parts in `fill`. Both run guarded, at first and after every
+    choice. What a served page has shown is kept as its answer (`answers`), and shown again while it holds.
 
     Parameters
     ----------
     parts : what stands between the controls and the foot, in order; `HTML` and `Picture` are emptied on a failure.
     state : address of the view, control name in lower case -> value; untrusted.
+    basis : what the page was read from, as `answers.basis` hashes it; "" keeps no answers.
     """
 
+    NAME: ClassVar[str] = ""  # of its notebook
     CONTROLS: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, parts: Sequence[widgets.Widget], state: Mapping[str, str]) -> None:
+    def __init__(self, parts: Sequence[widgets.Widget], state: Mapping[str, str], basis: str = "") -> None:
+        self.basis = basis
         self.banner, self.notice, self.foot = (widgets.HTML() for _ in range(3))
         self.parts = list(parts)
         self.controls = {name: widgets.Dropdown(description=name) for name in self.CONTROLS}
@@ -53,7 +63,7 @@ class Page(widgets.VBox):
         return _opened(cls, out)
 
     @classmethod
-    def read(cls, state: Mapping[str, str], out: str | Path | None) -> widgets.Widget:
+    def read(cls, state: Mapping[str, str], out: str | Path | None, basis: str) -> widgets.Widget:
         """Read what the page shows and make it; a subclass that has nothing to show returns `empty`."""
         raise NotImplementedError
 
@@ -74,7 +84,32 @@ class Page(widgets.VBox):
         finally:
             self.settling = False
         self.notice.value = ""
-        self.fill()
+        if not self._restore():
+            self.clear()
+            self.fill()
+            self._keep({} if state is None else state)
+
+    def _restore(self) -> bool:
+        """Show the kept answer of the view that is chosen, if there is one that still holds."""
+        found = answers.stored(self.NAME, answers.canonical(self.state), self.basis) if self.basis else None
+        if found is None or len(found.parts) != len(self.parts):
+            return False
+        self.banner.value, self.foot.value = found.banner, found.foot
+        for part, html in zip(self.parts, found.parts, strict=True):
+            restore(part, html)
+        return True
+
+    def _keep(self, query: Mapping[str, str]) -> None:
+        """Keep what is shown, also for the address that the visitor came with where all of it was honored."""
+        if not self.basis:
+            return
+        held = self.state
+        honored = all(held.get(k) == v for k, v in query.items() if k not in answers.VIEWER)
+        controls = [[name, [list(o) for o in c.options], c.value] for name, c in self.controls.items()]
+        made = datetime.now(UTC).isoformat(timespec="seconds")
+        shown = [self.banner.value, controls, [html_of(part) for part in self.parts], self.foot.value]
+        answer = Answer(self.NAME, answers.canonical(held), self.basis, made, *shown)
+        answers.keep(answer, *([answers.canonical(query)] if honored else []))
 
     @property
     def state(self) -> dict[str, str]:
@@ -103,7 +138,32 @@ class Page(widgets.VBox):
 
 @guarded
 def _opened(kind: type[Page], out: str | Path | None) -> widgets.Widget:
-    return kind.read(query(), out)
+    if preheating():  # nobody waits yet: what the next reader asks for first may be made now
+        with suppress(MltrainerError):
+            now = _basis(kind, out)
+            if now and answers.stored(kind.NAME, "", now) is None:
+                kind.read({}, out, now)
+    state = query()
+    return kind.read(state, out, _basis(kind, out))
+
+
+def _basis(kind: type[Page], out: str | Path | None) -> str:
+    return answers.basis(kind.NAME, out) if kind.NAME and "MLTRAINER_SERVE" in os.environ else ""
+
+
+def html_of(part: widgets.Widget) -> str:
+    """What a part shows, as HTML; nothing of a part that is neither text nor picture."""
+    if isinstance(part, Picture):
+        return f'<div class="jupyter-widgets picture">{part.text.value}</div>' if part.text.value else ""
+    return str(part.value) if isinstance(part, widgets.HTML) else ""
+
+
+def restore(part: widgets.Widget, html: str) -> None:
+    """Put what `html_of` said back into a part."""
+    if isinstance(part, Picture):
+        part.put(html.removeprefix('<div class="jupyter-widgets picture">').removesuffix("</div>"))
+    elif isinstance(part, widgets.HTML):
+        part.value = html
 
 
 def clear(part: widgets.Widget) -> None:

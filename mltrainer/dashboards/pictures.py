@@ -31,10 +31,14 @@ class Picture(widgets.VBox):
         else:
             bundle = {"application/vnd.plotly.v1+json": drawing, "text/plain": finding}
             self.plain.outputs = ({"output_type": "display_data", "data": bundle, "metadata": {}},)
+        self.put(caption)
+
+    def put(self, caption: str) -> None:
+        """Show the HTML of a figure; none leaves no room for one."""
         self.text.value = caption
-        self.remove_class("empty")
+        (self.remove_class if caption else self.add_class)("empty")
 
     def clear(self) -> None:
         """Show nothing."""
-        self.text.value, self.plain.outputs = "", ()
-        self.add_class("empty")
+        self.plain.outputs = ()
+        self.put("")
