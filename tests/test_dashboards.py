@@ -61,7 +61,7 @@ def test_more_than_holding_the_share_is_not_called_skill():
 def test_the_rank_counts_the_models_of_the_same_ticker_that_ran():
     rows = board(row(deflated_sharpe=0.9), row(), row(deflated_sharpe=0.1), row(status="failed", deflated_sharpe=0.95))
     sentence = models._finding(row(), rows, held=0.3)
-    assert '<span class="name">Rank</span><span class="value">2</span>' in sentence
+    assert '<span class="value">2</span>' in sentence.partition("<summary>Rank</summary>")[2]
     assert "of 3 models on this ticker" in sentence
 
 

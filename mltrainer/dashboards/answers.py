@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import cache, lru_cache
+from functools import cache
 from hashlib import sha256
 from html import escape
 from importlib.metadata import version
@@ -31,10 +31,11 @@ MOST = 500  # answers kept; the oldest go
 VIEWER = {"theme", "token", "live", "fresh"}  # of an address, what is of the visitor and not of the view
 # Page -> kinds of entries of the audit trail that may change what it shows.
 DEPENDS = {
+    "data": ("answer",),
     "models": ("report",),
     "analytics": ("report", "position", "answer"),
-    "alerts": ("alert", "alert event", "replay"),
-    "recommendations": ("report", "alert", "position", "recommendation", "recommendation outcome"),
+    "alerts": ("alert", "alert event"),
+    "recommendations": ("report", "alert", "position", "recommendation"),
 }
 
 
@@ -99,27 +100,13 @@ def canonical(query: Mapping[str, str]) -> str:
 # --- what an answer rests on ----------------------------------------------------------------------------------
 
 
-def basis(page: str, out: str | Path | None = None) -> str:
-    """Hash of everything that the page's answers are computed from, as it is now."""
+def basis(page: str, out: str | Path | None = None, *, runs: bool = True) -> str:
+    """Hash of everything that the page's answers are computed from, as it is now; `runs` are part of it or not."""
     day = "" if settings().data_mode == "sample" else str(datetime.now(UTC).date())
-    found = sorted(runs_folder(out or settings().out).glob("*/manifest.json"))
-    runs = [(str(path), digest(path), digest(path.with_name("leaderboard.csv"))) for path in found]
-    parts = [version("mltrainer"), _code(), settings().data_mode, day, audit.latest(*DEPENDS.get(page, ())), runs]
+    found = sorted(runs_folder(out or settings().out).glob("*/manifest.json")) if runs else []
+    made = [(str(path), store.digest(path), store.digest(path.with_name("leaderboard.csv"))) for path in found]
+    parts = [version("mltrainer"), _code(), settings().data_mode, day, audit.latest(*DEPENDS[page]), made]
     return sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def digest(path: Path) -> str:
-    """sha256 of a file, read again only when its inode, size or times have changed; "" where there is none."""
-    try:
-        at = path.stat()
-        return _digest(path, at.st_ino, at.st_size, at.st_mtime_ns, at.st_ctime_ns)
-    except OSError:
-        return ""
-
-
-@lru_cache(maxsize=2048)
-def _digest(path: Path, *_state: int) -> str:
-    return sha256(path.read_bytes()).hexdigest()
 
 
 @cache

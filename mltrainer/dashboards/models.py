@@ -1,6 +1,7 @@
 """Models: one model of one run on one ticker; verdict, figures, equity, forecasts and card."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import numpy as np
 import pandas as pd
 
 from mltrainer import metrics, reports, views
-from mltrainer.dashboards.page import Page, empty, fold, foot
+from mltrainer.dashboards.page import Page, empty, fold, foot, hidden
 from mltrainer.dashboards.pictures import Picture
 from mltrainer.errors import UnknownName
 from mltrainer.evaluation import skill
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.models import catalog
+from mltrainer.reports.verify import proven
 
 ALL = "all"
 
@@ -22,19 +25,21 @@ class ModelsPage(Page):
     """How well does this model forecast? The four controls narrow each other from left to right."""
 
     NAME = "models"
-    CONTROLS = ("Run", "Family", "Model", "Ticker")
+    CONTROLS = ("Run", "Family", "Model", "Ticker", "Forecasts", "Compare with")
 
-    def __init__(self, runs: Sequence[reports.Run], state: Mapping[str, str], basis: str = "") -> None:
-        self.runs = {run.id: run for run in runs}
-        self.finding, self.card = widgets.HTML(), widgets.HTML()
+    def __init__(
+        self, runs: Sequence[reports.Run], others: Mapping[str, str], state: Mapping[str, str], basis: str = ""
+    ) -> None:
+        self.runs, self.others = {run.id: run for run in runs}, others
+        self.finding, self.rivals, self.card = (widgets.HTML() for _ in range(3))
         self.equity, self.forecasts = Picture("equity"), Picture("forecasts")
-        super().__init__([self.finding, self.equity, self.forecasts, self.card], state, basis)
+        super().__init__([self.finding, self.rivals, self.equity, self.forecasts, self.card], state, basis)
 
     @classmethod
     def read(cls, state: Mapping[str, str], out: str | Path | None, basis: str) -> widgets.Widget:
-        """The page of the runs there are."""
-        runs = reports.runs(out)
-        return cls(runs, state, basis) if runs else empty("There is no run to show yet.", MAKE)
+        """The page of the runs that the audit trail tells of."""
+        runs, others = proven(out)
+        return cls(runs, others, state, basis) if runs else empty("There is no run to show yet.", MAKE, hidden(others))
 
     def settle(self, state: Mapping[str, str]) -> None:
         """Runs, their families, models of these, and the tickers of a model."""
@@ -49,7 +54,20 @@ class ModelsPage(Page):
         options = [(name, name) for name in sorted(names, key=str.lower)]
         name = self.offer("Model", options, {"model": best} | dict(state), best)
         tickers = rows.loc[rows["name"] == name, "ticker"].drop_duplicates()
-        self.offer("Ticker", [(ticker, ticker) for ticker in tickers], state)
+        ticker = self.offer("Ticker", [(ticker, ticker) for ticker in tickers], state)
+        self.offer("Forecasts", [("last two years", LATEST), *((y, y) for y in self._years(name, ticker))], state)
+        ran = self.run.rows[(self.run.rows["ticker"] == ticker) & (self.run.rows["status"] == "ok")]["name"]
+        rivals = sorted((n for n in ran if n != name), key=str.lower)
+        self.offer("Compare with", [("holding the share", ""), *((n, n) for n in rivals)], state)
+
+    def _years(self, name: str, ticker: str) -> list[str]:
+        """Years that the forecasts of a model on a ticker reach over, the latest first."""
+        rows = self.run.rows
+        row = rows[(rows["name"] == name) & (rows["ticker"] == ticker) & (rows["status"] == "ok")]
+        if row.empty:
+            return []
+        first, last = (int(str(row[c].iloc[0])[:4]) for c in ("start", "end"))
+        return [str(year) for year in range(last, first - 1, -1)]
 
     @property
     def run(self) -> reports.Run:
@@ -63,14 +81,39 @@ class ModelsPage(Page):
         row = same[same["name"] == name].iloc[0]
         self.banner.value = views.banner(run.mode, run.as_of)
         self.card.value = _card(name)
-        self.foot.value = foot(run.manifest["sources"], self.state, _line(run))
+        self.foot.value = hidden(self.others) + foot(run.manifest["sources"], self.state, _line(run))
         if row["status"] != "ok":
             self.finding.value = _unfinished(row)
             return
         evaluation = run.evaluation(name, ticker)
         self.finding.value = _finding(row, same, metrics.sharpe(evaluation.forecasts["benchmark"]))
-        self.equity.show(views.equity(evaluation))
-        self.forecasts.show(views.forecasts(evaluation))
+        rival = self.controls["Compare with"].value
+        beside = [run.evaluation(rival, ticker)] if rival else []
+        self.rivals.value = _compared(row, same[same["name"] == rival].iloc[0]) if rival else ""
+        self.equity.show(views.equity(evaluation, beside))
+        self.forecasts.show(views.forecasts(_of_year(evaluation, self.controls["Forecasts"].value)))
+
+
+LATEST = "latest"
+
+
+def _of_year(evaluation: Evaluation, year: str) -> Evaluation:
+    """The forecasts of one year; its figure tells the coverage of all of them."""
+    if year == LATEST:
+        return evaluation
+    return replace(evaluation, forecasts=evaluation.forecasts.loc[year:year])
+
+
+def _compared(row: pd.Series, rival: pd.Series) -> str:
+    """Two models, one column each, by the figures that are shown of one."""
+    rows = [
+        [title, *(write(r[column]) if np.isfinite(r[column]) else "undefined" for r in (row, rival))]
+        for title, column, write, _ in SHOWN
+        if column in row.index
+    ]
+    rows.append(["Verdict", str(row["verdict"]), str(rival["verdict"])])
+    heads = ["Figure", str(row["name"]), str(rival["name"])]
+    return f"<h2>Side by side</h2>{views.table(rows, heads)}{views.glossary(r[0] for r in rows)}"
 
 
 MAKE = "Run <code>make report</code> first (or <code>mltrainer report</code>), then reload this page."
@@ -106,10 +149,13 @@ def _finding(row: pd.Series, same: pd.DataFrame, held: float) -> str:
     known = {str(k): v for k, v in row.items() if isinstance(v, float)} | {"held": held, "rank": rank}
     words = {k: views.fixed(2)(v) for k, v in known.items()} | {"ranked": str(len(others))}
     figures = views.figures(
-        (title, write(known[column]), note.format_map(words))
-        if np.isfinite(known[column])
-        else (title, "undefined", metrics.UNDEFINED.get(column, "there is too little to tell"))
-        for title, column, write, note in SHOWN
+        (
+            (title, write(known[column]), note.format_map(words))
+            if np.isfinite(known[column])
+            else (title, "undefined", metrics.UNDEFINED.get(column, "there is too little to tell"))
+            for title, column, write, note in SHOWN
+        ),
+        terms=True,
     )
     more = known["sharpe"] > held
     doubt = ", yet that is no evidence of skill" if more and not skill.shows(row["verdict"]) else ""

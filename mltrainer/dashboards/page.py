@@ -1,7 +1,7 @@
 """What all pages share: mode banner, controls that narrow each other, guarded callbacks, provenance, an address."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from html import escape
@@ -125,6 +125,17 @@ class Page(widgets.VBox):
         control.value = choice if choice in values else first or (values[0] if values else None)
         return str(control.value)
 
+    def section(self, name: str, state: str, make: Callable[[], str]) -> str:
+        """A part that is costly to make and rests on data alone: kept by itself, so that a new run does not undo it."""
+        if not self.basis:
+            return make()
+        page, now = f"{self.NAME}/{name}", answers.basis("data", runs=False)
+        found = answers.stored(page, state, now)
+        if found is None:
+            made = datetime.now(UTC).isoformat(timespec="seconds")
+            answers.keep(found := Answer(page, state, now, made, "", [], [make()], ""))
+        return found.parts[0]
+
     def fail(self, message: str) -> None:
         """Show the incident and nothing else, so that no old result is taken for the one that was chosen."""
         self.clear()
@@ -174,9 +185,15 @@ def clear(part: widgets.Widget) -> None:
         part.value = ""
 
 
-def empty(lede: str, advice: str = "") -> widgets.HTML:
-    """A page without content: what is missing as text, and what to do as HTML."""
-    return widgets.HTML(f'<p class="lede">{escape(lede)}</p>{advice and f"<p>{advice}</p>"}')
+def empty(lede: str, advice: str = "", more: str = "") -> widgets.HTML:
+    """A page without content: what is missing as text, what to do and more as HTML."""
+    return widgets.HTML(f'<p class="lede">{escape(lede)}</p>{advice and f"<p>{advice}</p>"}{more}')
+
+
+def hidden(others: Mapping[str, str]) -> str:
+    """Runs that are not shown, each with why; nothing where all are."""
+    rows = [[name, why] for name, why in others.items()]
+    return fold(f"{len(rows)} of the runs not shown", views.table(rows, ["Folder", "Why"])) if rows else ""
 
 
 def fold(summary: str, body: str) -> str:

@@ -10,6 +10,18 @@ import ipywidgets as widgets
 from mltrainer import views
 
 
+def caption(name: str, figure: Any) -> str:
+    """The finding of a figure, and on a served page the place where it is drawn, as HTML.
+
+    `name` tells a page's figures apart: one that is drawn anew stays in its place.
+    """
+    finding, drawing = views.drawing(figure)
+    text = f'<p class="finding">{escape(finding)}</p>'
+    if "MLTRAINER_SERVE" not in os.environ:
+        return text
+    return f'{text}<div data-chart="{escape(name)}" data-figure="{escape(json.dumps(drawing))}"></div>'
+
+
 class Picture(widgets.VBox):
     """A figure under its finding.
 
@@ -24,14 +36,11 @@ class Picture(widgets.VBox):
 
     def show(self, figure: Any) -> None:
         """Put `figure` in the place of the one before."""
-        finding, drawing = views.drawing(figure)
-        caption = f'<p class="finding">{escape(finding)}</p>'
-        if "MLTRAINER_SERVE" in os.environ:
-            caption += f'<div data-chart="{escape(self.name)}" data-figure="{escape(json.dumps(drawing))}"></div>'
-        else:
+        if "MLTRAINER_SERVE" not in os.environ:
+            finding, drawing = views.drawing(figure)
             bundle = {"application/vnd.plotly.v1+json": drawing, "text/plain": finding}
             self.plain.outputs = ({"output_type": "display_data", "data": bundle, "metadata": {}},)
-        self.put(caption)
+        self.put(caption(self.name, figure))
 
     def put(self, caption: str) -> None:
         """Show the HTML of a figure; none leaves no room for one."""

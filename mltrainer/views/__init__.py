@@ -5,8 +5,10 @@ or no evidence, amber a warning, vermilion a loss. A figure's title states the f
 """
 
 from mltrainer.views.cards import asides, banner, card, mode_words
+from mltrainer.views.dashboards import correlations, frontier, lines, price
 from mltrainer.views.drawings import ACCENT, AMBER, CONFIG, FONT, NONE, SOFT, VERMILION, drawing
 from mltrainer.views.evaluations import WEEK, equity, forecasts
+from mltrainer.views.glossary import GLOSSARY, glossary, term
 from mltrainer.views.heat import heat
 from mltrainer.views.numbers import DASH, MINUS, fixed, number, percent
 from mltrainer.views.ranking import LINES, PHONE_ROWS, SCREEN, gains, sharpes
@@ -22,6 +24,7 @@ __all__ = [
     "CONFIG",
     "DASH",
     "FONT",
+    "GLOSSARY",
     "LINES",
     "MAJOR",
     "MINUS",
@@ -38,18 +41,24 @@ __all__ = [
     "banner",
     "board",
     "card",
+    "correlations",
     "drawing",
     "equity",
     "figures",
     "fixed",
     "forecasts",
+    "frontier",
     "gains",
+    "glossary",
     "heat",
+    "lines",
     "mode_words",
     "number",
     "percent",
     "pill",
+    "price",
     "regimes",
     "sharpes",
     "table",
+    "term",
 ]  # fmt: skip
