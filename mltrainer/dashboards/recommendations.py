@@ -16,7 +16,7 @@ from mltrainer.errors import MltrainerError
 from mltrainer.settings import settings
 from mltrainer.trading import positions, recommendations
 from mltrainer.trading.recommendations.outcomes import READERS, History, rates_table
-from mltrainer.trading.recommendations.records import LEAVE, table
+from mltrainer.trading.recommendations.records import LEAVE
 from mltrainer.trust import audit
 
 ALL = "all"
@@ -64,17 +64,17 @@ class RecommendationsPage(Page):
         chosen = chosen if ticker == ALL else chosen[chosen["ticker"] == ticker]
         self.banner.value = views.banner(history.mode, str(self.controls["Day"].value))
         self.finding.value = _finding(rows, history)
-        self.sizes.value = table(chosen) + views.glossary(["Size, %", "Volatility, %", "Target", "Stop", "Regime"])
+        self.sizes.value = _sizes(chosen)
         cards = "".join(_card(row) for row in chosen.to_dict("records"))
         self.cards.value = f"<h2>Why, and what would show it wrong</h2>{cards}"
         self.impact.value = f"<h2>What it would change</h2>{_impact(rows)}"
         self.past.value = f"<h2>How past ones ended</h2><p>{escape(history.sentence)}</p>{rates_table(history.rates)}"
         if len(history.wealth) > 1:
             self.wealth.show(_readers(history))
-        source = " ".join(sorted(set(map(str, rows["source"]))))
-        head = escape(str(audit.head()))
-        line = f"From {escape(source)}; audit head <code>{head}</code>. No advice: a computation, for research."
-        self.foot.value = foot([], self.state, line)
+        line = f"Audit head <code>{escape(str(audit.head()))}</code>. No advice: a computation, for research."
+        rows = rows.sort_values("ticker")[["ticker", "source", "id", "at"]]
+        origin = views.table(rows.astype(str).to_numpy().tolist(), ["Ticker", "From", "Entry", "Written, UTC"])
+        self.foot.value = fold("Where these numbers come from", origin) + foot([], self.state, line)
 
 
 def _finding(rows: pd.DataFrame, history: History) -> str:
@@ -96,6 +96,17 @@ def _finding(rows: pd.DataFrame, history: History) -> str:
     ]
     pill = views.pill("no evidence of skill" if acting.empty else "evidence of skill")
     return f'<p class="lede">{escape(lede)} {pill}</p>{views.figures(items, terms=True)}'
+
+
+def _sizes(rows: pd.DataFrame) -> str:
+    """Size, prices and volatility, a row each, which stay a table on a phone."""
+    shown = [
+        [f"{r['ticker']}, {r['action']}", 100 * r["size"], r["entry"], r["stop"], r["target"], 100 * r["volatility"]]
+        for r in rows.to_dict("records")
+    ]
+    heads = ["Name", "Size, %", "Entry", "Stop", "Target", "Volatility, %"]
+    write = [views.number, views.fixed(1), *[views.fixed(2)] * 3, views.fixed(0)]
+    return views.table(shown, heads, write=write) + views.glossary(heads)
 
 
 def _card(row: Mapping[Any, Any]) -> str:
