@@ -89,12 +89,12 @@ def _select(name: str, options: list[list[str]], chosen: str) -> str:
 
 
 def canonical(query: Mapping[str, str]) -> str:
-    """The view that a query asks for.
+    """The view that a query asks for; an empty value asks for nothing.
 
-    >>> canonical({"ticker": "MSFT", "theme": "dark", "model": "Ridge"})
+    >>> canonical({"ticker": "MSFT", "theme": "dark", "model": "Ridge", "compare with": ""})
     'model=Ridge&ticker=MSFT'
     """
-    return urlencode(sorted((k, v) for k, v in query.items() if k not in VIEWER))
+    return urlencode(sorted((k, v) for k, v in query.items() if v and k not in VIEWER))
 
 
 # --- what an answer rests on ----------------------------------------------------------------------------------

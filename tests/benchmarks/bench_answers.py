@@ -7,7 +7,6 @@ them. Each figure is the median of some loads until the sentence is visible, in 
 """
 
 import asyncio
-import json
 import os
 import re
 import socket
@@ -79,8 +78,16 @@ def kernels(process: subprocess.Popen) -> int:
     return sum("ipykernel" in " ".join(c.cmdline()) for c in children if c.status() != psutil.STATUS_ZOMBIE)
 
 
-async def measure(home: str, runs: str) -> dict[str, object]:
-    found: dict[str, object] = {}
+class Found(dict[str, object]):
+    """Figures, each printed as it is found."""
+
+    def __setitem__(self, name: str, figure: object) -> None:
+        super().__setitem__(name, figure)
+        print(f"{name}: {figure}", flush=True)  # noqa: T201
+
+
+async def measure(home: str, runs: str) -> Found:
+    found = Found()
     async with async_playwright() as play:
         browser = await play.chromium.launch(executable_path="/usr/bin/chromium", args=ARGS)
         await (await browser.new_page()).goto("about:blank")
@@ -129,4 +136,4 @@ def ms(times: list[float]) -> list[int]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(measure(*sys.argv[1:3])), indent=1, ensure_ascii=False))  # noqa: T201
+    asyncio.run(measure(*sys.argv[1:3]))

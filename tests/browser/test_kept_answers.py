@@ -1,4 +1,4 @@
-"""What a stakeholder reads without a kernel: the page as it was last shown, whole, in every form, and only while true."""
+"""What is read without a kernel: the page as it was last shown, whole, in every form, and only while it is true."""
 
 import json
 import threading
@@ -23,6 +23,9 @@ def kernels(served: Served) -> int:
 
 @pytest.mark.parametrize("page", KEPT)
 def test_a_page_is_read_whole_on_desk_and_phone_without_an_error(visit: Visit, page: str):
+    visit.read(page)  # until it is kept, which takes a kernel
+    visit.page.goto("about:blank")
+    visit.page.wait_for_timeout(500)
     problems: list[str] = []
     visit.page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
     for width, height, scheme in FORMS:

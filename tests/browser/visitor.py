@@ -49,7 +49,9 @@ class Visit:
             self.page.goto(self.served(page, query), wait_until="domcontentloaded")
             if self.page.locator("body.answer").count():
                 return self.page
+            self.page.wait_for_selector(".lede")  # a kernel shows it, and keeps it; a page left halfway complains
             self.page.wait_for_timeout(1000)
+            self.page.goto("about:blank")
         raise AssertionError(f"no answer of {page} was kept")
 
     def drawn(self, model: str = "") -> None:
