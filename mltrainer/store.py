@@ -14,7 +14,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -451,6 +451,20 @@ def write_atomic(path: Path, data: bytes | str) -> None:
             beside.unlink(missing_ok=True)
         for folder in (path.parent, *([path.parent.parent] if fresh else [])):
             _sync(folder)
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file, read again only when its inode, size or times have changed; "" where there is none."""
+    try:
+        at = path.stat()
+        return _digest(path, at.st_ino, at.st_size, at.st_mtime_ns, at.st_ctime_ns)
+    except OSError:
+        return ""
+
+
+@lru_cache(maxsize=2048)
+def _digest(path: Path, *_state: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _sync(folder: Path) -> None:

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
+from mltrainer import store
 from mltrainer.data.sample import packaged_bytes
 from mltrainer.errors import MltrainerError, StorageError, Tampered, Unavailable
 from mltrainer.evaluation import trials
 from mltrainer.evaluation.leaderboard import leaderboard
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.reports.index import csv
-from mltrainer.reports.run import Run, locate, read
+from mltrainer.reports.run import Run, locate, place, read
 from mltrainer.trust import audit, gate
 
 
@@ -51,6 +52,42 @@ def verify(run: str | Path | Run, out: str | Path | None = None) -> list[str]:
         except (AttributeError, TypeError, ValueError, KeyError) as error:
             said.append(f"{what} cannot be checked, the manifest has another shape: {type(error).__name__} {error}")
     return said
+
+
+def proven(out: str | Path | None = None) -> tuple[list[Run], dict[str, str]]:
+    """Run folders whose manifest is one that the audit trail tells of, newest first, and why others are not shown.
+
+    Cheap enough for every page: manifest and leaderboard are hashed, again only when their files have changed. What
+    `verify` recomputes besides is left out.
+
+    Returns
+    -------
+    (runs, others) : `others` by name of the folder.
+    """
+    found, others = [], {}
+    entries = [e for e in audit.entries(kind="report") if audit.intact(e)]
+    heads = {(str(e.payload.get("run")), str(e.payload.get("manifest"))) for e in entries}
+    for path in sorted(place(out).glob("*/manifest.json")):
+        try:
+            run = read(path.parent)
+            why = _doubt(run, heads)
+        except (Tampered, OSError, AttributeError, TypeError, KeyError) as error:
+            why = f"its manifest cannot be read: {str(error)[:200]}"
+        if why:
+            others[path.parent.name] = why
+        else:
+            found.append(run)
+    return sorted(found, key=lambda r: str(r.manifest["created_at"]), reverse=True), others
+
+
+def _doubt(run: Run, heads: set[tuple[str, str]]) -> str:
+    """Why a run is not shown; "" where it may be."""
+    manifest, board = run.path / "manifest.json", run.path / "leaderboard.csv"
+    if (run.id, store.digest(manifest)) not in heads:
+        return "its manifest is not one that the audit trail tells of"
+    if store.digest(board) != run.manifest["outputs"]["leaderboard.csv"]:
+        return "its leaderboard was changed"
+    return ""
 
 
 def _files(run: Run) -> list[str]:

@@ -5,8 +5,10 @@ or no evidence, amber a warning, vermilion a loss. A figure's title states the f
 """
 
 from mltrainer.views.cards import asides, banner, card, mode_words
+from mltrainer.views.dashboards import correlations, frontier, lines, price
 from mltrainer.views.drawings import ACCENT, AMBER, CONFIG, FONT, NONE, SOFT, VERMILION, drawing
 from mltrainer.views.evaluations import WEEK, equity, forecasts
+from mltrainer.views.glossary import GLOSSARY, glossary, term
 from mltrainer.views.heat import heat
 from mltrainer.views.numbers import DASH, MINUS, fixed, number, percent
 from mltrainer.views.portfolio import contributions, drawdowns, frontier, kelly, wealth
@@ -23,6 +25,7 @@ __all__ = [
     "CONFIG",
     "DASH",
     "FONT",
+    "GLOSSARY",
     "LINES",
     "MAJOR",
     "MINUS",
@@ -40,6 +43,7 @@ __all__ = [
     "board",
     "card",
     "contributions",
+    "correlations",
     "drawdowns",
     "drawing",
     "equity",
@@ -48,15 +52,19 @@ __all__ = [
     "forecasts",
     "frontier",
     "gains",
+    "glossary",
     "heat",
     "kelly",
+    "lines",
     "mode_words",
     "number",
     "percent",
     "pill",
+    "price",
     "regimes",
     "sharpes",
     "states",
     "table",
+    "term",
     "wealth",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mltrainer import metrics
+from mltrainer.views.glossary import term
 from mltrainer.views.numbers import fixed, number, percent
 
 SKILL = "evidence of skill"  # as a verdict begins that claims it
@@ -168,13 +169,17 @@ def table(
     return f'<div class="scroll" tabindex="0"><table{stack}>{inside}</table></div>'
 
 
-def figures(items: Iterable[tuple[str, str, str]]) -> str:
-    """A row of large numbers: (name, value, what it means)."""
+def _name(name: str) -> str:
+    return f'<span class="name">{escape(name)}</span>'
+
+
+def figures(items: Iterable[tuple[str, str, str]], *, terms: bool = False) -> str:
+    """A row of large numbers: (name, value, what it means); with `terms` a name opens its meaning in plain words."""
+    named = term if terms else _name
     return (
         '<div class="figures">'
         + "".join(
-            f'<div><span class="name">{escape(n)}</span><span class="value">{escape(v)}</span>'
-            f'<span class="note">{escape(t)}</span></div>'
+            f'<div>{named(n)}<span class="value">{escape(v)}</span><span class="note">{escape(t)}</span></div>'
             for n, v, t in items
         )
         + "</div>"

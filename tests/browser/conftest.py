@@ -8,12 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 import nbformat
 import pytest
 from playwright.sync_api import Browser, sync_playwright
-from visitor import CANARY, HOSTILE, TOKEN, Served, Visit
+from visitor import CANARY, HOSTILE, KEPT, TOKEN, Served, Visit
 
 from mltrainer.paths import notebooks
 
@@ -31,7 +32,9 @@ HTML("<p class=probe>" + " ".join(sorted(k for k in os.environ if k.endswith("_A
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("served")
     (folder / "dashboards").mkdir()
-    shutil.copy(notebooks() / "dashboards" / "models.ipynb", folder / "dashboards")
+    for notebook in (notebooks() / "dashboards").glob("*.ipynb"):
+        if notebook.stem in KEPT:
+            shutil.copy(notebook, folder / "dashboards")
     probe = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(PROBE)])
     probe.metadata["kernelspec"] = {"name": "python3", "language": "python", "display_name": "Python 3"}
     nbformat.write(probe, folder / "dashboards" / "probe.ipynb")
@@ -39,7 +42,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     environment = {**os.environ, "MLTRAINER_HOME": str(folder / "home"), "MLTRAINER_MODE": "sample"}
     made = environment | {"MLTRAINER_WORLDS": "0"}  # what a report measures by worlds is tested where it is made
     subprocess.run([sys.executable, "-c", REPORT.format(str(out))], env=made, check=True)
-    hostile_run(out)
+    told(hostile_run(out), environment)
+    forged = shutil.copytree(
+        next(p.parent for p in out.glob("*/manifest.json") if p.parent.name != "hostile"), out / "forged"
+    )
+    (forged / "leaderboard.csv").write_text((forged / "leaderboard.csv").read_text().replace("no evidence", "evidence"))
     with serving(folder, environment) as running:
         yield running
 
@@ -78,7 +85,20 @@ def serving(folder: Path, environment: dict[str, str], more: str = "") -> Iterat
         process.stdout.close()
 
 
-def hostile_run(out: Path) -> None:
+TELL = """import json, sys
+from hashlib import sha256
+from pathlib import Path
+from mltrainer.trust import audit
+body = (Path(sys.argv[1]) / "manifest.json").read_bytes()
+audit.append("report", run=json.loads(body)["run"], manifest=sha256(body).hexdigest())"""
+
+
+def told(run: Path, environment: dict[str, str]) -> None:
+    """Let the trail tell of a run, as if it had been made like this."""
+    subprocess.run([sys.executable, "-c", TELL, str(run)], env=environment, check=True)
+
+
+def hostile_run(out: Path) -> Path:
     """A copy of the run whose every text is an attack."""
     source = next(out.glob("*/manifest.json")).parent
     copy = shutil.copytree(source, out / "hostile")
@@ -86,7 +106,6 @@ def hostile_run(out: Path) -> None:
     manifest |= {"run": f"hostile{HOSTILE}", "audit_head": HOSTILE, "created_at": "2000-01-01T00:00:00+00:00"}
     manifest["sources"][0]["name"] = manifest["sources"][0]["note"] = HOSTILE
     manifest["as_of"] = manifest["parameters"]["tickers"][0] = HOSTILE
-    (copy / "manifest.json").write_text(json.dumps(manifest))
     lines = (copy / "leaderboard.csv").read_text().splitlines()
     values = {
         "name": HOSTILE,
@@ -98,6 +117,9 @@ def hostile_run(out: Path) -> None:
     }
     row = [values.get(column, "").replace('"', '""') for column in lines[0].split(",")]
     (copy / "leaderboard.csv").write_text(lines[0] + "\n" + ",".join(f'"{v}"' for v in row) + "\n")
+    manifest["outputs"]["leaderboard.csv"] = sha256((copy / "leaderboard.csv").read_bytes()).hexdigest()
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    return copy
 
 
 @pytest.fixture(scope="session")

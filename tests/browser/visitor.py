@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from playwright.sync_api import Page
 
 TOKEN = "a-token-of-the-tests"
 CANARY = "canary-key-1d0c"
+KEPT = ("alerts", "analytics", "models", "recommendations")  # pages whose answers are kept
 HOSTILE = '<img src=x onerror="window.hit=1">'
 
 
@@ -34,11 +36,23 @@ class Visit:
     problems: list[str] = field(default_factory=list)
 
     def open(self, page: str = "models", query: str = "") -> Page:
-        """Open a dashboard and wait until its cells have run and its widgets are there."""
-        self.page.goto(self.served(page, query), wait_until="commit")
+        """Open a dashboard with a kernel and wait until its cells have run and its widgets are there."""
+        self.page.goto(self.served(page, f"{query}&live=1" if page != "probe" else query), wait_until="commit")
         self.page.wait_for_selector("#rendered_cells", state="visible")
         self.page.wait_for_selector("#rendered_cells .jupyter-widgets")
         return self.page
+
+    def read(self, page: str = "models", query: str = "") -> Page:
+        """Read a dashboard as its kept answer, once there is one."""
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline:
+            self.page.goto(self.served(page, query), wait_until="domcontentloaded")
+            if self.page.locator("body.answer").count():
+                return self.page
+            self.page.wait_for_selector(".lede")  # a kernel shows it, and keeps it; a page left halfway complains
+            self.page.wait_for_timeout(1000)
+            self.page.goto("about:blank")
+        raise AssertionError(f"no answer of {page} was kept")
 
     def drawn(self, model: str = "") -> None:
         """Wait until both figures are drawn and the first one names `model`, in its finding and in its drawing."""
