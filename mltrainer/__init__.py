@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from mltrainer.reports import report as report
     from mltrainer.reports import runs as runs
     from mltrainer.trading import alerts as alerts
+    from mltrainer.trading import forecasts as forecasts
     from mltrainer.trading import positions as portfolio  # noqa: F401 - what is held is asked for by this name
+    from mltrainer.trading.forecasts.inference import forecast as forecast
     from mltrainer.trading.portfolio.limits import Constraints as Constraints
     from mltrainer.trading.portfolio.optimize import optimize as optimize
     from mltrainer.trading.portfolio.records import View as View
@@ -67,6 +69,8 @@ PUBLIC = {
     "errors": "mltrainer.errors",
     "evaluate": "mltrainer.evaluation.study:evaluate",
     "factor": "mltrainer.evaluation.factor:factor",
+    "forecast": "mltrainer.trading.forecasts.inference:forecast",
+    "forecasts": "mltrainer.trading.forecasts",
     "leaderboard": "mltrainer.evaluation.study:leaderboard",
     "leakage_gap": "mltrainer.evaluation.gap:leakage_gap",
     "leakcheck": "mltrainer.checks.leakcheck:leakcheck",
