@@ -43,10 +43,12 @@ if TYPE_CHECKING:
     from mltrainer.trading import alerts as alerts
     from mltrainer.trading import forecasts as forecasts
     from mltrainer.trading import positions as portfolio  # noqa: F401 - what is held is asked for by this name
+    from mltrainer.trading import recommendations as recommendations
     from mltrainer.trading.forecasts.inference import forecast as forecast
     from mltrainer.trading.portfolio.limits import Constraints as Constraints
     from mltrainer.trading.portfolio.optimize import optimize as optimize
     from mltrainer.trading.portfolio.records import View as View
+    from mltrainer.trading.recommendations import recommend as recommend
     from mltrainer.trading.regimes import regimes as regimes
     from mltrainer.trust import audit as audit
 
@@ -82,6 +84,8 @@ PUBLIC = {
     "preregister": "mltrainer.evaluation.study:preregister",
     "portfolio": "mltrainer.trading.positions",
     "quality": "mltrainer.data.quality:quality",
+    "recommend": "mltrainer.trading.recommendations:recommend",
+    "recommendations": "mltrainer.trading.recommendations",
     "regimes": "mltrainer.trading.regimes:regimes",
     "register": "mltrainer.checks.register:register",
     "report": "mltrainer.reports:report",

@@ -115,9 +115,20 @@ conversations = Table(  # with the chat, of a user in a role; the only rows that
     *_words("user", "role", "at", "payload"),
     sqlite_autoincrement=True,
 )
+recommendations = Table(  # one row for each ticker, session and horizon
+    "recommendations",
+    SCHEMA,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    *_words("key", unique=True),
+    *_words("at", "ticker", "session"),
+    Column("horizon", Integer, nullable=False),
+    *_words("mode", "payload"),
+    sqlite_autoincrement=True,
+)
 
+_KEPT = "audit trials admitted worlds alerts alert_events positions recommendations".split()
 APPEND_ONLY = {
-    **dict.fromkeys(("audit", "trials", "admitted", "worlds", "alerts", "alert_events", "positions"), ""),
+    **dict.fromkeys(_KEPT, ""),
     "answers": "key, sha256",
 }
 """What is never changed nor taken back, table by table; an answer that came again has a later time."""

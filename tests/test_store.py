@@ -64,6 +64,11 @@ FENCED = {
     ),
     "alert_events": ("event = ''", "key, at, alert, event, payload", "'k', 'now', 'a', 'sent', '{}'"),
     "positions": ("account = ''", "key, at, account, payload", "'k', 'now', 'main', '{}'"),
+    "recommendations": (
+        "ticker = ''",
+        "key, at, ticker, session, horizon, mode, payload",
+        "'k', 'now', 'T', '2010-01-04', 5, 'sample', '{}'",
+    ),
     "worlds": ("payload = ''", "key, payload, at", "'k', '{}', 'now'"),
     "trials": (
         "sharpe = 9",

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from mltrainer.checks import recommending
 from mltrainer.data import market
 from mltrainer.errors import BadInput, MltrainerError
 from mltrainer.evaluation import judging, lookahead, study, tune
@@ -431,6 +432,12 @@ def _alerts(bars: pd.DataFrame) -> pd.DataFrame:
     return stand.join(firing.flags(held_frame(held, bars), "position")) if held else stand
 
 
+def _recommended(bars: Dataset) -> Part:
+    kind, found = "recommendation", recommending.moved(bars.frame)
+    note = "it moves when later sessions are {}"
+    return kind, len(recommending.CUTS), [Leak(kind, c, note=note.format(how)) for c, how in found.items()]
+
+
 PARTS: dict[str, Callable[[Dataset, Matrix], Part]] = {
     "feature": lambda bars, m: of_columns("feature", lambda f: indicators.compute(f)[0], bars.frame, most=60),
     "regime": lambda bars, m: of_columns("regime", lambda f: regimes.of_bars(f), bars.frame, most=30),
@@ -438,6 +445,7 @@ PARTS: dict[str, Callable[[Dataset, Matrix], Part]] = {
         "hidden state", lambda f: regimes.filtered(f["close"]), bars.frame.iloc[:STATES], most=3
     ),
     "alert": lambda bars, m: of_columns("alert", _alerts, bars.frame.iloc[:STATES], most=2),
+    "recommendation": lambda bars, m: _recommended(bars),
     "matrix column": lambda bars, m: _matrix(m),
     "fold": lambda bars, m: _folds(m.horizon),
     "record column": lambda bars, m: _trades(m),
