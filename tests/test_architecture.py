@@ -110,7 +110,7 @@ ONE_ROOM = {
         ("plotly",),
         VIEWS
         | {f"reports/{name}.py" for name in ("pages", "family", "factor", "index", "validation")}
-        | {"dashboards.py", "server/handlers.py"},
+        | {"server/handlers.py"},
     ),
     "other figures": (("matplotlib", "seaborn", "bokeh", "altair"), set()),
     "notebooks": (("papermill", "nbconvert", "nbformat", "nbclient"), {"reports/execution.py", "reports/pages.py"}),

@@ -6,15 +6,15 @@ import pandas as pd
 import pytest
 from websockets.sync.server import serve
 
-from mltrainer import dashboards
+from mltrainer.dashboards import address, incidents, models
 
 HOSTILE = '<script>alert("x")</script>'
 
 
 def test_a_callback_that_breaks_shows_a_number_and_logs_the_rest(home: Path):
-    dashboards._incidents.cache_clear()
+    incidents._log.cache_clear()
 
-    @dashboards.guarded
+    @incidents.guarded
     def broken() -> None:
         raise RuntimeError("a secret of the machine")
 
@@ -28,7 +28,7 @@ def test_a_callback_that_breaks_shows_a_number_and_logs_the_rest(home: Path):
 
 
 def test_without_a_run_the_page_says_what_to_do(tmp_path: Path):
-    page = dashboards.models_page(tmp_path / "nothing")
+    page = models.ModelsPage.show(tmp_path / "nothing")
     assert isinstance(page, widgets.HTML)
     assert "make report" in page.value
 
@@ -36,8 +36,8 @@ def test_without_a_run_the_page_says_what_to_do(tmp_path: Path):
 @pytest.mark.parametrize("column", ["name", "ticker", "status", "reason"])
 def test_every_text_of_a_row_is_escaped(column: str):
     row = pd.Series({"name": "m", "ticker": "t", "status": "failed", "reason": "r"} | {column: HOSTILE})
-    assert "<script" not in dashboards._unfinished(row)
-    assert "&lt;script" in dashboards._unfinished(row)
+    assert "<script" not in models._unfinished(row)
+    assert "&lt;script" in models._unfinished(row)
 
 
 def row(**figures: float | str) -> pd.Series:
@@ -52,28 +52,28 @@ def board(*rows: pd.Series) -> pd.DataFrame:
 
 
 def test_more_than_holding_the_share_is_not_called_skill():
-    said = dashboards._finding(row(sharpe=0.8), board(row()), held=0.3)
-    assert "earned more for its risk on MSFT than holding it, yet that is no evidence of skill" in said
-    assert "yet" not in dashboards._finding(row(sharpe=0.2), board(row()), held=0.3)
-    assert "yet" not in dashboards._finding(row(verdict="evidence of skill"), board(row()), held=0.3)
+    sentence = models._finding(row(sharpe=0.8), board(row()), held=0.3)
+    assert "earned more for its risk on MSFT than holding it, yet that is no evidence of skill" in sentence
+    assert "yet" not in models._finding(row(sharpe=0.2), board(row()), held=0.3)
+    assert "yet" not in models._finding(row(verdict="evidence of skill"), board(row()), held=0.3)
 
 
 def test_the_rank_counts_the_models_of_the_same_ticker_that_ran():
     rows = board(row(deflated_sharpe=0.9), row(), row(deflated_sharpe=0.1), row(status="failed", deflated_sharpe=0.95))
-    said = dashboards._finding(row(), rows, held=0.3)
-    assert '<span class="name">Rank</span><span class="value">2</span>' in said
-    assert "of 3 models on this ticker" in said
+    sentence = models._finding(row(), rows, held=0.3)
+    assert '<span class="name">Rank</span><span class="value">2</span>' in sentence
+    assert "of 3 models on this ticker" in sentence
 
 
 def test_an_undefined_figure_says_why():
-    said = dashboards._finding(row(breakeven_bps=float("nan")), board(row()), held=0.3)
-    assert "it never trades" in said
-    assert "nan" not in said
+    sentence = models._finding(row(breakeven_bps=float("nan")), board(row()), held=0.3)
+    assert "it never trades" in sentence
+    assert "nan" not in sentence
 
 
 def test_the_query_is_read_from_the_environment_of_a_cold_kernel(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("QUERY_STRING", "model=Ridge&ticker=MSFT")
-    assert dashboards._asked() == {"model": "Ridge", "ticker": "MSFT"}
+    assert address.query() == {"model": "Ridge", "ticker": "MSFT"}
 
 
 def test_a_preheated_kernel_asks_its_own_server_and_no_proxy(monkeypatch: pytest.MonkeyPatch):
@@ -86,4 +86,4 @@ def test_a_preheated_kernel_asks_its_own_server_and_no_proxy(monkeypatch: pytest
             monkeypatch.delenv(name, raising=False)
         for name in ("http_proxy", "https_proxy", "all_proxy"):
             monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nobody listens
-        assert dashboards._asked() == {"model": "Ridge"}
+        assert address.query() == {"model": "Ridge"}

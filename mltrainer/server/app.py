@@ -57,6 +57,7 @@ class Dashboards(Voila):
         """Voilà's settings, tightened."""
         return super().init_settings() | {
             "dashboards": self.names,
+            "dashboards_root": self.root_dir,
             "mode": self.mode,
             "allow_remote_access": False,  # a foreign Host header is refused: no DNS rebinding
             "headers": {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin"},

@@ -20,6 +20,7 @@ from voila.static_file_handler import MultiStaticFileHandler, TemplateStaticFile
 from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 
+from mltrainer.server import answers
 from mltrainer.server.gate import Gate, plain_page, printable
 from mltrainer.server.sockets import KernelSocket, RequestInfo
 
@@ -80,7 +81,7 @@ def title_of(name: str) -> str:
 
 
 class Dashboard(Gate, TornadoVoilaHandler):
-    """A dashboard, one kernel for each open page."""
+    """A dashboard: its kept answer, or one kernel for each open page."""
 
     async def get(self, path: str | None = None) -> None:
         if "token" in self.request.query_arguments:  # it is in the cookie now; keep it out of history and bookmarks
@@ -89,6 +90,16 @@ class Dashboard(Gate, TornadoVoilaHandler):
             return
         if path not in {f"{name}.ipynb" for name in self.settings["dashboards"]}:
             raise web.HTTPError(404)
+        query = dict(parse_qsl(self.request.query))
+        answer = answers.current(Path(path).stem, query)
+        if "fresh" in query:
+            self.set_status(204 if answer and answer.made == query["fresh"] else 205)
+            return
+        if answer is not None:
+            self.set_header("Cache-Control", "no-store")
+            notebook = Path(self.settings["dashboards_root"], path)
+            self.finish(answers.page(answer, notebook, self.voila_configuration.resources))
+            return
         if self.settings["kernel_manager"].full:
             raise web.HTTPError(503)
         await TornadoVoilaHandler.get(self, path)

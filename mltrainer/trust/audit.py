@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, text
+from sqlalchemy import Connection, Row, func, insert, select, text
 
 from mltrainer import store
 from mltrainer.errors import BadInput, Tampered
@@ -104,6 +104,19 @@ def entries(limit: int | None = None, kind: str | None = None) -> list[Entry]:
     with store.reading() as connection:
         rows = connection.execute(query).all()
     return [Entry(**{**row._mapping, "payload": _payload(row)}) for row in reversed(rows)]
+
+
+def latest(*kinds: str) -> int:
+    """Number of the newest entry of these kinds; 0 where there is none."""
+    columns = store.audit.c
+    with store.reading() as connection:
+        return int(connection.execute(select(func.max(columns.seq)).where(columns.kind.in_(kinds))).scalar() or 0)
+
+
+def intact(entry: Entry) -> bool:
+    """Whether an entry is as it was hashed when written; that none is missing around it is for `verify` to say."""
+    fields = {name: getattr(entry, name) for name in ("seq", "at", "kind", "actor", "prev")}
+    return _digest(fields | {"payload": canonical(entry.payload)}) == entry.hash
 
 
 def payloads(connection: Connection, kind: str) -> list[dict[str, Any]]:

@@ -1,0 +1,199 @@
+"""What all pages share: mode banner, controls that narrow each other, guarded callbacks, provenance, an address."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+from typing import Any, ClassVar
+
+import ipywidgets as widgets
+
+from mltrainer import views
+from mltrainer.dashboards import answers
+from mltrainer.dashboards.address import mark, preheating, query
+from mltrainer.dashboards.answers import Answer
+from mltrainer.dashboards.incidents import guarded
+from mltrainer.dashboards.pictures import Picture
+from mltrainer.errors import MltrainerError
+from mltrainer.trust.provenance import notices
+
+Options = list[tuple[str, str]]  # what a control shows, and its value
+
+
+class Page(widgets.VBox):
+    """A page: banner, one bar of controls, its parts, and where its numbers come from.
+
+    A subclass names its notebook and its `CONTROLS`, gives its parts to this constructor once it has read what it
+    shows, offers choices in `settle` and writes into its parts in `fill`. Both run guarded, at first and after every
+    choice. What a served page has shown is kept as its answer (`answers`), and shown again while it holds.
+
+    Parameters
+    ----------
+    parts : what stands between the controls and the foot, in order; `HTML` and `Picture` are emptied on a failure.
+    state : address of the view, control name in lower case -> value; untrusted.
+    basis : what the page was read from, as `answers.basis` hashes it; "" keeps no answers.
+    """
+
+    NAME: ClassVar[str] = ""  # of its notebook
+    CONTROLS: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, parts: Sequence[widgets.Widget], state: Mapping[str, str], basis: str = "") -> None:
+        self.basis = basis
+        self.banner, self.notice, self.foot = (widgets.HTML() for _ in range(3))
+        self.parts = list(parts)
+        self.controls = {name: widgets.Dropdown(description=name) for name in self.CONTROLS}
+        bar = widgets.Box(list(self.controls.values()))
+        bar.add_class("controls")
+        super().__init__([self.banner, *([bar] if self.controls else []), self.notice, *self.parts, self.foot])
+        self.settling = False
+        for control in self.controls.values():
+            control.observe(self.choose, "value")
+        self.choose(state=state)
+
+    @classmethod
+    def show(cls, out: str | Path | None = None) -> widgets.Widget:
+        """The page as its visitor's address asks for it; what goes wrong on the way is an incident number.
+
+        Parameters
+        ----------
+        out : the folder of runs; default as for `report`, or the one that the server was started for.
+        """
+        return _opened(cls, out)
+
+    @classmethod
+    def read(cls, state: Mapping[str, str], out: str | Path | None, basis: str) -> widgets.Widget:
+        """Read what the page shows and make it; a subclass that has nothing to show returns `empty`."""
+        raise NotImplementedError
+
+    def settle(self, state: Mapping[str, str]) -> None:
+        """Offer in each control what the ones before it leave, and keep what `state` says where it is on offer."""
+
+    def fill(self) -> None:
+        """Write into the parts what the controls point at."""
+
+    @guarded
+    def choose(self, change: object = None, *, state: Mapping[str, str] | None = None) -> None:
+        """Settle the controls after one of them moved, then show what they point at."""
+        if self.settling:
+            return
+        self.settling = True
+        try:
+            self.settle(self.state if state is None else state)
+        finally:
+            self.settling = False
+        self.notice.value = ""
+        if not self._restore():
+            self.clear()
+            self.fill()
+            self._keep({} if state is None else state)
+
+    def _restore(self) -> bool:
+        """Show the kept answer of the view that is chosen, if there is one that still holds."""
+        found = answers.stored(self.NAME, answers.canonical(self.state), self.basis) if self.basis else None
+        if found is None or len(found.parts) != len(self.parts):
+            return False
+        self.banner.value, self.foot.value = found.banner, found.foot
+        for part, html in zip(self.parts, found.parts, strict=True):
+            restore(part, html)
+        return True
+
+    def _keep(self, query: Mapping[str, str]) -> None:
+        """Keep what is shown, also for the address that the visitor came with where all of it was honored."""
+        if not self.basis:
+            return
+        held = self.state
+        honored = all(held.get(k) == v for k, v in query.items() if k not in answers.VIEWER)
+        controls = [[name, [list(o) for o in c.options], c.value] for name, c in self.controls.items()]
+        made = datetime.now(UTC).isoformat(timespec="seconds")
+        shown = [self.banner.value, controls, [html_of(part) for part in self.parts], self.foot.value]
+        answer = Answer(self.NAME, answers.canonical(held), self.basis, made, *shown)
+        answers.keep(answer, *([answers.canonical(query)] if honored else []))
+
+    @property
+    def state(self) -> dict[str, str]:
+        """The values of the controls, by name in lower case."""
+        return {name.lower(): str(control.value) for name, control in self.controls.items()}
+
+    def offer(self, name: str, options: Options, state: Mapping[str, str], first: str = "") -> str:
+        """Put options into a control and choose: what `state` says, else `first`, else the first option."""
+        control, values = self.controls[name], [value for _, value in options]
+        if list(control.options) != options:
+            control.options = options
+        choice = state.get(name.lower())
+        control.value = choice if choice in values else first or (values[0] if values else None)
+        return str(control.value)
+
+    def fail(self, message: str) -> None:
+        """Show the incident and nothing else, so that no old result is taken for the one that was chosen."""
+        self.clear()
+        self.notice.value = message
+
+    def clear(self) -> None:
+        """Empty every part, and the foot."""
+        for part in [*self.parts, self.foot]:
+            clear(part)
+
+
+@guarded
+def _opened(kind: type[Page], out: str | Path | None) -> widgets.Widget:
+    if preheating():  # nobody waits yet: what the next reader asks for first may be made now
+        with suppress(MltrainerError):
+            now = _basis(kind, out)
+            if now and answers.stored(kind.NAME, "", now) is None:
+                kind.read({}, out, now)
+    state = query()
+    return kind.read(state, out, _basis(kind, out))
+
+
+def _basis(kind: type[Page], out: str | Path | None) -> str:
+    return answers.basis(kind.NAME, out) if kind.NAME and "MLTRAINER_SERVE" in os.environ else ""
+
+
+def html_of(part: widgets.Widget) -> str:
+    """What a part shows, as HTML; nothing of a part that is neither text nor picture."""
+    if isinstance(part, Picture):
+        return f'<div class="jupyter-widgets picture">{part.text.value}</div>' if part.text.value else ""
+    return str(part.value) if isinstance(part, widgets.HTML) else ""
+
+
+def restore(part: widgets.Widget, html: str) -> None:
+    """Put what `html_of` said back into a part."""
+    if isinstance(part, Picture):
+        part.put(html.removeprefix('<div class="jupyter-widgets picture">').removesuffix("</div>"))
+    elif isinstance(part, widgets.HTML):
+        part.value = html
+
+
+def clear(part: widgets.Widget) -> None:
+    """Empty a part; what is neither text nor picture keeps what it has."""
+    if isinstance(part, Picture):
+        part.clear()
+    elif isinstance(part, widgets.HTML):
+        part.value = ""
+
+
+def empty(lede: str, advice: str = "") -> widgets.HTML:
+    """A page without content: what is missing as text, and what to do as HTML."""
+    return widgets.HTML(f'<p class="lede">{escape(lede)}</p>{advice and f"<p>{advice}</p>"}')
+
+
+def fold(summary: str, body: str) -> str:
+    """A part that opens on a tap; `summary` is text, `body` HTML."""
+    return f"<details><summary>{escape(summary)}</summary>{body}</details>"
+
+
+def foot(sources: Iterable[Mapping[str, Any]], state: Mapping[str, str], line: str = "") -> str:
+    """Sources with their terms, one quiet line of HTML, and where the page stands, for its address.
+
+    Parameters
+    ----------
+    sources : name, endpoint, note and terms of what providers sent.
+    """
+    known = list(sources)
+    rows = [[s["name"], s["endpoint"], f"{s['note']}; {s['terms']}"] for s in known]
+    table = fold("Where these numbers come from", views.table(rows, ["Series", "From", "Notes and terms"]))
+    asides = views.asides(notices(s["note"] for s in known))
+    quiet = f'<p class="quiet">{line}</p>' if line else ""
+    return f"{table if rows else ''}{asides}{quiet}{mark(state)}"

@@ -1,0 +1,49 @@
+"""The answer before the kernel: a page as it was last shown, made by the server alone.
+
+A kernel is started only for whoever chooses what nobody has looked at before, and for a page whose answer is stale.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from mltrainer.dashboards import answers
+from mltrainer.dashboards.answers import Answer
+from mltrainer.errors import MltrainerError
+
+log = logging.getLogger("mltrainer.server")
+
+
+def current(name: str, query: Mapping[str, str]) -> Answer | None:
+    """The answer of a page at a query, where there is one that still holds; one that asks for `live` wants a kernel."""
+    if "live" in query or name not in answers.DEPENDS:
+        return None
+    try:
+        return answers.stored(name, answers.canonical(query), answers.basis(name))
+    except (MltrainerError, OSError) as error:
+        log.warning("the answer of %s cannot be checked: %s", name, error)
+        return None
+
+
+def page(answer: Answer, notebook: Path, resources: Mapping[str, Any]) -> str:
+    """The whole page of an answer."""
+    told = {**resources, "here": answer.page}
+    return _template().render(resources=told, title=_question(notebook, notebook.stat().st_mtime_ns), answer=answer)
+
+
+@cache
+def _template() -> Any:
+    loader = FileSystemLoader(Path(__file__).parent / "template")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("answer.html.j2")
+
+
+@cache
+def _question(notebook: Path, _changed: int) -> str:
+    """The question a notebook opens with."""
+    first = json.loads(notebook.read_text(encoding="utf-8"))["cells"][0]
+    return "".join(first["source"]).lstrip("# ").splitlines()[0]
