@@ -159,9 +159,13 @@ class Table(NamedTuple):
 
 
 class Turn:
-    """What the tools of one question found: claims by id, tables, and what was said."""
+    """What the tools of one question found: claims by id, tables, and what was said.
 
-    def __init__(self) -> None:
+    `may_run` says whether who asks may start computations that are written down; `confirmed`, whether a person said yes.
+    """
+
+    def __init__(self, *, may_run: bool = False, confirmed: bool = False) -> None:
+        self.may_run, self.confirmed = may_run, confirmed
         self.claims: dict[str, Claim] = {}
         self.tables: list[Table] = []
         self.said: list[str] = []

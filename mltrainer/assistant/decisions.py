@@ -1,6 +1,5 @@
 """Tools about markets and decisions: regime, prices, forecast, recommendation, what is held, quality, alerts, trail."""
 
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ from mltrainer.assistant import parameters as ask
 from mltrainer.assistant.claims import Turn
 from mltrainer.data import market, quality
 from mltrainer.data.universes import universe
-from mltrainer.errors import BadInput, Unavailable
+from mltrainer.errors import BadInput
 from mltrainer.settings import settings
 from mltrainer.trust import audit
 from mltrainer.trust.provenance import Dataset
@@ -69,25 +68,76 @@ def prices(p: ask.Prices, turn: Turn) -> str:
     return f"{p.ticker} closed at {cells[0][1]} on {on}; since {since} it returned {cells[1][1]}."
 
 
+AIMS = {  # target -> unit of its figures, what they are, whether a sign is written
+    "return": ("fraction", "forecast of the return", True),
+    "excess": ("fraction", "forecast of the return over the market", True),
+    "direction": ("probability", "forecast probability of a rise", False),
+}
+
+
 def forecast(p: ask.Ahead, turn: Turn) -> str:
-    """Say what is forecast of a ticker."""
-    return _spoken(_later("mltrainer.trading.forecasts", "forecast", "forecasts"), p, turn)
+    """Say what is forecast of a ticker, by whom, how sure, and when it is called wrong."""
+    from mltrainer.trading.forecasts import forecast as said
+
+    models = [p.model] if p.model and turn.may_run else None
+    found = said(p.ticker, target=p.target, horizon=p.horizon, models=models, commit=turn.may_run)
+    about = {"ticker": p.ticker, "as_of": found.as_of, "source": f"forecast {found.id}, mode {found.mode}"}
+    unit, words, signed = AIMS.get(p.target, ("plain", f"forecast of the {p.target}", False))
+    if p.target == "volatility":  # kept as log variance per session; a reader knows the deviation
+        unit, words, signed = "fraction", "forecast volatility a session", False
+    value, low, high = (_read(p.target, x) for x in (found.forecast, found.low, found.high))
+    middle = turn.claim(value, unit, words, signed=signed, **about)
+    rows = [
+        ["Forecast", middle],
+        ["Lower end", turn.claim(low, unit, f"lower end, {words}", signed=signed, **about)],
+        ["Upper end", turn.claim(high, unit, f"upper end, {words}", signed=signed, **about)],
+        ["Level of the interval", turn.claim(found.interval, "fraction", "level of the interval", **about)],
+        ["Confidence in the side", turn.claim(found.confidence, "probability", "confidence in the side", **about)],
+        ["Known on", turn.claim(found.known_on, "date", "session on which the outcome is known", **about)],
+        ["Speakers", ", ".join(found.models)],
+    ]
+    turn.table(f"Forecast of {p.ticker}", ["What", "Said"], rows)
+    h = turn.claim(p.horizon, "sessions", "horizon", **about)
+    on = turn.claim(found.as_of, "date", "session", **about)
+    told = {"forward": "It is committed before its outcome", "late": "Part of its outcome was known already",
+            "historical": "It is of a past that is known, so it is no evidence"}  # fmt: skip
+    return (
+        f"{p.ticker}, {words} over {h} from {on}: {middle}, by {', '.join(found.models)}. "
+        f"{told.get(found.evidence, 'It was not committed')}. {_who(found)}"
+    )
+
+
+def _read(target: str, value: float) -> float:
+    return float(np.exp(value / 2)) if target == "volatility" else float(value)
+
+
+def _who(found: Any) -> str:
+    plain = set(found.models) <= {found.baseline}
+    return "No model is shown to beat the plain forecast, so that speaks." if plain else ""
 
 
 def recommend(p: ask.Advice, turn: Turn) -> str:
-    """Say what is recommended."""
-    return _spoken(_later("mltrainer.trading.recommendations", "recommend", "recommendations"), p, turn)
+    """Say what is recommended, how much of it, and on which evidence."""
+    from mltrainer.trading.recommendations import recommend as advised
 
-
-def _later(module: str, name: str, what: str) -> Any:
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError):
-        raise Unavailable(f"{what} are not available in this version") from None
-
-
-def _spoken(call: Any, p: Any, turn: Turn) -> str:
-    raise Unavailable("this is not available in this version")
+    found = advised(p.tickers or None, commit=turn.may_run)
+    rows = []
+    for r in found.given.to_dict("records"):
+        about = {"ticker": str(r["ticker"]), "as_of": found.as_of, "source": f"recommendation, mode {found.mode}"}
+        rows.append([
+            str(r["ticker"]), str(r["action"]), turn.claim(r["size"], "fraction", "size of the wealth", **about),
+            turn.claim(r["stop"], "plain", "stop", **about),
+            turn.claim(r["volatility"], "fraction", "forecast volatility a year", **about), str(r["regime"] or ""),
+        ])  # fmt: skip
+    turn.table("Recommended", ["Ticker", "Action", "Size", "Stop", "Volatility, annual", "Regime"], rows)
+    on = turn.claim(found.as_of, "date", "session", as_of=found.as_of)
+    kind = "of today" if found.live else "historical, for research and not for trading"
+    if not rows:
+        return f"As of {on} ({kind}) nothing is recommended: {next(iter(found.refused.values()), 'no name')}."
+    named = {a: [r[0] for r in rows if r[1] == a] for a in ("buy", "sell", "reduce")}
+    told = "; ".join(f"{a} {', '.join(t)}" for a, t in named.items() if t) or "no model knows where any of them will go"
+    whole = turn.claim(float(found.given["size"].sum()), "fraction", "share of the wealth held", as_of=found.as_of)
+    return f"As of {on} ({kind}), {told}; hold {whole} of the wealth, sized by forecast volatility, the rest in cash."
 
 
 def holdings(p: ask.Account, turn: Turn) -> str:

@@ -11,11 +11,11 @@ from mltrainer.features.targets import TARGETS
 from mltrainer.models import catalog
 
 TERMS = {
-    "sharpe ratio": "Mean return over its deviation, per year: how much was earned for each unit of ups and downs. "
+    "sharpe ratio": "Mean return over its deviation, per year: how much was earned for its ups and downs. "
     "Holding a broad index has had a little under a half in the long run.",
-    "deflated sharpe": "The probability that a Sharpe ratio is more than the best that luck would give among all trials.",
+    "deflated sharpe": "The probability that a Sharpe ratio is above luck's best among all trials.",
     "timing": "What a model earns by being in or out at the right time, without what its usual exposure earns anyway.",
-    "information coefficient": "Rank correlation of forecast and outcome: zero knows nothing, one knows the order of all.",
+    "information coefficient": "Rank correlation of forecast and outcome: at zero it knows nothing.",
     "hit rate": "Share of forecasts that had the sign of the outcome. A rising share is often right by saying up.",
     "drawdown": "The loss from a peak of wealth to the lowest point after it, as a positive share of the peak.",
     "value at risk": "The loss that is exceeded only on the worst of days, as a positive fraction of wealth.",
@@ -24,7 +24,7 @@ TERMS = {
     "p value": "How often luck alone would do as well. Small means that luck is a poor explanation.",
     "trial": "Every fit ever made, kept in a ledger; the more was tried, the better luck looks.",
     "leaderboard": "All results, the strongest evidence first, judged against what luck does in so wide a search.",
-    "walk-forward": "Learn from the past, forecast what comes next, move on: no row is learned from before it was known.",
+    "walk-forward": "Learn from the past, forecast what comes next, move on; nothing is learned before it was known.",
     "purge": "Rows left out between train and test, as their labels reach into the test.",
     "embargo": "More rows left out before each test block, so that nothing carries over.",
     "look-ahead": "Knowing at a time what was known only later; the commonest way to be fooled by a backtest.",
@@ -36,7 +36,7 @@ TERMS = {
     "turnover": "How much is traded a year, in units of wealth; each unit costs.",
     "break-even cost": "The cost of trading at which nothing would be left of what was earned.",
     "risk parity": "Weights by which every position carries the same share of the risk.",
-    "kelly": "The stake that makes wealth grow fastest in the long run, if the odds are known; a half of it is prudent.",
+    "kelly": "The stake that makes wealth grow fastest in the long run, if the odds are known.",
     "black-litterman": "Weights that start from the market's and move as far as views are certain.",
     "provenance": "Where a number came from: source, address, time and the hash of the bytes.",
     "audit trail": "A chain of entries in which any change shows.",
@@ -50,6 +50,8 @@ TERMS = {
     "conformal interval": "An interval as wide as the model's own past errors make it.",
     "claim": "A figure of a tool result, with its unit, day and source; no other number is shown in an answer.",
 }
+
+SAID = ("Method", "Assumes", "Use", "Runs", "Reference", "Status")  # of a card
 
 
 def explain(p: ask.Term, turn: Turn) -> str:
@@ -80,10 +82,6 @@ def _term(asked: str) -> str | None:
 
 def _card(name: str, turn: Turn) -> str:
     card = catalog.spec(name).card
-    rows = [
-        [what, words]
-        for what, words in card.rows()
-        if what in ("Method", "Assumes", "Use", "Runs", "Reference", "Status")
-    ]
+    rows = [[what, words] for what, words in card.rows() if what in SAID]
     turn.table(name, ["What", "Said"], rows)
     return f"{name}, of the family {catalog.FAMILIES[card.family].title}: {card.method.assumes}"

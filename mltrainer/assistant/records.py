@@ -1,5 +1,6 @@
 """An answer: its words, its figures with their origin, its tables, and what it may do next."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -73,7 +74,8 @@ def sheet(table: Table, shown: Sequence[Sequence[str]]) -> str:
     head = "".join(f'<th scope="col">{escape(h)}</th>' for h in table.heads)
     body = "".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in shown)
     inside = f"<caption>{escape(table.title)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}"><table>{inside}</table></div>'
+    name = f'role="region" aria-label="{escape(table.title)}"'
+    return f'<div class="scroll" tabindex="0" {name}><table>{inside}</table></div>'
 
 
 def origins(claims: Sequence[Claim]) -> str:
@@ -93,7 +95,5 @@ def origins(claims: Sequence[Claim]) -> str:
 
 def anchor(claim: Claim) -> str:
     """Where on the page the origin of a figure stands: the same figure, wherever it is shown, has the same address."""
-    import hashlib
-
     known = repr((claim.id, claim.value, claim.metric, claim.ticker, claim.model, claim.as_of, claim.source))
     return f"claim-{hashlib.sha256(known.encode()).hexdigest()[:12]}"

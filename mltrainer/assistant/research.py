@@ -6,7 +6,7 @@ import pandas as pd
 
 from mltrainer.assistant import parameters as ask
 from mltrainer.assistant.claims import Turn
-from mltrainer.errors import BadInput, Unavailable
+from mltrainer.errors import Unavailable
 from mltrainer.evaluation import skill, study, trials
 from mltrainer.evaluation.forecastable import Map, forecastable, mapped
 from mltrainer.evaluation.leaderboard import leaderboard
@@ -105,9 +105,9 @@ def _judged(e: Evaluation, ranked: Any, turn: Turn, fresh: bool) -> str:
     )
 
 
-def compare(p: ask.Several, turn: Turn, *, may_run: bool = False) -> str:
+def compare(p: ask.Several, turn: Turn) -> str:
     """Put models side by side."""
-    if may_run:
+    if turn.may_run:
         asked = p.model_dump(exclude={"models", "ticker"}, exclude_none=True)
         found: list[Evaluation] = list(study.evaluate(p.models, p.ticker, **asked))
     else:
@@ -129,27 +129,27 @@ def compare(p: ask.Several, turn: Turn, *, may_run: bool = False) -> str:
     return f"On {p.ticker} the highest net Sharpe ratio is that of {best['name']}, {net}. {doubt}."
 
 
-def what_is_forecastable(p: ask.Cells, turn: Turn, *, confirmed: bool = False) -> str:
+def what_is_forecastable(p: ask.Cells, turn: Turn) -> str:
     """Say what can be forecast: stored results, or the whole map where that was confirmed."""
-    found = forecastable(p.ticker) if confirmed else _stored_map(p.ticker)
+    found = forecastable(p.ticker) if turn.confirmed else _stored_map(p.ticker)
     ran = found.rows[found.rows["status"] == "ok"] if found is not None else pd.DataFrame()
     if found is None or ran.empty:
         turn.pending = {"tool": "forecastable", "parameters": p.model_dump()}
         return (
-            f"No result is stored for {p.ticker}. To judge five fast models on every target and horizon takes some "
+            f"No result is stored for {p.ticker}. To judge the fast models on every target and horizon takes some "
             "minutes, and each is a trial. Say yes, and a researcher's session will do it."
-        ).replace("five fast", "the fast")
+        )
     rows = []
     for r in ran.to_dict("records"):
         about = {"ticker": str(r["ticker"]), "model": str(r["model"]), "as_of": _last(found, str(r["model"]))}
         rows.append([
             target(str(r["target"])).title, turn.claim(r["horizon"], "sessions", "horizon"), str(r["baseline"]),
-            turn.claim(r["explained"], "fraction", "share of the loss that the plain forecast explains", ticker=p.ticker),
+            turn.claim(r["explained"], "fraction", "loss that the plain forecast explains", ticker=p.ticker),
             str(r["model"]), turn.claim(r["gain"], "fraction", "loss saved over the best baseline", **about),
             turn.claim(r["p"], "probability", "p value", **about), str(r["verdict"]),
         ])  # fmt: skip
-    turn.table(f"What is forecastable of {p.ticker}",
-               ["Target", "Horizon", "Best baseline", "Explains", "Best model", "Saves", "p", "Verdict"], rows)  # fmt: skip
+    heads = ["Target", "Horizon", "Best baseline", "Explains", "Best model", "Saves", "p", "Verdict"]
+    turn.table(f"What is forecastable of {p.ticker}", heads, rows)
     plain = sorted({target(str(r["target"])).title for r in ran.to_dict("records") if r["explained"] > 0.05})
     added = sorted({str(r["model"]) for r in ran.to_dict("records") if skill.shows(str(r["verdict"]))})
     first = f"Plain forecasts explain something of {', '.join(plain)}" if plain else "Plain forecasts explain little"
@@ -213,11 +213,3 @@ def _about(row: Any) -> dict[str, str]:
 
 def _verdict(row: Any) -> str:
     return str(row["verdict"]).partition("; ")[0]
-
-
-def model_of(name: str) -> str:
-    """A name of the catalog in its own spelling, or `BadInput`."""
-    known = {s.name.lower(): s.name for s in catalog.specs()}
-    if name.lower() not in known:
-        raise BadInput(f"no model is called {name[:60]!a}")
-    return known[name.lower()]

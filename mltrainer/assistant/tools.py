@@ -91,18 +91,11 @@ def call(name: str, given: Mapping[str, Any], turn: Turn, *, role: str, confirme
         turn.pending = {"tool": name, "parameters": asked.model_dump()}
         return f"To {tool.description} takes time and is written down. Say yes to do it: {_meant(asked)}."
     turn.called.append({"tool": name, "parameters": asked.model_dump(exclude_none=True)})
-    said = _run(tool, asked, turn, role, confirmed)
+    turn.may_run, turn.confirmed = role in MAKERS, confirmed and role in MAKERS
+    said = tool.run(asked, turn)
     turn.sourced(f"tool {name}, mode {settings().data_mode}")
     turn.said.append(said)
     return said
-
-
-def _run(tool: Tool, asked: Any, turn: Turn, role: str, confirmed: bool) -> str:
-    if tool.name == "compare":
-        return research.compare(asked, turn, may_run=role in MAKERS)
-    if tool.name == "forecastable":
-        return research.what_is_forecastable(asked, turn, confirmed=confirmed and role in MAKERS)
-    return tool.run(asked, turn)
 
 
 def _meant(asked: BaseModel) -> str:
