@@ -18,6 +18,14 @@ class Unit(NamedTuple):
     scale: float = 1.0
 
 
+def _grouped(digits: int) -> Callable[[object], str]:
+    def write(value: object) -> str:
+        x = round(float(value), digits) + 0.0  # type: ignore[arg-type]  # no minus before a zero
+        return f"{x:,.{digits}f}".replace("-", MINUS)
+
+    return write
+
+
 UNITS = {
     "fraction": Unit(number, after=" %", scale=100.0),  # kept as a fraction, read as a percentage
     "probability": Unit(fixed(3)),
@@ -27,9 +35,9 @@ UNITS = {
     "score": Unit(fixed(0)),
     "basis points": Unit(fixed(1), after=" basis points"),
     "percentage points": Unit(fixed(2), after=" percentage points", scale=100.0),
-    "dollars": Unit(lambda x: f"{float(x):,.2f}".replace("-", MINUS), before="$"),  # type: ignore[arg-type]
-    "count": Unit(lambda x: f"{float(x):,.0f}".replace("-", MINUS)),  # type: ignore[arg-type]
-    "sessions": Unit(lambda x: f"{float(x):,.0f}", after=" sessions"),  # type: ignore[arg-type]
+    "dollars": Unit(_grouped(2), before="$"),
+    "count": Unit(_grouped(0)),
+    "sessions": Unit(_grouped(0), after=" sessions"),
     "plain": Unit(number),
     "seconds": Unit(number, after=" s"),
     "date": Unit(str),
@@ -161,7 +169,7 @@ class Table(NamedTuple):
 class Turn:
     """What the tools of one question found: claims by id, tables, and what was said.
 
-    `may_run` says whether who asks may start computations that are written down; `confirmed`, whether a person said yes.
+    `may_run` says whether who asks may start what is written down; `confirmed`, whether a person said yes.
     """
 
     def __init__(self, *, may_run: bool = False, confirmed: bool = False) -> None:

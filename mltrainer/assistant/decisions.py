@@ -35,8 +35,7 @@ def regime(p: ask.Market, turn: Turn) -> str:
     turn.table(f"Regime of {p.ticker}", ["What", "Now"], rows)
     on, score = turn.claim(day, "date", "session", **about), turn.claim(now["score"], "score", "regime score", **about)
     state = max(hidden, key=lambda k: hidden[k]) if hidden else ""
-    last = f"; {state} with probability {turn.claim(hidden[state], 'probability', f'probability of {state}', **about)}" \
-        if state else ""  # fmt: skip
+    last = f"; {state} with probability {turn.claim(hidden[state], 'probability', state, **about)}" if state else ""
     return f"{p.ticker} on {on}: {now['regime']}, score {score}{last}."
 
 
@@ -225,8 +224,9 @@ def trail(p: ask.Trail, turn: Turn) -> str:
     head = audit.head()
     size = turn.claim(head.size, "count", "entries of the audit trail", source=f"audit head {head}"[:40])
     if p.what == "recent":
-        rows = [[turn.claim(e.seq, "count", "entry"), turn.claim(e.at[:10], "date", "day of the entry"), e.kind, e.actor]
-                for e in audit.entries(p.many)[::-1]]  # fmt: skip
+        last = audit.entries(p.many)[::-1]
+        days = [turn.claim(e.at[:10], "date", "day of the entry") for e in last]
+        rows = [[turn.claim(e.seq, "count", "entry"), d, e.kind, e.actor] for e, d in zip(last, days, strict=True)]
         turn.table("Last entries of the audit trail", ["Entry", "Day", "Kind", "By"], rows)
         return f"The audit trail has {size} entries; the table shows the last."
     found = audit.verify()

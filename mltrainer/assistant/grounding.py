@@ -57,8 +57,14 @@ BEFORE = re.compile(
     r"times|multiplied by|divided by|plus)\s*$", re.I)  # fmt: skip
 JOINED = re.compile(r"[\w.,*/+^=×÷−–\-~#$€£<>(]$")
 FOLLOWS = re.compile(r"^(?:[\w*/+^=×÷−–\-~<>$€£]|[.,]\w)")
-ABOVE = r"(?:above|higher than|more than|greater than|larger than|over|exceeds?|beats?|better than|at least|ahead of|bigger than)"
+ABOVE = (
+    r"(?:above|higher than|more than|greater than|larger than|over|exceeds?|beats?|better than|at least|ahead of|"
+    r"bigger than)"
+)
 BELOW = r"(?:below|lower than|less than|smaller than|under|at most|behind|worse than|short of|fewer than)"
+COMPARED = re.compile(
+    rf"\b(?:({ABOVE})|({BELOW}))\b(?!.*\b(?:{ABOVE}|{BELOW})\b)", re.I
+)  # the last in front of a figure
 RISE = re.compile(
     r"\b(?:rose|rise[sn]?|gain(?:s|ed)?|up|increased?|grew|climbed|added|earned|made)(?: by| of)?\s*$", re.I
 )
@@ -103,10 +109,7 @@ def render(text: str, claims: Mapping[str, Claim], names: Names) -> Rendered:
     claims : of this turn, by id.
     names : what may hold digits.
     """
-    shown: list[Rendered] = []
-    for sentence in SENTENCE.split(str(text)):
-        if sentence.strip():
-            shown.append(_sentence(sentence.strip(), claims, names))
+    shown = [_sentence(s.strip(), claims, names) for s in SENTENCE.split(str(text)) if s.strip()]
     said = [s for s in shown if s.text]
     used = {c.id: c for s in said for c in s.claims}
     return Rendered(
@@ -170,7 +173,7 @@ def _withheld(sentence: str, why: str) -> Rendered:
 
 
 def _units(parts: list[str | Claim], words: list[str]) -> tuple[list[str | Claim], list[str]]:
-    """Drop a unit behind a figure that fits it, as the figure brings its own; one that does not fit stays, and tells."""
+    """Drop a unit behind a figure that fits it, as the figure brings its own; one that does not fit stays."""
     for i, part in enumerate(parts[:-1]):
         if isinstance(part, Claim):
             for pattern, units in AFTER.items():
@@ -235,26 +238,17 @@ def _topics(text: str) -> set[str]:
 
 def _compared(parts: Sequence[str | Claim], words: Sequence[str]) -> Iterator[str]:
     """Whether a comparison of two figures is so; one with a single figure says a number that is nowhere."""
-    at = [i for i, p in enumerate(parts) if isinstance(p, Claim)]
-    for i in at:
-        m = (
-            re.search(rf"\b({ABOVE})?({BELOW})?\s*(?:that of|the|its|a)?\s*[\w' ]{{0,40}}$", folded(words[i - 1]))
-            if i
-            else None
-        )
-        first = [j for j in at if j < i]
-        near = (
-            re.search(rf"\b(?:({ABOVE})|({BELOW}))\b(?!.*\b(?:{ABOVE}|{BELOW})\b)", folded(words[i - 1]), re.I)
-            if i
-            else None
-        )
-        if not near or not m:
+    first: Claim | None = None
+    for i, b in enumerate(parts):
+        if isinstance(b, str):
             continue
-        a, b = (parts[first[-1]], parts[i]) if first else (None, parts[i])
-        assert isinstance(b, Claim)
-        if not isinstance(a, Claim) or a.unit != b.unit or isinstance(a.value, str) or isinstance(b.value, str):
+        a, first = first, b
+        near = COMPARED.search(folded(words[i - 1])) if i else None
+        if near is None:
+            continue
+        if a is None or a.unit != b.unit or isinstance(a.value, str) or isinstance(b.value, str):
             yield f"{b.id} is compared with something that is no figure of this turn"
-        elif (a.value > b.value) != bool(near[1]) or a.value == b.value:
+        elif a.value == b.value or (a.value > b.value) != bool(near[1]):
             yield f"{a.id} is not {near[0]} {b.id}"
 
 

@@ -23,3 +23,13 @@ def ask(
     else:
         say("\n\n".join(filter(None, (answer.text, listing(answer.tables), mode_line()))))
     return 0 if answer.ok else 1
+
+
+@app.command("mcp")
+def mcp_(
+    role: Annotated[str, typer.Option(help="viewer, auditor, researcher or admin")] = "researcher",
+) -> None:
+    """Serve the tools of the chat to programs that speak MCP, over standard input and output."""
+    from mltrainer.assistant import protocol
+
+    protocol.run(role)
