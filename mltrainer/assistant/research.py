@@ -97,7 +97,8 @@ def _judged(e: Evaluation, ranked: Any, turn: Turn, fresh: bool) -> str:
     net = turn.claim(row["sharpe"], "ratio", "Sharpe ratio, net of costs", **about)
     ic = turn.claim(row["ic"], "correlation", "information coefficient", **about)
     n = turn.claim(ranked.luck["trials"], "count", "trials judged together")
-    first, last = (turn.claim(row[x], "date", f"{w} session judged", **about) for x, w in (("start", "first"), ("end", "last")))  # fmt: skip
+    first = turn.claim(row["start"], "date", "first session judged", **about)
+    last = turn.claim(row["end"], "date", "last session judged", **about)
     how = "This was a new trial, and counts as one" if fresh else "It is the stored result"
     return (
         f"{e.model} on {e.ticker}, {target(e.target).title}: {_verdict(row)}. Its net Sharpe ratio is {net} and its "

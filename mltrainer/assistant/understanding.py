@@ -31,8 +31,8 @@ MEANT = {"realized volatility": "volatility", "volatile": "volatility", "vol": "
          "up or down": "direction", "turnover of shares": "volume"}  # fmt: skip
 _PLAIN = re.compile(r"[^a-z0-9]+")
 _WORDS = frozenset(
-    "AND OR THE OF ON FOR IN IS IT TO BY VS IC BUY SELL HOLD NOT ALL WHAT WHICH HOW ARE WITH DOES PBO SPA OK HELP AN AS AT "
-    "BE DO IF MY NO SO UP US WE WHO WHY CAN ANY VAR ES IR HAC API FRED NYSE USD ETF LLM AI MCP CSV PCA YES AUC".split()
+    "AND OR THE OF ON FOR IN IS IT TO BY VS IC BUY SELL HOLD NOT ALL WHAT WHICH HOW ARE WITH DOES PBO SPA OK HELP AN AS "
+    "AT BE DO IF MY NO SO UP US WE WHO WHY CAN ANY VAR ES IR HAC API FRED NYSE USD ETF LLM AI MCP CSV PCA YES AUC".split()
 )
 
 

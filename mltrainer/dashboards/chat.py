@@ -29,9 +29,9 @@ class ChatBox(anywidget.AnyWidget):
 
     _esm = HERE / "chat.js"
     _css = HERE / "chat.css"
-    messages = traitlets.List().tag(sync=True)
-    suggestions = traitlets.List(list(START)).tag(sync=True)
-    busy = traitlets.Bool(False).tag(sync=True)
+    messages: Any = traitlets.List().tag(sync=True)
+    suggestions: Any = traitlets.List(list(START)).tag(sync=True)
+    busy: Any = traitlets.Bool(False).tag(sync=True)
 
     def __init__(self, *, role: str, user: str, **more: Any) -> None:
         self.role, self.user = role, user

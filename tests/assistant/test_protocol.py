@@ -1,4 +1,4 @@
-"""The public client of the MCP SDK lists and calls the tools over a real process, and gets no number without a claim."""
+"""The public client of the MCP SDK lists and calls the tools over a real process, and gets no free number."""
 
 import asyncio
 import json
@@ -34,8 +34,10 @@ def session(role: str, calls: list[tuple[str, dict[str, Any]]]) -> tuple[set[str
 def test_a_client_lists_and_calls_the_tools(home: Path):
     price = {"ticker": "MSFT", "start": "2010-01-04", "end": "2010-12-31"}
     texts = ["MSFT closed at a price of {{c1}}.", "MSFT closed at a price of 25.6."]
-    calls = [("prices", price), *(("render", {"turn": "turn-1", "text": t}) for t in texts), ("tickers", {}),
-             ("train", {"model": "RidgeRegression"}), ("prices", {"ticker": "../x"}), ("render", {"turn": "no", "text": "x"})]  # fmt: skip
+    calls: list[tuple[str, dict[str, Any]]] = [("prices", price)]
+    calls += [("render", {"turn": "turn-1", "text": t}) for t in texts]
+    calls += [("tickers", {}), ("train", {"model": "RidgeRegression"}), ("prices", {"ticker": "../x"})]
+    calls += [("render", {"turn": "no", "text": "x"})]
     names, (found, shown, withheld, tickers, train, hostile, lost) = session("researcher", calls)
     assert names == {t.name for t in allowed("researcher")} | {"render"}
     assert found["ok"]
