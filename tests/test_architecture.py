@@ -101,6 +101,7 @@ ONE_ROOM = {
             "evaluation/trials.py",
             "evaluation/calibrate.py",
             "trading/alerts/ledger.py",
+            "trading/forecasts/ledger.py",
             "trading/positions/ledger.py",
             "trading/recommendations/ledger.py",
         },

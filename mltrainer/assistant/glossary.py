@@ -11,8 +11,7 @@ from mltrainer.features.targets import TARGETS
 from mltrainer.models import catalog
 
 TERMS = {
-    "sharpe ratio": "Mean return over its deviation, per year: how much was earned for its ups and downs. "
-    "Holding a broad index has had a little under a half in the long run.",
+    "sharpe ratio": "Mean return over its deviation, per year: how much was earned for its ups and downs.",
     "deflated sharpe": "The probability that a Sharpe ratio is above luck's best among all trials.",
     "timing": "What a model earns by being in or out at the right time, without what its usual exposure earns anyway.",
     "information coefficient": "Rank correlation of forecast and outcome: at zero it knows nothing.",
@@ -31,7 +30,7 @@ TERMS = {
     "regime": "The state of a market: calm or turbulent, rising or falling, as far as one could know on the day.",
     "baseline": "A plain forecast, as the mean of the past; a model has to beat it to be worth anything.",
     "skill": "What a model adds to holding the share and to the plain forecasts. Exposure alone is none.",
-    "calibration": "Whether what is called nine in ten happens nine times in ten.",
+    "calibration": "Whether what is called likely happens as often as was said.",
     "coverage": "Share of outcomes that lay inside the forecast's interval.",
     "turnover": "How much is traded a year, in units of wealth; each unit costs.",
     "break-even cost": "The cost of trading at which nothing would be left of what was earned.",

@@ -35,7 +35,7 @@ TOPICS = {  # of a figure, and the words that say so
     "turnover": r"turnover",
     "cost": r"break-?even|\bcosts?\b",
     "completeness": r"completeness|complete\b",
-    "return": r"\breturns?\b|\bgained\b|\bearned\b|\brose\b|\bfell\b",
+    "return": r"\breturn(?:s|ed)?\b|\bgained\b|\bearned\b|\brose\b|\bfell\b",
     "probability": r"probabilit|\bchance\b",
     "t statistic": r"t[- ]statistic|\bt of\b",
     "horizon": r"horizon",

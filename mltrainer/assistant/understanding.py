@@ -30,9 +30,10 @@ TIMES = {"tomorrow": 1, "next day": 1, "next week": 5, "a week": 5, "one week": 
 MEANT = {"realized volatility": "volatility", "volatile": "volatility", "vol": "volatility", "updown": "direction",
          "up or down": "direction", "turnover of shares": "volume"}  # fmt: skip
 _PLAIN = re.compile(r"[^a-z0-9]+")
-_WORDS = frozenset(
-    "AND OR THE OF ON FOR IN IS IT TO BY VS IC BUY SELL HOLD NOT ALL WHAT WHICH HOW ARE WITH DOES PBO SPA OK HELP AN AS "
-    "AT BE DO IF MY NO SO UP US WE WHO WHY CAN ANY VAR ES IR HAC API FRED NYSE USD ETF LLM AI MCP CSV PCA YES AUC".split()
+_WORDS = frozenset(  # in capitals, and no tickers
+    "AND OR THE OF ON FOR IN IS IT TO BY VS IC BUY SELL HOLD NOT ALL WHAT WHICH HOW ARE WITH DOES PBO SPA OK HELP AN "
+    "AS AT BE DO IF MY NO SO UP US WE WHO WHY CAN ANY VAR ES IR HAC API FRED NYSE USD ETF LLM AI MCP CSV PCA YES AUC "
+    "REGIME DATA".split()
 )
 
 
