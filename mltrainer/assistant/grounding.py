@@ -54,21 +54,30 @@ OTHER = re.compile(  # that would make another figure of it
     r"days?\b|hours?\b|euros?\b|points?\b|squared\b|standard deviations?\b|sigmas?\b)", re.I)  # fmt: skip
 BEFORE = re.compile(
     r"(?:minus|negative|inverse of|opposite of|reciprocal of|square root of|square of|log of|not|no longer|"
-    r"times|multiplied by|divided by|plus)\s*$", re.I)  # fmt: skip
+    r"times|multiplied by|divided by|plus)[()\s]*$", re.I)  # fmt: skip
 JOINED = re.compile(r"[\w.,*/+^=×÷−–\-~#$€£<>(]$")
 FOLLOWS = re.compile(r"^(?:[\w*/+^=×÷−–\-~<>$€£]|[.,]\w)")
 ABOVE = (
-    r"(?:above|higher than|more than|greater than|larger than|over|exceeds?|beats?|better than|at least|ahead of|"
+    r"(?:above|higher than|more than|greater than|larger than|over(?=\s*$)|exceeds?|beats?|better than|at least|ahead of|"
     r"bigger than)"
 )
-BELOW = r"(?:below|lower than|less than|smaller than|under|at most|behind|worse than|short of|fewer than)"
+BELOW = r"(?:below|lower than|less than|smaller than|under(?=\s*$)|at most|behind|worse than|short of|fewer than)"
 COMPARED = re.compile(
     rf"\b(?:({ABOVE})|({BELOW}))\b(?!.*\b(?:{ABOVE}|{BELOW})\b)", re.I
 )  # the last in front of a figure
 RISE = re.compile(
     r"\b(?:rose|rise[sn]?|gain(?:s|ed)?|up|increased?|grew|climbed|added|earned|made)(?: by| of)?\s*$", re.I
 )
-FALL = re.compile(r"\b(?:fell|fall(?:s|en)?|lost|down|decreased?|declined?|dropped|shrank)(?: by| of)?\s*$", re.I)
+FALL = re.compile(
+    r"\b(?:fell|fall(?:s|en)?|lost|down|decreased?|declined?|dropped|shrank|loss(?:es)?|drop|decrease)"
+    r"(?: of \S+)?(?: (?:by|of|was|is|were))*\s*$",
+    re.I,
+)
+COMPUTED = re.compile(  # a result of arithmetic that no formula made
+    rf"(?:\b(?:average|mean|sum|total|difference|product|quotient)\b|(?<!sharpe )\bratio\b) (?:of|between)\b.*{HOLE}"
+    rf".*{HOLE}.*\b(?:is|was|are|equals?|makes?|comes? to)\b.*{HOLE}",
+    re.I,
+)
 
 
 @dataclass(frozen=True)
@@ -189,6 +198,8 @@ def _flaws(parts: Sequence[str | Claim], words: Sequence[str], used: Sequence[Cl
         yield "a mark that is none"
     if found := numerals(whole.replace(HOLE, " \N{OBJECT REPLACEMENT CHARACTER} "), names.all):
         yield f"no claim holds {', '.join(found[:3])}"
+    if COMPUTED.search(whole):
+        yield "arithmetic that no registered formula did"
     for i, part in enumerate(parts):
         if isinstance(part, Claim):
             yield from _neighbors(part, words[i - 1] if i else "", words[i + 1], i > 1 and not words[i - 1])

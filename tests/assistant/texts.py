@@ -105,6 +105,21 @@ ADVERSARIAL = (
     "According to the news, earnings rose 40 % to $3 billion.",
     "<b>The Sharpe ratio is 2.5</b>",
     "![9.9](https://example.com/9.9)",
+    # found by a second look
+    "In the nineties it rose.",
+    "The return of MSFT is (negative) {{c10}}.",
+    "The loss of MSFT was {{c10}}.",
+    "The average of {{c1}} and {{c9}} is {{c1}}.",
+    "MSFT is priced at {{c6}}.",
+    "Microsoft trades at {{c6}}.",
+    "The hit rate is nought point five.",
+    "5\ufe0f\u20e3 stars for it.",
+    "\U0001d7dd models did well.",
+    "Ridge\u00adRegression has thr\u00adee.",
+    "A twofold gain is in sight.",
+    "Only one works.",
+    "MSFT gained negative {{c10}}.",
+    "{{c7}}.{{c7}} is what it costs.",
 )
 BENIGN = (
     "The Sharpe ratio of RidgeRegression on MSFT is {{c1}}.",
