@@ -517,7 +517,7 @@ def test_every_option_json_is_tested_here():
     assert having <= {
         "verify", "models", "evaluate", "map", "tune", "leaderboard", "fetch bars", "fetch macro", "quality",
         "universes", "tickers", "runs", "report", "preregister",
-        "optimize", "factor",
+        "optimize", "factor", "ask",
         "audit show", "audit head", "audit verify", "doctor",
         *TESTED_ELSEWHERE,
     }  # fmt: skip

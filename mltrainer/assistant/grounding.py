@@ -58,8 +58,8 @@ BEFORE = re.compile(
 JOINED = re.compile(r"[\w.,*/+^=×÷−–\-~#$€£<>(]$")
 FOLLOWS = re.compile(r"^(?:[\w*/+^=×÷−–\-~<>$€£]|[.,]\w)")
 ABOVE = (
-    r"(?:above|higher than|more than|greater than|larger than|over(?=\s*$)|exceeds?|beats?|better than|at least|ahead of|"
-    r"bigger than)"
+    r"(?:above|higher than|more than|greater than|larger than|over(?=\s*$)|exceeds?|beats?|better than|at least|"
+    r"ahead of|bigger than)"
 )
 BELOW = r"(?:below|lower than|less than|smaller than|under(?=\s*$)|at most|behind|worse than|short of|fewer than)"
 COMPARED = re.compile(

@@ -13,13 +13,12 @@ _PARTS = "half halves quarter third fourth fifth sixth seventh eighth ninth tent
 _TIMES = "twice thrice double doubled doubling triple tripled quadruple quadrupled quintuple halve halved".split()
 _ORDINALS = "second eleventh twelfth thirteenth twentieth thirtieth fortieth fiftieth".split()
 _ORDINALS += "couple pair trio zero nil nought".split()
-    "second eleventh twelfth thirteenth twentieth thirtieth fortieth fiftieth couple pair trio zero nil nought".split()
-)
-# of languages that a model may slip into; what is also an English word ("once", "elf", "six") stands where it is meant
+# of languages that a model may slip into, without what is an English word too
 _FOREIGN = (
     "eins zwei drei vier fünf sechs sieben acht neun zehn zwanzig hundert tausend halb prozent "
     "deux trois quatre cinq sept huit neuf dix vingt cent mille demi pourcent dos tres cuatro cinco seis siete ocho "
-    "nueve diez veinte quince cien mil medio ciento due tre quattro cinque sei sette otto nove dieci venti mezzo percento"
+    "nueve diez veinte quince cien mil medio ciento tre quattro cinque sei sette otto nove dieci venti "
+    "mezzo percento"
 ).split()
 WORDS = frozenset(_ONES + _TEENS + _TENS + _LARGE + _PARTS + _TIMES + _ORDINALS) | {
     unicodedata.normalize("NFKD", w).encode("ascii", "ignore").decode() for w in _FOREIGN

@@ -171,5 +171,6 @@ BENIGN = (
     "Ask again when the outcome is known.",
     "Everyone would like a higher hit rate than {{c3}}, but this is what was found.",
     "QuantileRegressor_q0.5 forecasts the median.",
+    "That is due to the costs, and it is known.",
     "A pair trade needs a view on both names.",
 )
