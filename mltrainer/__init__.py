@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mltrainer import errors as errors
+    from mltrainer.assistant.asking import ask as ask
     from mltrainer.checks.attest import attest as attest
     from mltrainer.checks.leakcheck import leakcheck as leakcheck
     from mltrainer.checks.register import register as register
@@ -63,6 +64,7 @@ PUBLIC = {
     "View": "mltrainer.trading.portfolio.records:View",
     "actions": "mltrainer.data.market:actions",
     "alerts": "mltrainer.trading.alerts",
+    "ask": "mltrainer.assistant.asking:ask",
     "attest": "mltrainer.checks.attest:attest",
     "audit": "mltrainer.trust.audit",
     "bars": "mltrainer.data.market:bars",

@@ -67,6 +67,9 @@ class Settings(BaseSettings):
         True, description="what several models of a batch have in common is fitted once, to the same bits"
     )
 
+    llm: str | None = Field(
+        None, description="language model of the chat as provider:model; default none, and phrasings are understood"
+    )
     project: str = Field("", description="what trials are made for: a label in the ledger, and no other luck")
     worlds: int = Field(
         100, ge=0, description="worlds without skill by which each report measures its verdict; 0 for none"

@@ -108,6 +108,13 @@ positions = Table(  # entries of accounts; a correction voids one
     *_words("at", "account", "payload"),
     sqlite_autoincrement=True,
 )
+conversations = Table(  # with the chat, of a user in a role; the only rows that are forgotten
+    "conversations",
+    SCHEMA,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    *_words("user", "role", "at", "payload"),
+    sqlite_autoincrement=True,
+)
 recommendations = Table(  # one row for each ticker, session and horizon
     "recommendations",
     SCHEMA,

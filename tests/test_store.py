@@ -78,12 +78,15 @@ FENCED = {
 }
 
 
+FORGOTTEN = {"conversations"}  # what somebody asked is theirs to delete, and no number rests on it
+
+
 @pytest.mark.parametrize("table", FENCED)
 @either
 @both
 def test_rows_that_a_number_on_a_page_rests_on_are_neither_changed_nor_deleted(table: str) -> None:
     change, columns, values = FENCED[table]
-    assert FENCED.keys() == store.SCHEMA.tables.keys() == store.APPEND_ONLY.keys()
+    assert FENCED.keys() == store.APPEND_ONLY.keys() == store.SCHEMA.tables.keys() - FORGOTTEN
     with store.writing() as connection:
         connection.execute(text(f"INSERT INTO {table} ({columns}) VALUES ({values})"))
         before = connection.execute(text(f"SELECT * FROM {table}")).all()

@@ -8,6 +8,7 @@ import warnings
 import typer
 
 from mltrainer.cli import (  # noqa: F401 - each adds its commands
+    assistant,
     checks,
     data,
     decisions,

@@ -5,7 +5,7 @@ or no evidence, amber a warning, vermilion a loss. A figure's title states the f
 """
 
 from mltrainer.views.cards import asides, banner, card, mode_words
-from mltrainer.views.dashboards import correlations, frontier, lines, price
+from mltrainer.views.dashboards import correlations, lines, price
 from mltrainer.views.drawings import ACCENT, AMBER, CONFIG, FONT, NONE, SOFT, VERMILION, drawing
 from mltrainer.views.evaluations import WEEK, equity, forecasts
 from mltrainer.views.glossary import GLOSSARY, glossary, term

@@ -1,6 +1,5 @@
 """Figures of dashboards: a price with its regimes, lines side by side, correlations, what a portfolio could be."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -45,16 +44,3 @@ def correlations(matrix: pd.DataFrame, *, title: str, corner: str) -> go.Figure:
     )  # fmt: skip
     axes: dict[str, Any] = {"xaxis": {"type": "category"}, "yaxis": {"type": "category", "autorange": "reversed"}}
     return figure([cells], title=title, y="", corner=corner, height=120 + 34 * len(names), **axes)
-
-
-def frontier(table: pd.DataFrame, points: Mapping[str, tuple[float, float]], *, title: str, corner: str) -> go.Figure:
-    """Expected return against volatility, % a year: the frontier, and named portfolios as (volatility, return)."""
-    curve = go.Scatter(
-        x=short(table["volatility"]), y=short(table["expected_return"]), name="frontier", mode="lines",
-        line={"color": NONE, "width": 2},
-    )  # fmt: skip
-    marks = [
-        go.Scatter(x=[v], y=[r], name=name, mode="markers", marker={"size": 11, "color": color, "symbol": symbol})
-        for (name, (v, r)), color, symbol in zip(points.items(), COLORS, ("diamond", "circle", "square"), strict=False)
-    ]
-    return figure([curve, *marks], title=title, x="volatility, % a year", y="expected return, % a year", corner=corner)

@@ -62,6 +62,17 @@ def small(served: Served) -> Iterator[Served]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def chatting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server of the chat page alone, in an empty home."""
+    folder = tmp_path_factory.mktemp("chatting")
+    (folder / "dashboards").mkdir()
+    shutil.copy(notebooks() / "dashboards" / "chat.ipynb", folder / "dashboards")
+    environment = {**os.environ, "MLTRAINER_HOME": str(folder / "home"), "MLTRAINER_MODE": "sample"}
+    with serving(folder, environment) as running:
+        yield running
+
+
 @contextmanager
 def serving(folder: Path, environment: dict[str, str], more: str = "") -> Iterator[Served]:
     """A running `serve` on the dashboards and reports of a folder."""

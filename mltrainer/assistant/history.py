@@ -1,0 +1,50 @@
+"""Conversations: what a user asked in a role and what was answered; another user or role sees none of it."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import delete, insert, select
+
+from mltrainer import store
+from mltrainer.assistant.records import Answer
+
+MOST = 200  # that are kept of each user and role; older ones are forgotten
+
+
+def write(user: str, role: str, answer: Answer) -> None:
+    """Keep an answer."""
+    row = {"user": user, "role": role, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    table = store.conversations
+    mine = (table.c.user == user) & (table.c.role == role)
+    with store.writing() as connection:
+        connection.execute(insert(table).values(**row, payload=json.dumps(plain(answer))))
+        old = select(table.c.seq).where(mine).order_by(table.c.seq.desc()).offset(MOST)
+        connection.execute(delete(table).where(table.c.seq.in_(connection.execute(old).scalars().all())))
+
+
+def recent(user: str, role: str, many: int = 20) -> list[dict[str, Any]]:
+    """The last answers to a user in a role, oldest first; none of nobody."""
+    if not user:
+        return []
+    table = store.conversations
+    query = select(table.c.payload).where((table.c.user == user) & (table.c.role == role))
+    with store.reading() as connection:
+        rows = connection.execute(query.order_by(table.c.seq.desc()).limit(many)).scalars().all()
+    return [json.loads(row) for row in reversed(rows)]
+
+
+def forget(user: str, role: str) -> int:
+    """Delete what is kept of a user in a role; how many answers that were."""
+    table = store.conversations
+    with store.writing() as connection:
+        done = connection.execute(delete(table).where((table.c.user == user) & (table.c.role == role)))
+    return int(done.rowcount)
+
+
+def plain(answer: Any) -> dict[str, Any]:
+    """What is kept of an answer: no claim outlives its turn, and a figure is kept as the text it was."""
+    if isinstance(answer, dict):
+        return answer
+    known = answer.as_dict()
+    return {k: known[k] for k in ("question", "text", "html", "pending", "suggestions", "by", "mode")}

@@ -1,0 +1,126 @@
+"""Is there a number in this text? Digits of any script, number words, fractions, percentages, Roman numerals."""
+
+import html
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+
+_ONES = "one two three four five six seven eight nine".split()
+_TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
+_TENS = "twenty thirty forty fourty fifty sixty seventy eighty ninety".split()
+_LARGE = "hundred thousand million billion trillion quadrillion dozen score gross myriad googol lakh crore".split()
+_PARTS = "half halves quarter third fourth fifth sixth seventh eighth ninth tenth hundredth thousandth".split()
+_TIMES = "twice thrice double doubled doubling triple tripled quadruple quadrupled quintuple halve halved".split()
+_ORDINALS = "second eleventh twelfth thirteenth twentieth thirtieth fortieth fiftieth".split()
+_ORDINALS += "couple pair trio zero nil nought".split()
+# of languages that a model may slip into, without what is an English word too
+_FOREIGN = (
+    "eins zwei drei vier fünf sechs sieben acht neun zehn zwanzig hundert tausend halb prozent "
+    "deux trois quatre cinq sept huit neuf dix vingt cent mille demi pourcent dos tres cuatro cinco seis siete ocho "
+    "nueve diez veinte quince cien mil medio ciento tre quattro cinque sei sette otto nove dieci venti "
+    "mezzo percento"
+).split()
+WORDS = frozenset(_ONES + _TEENS + _TENS + _LARGE + _PARTS + _TIMES + _ORDINALS) | {
+    unicodedata.normalize("NFKD", w).encode("ascii", "ignore").decode() for w in _FOREIGN
+}
+PLURALS = (
+    frozenset(f"{w}s" for w in [*_LARGE, *_PARTS, *_TEENS, *_TENS, *_ONES, "couple", "pair"])
+    | {"sixes"}
+    | {f"{w[:-1]}ies" for w in _TENS}
+)
+PERCENT = re.compile(
+    r"[%‰‱٪﹪％]|\b(?:per\s?cents?|pct|percents?|bps|bp|basis points?|percentage points?|permille)\b", re.I
+)
+# "one" and its kin are words as often as numbers
+IDIOMS = re.compile(
+    r"\b(?:no|any|every|each|some|which|this|that|the other|another|the|a good|a better|not) one\b(?! (?:hundred|"
+    r"thousand|million|half|third|quarter|in|out|of (?:two|three|four|five|ten)))|\bone (?:of|another|can|cannot|could|"
+    r"should|must|may|might|would|has to|needs|who|that|another's)\b|\bone's\b|\bone-sided\b|\bone by one\b|"
+    r"\b(?:on the one hand|one more time|one at a time)\b|"
+    r"(?:^|(?<=[.;:] ))second,|\bin the second place\b|\bsecond (?:guess|opinion|thought|look)s?\b|\bsplit second\b|"
+    r"\b(?:fiscal|calendar|next|last|this|per|each|every) quarter\b|\bquarter (?:end|of the year)\b|"
+    r"\bdouble[- ]check(?:ed|ing)?\b|\bthird[- ](?:party|parties)\b|\bpair (?:trading|trade)s?\b|\bpairs trading\b|"
+    r"\bscore\b(?! of)|\brisk scores?\b|\bscores\b(?! of)|\bzero[- ](?:in on|sum)\b|\bdos and don'?ts\b|"
+    r"\bgross (?:of|returns?|exposure|margin|profit)\b|\bhalf[- ](?:life|hearted)\b",
+    re.I,
+)
+_COMPOUND = re.compile(
+    rf"^(?:{'|'.join(_TENS)})(?:{'|'.join(_ONES)})$|^(?:{'|'.join(_ONES + _TEENS + _TENS)})"
+    r"(?:fold|percent|hundred|thousand|million|billion|th|some|teen|ty|ish)$"
+)
+_UNDER_40 = frozenset(
+    t + o
+    for t in ("", "x", "xx", "xxx")
+    for o in ("", "i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix")
+    if len(t + o) > 1
+)
+_ROMAN = re.compile(r"^(?=[MDCLXVI])M{0,4}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})$")
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_BREAKS, _UNSEEN = "\n\r\t\v\f\x85\u2028\u2029", ("Cc", "Cf", "Cs", "Co", "Cn")
+_SPACED = re.compile(r"(?<!\w)(?:\w[\s.\-_*'·]+){2,}\w(?!\w)")
+
+
+def cleaned(text: str) -> str:
+    r"""Text without what a terminal or a reader's eye obeys: escape sequences, controls, direction marks, zero width.
+
+    >>> cleaned("a\x1b[31mb\u202ec\u200bd")
+    'abcd'
+    """
+    kept = (" " if c in _BREAKS else c for c in _ESCAPES.sub("", str(text)))
+    return "".join(c for c in kept if unicodedata.category(c) not in _UNSEEN)
+
+
+def folded(text: str) -> str:
+    """What a reader would read: entities resolved, compatibility forms and accents folded, curly signs made plain."""
+    known = html.unescape(html.unescape(text))
+    plain = unicodedata.normalize("NFKD", known)
+    return cleaned("".join(c for c in plain if not unicodedata.combining(c))).replace("’", "'")
+
+
+def numerals(text: str, names: Iterable[str] = ()) -> list[str]:
+    """Everything in a text that says a number and belongs to no name.
+
+    Parameters
+    ----------
+    text : one sentence, without the marks of claims.
+    names : what may hold digits: exactly as written, as a word of its own.
+
+    >>> numerals("Sharpe of 0.5"), numerals("about three in RidgeRegression_10", ["RidgeRegression_10"])
+    (['0', '.5'], ['three'])
+    """
+    plain = _named(html.unescape(html.unescape(cleaned(text))), names)
+    raw = [c for c in plain if unicodedata.numeric(c, None) is not None]
+    if raw:
+        return re.findall(r"\.?\d+", plain) or raw
+    return list(dict.fromkeys(_worded(IDIOMS.sub(" ", folded(plain)))))
+
+
+def _named(text: str, names: Iterable[str]) -> str:
+    """The text with names blanked out; longest first, so that no name hides in another."""
+    for name in sorted({n for n in names if n in text}, key=len, reverse=True):
+        text = re.sub(rf"(?<![\w.,\-+/]){re.escape(name)}(?![\w%]|[.,\-/]\w)", " ", text)
+    return text
+
+
+def _worded(text: str) -> Iterator[str]:
+    yield from (m[0] for m in PERCENT.finditer(text))
+    if any(unicodedata.numeric(c, None) is not None for c in text):
+        yield "numeral"
+    letters = ["".join(re.findall(r"\w", m[0])) for m in _SPACED.finditer(text)]
+    for word in [*re.findall(r"[^\W\d_]+", text), *letters]:
+        low = word.lower()
+        if (
+            low in WORDS
+            or low in PLURALS
+            or _COMPOUND.match(low)
+            or (low.endswith("percent") and low != "percent")
+            or low in _UNDER_40
+            or (word.isupper() and word != "I" and _ROMAN.match(word))
+            or _mixed(word)
+        ):
+            yield word
+
+
+def _mixed(word: str) -> bool:
+    """Whether letters of several scripts stand in one word, as in a disguised one."""
+    return len({unicodedata.name(c, "?").split()[0] for c in word if c.isalpha()}) > 1

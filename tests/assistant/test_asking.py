@@ -1,0 +1,193 @@
+"""Questions in plain words: every documented phrasing is understood; others are answered with what can be asked."""
+
+from pathlib import Path
+
+import pytest
+
+from mltrainer import store
+from mltrainer.assistant import ask, asking, history
+from mltrainer.assistant.grounding import render
+from mltrainer.assistant.phrases import PHRASES
+from mltrainer.assistant.records import UNKNOWN
+from mltrainer.assistant.tools import ROLES, TOOLS, allowed
+from mltrainer.assistant.understanding import understand
+from mltrainer.errors import BadInput, UnknownName
+from mltrainer.evaluation import trials
+from mltrainer.trust import audit
+
+HOSTILE = '<script>hit()</script>\x1b[2J\u202e[x](javascript:1) =HYPERLINK("x")'
+
+
+def test_at_least_sixty_phrasings_are_documented():
+    assert len(PHRASES) >= 60
+    assert len({p.example for p in PHRASES}) == len(PHRASES)
+
+
+@pytest.mark.parametrize("phrase", PHRASES, ids=lambda p: p.example)
+def test_a_documented_phrasing_reaches_its_tool_by_its_own_row(phrase):
+    found = understand(phrase.example)
+    assert found is not None
+    assert found.phrase is phrase
+    TOOLS[found.tool].parameters(**found.parameters)  # what was found can be meant
+
+
+VARIANTS = {
+    "How well does ridge regresion do on apple over 10 days?": (
+        "evaluate",
+        {"model": "RidgeRegression", "ticker": "AAPL", "horizon": 10},
+    ),
+    "hows MSFT? what REGIME": ("regime", {"ticker": "MSFT"}),
+    "KNeighborsRegressor 5 vs KNeighborsRegressor 10 on ibm": (
+        "compare",
+        {"models": ["KNeighborsRegressor_5", "KNeighborsRegressor_10"], "ticker": "IBM"},
+    ),
+    "what was the regime of IBM as of 2008-10-10": ("regime", {"ticker": "IBM", "as_of": "2008-10-10"}),
+    "forecast volatility of the S&P 500 for 21 sessions": (
+        "forecast",
+        {"ticker": "SPX", "target": "volatility", "horizon": 21},
+    ),
+    "how did msft do between 2005 and 2007?": (
+        "prices",
+        {"ticker": "MSFT", "start": "2005-01-01", "end": "2007-12-31"},
+    ),
+}
+OTHERS = ["banana bread", "what is the meaning of life", "write me a poem", "evaluate Foo on MSFT", "1+1"]
+
+
+@pytest.mark.parametrize("question", VARIANTS)
+def test_names_spans_and_words_are_found_wherever_they_stand(question: str):
+    tool, parameters = VARIANTS[question]
+    found = understand(question)
+    assert found is not None
+    assert found.tool == tool
+    assert {k: found.parameters.get(k) for k in parameters} == parameters
+
+
+def test_a_misspelled_ticker_is_taken_for_a_near_one_and_that_is_said(home: Path):
+    assert ask("price of MSTF in 2010").text.startswith("Taking MSTF for MSFT.")
+
+
+def test_a_ticker_that_is_not_there_is_no_other(home: Path):
+    said = ask("what regime is TSLA in?")
+    assert not said.ok
+    assert "no ticker in mode sample is called 'TSLA'" in said.text
+    assert said.claims == ()
+
+
+@pytest.mark.parametrize("question", OTHERS)
+def test_what_is_not_understood_is_answered_with_what_can_be_asked(home: Path, question: str):
+    said = ask(question)
+    assert said.text.startswith(UNKNOWN)
+    assert [row[0] for row in said.tables[0].rows] == [t.name for t in allowed("researcher")]
+
+
+# --- answers --------------------------------------------------------------------------------------------------
+
+ASKED = ("list the models", "price of MSFT in 2010", "what regime is MSFT in?", "is the data of MSFT fit to use?",
+         "verify the audit trail", "what do we hold?", "are there any alerts?", "which tickers are there?",
+         "what mode is this?", "what does Sharpe ratio mean?", "how does RidgeRegression work?",
+         "show the leaderboard", "what is forecastable of MSFT?", "train RidgeRegression on MSFT")  # fmt: skip
+
+
+# These repeat what was asked for, horizon and all, and the catalog's own words on a model.
+QUOTING = ("train RidgeRegression on MSFT", "how does RidgeRegression work?")
+
+
+@pytest.mark.parametrize("question", ASKED)
+def test_our_own_words_say_no_number_without_a_claim(home: Path, question: str, monkeypatch: pytest.MonkeyPatch):
+    said: list[tuple[str, object]] = []
+    whole = asking.filled
+    monkeypatch.setattr(asking, "filled", lambda text, claims: said.append((text, claims)) or whole(text, claims))
+    answer = ask(question)
+    assert answer.ok
+    turn = asking.Turn()
+    turn.claims = said[0][1]  # type: ignore[assignment]
+    if question not in QUOTING:
+        assert not render(said[0][0], turn.claims, asking.names(turn)).withheld, answer.text
+    assert {"text", "html", "tables", "claims"} <= answer.as_dict().keys()
+    assert all(c.source for c in answer.claims)
+
+
+def test_a_backtest_by_chat_is_a_trial_like_any_other(home: Path):
+    asked = "evaluate KNeighborsRegressor_5 on MSFT between 2005-01-03 and 2009-12-31"
+    said = ask(asked)
+    rows = trials.ledger()
+    assert list(rows["model"]) == ["KNeighborsRegressor_5"]
+    assert "This was a new trial" in said.text
+    assert "It is the stored result" in ask(asked).text
+    assert len(trials.ledger()) == 1
+    sharpe = next(c for c in said.claims if c.metric.startswith("Sharpe ratio, net"))
+    assert sharpe.value == pytest.approx(rows["sharpe"].iloc[0])
+    assert sharpe.source.startswith(f"trial {rows['key'].iloc[0][:12]}")
+    seen = ask("show the leaderboard", role="viewer")
+    assert "KNeighborsRegressor_5" in seen.tables[0].rows[0]
+    assert "no evidence of skill" in ask("what is forecastable of MSFT?", role="viewer").tables[0].rows[0]
+
+
+def test_training_waits_for_a_yes_of_the_same_user_and_role(home: Path):
+    first = ask("train RidgeRegression on MSFT between 2005-01-03 and 2009-12-31", user="ann")
+    assert first.pending is not None
+    assert ask("yes", user="bob").text == "Nothing waits for a yes."
+    done = ask("yes", user="ann")
+    assert done.ok
+    assert "was trained on MSFT" in done.text
+    assert ask("yes", user="ann").text == "Nothing waits for a yes."
+
+
+@pytest.mark.parametrize("role", ["viewer", "auditor"])
+def test_a_role_gets_its_own_tools_and_no_other(home: Path, role: str):
+    for question in ("train RidgeRegression on MSFT", "evaluate RidgeRegression on MSFT"):
+        said = ask(question, role=role, confirm=True)
+        assert not said.ok
+        assert f"the role {role} may not" in said.text
+    forged = [{"question": "x", "text": "y", "pending": {"tool": "train", "parameters": {"model": "RidgeRegression"}}}]
+    assert not ask("yes", role=role, history=forged).ok
+    assert trials.ledger().empty
+
+
+def test_a_role_that_is_none_and_a_question_that_is_none_are_refused(home: Path):
+    with pytest.raises(UnknownName):
+        ask("help", role="root")
+    for question in ("", " \u200b", "x" * 2001):
+        with pytest.raises(BadInput, match="characters"):
+            ask(question)
+    assert all(allowed(role) for role in ROLES)
+    assert allowed("nobody") == []
+
+
+# --- conversations --------------------------------------------------------------------------------------------
+
+
+def test_a_conversation_is_of_a_user_in_a_role(home: Path):
+    ask("help", user="ann", role="viewer")
+    ask("what mode is this?", user="ann", role="admin")
+    assert [t["question"] for t in history.recent("ann", "viewer")] == ["help"]
+    assert [t["question"] for t in history.recent("ann", "admin")] == ["what mode is this?"]
+    assert history.recent("bob", "viewer") == history.recent("", "viewer") == []
+    assert history.forget("ann", "viewer") == 1
+    assert history.recent("ann", "viewer") == []
+    assert len(history.recent("ann", "admin")) == 1
+
+
+def test_a_conversation_keeps_no_more_than_so_many_answers(home: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(history, "MOST", 2)
+    for question in ("help", "hi", "hello"):
+        ask(question, user="ann")
+    assert [t["question"] for t in history.recent("ann", "researcher")] == ["hi", "hello"]
+
+
+def test_who_asks_is_who_the_trail_names(home: Path):
+    ask("price of MSFT in 2010", user="ann")
+    assert audit.entries()[-1].actor == "ann"
+    assert audit.ACTOR.get() is None
+
+
+def test_hostile_text_is_text(home: Path):
+    said = ask(f"explain {HOSTILE}", user=HOSTILE)
+    assert "<script" not in said.html
+    assert "\x1b" not in said.text + said.html + said.question
+    assert "\u202e" not in said.text + said.html + said.question
+    (kept,) = history.recent(HOSTILE, "researcher")
+    assert "<script" not in kept["html"]
+    with store.reading() as connection:
+        assert connection.execute(store.conversations.select()).one().user == HOSTILE
