@@ -108,9 +108,17 @@ positions = Table(  # entries of accounts; a correction voids one
     *_words("at", "account", "payload"),
     sqlite_autoincrement=True,
 )
+users = Table(  # who was let in, given another token or removed; of a token there is only the hash
+    "users",
+    SCHEMA,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    *_words("key", unique=True),
+    *_words("at", "name", "payload"),
+    sqlite_autoincrement=True,
+)
 
 APPEND_ONLY = {
-    **dict.fromkeys(("audit", "trials", "admitted", "worlds", "alerts", "alert_events", "positions"), ""),
+    **dict.fromkeys(("audit", "trials", "admitted", "worlds", "alerts", "alert_events", "positions", "users"), ""),
     "answers": "key, sha256",
 }
 """What is never changed nor taken back, table by table; an answer that came again has a later time."""

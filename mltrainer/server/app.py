@@ -22,8 +22,8 @@ from voila.app import Voila
 from voila.paths import collect_static_paths, collect_template_paths
 
 from mltrainer.paths import figures_script, look
-from mltrainer.server.gate import TokenHolder
 from mltrainer.server.handlers import INSTEAD_OF, OURS, NotFound, title_of
+from mltrainer.server.identity import Doorkeeper
 from mltrainer.server.seats import Seats
 from mltrainer.server.sockets import PageConnection
 
@@ -43,7 +43,7 @@ class Dashboards(Voila):
     """Voilà with our gate, our limits and our template; no configuration file can widen it."""
 
     port: int
-    identity_provider_class = TokenHolder
+    identity_provider_class = Doorkeeper
     names = List(Unicode(), config=True, help="the notebooks served, without .ipynb")
     mode = Unicode(config=True, help="live, sample or replay")
 

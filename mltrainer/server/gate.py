@@ -2,22 +2,23 @@
 
 import html
 import json
-from hmac import compare_digest
 from http.client import responses
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from jupyter_server.auth.identity import IdentityProvider, User
 from jupyter_server.base.handlers import JupyterHandler
 from tornado import web
 
 from mltrainer.paths import look
+from mltrainer.server.identity import role_of
+from mltrainer.server.roles import allowed
 
 MEANING = {
     400: "This request cannot be read.",
-    403: "This needs the token. Open the address that mltrainer serve printed, or sign in.",
+    403: "This needs a token whose role may do it. Open the address that mltrainer serve printed, or sign in.",
     404: "There is nothing at this address.",
     405: "This address does not take that kind of request.",
+    429: "Too many wrong tokens came from your address. Wait a minute.",
     503: "All seats are taken. Close a dashboard that is not needed, or come back in a few minutes.",
 }
 
@@ -32,28 +33,17 @@ def plain_page(title: str, body: str) -> str:
     )
 
 
-class TokenHolder(IdentityProvider):
-    """Whoever holds the token is a viewer; there are no passwords and no anonymous visitors."""
-
-    def generate_anonymous_user(self, handler: web.RequestHandler) -> User:
-        """The one user there is."""
-        return User("viewer", "Viewer")
-
-    def process_login_form(self, handler: web.RequestHandler) -> User | None:
-        """The viewer, when the form held the token."""
-        typed = handler.get_argument("password", default="")
-        return self.generate_anonymous_user(handler) if compare_digest(typed.encode(), self.token.encode()) else None
-
-
 class Gate(JupyterHandler):
-    """Nothing behind it is answered without the token, static files included; errors say little, and say it plainly."""
+    """Nothing behind it is answered without a token, static files included; errors say little, and say it plainly."""
+
+    permission = "dashboards:read"
 
     async def prepare(self, **kwargs: Any) -> None:
         """Turn away whoever is not signed in, also where Jupyter would let them pass."""
         if not printable(self.request.path):
             raise web.HTTPError(404)
         await super().prepare(**kwargs)
-        if not self.current_user and not self._finished:
+        if not self._finished and not allowed(role_of(self), self.permission):
             raise web.HTTPError(403)
 
     def get_login_url(self) -> str:

@@ -131,9 +131,11 @@ class Farewell(Gate, VoilaShutdownKernelHandler):
 class Health(Gate, APIHandler):
     """GET /api/health: is it up, on which data, and who am I?"""
 
+    permission = "health:read"
+
     async def get(self) -> None:
         state = {"status": "ok", "mode": self.settings["mode"], "version": version("mltrainer")}
-        self.finish(json.dumps(state | {"role": self.current_user.username}))
+        self.finish(json.dumps(state | {"role": self.current_user.role}))
 
 
 class TemplateFiles(Gate, TemplateStaticFileHandler):

@@ -34,7 +34,8 @@ def serve(
     Parameters
     ----------
     port : 0 takes any free port.
-    token : 16 to 128 letters, digits, `-` or `_`; made up when not given. Whoever holds it is a viewer.
+    token : 16 to 128 letters, digits, `-` or `_`; made up when not given. Whoever holds it is a viewer; other roles
+        come with the tokens of `mltrainer user add`.
     out : the folder of report runs that the dashboards read; default as for `report`.
     dashboards : serve the notebooks of another folder; for tests.
     seats : pages open at a time, at about 150 MB each.
