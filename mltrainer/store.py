@@ -116,9 +116,19 @@ users = Table(  # who was let in, given another token or removed; of a token the
     *_words("at", "name", "payload"),
     sqlite_autoincrement=True,
 )
+jobs = Table(  # what happened to a training: asked for, begun, how far, ended
+    "jobs",
+    SCHEMA,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    *_words("key", unique=True),
+    *_words("at", "job", "event", "payload"),
+    sqlite_autoincrement=True,
+)
 
 APPEND_ONLY = {
-    **dict.fromkeys(("audit", "trials", "admitted", "worlds", "alerts", "alert_events", "positions", "users"), ""),
+    **dict.fromkeys(
+        ("audit", "trials", "admitted", "worlds", "alerts", "alert_events", "positions", "users", "jobs"), ""
+    ),
     "answers": "key, sha256",
 }
 """What is never changed nor taken back, table by table; an answer that came again has a later time."""

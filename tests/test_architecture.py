@@ -102,6 +102,8 @@ ONE_ROOM = {
             "trading/alerts/ledger.py",
             "trading/positions/ledger.py",
             "server/users.py",
+            "server/jobs.py",
+            "server/stream.py",
         },
     ),
     # figures are drawn in views; the others put them on a page, and the server hands out plotly.js

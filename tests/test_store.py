@@ -64,6 +64,7 @@ FENCED = {
     ),
     "alert_events": ("event = ''", "key, at, alert, event, payload", "'k', 'now', 'a', 'sent', '{}'"),
     "positions": ("account = ''", "key, at, account, payload", "'k', 'now', 'main', '{}'"),
+    "jobs": ("event = ''", "key, at, job, event, payload", "'k', 'now', 'j', 'queued', '{}'"),
     "users": ("name = ''", "key, at, name, payload", "'k', 'now', 'ann', '{}'"),
     "worlds": ("payload = ''", "key, payload, at", "'k', '{}', 'now'"),
     "trials": (

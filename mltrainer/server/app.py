@@ -26,6 +26,7 @@ from mltrainer.server.handlers import INSTEAD_OF, OURS, NotFound, title_of
 from mltrainer.server.identity import Doorkeeper
 from mltrainer.server.seats import Seats
 from mltrainer.server.sockets import PageConnection
+from mltrainer.server.stream import Watch
 
 # The browser itself refuses to fetch from, send to or be framed by any other host.
 # Voilà's page needs inline script, and the widget libraries compile theirs.
@@ -58,6 +59,7 @@ class Dashboards(Voila):
         return super().init_settings() | {
             "dashboards": self.names,
             "mode": self.mode,
+            "mltrainer_watch": Watch(),
             "allow_remote_access": False,  # a foreign Host header is refused: no DNS rebinding
             "headers": {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin"},
             "xsrf_cookie_kwargs": {"samesite": "Lax"},
@@ -100,6 +102,7 @@ class Dashboards(Voila):
             page.write_text(f'<meta http-equiv="refresh" content="0; url={address}">', encoding="utf-8")
             webbrowser.open(page.as_uri())
         self.ioloop = IOLoop.current()
+        self.ioloop.call_later(1.0, self.app.settings["mltrainer_watch"].begin)
         try:
             self.ioloop.start()
         except KeyboardInterrupt:

@@ -2,11 +2,12 @@
 
 import html
 import json
+import secrets
 from http.client import responses
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from tornado import web
 
 from mltrainer.paths import look
@@ -18,7 +19,11 @@ MEANING = {
     403: "This needs a token whose role may do it. Open the address that mltrainer serve printed, or sign in.",
     404: "There is nothing at this address.",
     405: "This address does not take that kind of request.",
+    413: "This is too large; 64 KiB are the most.",
+    415: "Send one JSON object, with Content-Type: application/json.",
+    422: "This cannot be done with the data there is.",
     429: "Too many wrong tokens came from your address. Wait a minute.",
+    502: "A provider of data failed; ask again later.",
     503: "All seats are taken. Close a dashboard that is not needed, or come back in a few minutes.",
 }
 
@@ -31,6 +36,14 @@ def plain_page(title: str, body: str) -> str:
         f"<title>{html.escape(title)} · mlTrainer</title><style>{look()}</style></head>"
         f'<body><main class="page"><h1>{html.escape(title)}</h1>{body}</main></body></html>'
     )
+
+
+class Fault(web.HTTPError):
+    """An error that says what it is: `message` for people (empty for the usual words), `code` for programs."""
+
+    def __init__(self, status: int, message: str = "", code: str = "") -> None:
+        super().__init__(status)
+        self.message, self.code = message, code
 
 
 class Gate(JupyterHandler):
@@ -54,16 +67,24 @@ class Gate(JupyterHandler):
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log what broke with its path alone: tornado would write the query, which may hold the token."""
-        if not isinstance(value, web.HTTPError):
-            self.log.error("%s %s failed", self.request.method, self.request.path, exc_info=(typ, value, tb))
+        if not isinstance(value, web.HTTPError) or value.status_code == 500:
+            self.incident = secrets.token_hex(4)
+            what = f"{self.request.method} {self.request.path} failed, incident {self.incident}"
+            self.log.error(what, exc_info=(typ, value, tb))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """One JSON envelope under /api/, a plain page elsewhere; never a traceback or an echo of the request."""
         reason = responses.get(status_code, "Error")
         message = MEANING.get(status_code, "This did not work; the server's log says why.")
-        if self.request.path.startswith("/api/"):
+        if self.request.path.startswith("/api/") or isinstance(self, APIHandler):
+            error = kwargs.get("exc_info", (None, None))[1]
+            said = {"status": status_code, "code": getattr(error, "code", "") or reason.replace(" ", "")}
+            said["message"] = getattr(error, "message", "") or message
+            if incident := getattr(self, "incident", ""):
+                said["incident"] = incident
             self.set_header("Content-Type", "application/json")
-            self.finish(json.dumps({"error": {"status": status_code, "message": message}}))
+            self.set_header("Cache-Control", "no-store")
+            self.finish(json.dumps({"error": said}))
         else:
             self.set_header("Content-Type", "text/html; charset=utf-8")
             self.finish(plain_page(reason, f'<p>{message}</p><p><a href="/">To the dashboards</a></p>'))

@@ -1,15 +1,13 @@
 """What the dashboard server answers, each address behind the gate."""
 
 import html
-import json
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 import plotly
 from jupyter_server.auth.login import LoginFormHandler
-from jupyter_server.base.handlers import APIHandler, FileFindHandler
+from jupyter_server.base.handlers import FileFindHandler
 from jupyter_server.services.kernels.handlers import KernelHandler
 from jupyterlab_server.themes_handler import ThemesHandler
 from tornado import web
@@ -20,6 +18,7 @@ from voila.static_file_handler import MultiStaticFileHandler, TemplateStaticFile
 from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 
+from mltrainer.server import api
 from mltrainer.server.gate import Gate, plain_page, printable
 from mltrainer.server.sockets import KernelSocket, RequestInfo
 
@@ -128,16 +127,6 @@ class Farewell(Gate, VoilaShutdownKernelHandler):
             self.set_status(204)
 
 
-class Health(Gate, APIHandler):
-    """GET /api/health: is it up, on which data, and who am I?"""
-
-    permission = "health:read"
-
-    async def get(self) -> None:
-        state = {"status": "ok", "mode": self.settings["mode"], "version": version("mltrainer")}
-        self.finish(json.dumps(state | {"role": self.current_user.role}))
-
-
 class TemplateFiles(Gate, TemplateStaticFileHandler):
     """The scripts and styles of the one template in use."""
 
@@ -167,7 +156,7 @@ class Extensions(Gate, FileFindHandler):
 OURS: list[tuple[Any, ...]] = [
     ("/", Home),
     ("/login", Login),
-    ("/api/health", Health),
+    *api.handlers(),
     ("/(plotly.min.js)", PlotlyScript, {"path": str(Path(plotly.__file__).parent / "package_data")}),
 ]
 # Voilà's routes that a page needs, and what we serve in their place. What is not in this table is not served:

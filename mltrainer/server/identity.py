@@ -83,6 +83,11 @@ class Doorkeeper(IdentityProvider):
         """Who the token in the form belongs to."""
         return self.guessed(handler, handler.get_argument("password", default=""))
 
+    def present(self, user: User) -> str:
+        """The role of somebody now: "" if the token they came with is no longer in force."""
+        found = self.user_from_cookie(self.user_to_cookie(user))
+        return found.role if isinstance(found, Member) else ""
+
     def user_to_cookie(self, user: User) -> str:
         """The name, and of which token the session is; never the role."""
         return json.dumps({"name": user.username, "seal": getattr(user, "seal", "")})
