@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from mltrainer.errors import MltrainerError
+from mltrainer.errors import MltrainerError, UnknownName
 
 Ticker = Annotated[str, Field(pattern=r"^(?:[A-Z]:)?[A-Z][A-Z0-9.\-]{0,14}$", description="a ticker, as MSFT")]
 Day = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", description="a day, YYYY-MM-DD")]
@@ -22,6 +22,10 @@ Mode = Literal["live", "sample", "replay"]
 
 class NotNow(MltrainerError):
     """It cannot be answered now, and may be later."""
+
+
+class NoSuchJob(UnknownName):
+    """There is no training of this number."""
 
 
 @dataclass(frozen=True)

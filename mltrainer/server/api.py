@@ -14,11 +14,11 @@ from tornado import web
 from mltrainer.errors import MltrainerError
 from mltrainer.server.answers import Caller
 from mltrainer.server.asking import asked, body, checked, queried, status_of, told
-from mltrainer.server.gate import Fault, Gate
-from mltrainer.server.identity import role_of
+from mltrainer.server.faults import Fault
+from mltrainer.server.gate import Gate
+from mltrainer.server.identity import name_of, role_of
 from mltrainer.server.routes import ROUTES, Route
 from mltrainer.server.stream import Stream
-from mltrainer.trust.audit import ACTOR
 
 LARGEST = 64 * 1024  # bytes of a body
 THREADS = 4
@@ -47,8 +47,8 @@ class Api(Gate, APIHandler):
         self.permission = route.permission if route else "health:read"
         await super().prepare(**kwargs)
         if route is None:
-            self.set_header("Allow", ", ".join(sorted({*self.routes, *(["HEAD"] if "GET" in self.routes else [])})))
-            raise web.HTTPError(405)
+            has = {*self.routes, *(["HEAD"] if "GET" in self.routes else [])}
+            raise Fault(405, Allow=", ".join(sorted(has)))
         self.route = route
 
     async def get(self, *places: str) -> None:
@@ -89,14 +89,15 @@ class Api(Gate, APIHandler):
 
     async def called(self, arguments: dict[str, Any]) -> Any:
         """What the row's function gives, in the name of whoever asks."""
-        call, caller = self.route.call, Caller(self.current_user.username, role_of(self))
+        call, caller = self.route.call, Caller(name_of(self), role_of(self))
         if "caller" in call.__code__.co_varnames[: call.__code__.co_argcount]:
             arguments = {"caller": caller} | arguments
         if self.route.quick:
             return call(**arguments)
         if Api.waiting >= WAITING:
-            self.set_header("Retry-After", "5")
-            raise Fault(503, "Too many questions are being answered; ask again in a few seconds.", "Busy")
+            raise Fault(503, "Too many questions are being answered; ask again soon.", "NotNow", Retry_After="5")
+        from mltrainer.trust.audit import ACTOR  # and with it the database, which the first answer need not wait for
+
         Api.waiting += 1
         context = contextvars.copy_context()
         context.run(ACTOR.set, caller.name)
@@ -105,7 +106,7 @@ class Api(Gate, APIHandler):
         try:
             return await asyncio.wait_for(asyncio.shield(work), PATIENCE)
         except TimeoutError:
-            raise Fault(503, f"There was no answer within {PATIENCE:.0f} seconds.", "Busy") from None
+            raise Fault(503, f"There was no answer within {PATIENCE:.0f} seconds.", "NotNow") from None
 
 
 def _less() -> None:

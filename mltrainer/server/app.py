@@ -102,7 +102,7 @@ class Dashboards(Voila):
             page.write_text(f'<meta http-equiv="refresh" content="0; url={address}">', encoding="utf-8")
             webbrowser.open(page.as_uri())
         self.ioloop = IOLoop.current()
-        self.ioloop.call_later(1.0, self.app.settings["mltrainer_watch"].begin)
+        self.ioloop.call_later(3.0, self.app.settings["mltrainer_watch"].begin)
         try:
             self.ioloop.start()
         except KeyboardInterrupt:
@@ -157,7 +157,7 @@ def configuration(plan: dict[str, Any]) -> Config:
         },
         VoilaExecutor={"cell_error_instruction": "Reload the page; if it stays, tell whoever runs this server."},
         IdentityProvider={"cookie_options": {"samesite": "Lax"}},
-        Seats={"seats": plan["seats"], "patience": plan["patience"]},
+        Seats={"seats": plan["seats"], "patience": plan["patience"], "told": plan["kernels"]},
         MappingKernelManager={
             "cull_idle_timeout": 120,
             "cull_interval": 30,
@@ -170,7 +170,9 @@ def configuration(plan: dict[str, Any]) -> Config:
 def main() -> None:
     """Read the plan and serve it."""
     logging.getLogger("tornado.general").setLevel(logging.ERROR)  # it warns of ping settings that are Jupyter's own
-    app = Dashboards.instance(config=configuration(json.loads(sys.stdin.read())))  # the instance is who logs
+    plan = json.loads(sys.stdin.read())
+    os.environ.update(plan["writer"])  # after this process began: no list of processes shows it
+    app = Dashboards.instance(config=configuration(plan))  # the instance is who logs
     app.initialize([])
     app.start()
 

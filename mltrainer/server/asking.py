@@ -11,8 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from mltrainer.errors import BadInput, MltrainerError, NotEnoughHistory, ProviderError, Refused, StorageError, Tampered
 from mltrainer.errors import Unavailable as NotThere
-from mltrainer.server.answers import NotNow
-from mltrainer.server.jobs import NoSuchJob
+from mltrainer.server.answers import NoSuchJob, NotNow
 from mltrainer.settings import settings
 
 DEEPEST = 32
@@ -48,6 +47,9 @@ def checked(call: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])[:80]
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(asked(call).model_fields) or "none"
+            raise BadInput(f"there is no parameter {where!a} here; known: {known}") from None
         raise BadInput(f"{where or 'the request'}: {first['msg'][:200]}") from None
     return {name: getattr(model, name) for name in type(model).model_fields}
 

@@ -11,21 +11,9 @@ from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from tornado import web
 
 from mltrainer.paths import look
+from mltrainer.server.faults import MEANING
 from mltrainer.server.identity import role_of
 from mltrainer.server.roles import allowed
-
-MEANING = {
-    400: "This request cannot be read.",
-    403: "This needs a token whose role may do it. Open the address that mltrainer serve printed, or sign in.",
-    404: "There is nothing at this address.",
-    405: "This address does not take that kind of request.",
-    413: "This is too large; 64 KiB are the most.",
-    415: "Send one JSON object, with Content-Type: application/json.",
-    422: "This cannot be done with the data there is.",
-    429: "Too many wrong tokens came from your address. Wait a minute.",
-    502: "A provider of data failed; ask again later.",
-    503: "All seats are taken. Close a dashboard that is not needed, or come back in a few minutes.",
-}
 
 
 def plain_page(title: str, body: str) -> str:
@@ -36,14 +24,6 @@ def plain_page(title: str, body: str) -> str:
         f"<title>{html.escape(title)} · mlTrainer</title><style>{look()}</style></head>"
         f'<body><main class="page"><h1>{html.escape(title)}</h1>{body}</main></body></html>'
     )
-
-
-class Fault(web.HTTPError):
-    """An error that says what it is: `message` for people (empty for the usual words), `code` for programs."""
-
-    def __init__(self, status: int, message: str = "", code: str = "") -> None:
-        super().__init__(status)
-        self.message, self.code = message, code
 
 
 class Gate(JupyterHandler):
@@ -76,8 +56,10 @@ class Gate(JupyterHandler):
         """One JSON envelope under /api/, a plain page elsewhere; never a traceback or an echo of the request."""
         reason = responses.get(status_code, "Error")
         message = MEANING.get(status_code, "This did not work; the server's log says why.")
+        error = kwargs.get("exc_info", (None, None))[1]
+        for name, value in getattr(error, "headers", {}).items():
+            self.set_header(name, value)
         if self.request.path.startswith("/api/") or isinstance(self, APIHandler):
-            error = kwargs.get("exc_info", (None, None))[1]
             said = {"status": status_code, "code": getattr(error, "code", "") or reason.replace(" ", "")}
             said["message"] = getattr(error, "message", "") or message
             if incident := getattr(self, "incident", ""):
@@ -88,6 +70,17 @@ class Gate(JupyterHandler):
         else:
             self.set_header("Content-Type", "text/html; charset=utf-8")
             self.finish(plain_page(reason, f'<p>{message}</p><p><a href="/">To the dashboards</a></p>'))
+
+
+class OfKernel(Gate):
+    """What is about a kernel, for whoever's page it is behind; for anybody else there is none."""
+
+    async def prepare(self, **kwargs: Any) -> None:
+        """Look who asks."""
+        await super().prepare(**kwargs)
+        manager, kernel_id = self.settings["kernel_manager"], [*self.path_args, *self.path_kwargs.values()][0]
+        if not self._finished and kernel_id in manager and manager.owners.get(kernel_id) != self.current_user.username:
+            raise web.HTTPError(404)
 
 
 def printable(address: str) -> bool:

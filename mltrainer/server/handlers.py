@@ -19,7 +19,8 @@ from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 
 from mltrainer.server import api
-from mltrainer.server.gate import Gate, plain_page, printable
+from mltrainer.server.gate import Gate, OfKernel, plain_page, printable
+from mltrainer.server.seats import VISITOR
 from mltrainer.server.sockets import KernelSocket, RequestInfo
 
 
@@ -90,6 +91,7 @@ class Dashboard(Gate, TornadoVoilaHandler):
             raise web.HTTPError(404)
         if self.settings["kernel_manager"].full:
             raise web.HTTPError(503)
+        VISITOR.set(self.current_user.username)
         await TornadoVoilaHandler.get(self, path)
 
     def should_use_rendered_notebook(self, notebook_data: dict[str, Any], *given: Any) -> bool:
@@ -101,13 +103,13 @@ class Dashboard(Gate, TornadoVoilaHandler):
         return use
 
 
-class KernelModel(Gate, KernelHandler):
+class KernelModel(OfKernel, KernelHandler):
     """What the page asks about its own kernel before it connects; it cannot end or restart one here."""
 
     SUPPORTED_METHODS = ("GET",)
 
 
-class Farewell(Gate, VoilaShutdownKernelHandler):
+class Farewell(OfKernel, VoilaShutdownKernelHandler):
     """Ends a page's kernel when the page is left.
 
     The browser's beacon cannot carry the XSRF header, so Voilà refuses it and the kernel would stay (voila#1458).

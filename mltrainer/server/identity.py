@@ -12,6 +12,8 @@ from jupyter_server.auth.identity import IdentityProvider, User
 from tornado import web
 from traitlets import Instance
 
+from mltrainer.server.faults import Fault
+
 HOLDER = "viewer"  # who holds the server's own token: everybody it was given to is the same user, in this role
 GUESSES, EVERY = 20, 6.0  # wrong tokens of one address: so many at once, then one in so many seconds
 REMEMBERED = 4096  # addresses; beyond it those that have not guessed for longest are forgotten
@@ -67,8 +69,7 @@ class Doorkeeper(IdentityProvider):
         """Who a token belongs to; 429 for an address that has tried too many that are nobody's."""
         address = handler.request.remote_ip or ""
         if wait := self.throttle.wait(address):
-            handler.set_header("Retry-After", str(int(wait) + 1))
-            raise web.HTTPError(429)
+            raise Fault(429, Retry_After=str(int(wait) + 1))
         found = self.known(token)
         if found is None:
             self.throttle.wrong(address)
@@ -83,10 +84,10 @@ class Doorkeeper(IdentityProvider):
         """Who the token in the form belongs to."""
         return self.guessed(handler, handler.get_argument("password", default=""))
 
-    def present(self, user: User) -> str:
-        """The role of somebody now: "" if the token they came with is no longer in force."""
-        found = self.user_from_cookie(self.user_to_cookie(user))
-        return found.role if isinstance(found, Member) else ""
+    def set_login_cookie(self, handler: web.RequestHandler, user: User) -> None:
+        """Begin a session for a browser; a program that sends its token with each request needs none."""
+        if "Authorization" not in handler.request.headers:
+            super().set_login_cookie(handler, user)
 
     def user_to_cookie(self, user: User) -> str:
         """The name, and of which token the session is; never the role."""
@@ -111,7 +112,21 @@ def member(name: str, role: str, digest: str) -> Member:
     return Member(name, role=role, seal=seal)
 
 
+def name_of(handler: Any) -> str:
+    """The name of whoever asks; Lab gives its users names by chance, and is one researcher's own."""
+    return str(handler.current_user.username) if isinstance(handler.current_user, Member) else "lab"
+
+
 def role_of(handler: Any) -> str:
     """The role of whoever asks; Lab's own token is a researcher's, and what nobody gave a role has none."""
     user = handler.current_user
     return str(getattr(user, "role", "") or (handler.settings.get("mltrainer_role", "") if user else ""))
+
+
+def present(handler: Any) -> str:
+    """The role of whoever holds a socket, as it is now: none, once the token they came with is no longer in force."""
+    user, doors = handler.current_user, handler.identity_provider
+    if not isinstance(doors, Doorkeeper):
+        return role_of(handler)
+    found = doors.user_from_cookie(doors.user_to_cookie(user))
+    return found.role if isinstance(found, Member) else ""

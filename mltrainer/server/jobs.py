@@ -18,11 +18,8 @@ import psutil
 from sqlalchemy import Connection, insert, select
 
 from mltrainer import store
-from mltrainer.data import market
 from mltrainer.errors import UnknownName
-from mltrainer.features import targets
-from mltrainer.models import catalog
-from mltrainer.server.answers import Job, NotNow
+from mltrainer.server.answers import Job, NoSuchJob, NotNow
 from mltrainer.settings import settings
 from mltrainer.trust import audit
 from mltrainer.trust.provenance import plain
@@ -31,12 +28,12 @@ AT_ONCE = 2
 WAITING = 50  # trainings that wait for their turn
 
 
-class NoSuchJob(UnknownName):
-    """There is no training of this number."""
-
-
 def submit(user: str, request: dict[str, Any]) -> Job:
     """Write down that a training is asked for; whoever serves starts it when its turn has come."""
+    from mltrainer.data import market
+    from mltrainer.features import targets
+    from mltrainer.models import catalog
+
     catalog.spec(request["model"])
     targets.target(request["target"])
     if settings().data_mode == "sample":

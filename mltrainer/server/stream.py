@@ -10,16 +10,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from jupyter_server.base.handlers import JupyterHandler
-from sqlalchemy import func, select
 from tornado import web
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from mltrainer import store
 from mltrainer.errors import MltrainerError
-from mltrainer.server import jobs
 from mltrainer.server.gate import Gate
-from mltrainer.server.identity import role_of
+from mltrainer.server.identity import present
 from mltrainer.server.roles import allowed
 from mltrainer.settings import settings
 
@@ -63,6 +59,8 @@ class Watch:
         self.started = {id_: process for id_, process in self.started.items() if process.poll() is None}
         if not settings().home.exists() and settings().database_url is None:
             return []  # nobody has worked here yet, and looking makes no home
+        from mltrainer.server import jobs  # and with it the database, which the first answer need not wait for
+
         jobs.settle()
         if len(self.started) < jobs.AT_ONCE:
             self.started |= {id_: jobs.start(id_) for id_ in jobs.due() if id_ not in self.started}
@@ -70,6 +68,10 @@ class Watch:
 
     def news(self) -> list[dict[str, Any]]:
         """Entries of trainings and alerts that were not there at the last look; at the first look, none."""
+        from sqlalchemy import func, select
+
+        from mltrainer import store
+
         tables = {"job": store.jobs, "alert": store.alerts}
         with store.reading() as connection:
             last = {k: connection.execute(select(func.max(t.c.seq))).scalar() or 0 for k, t in tables.items()}
@@ -98,7 +100,7 @@ def _alert(row: Any) -> dict[str, Any]:
     return {"type": "alert", "id": row.key[:12], "message": json.loads(row.payload)["message"]} | known
 
 
-class Stream(Gate, WebSocketHandler, JupyterHandler):  # type: ignore[misc]
+class Stream(Gate, WebSocketHandler):
     """A listener: hears, says nothing, and is let go when it does not read."""
 
     permission = "stream:read"
@@ -129,16 +131,11 @@ class Stream(Gate, WebSocketHandler, JupyterHandler):  # type: ignore[misc]
 
     def hear(self, event: dict[str, Any]) -> None:
         """Send an event on, if this listener still is who it was and may hear it."""
-        role = self.present_role()
+        role = present(self)
         if not allowed(role, self.permission):
             self.close(1008, "let in no more")
         elif allowed(role, EVENTS[event["type"]]):
             self.send(json.dumps(event))
-
-    def present_role(self) -> str:
-        """The role of the user now: somebody who was removed hears nothing more."""
-        ask = getattr(self.identity_provider, "present", None)
-        return role_of(self) if ask is None else ask(self.current_user)
 
     def send(self, text: str) -> None:
         """Send, unless too much waits to be read."""

@@ -2,13 +2,20 @@
 
 import http.client
 import json
+import os
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 TOKEN = "a-token-of-the-tests"
+CHANGE = """import sys
+from mltrainer.server import users
+for change in sys.argv[1:]:
+    verb, *given = change.split(":")
+    print(getattr(users, verb)(*given) or "")"""
 ROLES = ("viewer", "auditor", "researcher", "admin")
 
 
@@ -50,6 +57,14 @@ class Running:
             return Said(answer.status, answer.read().decode(errors="replace"), dict(answer.getheaders()))
         finally:
             connection.close()
+
+    def users(self, *changes: str) -> list[str]:
+        """Change users as an operator does, in another process: `add:NAME:ROLE`, `rotate:NAME`, `remove:NAME`."""
+        env = os.environ | {"MLTRAINER_HOME": str(self.folder / "home")}
+        done = subprocess.run(
+            [sys.executable, "-c", CHANGE, *changes], env=env, capture_output=True, text=True, check=True
+        )
+        return done.stdout.split()
 
     @property
     def log(self) -> str:

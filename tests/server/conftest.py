@@ -29,7 +29,10 @@ def folder_of(place: Path) -> Path:
 def serving(place: Path, **environment: str) -> Iterator[Running]:
     """A running `serve` in a folder of its own, with its home in it, and a user of each role."""
     env = {**os.environ, "MLTRAINER_HOME": str(place / "home"), "MLTRAINER_MODE": "sample", **environment}
-    made = subprocess.run([sys.executable, "-c", ADD, *ROLES], env=env, capture_output=True, text=True, check=True)
+    kept = place / "tokens"  # of a server that was here before
+    if not kept.exists():
+        call = [sys.executable, "-c", ADD, *ROLES]
+        kept.write_text(subprocess.run(call, env=env, capture_output=True, text=True, check=True).stdout)
     with (place / "log").open("a") as log:
         call = (
             f"serve(0, token={TOKEN!r}, out={str(place / 'reports')!r}, dashboards=Path({str(place / 'dashboards')!r}))"
@@ -41,14 +44,14 @@ def serving(place: Path, **environment: str) -> Iterator[Running]:
         assert process.stdout is not None
         found = re.fullmatch(rf"(http://127\.0\.0\.1:\d+)/\?token={TOKEN}\n", process.stdout.readline())
         assert found, (place / "log").read_text()
-        tokens = dict(zip(ROLES, made.stdout.split(), strict=True)) | {"holder": TOKEN}
+        tokens = dict(zip(ROLES, kept.read_text().split(), strict=True)) | {"holder": TOKEN}
         yield Running(found[1], place, tokens, process)
         process.terminate()
         process.wait(30)
         process.stdout.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with serving(folder_of(tmp_path_factory.mktemp("served"))) as running:
         yield running
