@@ -12,11 +12,11 @@ from pydantic_core import to_json
 from tornado import web
 
 from mltrainer.errors import MltrainerError
-from mltrainer.server.answers import Caller
 from mltrainer.server.asking import asked, body, checked, queried, status_of, told
 from mltrainer.server.faults import Fault
 from mltrainer.server.gate import Gate
 from mltrainer.server.identity import name_of, role_of
+from mltrainer.server.records import Caller
 from mltrainer.server.routes import ROUTES, Route
 from mltrainer.server.stream import Stream
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from mltrainer.errors import BadInput, MltrainerError, NotEnoughHistory, ProviderError, Refused, StorageError, Tampered
 from mltrainer.errors import Unavailable as NotThere
-from mltrainer.server.answers import NoSuchJob, NotNow
+from mltrainer.server.records import NoSuchJob, NotNow
 from mltrainer.settings import settings
 
 DEEPEST = 32

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, insert, select
 
 from mltrainer import store
 from mltrainer.errors import UnknownName
-from mltrainer.server.answers import Job, NoSuchJob, NotNow
+from mltrainer.server.records import Job, NoSuchJob, NotNow
 from mltrainer.settings import settings
 from mltrainer.trust import audit
 from mltrainer.trust.provenance import plain

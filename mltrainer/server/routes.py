@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from mltrainer.server import answers as a
-from mltrainer.server.answers import Answer, Caller, Findings, Health, Job, Page, Trail
+from mltrainer.server import records as a
+from mltrainer.server.records import Answer, Caller, Findings, Health, Job, Page, Trail
 from mltrainer.settings import settings
 
 

@@ -12,7 +12,7 @@ import psutil
 from mltrainer.errors import MltrainerError
 from mltrainer.evaluation import lifecycle, study
 from mltrainer.server import jobs
-from mltrainer.server.answers import Job
+from mltrainer.server.records import Job
 from mltrainer.settings import settings
 from mltrainer.trust import audit
 

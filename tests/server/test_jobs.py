@@ -10,7 +10,7 @@ from caller import Running
 
 from mltrainer.errors import UnknownName
 from mltrainer.server import jobs
-from mltrainer.server.answers import NotNow
+from mltrainer.server.records import NotNow
 from mltrainer.trust import audit
 
 FAST = {
