@@ -32,7 +32,12 @@ def openapi() -> dict[str, Any]:
 
 def recommendations(ticker: a.Ticker | None = None, limit: a.Limit = 50, offset: a.Offset = 0) -> Page:
     """Recommendations and what became of them, the newest first."""
-    return _page([], limit, offset, "no recommendation has been made on this installation")
+    none = "no recommendation has been made on this installation"
+    if find_spec("mltrainer.trading.recommendations") is None:
+        return _page([], limit, offset, none)
+    rows = import_module("mltrainer.trading.recommendations").history(ticker and [ticker]).rows
+    found = rows.to_dict("records")[::-1] if len(rows) else []
+    return _page(found, limit, offset, "" if found else none)
 
 
 def portfolio(account: a.Account = "main", as_of: a.Day | None = None, benchmark: a.Ticker | None = None) -> Answer:
@@ -187,7 +192,7 @@ def chat(
     if find_spec("mltrainer.assistant") is None:
         raise a.NotNow("the assistant is not part of this installation; the other addresses answer")
     found = import_module("mltrainer.assistant").ask(question, role=caller.role, user=caller.name)
-    return _answer(found.to_dict(), "")
+    return _answer(found.to_dict() if hasattr(found, "to_dict") else vars(found), "")
 
 
 def users() -> Page:
