@@ -35,6 +35,10 @@ class Settings(BaseSettings):
     )
     out: Path | None = Field(None, description="folder of report runs; default `reports` where you stand")
     database_url: str | None = Field(None, description="SQLAlchemy URL; default SQLite in MLTRAINER_HOME")
+    dashboard_database_url: str | None = Field(
+        None,
+        description="the same database by a role that may only read, for the pages of `serve`; default the same",
+    )
     polygon_url: str | None = Field(
         None,
         description="Polygon's address: api.massive.com (default), api.polygon.io; in mode replay one on this machine",

@@ -125,8 +125,24 @@ recommendations = Table(  # one row for each ticker, session and horizon
     *_words("mode", "payload"),
     sqlite_autoincrement=True,
 )
+users = Table(  # who was let in, given another token or removed; of a token there is only the hash
+    "users",
+    SCHEMA,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    *_words("key", unique=True),
+    *_words("at", "name", "payload"),
+    sqlite_autoincrement=True,
+)
+jobs = Table(  # what happened to a training: asked for, begun, how far, ended
+    "jobs",
+    SCHEMA,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    *_words("key", unique=True),
+    *_words("at", "job", "event", "payload"),
+    sqlite_autoincrement=True,
+)
 
-_KEPT = "audit trials admitted worlds alerts alert_events positions recommendations".split()
+_KEPT = "audit trials admitted worlds alerts alert_events positions recommendations users jobs".split()
 APPEND_ONLY = {
     **dict.fromkeys(_KEPT, ""),
     "answers": "key, sha256",

@@ -104,6 +104,9 @@ ONE_ROOM = {
             "trading/forecasts/ledger.py",
             "trading/positions/ledger.py",
             "trading/recommendations/ledger.py",
+            "server/users.py",
+            "server/jobs.py",
+            "server/stream.py",
         },
     ),
     # figures are drawn in views; the others put them on a page, and the server hands out plotly.js

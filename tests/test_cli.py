@@ -23,7 +23,8 @@ MLTRAINER = Path(sys.executable).with_name("mltrainer")
 SPAN = ["--start", "2005-01-03", "--end", "2009-12-31"]
 TOP = typer.main.get_command(cli.app)
 COMMANDS = [[name] for name, c in TOP.commands.items() if not hasattr(c, "commands")]  # type: ignore[attr-defined]
-COMMANDS += [[g, name] for g in ("fetch", "audit", "cache", "alerts", "portfolio") for name in TOP.commands[g].commands]  # type: ignore[attr-defined]
+GROUPS = ("fetch", "audit", "cache", "alerts", "portfolio", "user")
+COMMANDS += [[g, name] for g in GROUPS for name in TOP.commands[g].commands]  # type: ignore[attr-defined]
 
 
 @dataclass
@@ -503,6 +504,21 @@ def test_an_error_is_a_document_where_a_program_listens_and_a_line_for_people(ru
     assert answer.err == "mltrainer: --start 'yesterday' is not a day; write it as YYYY-MM-DD\n"
 
 
+def test_users_are_let_in_listed_and_let_in_no_more(run: Run):
+    added = document(run("user", "add", "ann", "--role", "auditor", "--json"))
+    rotated = run("user", "rotate", "ann").out.strip()
+    assert len(rotated) >= 43  # 256 bits in base 64
+    assert rotated != added["token"]  # type: ignore[index, call-overload]
+    (listed,) = document(run("user", "list", "--json"))
+    assert (listed["name"], listed["role"]) == ("ann", "auditor")  # type: ignore[index, call-overload]
+    shown = run("user", "list").out + run("audit", "show").out
+    assert rotated not in shown
+    assert_one_line(run("user", "add", "bob", "--role", "boss"))
+    assert document(run("user", "remove", "ann", "--json")) == {"removed": "ann"}
+    assert document(run("user", "list", "--json")) == []
+    assert "nobody but" in run("user", "list").out
+
+
 def test_the_protocol_can_be_told_on_the_command_line(run: Run):
     """The same as Protocol(cost_bps=0, split=WalkForward(folds=3)) in Python: the same key."""
     done = document(run("evaluate", "KNeighborsRegressor_5", *SPAN, "--cost-bps", "0", "--folds", "3", "--json"))
@@ -532,6 +548,7 @@ def test_every_option_json_is_tested_here():
         "universes", "tickers", "runs", "report", "preregister",
         "optimize", "factor", "recommend", "brief", "ask",
         "audit show", "audit head", "audit verify", "doctor",
+        "user add", "user list", "user rotate", "user remove",
         *TESTED_ELSEWHERE,
     }  # fmt: skip
 

@@ -69,6 +69,8 @@ FENCED = {
         "key, at, ticker, session, horizon, mode, payload",
         "'k', 'now', 'T', '2010-01-04', 5, 'sample', '{}'",
     ),
+    "jobs": ("event = ''", "key, at, job, event, payload", "'k', 'now', 'j', 'queued', '{}'"),
+    "users": ("name = ''", "key, at, name, payload", "'k', 'now', 'ann', '{}'"),
     "worlds": ("payload = ''", "key, payload, at", "'k', '{}', 'now'"),
     "trials": (
         "sharpe = 9",

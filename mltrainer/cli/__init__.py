@@ -21,6 +21,7 @@ from mltrainer.cli import (  # noqa: F401 - each adds its commands
     reports,
     trading,
     trust,
+    users,
 )
 from mltrainer.cli.terminal import STOPPED, app, document, fail, flags, partly, say
 from mltrainer.errors import MltrainerError, Partial, Tampered

@@ -22,10 +22,11 @@ from voila.app import Voila
 from voila.paths import collect_static_paths, collect_template_paths
 
 from mltrainer.paths import figures_script, look
-from mltrainer.server.gate import TokenHolder
 from mltrainer.server.handlers import INSTEAD_OF, OURS, NotFound, title_of
+from mltrainer.server.identity import Doorkeeper
 from mltrainer.server.seats import Seats
 from mltrainer.server.sockets import PageConnection
+from mltrainer.server.stream import Watch
 
 # The browser itself refuses to fetch from, send to or be framed by any other host.
 # Voilà's page needs inline script, and the widget libraries compile theirs.
@@ -43,7 +44,7 @@ class Dashboards(Voila):
     """Voilà with our gate, our limits and our template; no configuration file can widen it."""
 
     port: int
-    identity_provider_class = TokenHolder
+    identity_provider_class = Doorkeeper
     names = List(Unicode(), config=True, help="the notebooks served, without .ipynb")
     mode = Unicode(config=True, help="live, sample or replay")
 
@@ -59,6 +60,7 @@ class Dashboards(Voila):
             "dashboards": self.names,
             "dashboards_root": self.root_dir,
             "mode": self.mode,
+            "mltrainer_watch": Watch(),
             "allow_remote_access": False,  # a foreign Host header is refused: no DNS rebinding
             "headers": {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin"},
             "xsrf_cookie_kwargs": {"samesite": "Lax"},
@@ -101,6 +103,7 @@ class Dashboards(Voila):
             page.write_text(f'<meta http-equiv="refresh" content="0; url={address}">', encoding="utf-8")
             webbrowser.open(page.as_uri())
         self.ioloop = IOLoop.current()
+        self.ioloop.call_later(3.0, self.app.settings["mltrainer_watch"].begin)
         try:
             self.ioloop.start()
         except KeyboardInterrupt:
@@ -155,7 +158,7 @@ def configuration(plan: dict[str, Any]) -> Config:
         },
         VoilaExecutor={"cell_error_instruction": "Reload the page; if it stays, tell whoever runs this server."},
         IdentityProvider={"cookie_options": {"samesite": "Lax"}},
-        Seats={"seats": plan["seats"], "patience": plan["patience"]},
+        Seats={"seats": plan["seats"], "patience": plan["patience"], "told": plan["kernels"]},
         MappingKernelManager={
             "cull_idle_timeout": 120,
             "cull_interval": 30,
@@ -168,7 +171,9 @@ def configuration(plan: dict[str, Any]) -> Config:
 def main() -> None:
     """Read the plan and serve it."""
     logging.getLogger("tornado.general").setLevel(logging.ERROR)  # it warns of ping settings that are Jupyter's own
-    app = Dashboards.instance(config=configuration(json.loads(sys.stdin.read())))  # the instance is who logs
+    plan = json.loads(sys.stdin.read())
+    os.environ.update(plan["writer"])  # after this process began: no list of processes shows it
+    app = Dashboards.instance(config=configuration(plan))  # the instance is who logs
     app.initialize([])
     app.start()
 

@@ -2,24 +2,18 @@
 
 import html
 import json
-from hmac import compare_digest
+import secrets
 from http.client import responses
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from jupyter_server.auth.identity import IdentityProvider, User
-from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from tornado import web
 
 from mltrainer.paths import look
-
-MEANING = {
-    400: "This request cannot be read.",
-    403: "This needs the token. Open the address that mltrainer serve printed, or sign in.",
-    404: "There is nothing at this address.",
-    405: "This address does not take that kind of request.",
-    503: "All seats are taken. Close a dashboard that is not needed, or come back in a few minutes.",
-}
+from mltrainer.server.faults import MEANING
+from mltrainer.server.identity import role_of
+from mltrainer.server.roles import allowed
 
 
 def plain_page(title: str, body: str) -> str:
@@ -32,28 +26,17 @@ def plain_page(title: str, body: str) -> str:
     )
 
 
-class TokenHolder(IdentityProvider):
-    """Whoever holds the token is a viewer; there are no passwords and no anonymous visitors."""
-
-    def generate_anonymous_user(self, handler: web.RequestHandler) -> User:
-        """The one user there is."""
-        return User("viewer", "Viewer")
-
-    def process_login_form(self, handler: web.RequestHandler) -> User | None:
-        """The viewer, when the form held the token."""
-        typed = handler.get_argument("password", default="")
-        return self.generate_anonymous_user(handler) if compare_digest(typed.encode(), self.token.encode()) else None
-
-
 class Gate(JupyterHandler):
-    """Nothing behind it is answered without the token, static files included; errors say little, and say it plainly."""
+    """Nothing behind it is answered without a token, static files included; errors say little, and say it plainly."""
+
+    permission = "dashboards:read"
 
     async def prepare(self, **kwargs: Any) -> None:
         """Turn away whoever is not signed in, also where Jupyter would let them pass."""
         if not printable(self.request.path):
             raise web.HTTPError(404)
         await super().prepare(**kwargs)
-        if not self.current_user and not self._finished:
+        if not self._finished and not allowed(role_of(self), self.permission):
             raise web.HTTPError(403)
 
     def get_login_url(self) -> str:
@@ -64,19 +47,40 @@ class Gate(JupyterHandler):
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log what broke with its path alone: tornado would write the query, which may hold the token."""
-        if not isinstance(value, web.HTTPError):
-            self.log.error("%s %s failed", self.request.method, self.request.path, exc_info=(typ, value, tb))
+        if not isinstance(value, web.HTTPError) or value.status_code == 500:
+            self.incident = secrets.token_hex(4)
+            what = f"{self.request.method} {self.request.path} failed, incident {self.incident}"
+            self.log.error(what, exc_info=(typ, value, tb))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """One JSON envelope under /api/, a plain page elsewhere; never a traceback or an echo of the request."""
         reason = responses.get(status_code, "Error")
         message = MEANING.get(status_code, "This did not work; the server's log says why.")
-        if self.request.path.startswith("/api/"):
+        error = kwargs.get("exc_info", (None, None))[1]
+        for name, value in getattr(error, "headers", {}).items():
+            self.set_header(name, value)
+        if self.request.path.startswith("/api/") or isinstance(self, APIHandler):
+            said = {"status": status_code, "code": getattr(error, "code", "") or reason.replace(" ", "")}
+            said["message"] = getattr(error, "message", "") or message
+            if incident := getattr(self, "incident", ""):
+                said["incident"] = incident
             self.set_header("Content-Type", "application/json")
-            self.finish(json.dumps({"error": {"status": status_code, "message": message}}))
+            self.set_header("Cache-Control", "no-store")
+            self.finish(json.dumps({"error": said}))
         else:
             self.set_header("Content-Type", "text/html; charset=utf-8")
             self.finish(plain_page(reason, f'<p>{message}</p><p><a href="/">To the dashboards</a></p>'))
+
+
+class OfKernel(Gate):
+    """What is about a kernel, for whoever's page it is behind; for anybody else there is none."""
+
+    async def prepare(self, **kwargs: Any) -> None:
+        """Look who asks."""
+        await super().prepare(**kwargs)
+        manager, kernel_id = self.settings["kernel_manager"], [*self.path_args, *self.path_kwargs.values()][0]
+        if not self._finished and kernel_id in manager and manager.owners.get(kernel_id) != self.current_user.username:
+            raise web.HTTPError(404)
 
 
 def printable(address: str) -> bool:

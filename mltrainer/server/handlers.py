@@ -1,15 +1,13 @@
 """What the dashboard server answers, each address behind the gate."""
 
 import html
-import json
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 import plotly
 from jupyter_server.auth.login import LoginFormHandler
-from jupyter_server.base.handlers import APIHandler, FileFindHandler
+from jupyter_server.base.handlers import FileFindHandler
 from jupyter_server.services.kernels.handlers import KernelHandler
 from jupyterlab_server.themes_handler import ThemesHandler
 from tornado import web
@@ -20,8 +18,9 @@ from voila.static_file_handler import MultiStaticFileHandler, TemplateStaticFile
 from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 
-from mltrainer.server import answers
-from mltrainer.server.gate import Gate, plain_page, printable
+from mltrainer.server import answers, api
+from mltrainer.server.gate import Gate, OfKernel, plain_page, printable
+from mltrainer.server.seats import VISITOR
 from mltrainer.server.sockets import KernelSocket, RequestInfo
 
 
@@ -102,6 +101,7 @@ class Dashboard(Gate, TornadoVoilaHandler):
             return
         if self.settings["kernel_manager"].full:
             raise web.HTTPError(503)
+        VISITOR.set(self.current_user.username)
         await TornadoVoilaHandler.get(self, path)
 
     def should_use_rendered_notebook(self, notebook_data: dict[str, Any], *given: Any) -> bool:
@@ -113,13 +113,13 @@ class Dashboard(Gate, TornadoVoilaHandler):
         return use
 
 
-class KernelModel(Gate, KernelHandler):
+class KernelModel(OfKernel, KernelHandler):
     """What the page asks about its own kernel before it connects; it cannot end or restart one here."""
 
     SUPPORTED_METHODS = ("GET",)
 
 
-class Farewell(Gate, VoilaShutdownKernelHandler):
+class Farewell(OfKernel, VoilaShutdownKernelHandler):
     """Ends a page's kernel when the page is left.
 
     The browser's beacon cannot carry the XSRF header, so Voilà refuses it and the kernel would stay (voila#1458).
@@ -137,14 +137,6 @@ class Farewell(Gate, VoilaShutdownKernelHandler):
             await VoilaShutdownKernelHandler.post(self, kernel_id)
         else:
             self.set_status(204)
-
-
-class Health(Gate, APIHandler):
-    """GET /api/health: is it up, on which data, and who am I?"""
-
-    async def get(self) -> None:
-        state = {"status": "ok", "mode": self.settings["mode"], "version": version("mltrainer")}
-        self.finish(json.dumps(state | {"role": self.current_user.username}))
 
 
 class TemplateFiles(Gate, TemplateStaticFileHandler):
@@ -176,7 +168,7 @@ class Extensions(Gate, FileFindHandler):
 OURS: list[tuple[Any, ...]] = [
     ("/", Home),
     ("/login", Login),
-    ("/api/health", Health),
+    *api.handlers(),
     ("/(plotly.min.js)", PlotlyScript, {"path": str(Path(plotly.__file__).parent / "package_data")}),
 ]
 # Voilà's routes that a page needs, and what we serve in their place. What is not in this table is not served:

@@ -21,6 +21,7 @@ def lab(port: int | None = None) -> None:
         # voila shows a researcher's draft inside Lab; its plain file handler would answer without a token
         "VoilaConfiguration.file_allowlist": "^$",
         "VoilaConfiguration.show_tracebacks": "True",
+        "ServerApp.jpserver_extensions": "mltrainer.server.extension=True",  # the same addresses as in `serve`
     }
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         options["ServerApp.allow_root"] = "True"  # a container has no other user; outside one, Jupyter's advice holds

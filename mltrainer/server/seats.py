@@ -2,12 +2,16 @@
 
 import asyncio
 from collections import Counter
+from contextvars import ContextVar
 from typing import Any
 from uuid import uuid4
 
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado import web
-from traitlets import Float, Integer
+from traitlets import Dict, Float, Integer
+
+VISITOR: ContextVar[str] = ContextVar("VISITOR", default="")
+"""Who asked for the page that a kernel is started for."""
 
 
 class Seats(AsyncMappingKernelManager):
@@ -18,9 +22,11 @@ class Seats(AsyncMappingKernelManager):
 
     seats = Integer(8, config=True, help="open dashboard pages at a time")
     patience = Float(60.0, config=True, help="seconds in which a page's socket must have come")
+    told = Dict(config=True, help="variables that kernels see otherwise than this process does")
 
     def __init__(self, **kwargs: Any) -> None:
         self.sockets: Counter[str] = Counter()  # open sockets by kernel
+        self.owners: dict[str, str] = {}  # whose page a kernel is behind
         self.heating: set[str] = set()  # preheated kernels that are not up yet
         self.arriving: set[str] = set()  # a page's own kernel that is not up yet
         self._pools: dict[str, list[asyncio.Task[dict[str, str]]]] = {}  # Voilà's subclass fills it
@@ -38,7 +44,8 @@ class Seats(AsyncMappingKernelManager):
         return _kernel(pool[0]) if pool else None
 
     def expect(self, kernel_id: str) -> None:
-        """Give the seat to somebody else if nobody comes for it."""
+        """Keep the seat for whoever asked, and give it to somebody else if they do not come for it."""
+        self.owners[kernel_id] = VISITOR.get()
         asyncio.get_running_loop().call_later(self.patience, self._give_up, kernel_id)
 
     def _give_up(self, kernel_id: str) -> None:
@@ -55,6 +62,7 @@ class Seats(AsyncMappingKernelManager):
         preheat = kwargs["env"].get("VOILA_PREHEAT") == "True"
         if not preheat and self.full:
             raise web.HTTPError(503)
+        kwargs["env"] = kwargs["env"] | self.told
         kernel_id, coming = str(uuid4()), self.heating if preheat else self.arriving
         coming.add(kernel_id)
         try:
@@ -66,8 +74,9 @@ class Seats(AsyncMappingKernelManager):
         return kernel_id
 
     def remove_kernel(self, kernel_id: str) -> Any:
-        """Forget its sockets too."""
+        """Forget its sockets and its owner too."""
         self.sockets.pop(kernel_id, None)
+        self.owners.pop(kernel_id, None)
         return super().remove_kernel(kernel_id)
 
 

@@ -34,7 +34,8 @@ def serve(
     Parameters
     ----------
     port : 0 takes any free port.
-    token : 16 to 128 letters, digits, `-` or `_`; made up when not given. Whoever holds it is a viewer.
+    token : 16 to 128 letters, digits, `-` or `_`; made up when not given. Whoever holds it is a viewer; other roles
+        come with the tokens of `mltrainer user add`.
     out : the folder of report runs that the dashboards read; default as for `report`.
     dashboards : serve the notebooks of another folder; for tests.
     seats : pages open at a time, at about 150 MB each.
@@ -47,6 +48,7 @@ def serve(
         raise BadInput(f"{port} is no port; choose one from 1024 to 65535, or 0 for any free one")
     if token is not None and not re.fullmatch(r"[A-Za-z0-9_-]{16,128}", token):
         raise BadInput("the token needs 16 to 128 letters, digits, - or _; leave it out to have one made")
+    told = dashboard_environment(out)
     plan = {
         "port": port,
         "token": token or secrets.token_hex(24),
@@ -55,8 +57,10 @@ def serve(
         "mode": settings().data_mode,
         "seats": seats,
         "patience": patience,
+        "writer": {name: value for name, value in environment().items() if name == "MLTRAINER_DATABASE_URL"},
+        "kernels": {name: value for name, value in told.items() if name == "MLTRAINER_DATABASE_URL"},
     }
-    become([sys.executable, "-P", "-m", "mltrainer.server.app"], dashboard_environment(out), json.dumps(plan))
+    become([sys.executable, "-P", "-m", "mltrainer.server.app"], told, json.dumps(plan))
 
 
 # What a process needs of its machine. Anything else stays outside: a secret has no name that a list of secrets knows.
@@ -66,14 +70,18 @@ PASSED_ON = set(
     "OMP_NUM_THREADS OPENBLAS_NUM_THREADS MKL_NUM_THREADS "
     "DISPLAY WAYLAND_DISPLAY XAUTHORITY XDG_RUNTIME_DIR BROWSER".split()  # to open a browser
 )
-# What dashboards read by. A database's address may hold its password, and there is no reading without it.
+# What dashboards read by. A database's address may hold its password, and there is no reading without it: an operator
+# who names a role that may only read (MLTRAINER_DASHBOARD_DATABASE_URL) has that in the kernels, and no other.
 SETTINGS = ("MLTRAINER_HOME", "MLTRAINER_DATABASE_URL")
+READER = "MLTRAINER_DASHBOARD_DATABASE_URL"
 
 
 def dashboard_environment(out: str | Path | None = None) -> dict[str, str]:
     """The environment of the server and its kernels: what is named here, and nothing else."""
     machine = {name: value for name, value in os.environ.items() if name.upper() in PASSED_ON}
-    known = {name: value for name, value in environment().items() if name in SETTINGS}
+    here = environment()
+    known = {name: value for name, value in here.items() if name in SETTINGS}
+    known |= {"MLTRAINER_DATABASE_URL": here[READER]} if READER in here else {}
     place = str(runs_folder(out or settings().out))
     told = {"MLTRAINER_MODE": settings().data_mode, "MLTRAINER_OUT": place, "MLTRAINER_SERVE": "1"}
     return machine | known | told

@@ -18,7 +18,9 @@ from voila.request_info_handler import RequestInfoSocketHandler
 from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 
 from mltrainer.errors import BadInput
-from mltrainer.server.gate import Gate
+from mltrainer.server.gate import OfKernel
+from mltrainer.server.identity import present
+from mltrainer.server.roles import allowed
 
 PROTOCOL = "v1.kernel.websocket.jupyter.org"
 MOST_OFFSETS = 64  # channel, four parts, the end, and buffers
@@ -111,7 +113,7 @@ class PageConnection(ZMQChannelsWebsocketConnection):
                 await asyncio.wait_for(self.done.wait(), PATIENCE)
 
 
-class KernelSocket(Gate, VoilaKernelWebsocketHandler):
+class KernelSocket(OfKernel, VoilaKernelWebsocketHandler):
     """Widgets and their kernel, over one protocol, a few sockets a page, each ended when nobody reads it."""
 
     unread = 0
@@ -136,6 +138,9 @@ class KernelSocket(Gate, VoilaKernelWebsocketHandler):
 
         A question of a hundred bytes may have an answer of megabytes; so there is one at a time.
         """
+        if not allowed(present(self), self.permission):
+            self.close(1008, "let in no more")
+            return
         connection = self.connection
         super().on_message(ws_message)
         await connection.answered()

@@ -24,7 +24,7 @@ from mltrainer.trust.provenance import Provenance, canonical, plain
 
 GENESIS = "0" * 64
 KEYED = {"trial": "trials", "alert": "alerts", "alert event": "alert_events", "position": "positions",
-         "recommendation": "recommendations"}  # fmt: skip
+         "recommendation": "recommendations", "user": "users", "job": "jobs"}  # fmt: skip
 """Kinds of entry that tell all of a row, by its key, and the table it stands in."""
 ACTOR: ContextVar[str | None] = ContextVar("ACTOR", default=None)
 """Who acts, where a server knows better than the operating system."""

@@ -1,0 +1,71 @@
+"""A program that talks to a running server: one request at a time, by role."""
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+TOKEN = "a-token-of-the-tests"
+CHANGE = """import sys
+from mltrainer.server import users
+for change in sys.argv[1:]:
+    verb, *given = change.split(":")
+    print(getattr(users, verb)(*given) or "")"""
+ROLES = ("viewer", "auditor", "researcher", "admin")
+
+
+@dataclass
+class Said:
+    """What a server answered."""
+
+    status: int
+    text: str
+    headers: dict[str, str]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text, parse_constant=lambda word: 1 / 0)
+
+
+@dataclass
+class Running:
+    """A running server and the tokens of its users, by role; "" is a stranger."""
+
+    base: str
+    folder: Path
+    tokens: dict[str, str]
+    process: "subprocess.Popen[str]"
+
+    def __call__(
+        self, path: str, method: str = "GET", *, role: str = "", token: str = "", body: Any = None, **headers: str
+    ) -> Said:
+        connection = http.client.HTTPConnection(urlsplit(self.base).netloc, timeout=120)
+        token = token or self.tokens.get(role, "")
+        sent = {"Authorization": f"token {token}"} if token else {}
+        if body is not None and not isinstance(body, bytes):
+            body, sent = json.dumps(body).encode(), sent | {"Content-Type": "application/json"}
+        try:
+            connection.request(
+                method, path, body=body, headers=sent | {k.replace("_", "-"): v for k, v in headers.items()}
+            )
+            answer = connection.getresponse()
+            return Said(answer.status, answer.read().decode(errors="replace"), dict(answer.getheaders()))
+        finally:
+            connection.close()
+
+    def users(self, *changes: str) -> list[str]:
+        """Change users as an operator does, in another process: `add:NAME:ROLE`, `rotate:NAME`, `remove:NAME`."""
+        env = os.environ | {"MLTRAINER_HOME": str(self.folder / "home")}
+        done = subprocess.run(
+            [sys.executable, "-c", CHANGE, *changes], env=env, capture_output=True, text=True, check=True
+        )
+        return done.stdout.split()
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()

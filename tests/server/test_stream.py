@@ -1,0 +1,115 @@
+"""/api/stream tells what happens to whoever may know, and lets go of whoever does not read."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from caller import Running
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+CHECK = "import sys; from mltrainer.trading import alerts; alerts.check('MSFT', as_of=sys.argv[1], send=False)"
+
+
+def stream(running: Running, role: str, **more: object) -> ClientConnection:
+    headers = {"Authorization": f"token {running.tokens[role]}"} if role else {}
+    address = f"ws{running.base.removeprefix('http')}/api/stream"
+    return connect(address, additional_headers=headers, proxy=None, **more)
+
+
+def heard(connection: ClientConnection, seconds: float, until: str = "") -> list[dict]:
+    found: list[dict] = []
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        try:
+            found.append(json.loads(connection.recv(left)))
+        except TimeoutError:
+            break
+        if until and found[-1].get("event", found[-1]["type"]) == until:
+            break
+    return found
+
+
+def test_a_stranger_and_another_site_hear_nothing(served: Running):
+    with pytest.raises(InvalidStatus, match="403"), stream(served, ""):
+        pass
+    said = served("/api/stream", role="viewer")
+    assert said.status == 400
+
+
+def test_a_training_is_heard_by_those_who_may_see_trainings(served: Running):
+    (token,) = served.users("add:dan:admin")
+    served.tokens["gone"] = token
+    with (
+        stream(served, "researcher") as researcher,
+        stream(served, "viewer") as viewer,
+        stream(served, "gone") as gone,
+    ):
+        served.users("remove:dan")
+        time.sleep(4)  # until the server looks
+        body = {"model": "RidgeRegression", "end": "2012-06-29"}
+        id_ = served("/api/models/train", "POST", role="researcher", body=body).json["id"]
+        events = [e for e in heard(researcher, 40, "done") if e["type"] == "job"]
+        assert [e["event"] for e in events] == ["queued", "running", "progress", "progress", "done"]
+        assert {e["id"] for e in events} == {id_}
+        assert events[-1]["artifact"]
+        assert [e for e in heard(viewer, 0.5) if e["type"] == "job"] == []
+        with pytest.raises(ConnectionClosed):  # who was removed since is let go
+            gone.recv(20)
+
+
+def test_an_alert_is_heard_whoever_found_it(served: Running):
+    with stream(served, "viewer") as viewer:
+        time.sleep(2)
+        env = os.environ | {"MLTRAINER_HOME": str(served.folder / "home"), "MLTRAINER_MODE": "sample"}
+        for day in ("2010-04-01", "2010-05-06"):  # at the first look only what stands is news
+            subprocess.run([sys.executable, "-c", CHECK, day], env=env, check=True)
+        alerts = [e for e in heard(viewer, 3) if e["type"] == "alert"]
+    assert alerts
+    assert {a["subject"] for a in alerts} == {"MSFT"}
+    assert {a["id"] for a in alerts} == {a["id"] for a in served("/api/alerts", role="viewer").json["items"]}
+
+
+def test_whoever_speaks_is_let_go(served: Running):
+    with stream(served, "viewer") as viewer:
+        viewer.send("hello")
+        with pytest.raises(ConnectionClosed):
+            viewer.recv(5)
+        assert viewer.close_code == 1008
+
+
+def test_a_listener_that_does_not_read_is_let_go():
+    """Backpressure, asked of the handler itself: what waits is counted, and beyond the bound the socket is closed."""
+    import asyncio
+
+    from mltrainer.server.stream import UNREAD, Stream
+
+    class Stuck(Stream):
+        def __init__(self) -> None:
+            self.closed: list[tuple] = []
+            self.waiting: list[asyncio.Future] = []
+
+        def write_message(self, message: str, binary: bool = False):
+            self.waiting.append(asyncio.get_running_loop().create_future())
+            return self.waiting[-1]
+
+        def close(self, code: int = 0, reason: str = "") -> None:
+            self.closed.append((code, reason))
+
+        def on_close(self) -> None:
+            pass
+
+    async def run() -> Stuck:
+        listener = Stuck()
+        for _ in range(UNREAD // 1000 + 2):
+            listener.send("x" * 1000)
+        assert listener.closed == [(1008, "not read")]
+        listener.waiting[0].set_result(None)
+        await asyncio.sleep(0)
+        return listener
+
+    stuck = asyncio.run(run())
+    assert len(stuck.waiting) == UNREAD // 1000 + 1
