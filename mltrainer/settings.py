@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     alert_urls: SecretStr | None = Field(
         None, description="where alerts are sent: addresses as apprise takes them, by spaces; they hold secrets"
     )
+    passphrase: SecretStr | None = Field(
+        None, description="seals backups; in the environment or the keyring, never on a command line"
+    )
     offline: bool = Field(False, description="use only what was fetched before, of whatever age, and say its date")
     wire_seconds: float = Field(
         45.0, gt=0, le=60, description="time in which a provider must have answered, retries included"

@@ -101,6 +101,7 @@ ONE_ROOM = {
             "evaluation/calibrate.py",
             "trading/alerts/ledger.py",
             "trading/positions/ledger.py",
+            "operations/backup.py",
         },
     ),
     # figures are drawn in views; the others put them on a page, and the server hands out plotly.js

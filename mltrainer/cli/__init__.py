@@ -15,6 +15,7 @@ from mltrainer.cli import (  # noqa: F401 - each adds its commands
     evaluation,
     factors,
     models,
+    operations,
     reports,
     trading,
     trust,
