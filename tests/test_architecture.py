@@ -102,6 +102,7 @@ ONE_ROOM = {
             "trading/alerts/ledger.py",
             "trading/positions/ledger.py",
             "operations/backup.py",
+            "operations/retention.py",
         },
     ),
     # figures are drawn in views; the others put them on a page, and the server hands out plotly.js

@@ -531,6 +531,10 @@ TESTED_ELSEWHERE = {
     "portfolio show",
     "portfolio entries",
     "portfolio what-if",
+    "backup",
+    "restore",
+    "prune",
+    "scrub",
 }
 
 

@@ -1,11 +1,11 @@
-"""Commands that keep an installation alive: backup and restore."""
+"""Commands that keep an installation alive: backup and restore, what may go, and what is damaged."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mltrainer.cli.terminal import Json, app, complain, document, say
+from mltrainer.cli.terminal import Json, Out, app, complain, document, findings, say, table
 from mltrainer.errors import BadInput
 
 Sealed = Annotated[
@@ -61,3 +61,43 @@ def restore(
         holds = f"{done.held!r} is now in {done.home}{kept}"
     say(document({"holds": not found, "findings": found, "said": holds}) if json_ else "\n".join([holds, *found]))
     return 1 if found else 0
+
+
+Yes = Annotated[bool, typer.Option("--yes", help="really do it; without, it is only shown")]
+
+
+@app.command()
+def prune(
+    days: Annotated[float, typer.Option(min=0, help="only what has lain still for so long")] = 30.0,
+    source: Annotated[str | None, typer.Option(help="instead the bytes of this source: polygon, fred ...")] = None,
+    reason: Annotated[str, typer.Option(help="why the bytes of a source go; it stays in the trail")] = "",
+    out: Out = None,
+    yes: Yes = False,
+    json_: Json = False,
+) -> None:
+    """Show what nothing refers to, and with --yes remove it; rows, and all that they name, always stay."""
+    from mltrainer.operations import retention
+
+    if source is not None:
+        gone = retention.purge(source, reason, out) if yes else retention.of_source(source, out)
+        words = f"{len(gone.blobs)} kept matrices and {len(gone.answers)} answers of {source}"
+        pages = f"; pages of {', '.join(gone.runs)} show figures of it and stay" if gone.runs else ""
+        say(document(gone) if json_ else f"{words} {'removed' if yes else 'would go; --yes removes them'}{pages}")
+        return
+    found = retention.prune(days, out) if yes else retention.waste(days, out)
+    if json_:
+        say(document({"removed": yes, "rows": found}))
+        return
+    if found:
+        say(table(["what", "name", "kB", "days"],
+                  [(w.kind, w.name[:80], f"{w.size / 1e3:,.0f}", f"{w.days:.0f}") for w in found]))  # fmt: skip
+    size = f"{len(found)} things, {sum(w.size for w in found) / 1e6:.1f} MB"
+    say(f"{size} {'removed' if yes else 'that nothing refers to; --yes removes them' if found else 'to remove'}")
+
+
+@app.command()
+def scrub(out: Out = None, yes: Yes = False, json_: Json = False) -> int:
+    """Hash every file again and name what is damaged; --yes moves it aside with its reason. Exit 1 if anything is."""
+    from mltrainer.operations.scrub import scrub as check
+
+    return findings(list(map(str, check(out, quarantine=yes))), json_, "every file is what was written")

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, func, select
 
 from mltrainer import store
 from mltrainer.errors import BadInput, StorageError, Tampered, Unavailable
@@ -110,7 +110,7 @@ def _gathered(spool: Path) -> tuple[Backup, dict[str, Path]]:
     return Backup(made, version("mltrainer"), str(head), tables, members, damaged), sources
 
 
-def _spooled(connection: Connection, table: Table, spool: Path) -> int:
+def _spooled(connection: Connection, table: Any, spool: Path) -> int:
     """Write the names of the columns and then every row as a line of JSON; return how many there are."""
     why = f"a row of {table.name} holds what is never written; run mltrainer audit verify"
     count, query = 0, select(table).order_by(*table.primary_key.columns).execution_options(yield_per=ROWS)
