@@ -101,3 +101,62 @@ def scrub(out: Out = None, yes: Yes = False, json_: Json = False) -> int:
     from mltrainer.operations.scrub import scrub as check
 
     return findings(list(map(str, check(out, quarantine=yes))), json_, "every file is what was written")
+
+
+governance_app = typer.Typer(help="Kept models: their states, gates and sign-offs.", no_args_is_help=True)
+app.add_typer(governance_app, name="governance")
+Reason = Annotated[str, typer.Option(help="why; it stays in the trail")]
+
+
+@governance_app.command("list")
+def governance_list(json_: Json = False) -> None:
+    """List every kept model with its state, who trained it and who approved it."""
+    from mltrainer.operations import lifecycle
+
+    rows = lifecycle.inventory()
+    if json_:
+        say(document(rows.to_dict("records")))
+        return
+    shown = rows.assign(artifact=rows["artifact"].str[:12])
+    say(table(map(str, shown.columns), shown.itertuples(index=False)) if len(rows) else "no model was kept yet")
+
+
+@governance_app.command("validate")
+def governance_validate(artifact: str, reason: Reason = "validation", json_: Json = False) -> int:
+    """Ask every gate of a kept model: leaks, evidence, skill, regimes, cost, card; exit 1 if one is not passed."""
+    from mltrainer.operations import lifecycle
+
+    gates = lifecycle.validate(artifact, reason)
+    rows = [("passed" if g.passed else "NOT PASSED", g.gate, g.found) for g in gates]
+    say(document(gates) if json_ else table(["", "gate", "found"], rows))
+    return 0 if all(g.passed for g in gates) else 1
+
+
+@governance_app.command("approve")
+def governance_approve(
+    artifact: str,
+    reason: Reason = "",
+    champion: Annotated[bool, typer.Option("--champion", help="as champion; default as challenger")] = False,
+    json_: Json = False,
+) -> None:
+    """Let a validated model forecast; by somebody who did not train it."""
+    from mltrainer.operations import lifecycle
+
+    now = lifecycle.approve(artifact, reason, champion=champion)
+    say(document(now) if json_ else f"{now.model} on {now.ticker} is {now.state}, by {now.by}")
+
+
+@governance_app.command("restrict")
+def governance_restrict(artifact: str, reason: Reason = "") -> None:
+    """Say that a model may be used only as the reason says."""
+    from mltrainer.evaluation import governance
+
+    governance.move(artifact, "restricted", reason)
+
+
+@governance_app.command("retire")
+def governance_retire(artifact: str, reason: Reason = "") -> None:
+    """End a model: it forecasts no more, and its file stays readable."""
+    from mltrainer.evaluation import governance
+
+    governance.move(artifact, "retired", reason)

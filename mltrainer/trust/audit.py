@@ -81,7 +81,7 @@ def extend(connection: Connection, kind: str, payload: dict[str, Any]) -> Head:
         "seq": last.size + 1,
         "at": datetime.now(UTC).isoformat(timespec="microseconds"),
         "kind": kind,
-        "actor": ACTOR.get() or _user(),
+        "actor": actor(),
         "payload": canonical(plain(payload)),
         "prev": last.hash,
     }
@@ -103,6 +103,14 @@ def entries(limit: int | None = None, kind: str | None = None) -> list[Entry]:
     with store.reading() as connection:
         rows = connection.execute(query).all()
     return [Entry(**{**row._mapping, "payload": _payload(row)}) for row in reversed(rows)]
+
+
+def rows() -> Iterator[dict[str, Any]]:
+    """All entries as they are held, oldest first, in one snapshot: the payload is text, as it was hashed."""
+    with store.reading() as connection:
+        query = select(store.audit).order_by(store.audit.c.seq).execution_options(yield_per=1_000)
+        for row in connection.execute(query):
+            yield dict(row._mapping)
 
 
 def payloads(connection: Connection, kind: str) -> list[dict[str, Any]]:
@@ -156,6 +164,11 @@ def _last(connection: Connection) -> Head:
 
 def _digest(row: dict[str, Any]) -> str:
     return sha256(canonical(row).encode()).hexdigest()
+
+
+def actor() -> str:
+    """Who acts now, as the next entry will say."""
+    return ACTOR.get() or _user()
 
 
 def _user() -> str:
