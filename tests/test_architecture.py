@@ -103,6 +103,7 @@ ONE_ROOM = {
             "trading/positions/ledger.py",
             "operations/backup.py",
             "operations/retention.py",
+            "operations/explain.py",
         },
     ),
     # figures are drawn in views; the others put them on a page, and the server hands out plotly.js

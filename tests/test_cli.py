@@ -543,6 +543,8 @@ TESTED_ELSEWHERE = {
     "governance list",
     "governance validate",
     "governance approve",
+    "explain",
+    "diff",
 }
 
 

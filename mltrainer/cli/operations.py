@@ -160,3 +160,30 @@ def governance_retire(artifact: str, reason: Reason = "") -> None:
     from mltrainer.evaluation import governance
 
     governance.move(artifact, "retired", reason)
+
+
+@app.command()
+def explain(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="run, trial, kept model, alert: its id or how it begins")],
+    out: Out = None,
+    json_: Json = False,
+) -> None:
+    """Say of a reported number which model, which data and which code made it, and who approved."""
+    from mltrainer.operations import explain as explanations
+
+    found = explanations.explain(id_, out)
+    rows = [(part, name, words[:120]) for part, name, words in found.rows()]
+    say(document(found) if json_ else f"{found.kind} {found.id}\n{table(['question', 'what', 'answer'], rows)}")
+
+
+@app.command()
+def diff(a: str, b: str, out: Out = None, json_: Json = False) -> None:
+    """Say why two trials, kept models or runs are not the same: data, code, settings, figures."""
+    from mltrainer.operations import explain as explanations
+
+    found, sentence = explanations.diff(a, b, out)
+    if json_:
+        say(document({"sentence": sentence, "differences": found}))
+        return
+    rows = [(d.kind, d.name, str(d.a)[:60], str(d.b)[:60]) for d in found]
+    say("\n".join([*([table(["what", "name", a[:20], b[:20]], rows)] if rows else []), sentence]))
