@@ -12,7 +12,10 @@ from mltrainer.errors import BadInput, Refused
 from mltrainer.evaluation import governance, lifecycle
 from mltrainer.features.matrix import Matrix
 from mltrainer.operations import lifecycle as operations
+from mltrainer.operations.compliance import CompliancePack
 from mltrainer.trust import audit
+
+PARTS = ("opening", "models", "gates", "signed", "challengers", "limits", "incidents", "elsewhere")
 
 
 @pytest.fixture
@@ -27,7 +30,13 @@ def kept(msft: Matrix) -> str:
 
 def passed(artifact: str) -> None:
     """A validation as the trail has it of a model that passed."""
-    governance.move(artifact, "validated", "gates passed", ticker="MSFT", gates=({"gate": "all", "passed": True},))
+    governance.move(
+        artifact,
+        "validated",
+        "gates passed",
+        ticker="MSFT",
+        gates=({"gate": "all", "passed": True, "found": "by hand"},),
+    )
 
 
 def as_somebody_else(call: object, *given: object, **named: object) -> None:
@@ -105,3 +114,18 @@ def test_the_inventory_as_json_and_a_retirement_by_command(kept: str):
     assert (row["artifact"], row["state"]) == (kept, "draft")
     assert run.invoke(app, ["governance", "retire", kept, "--reason", "old"]).exit_code == 0
     assert "retired" in run.invoke(app, ["governance", "list"]).stdout
+
+
+def test_the_pack_is_read_off_the_trail_and_claims_nothing(kept: str, home: Path):
+    passed(kept)
+    as_somebody_else(operations.approve, kept, "<b>gates</b> passed", champion=True)
+    pack = CompliancePack("MSFT")
+    text = "".join(getattr(pack, part)().text for part in PARTS)
+    assert "no statement that any rule is complied with" in text
+    assert kept[:12] in text
+    assert "validator" in text
+    assert "&lt;b&gt;gates" in text  # a reason is no HTML
+    assert "<b>gates" not in text
+    assert str(audit.head()) in text
+    assert "it holds." in text
+    assert "No model was kept yet" in CompliancePack("IBM").models().text
