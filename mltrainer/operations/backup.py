@@ -14,6 +14,7 @@ import shutil
 import sqlite3
 import tarfile
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -39,6 +40,8 @@ FILES = ("answers.sqlite",)
 NAME = re.compile(r"rows/(?P<table>[a-z_]{1,40})\.jsonl\.gz|blobs/(?P<blob>[0-9a-f]{64})|files/(?P<file>[a-z.]{1,40})")
 ROWS = 1_000  # rows in memory at a time
 PIECE = 2**20
+SPOOL = ".mltrainer-backup-"
+LEFT = re.compile(rf"{re.escape(SPOOL)}\w+|\.[0-9a-f]{{32}}\.tmp")  # what a killed backup leaves beside its file
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,19 @@ def backup(to: str | Path, *, passphrase: str | None = None) -> Backup:
     path = Path(to)
     if path.exists():
         raise BadInput(f"{path} is there already, and a backup never replaces another; give a new name")
-    with store.whole_file(path) as raw, tempfile.TemporaryDirectory(dir=path.parent, prefix=".backup-") as spool:
+    _swept(path.parent)
+    with store.whole_file(path) as raw, tempfile.TemporaryDirectory(dir=path.parent, prefix=SPOOL) as spool:
         held, sources = _gathered(Path(spool))
         _packed(raw, held, sources, passphrase)
     audit.append("backup", head=held.head, members=len(held.members), damaged=held.damaged, sealed=bool(passphrase))
     return held
+
+
+def _swept(folder: Path) -> None:
+    """Remove what killed backups left in a folder, once no backup can still be writing it."""
+    for path in folder.glob(".*"):
+        if LEFT.fullmatch(path.name) and time.time() - path.stat().st_mtime > store.STALE_SECONDS:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _gathered(spool: Path) -> tuple[Backup, dict[str, Path]]:

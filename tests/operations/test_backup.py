@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -171,6 +172,17 @@ def test_a_damaged_blob_is_named_and_the_rest_is_kept(home: Path, tmp_path: Path
     assert f"blobs/{bad}" not in held.members
 
 
+def test_what_a_killed_backup_left_goes_with_the_next_and_nothing_else_does(home: Path, tmp_path: Path):
+    audit.append("first")
+    ours, young, theirs = (tmp_path / f".{c * 32}.tmp" for c in "abz")
+    for path in (ours, young, theirs):
+        path.write_text("x")
+    for path in (ours, theirs):
+        os.utime(path, (time.time() - 7_200, time.time() - 7_200))
+    backups.backup(tmp_path / "b")
+    assert [p.exists() for p in (ours, young, theirs)] == [False, True, True]
+
+
 def test_a_backup_never_replaces_a_file(home: Path, tmp_path: Path):
     (tmp_path / "b").write_text("mine")
     with pytest.raises(BadInput, match="is there already"):
@@ -240,9 +252,9 @@ print("whole", flush=True)
 """
 
 
-def killed(file: Path, seconds: float) -> bool:
-    """Kill a backup after so many seconds; whether it had said that it was whole."""
-    call = [sys.executable, "-c", KILLED, str(file)]
+def killed(file: Path, seconds: float, script: str = KILLED) -> bool:
+    """Kill a backup, or another script, after so many seconds; whether it had said that it was whole."""
+    call = [sys.executable, "-c", script, str(file)]
     with subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as made:
         assert made.stdout is not None
         assert made.stdin is not None
@@ -266,6 +278,43 @@ def test_a_kill_leaves_nothing_or_a_whole_file(home: Path, tmp_path: Path):
     assert audit.verify() == []
     backups.backup(tmp_path / "last")
     assert backups.check(tmp_path / "last")[1] == []
+
+
+BATCH = """
+import sys
+import mltrainer as mt
+from mltrainer.evaluation import engine
+matrix = mt.matrix("MSFT", start="2004-01-02", end="2006-12-29")
+print("ready", flush=True)
+sys.stdin.readline()
+mt.evaluate(["KNeighborsRegressor_5", "KNeighborsRegressor_3", "RidgeRegression"], matrix, jobs=1)
+print("whole", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_twenty_random_kills_of_backups_and_batches_lose_nothing(home: Path, tmp_path: Path):
+    audit.append("first")
+    for _ in range(20):
+        audit.append("test", blob=store.put_blob(os.urandom(300_000)))
+    chance = random.Random(5)
+    held: set[str] = set()
+    for i in range(20):
+        file = tmp_path / f"b{i}"
+        script, longest = (BATCH, 0.6) if i % 5 == 4 else (KILLED, 0.25)
+        said = killed(file, chance.uniform(0, longest), script)
+        if script == KILLED:
+            assert file.exists() or not said
+            assert not file.exists() or backups.check(file)[1] == []
+        assert audit.verify() == []
+        assert trials.lost().empty
+        keys = list(trials.ledger()["key"])
+        assert held <= set(keys)  # what was there stays
+        assert len(keys) == len(set(keys))
+        held = set(keys)
+    mt.evaluate(["KNeighborsRegressor_5", "KNeighborsRegressor_3", "RidgeRegression"],
+                mt.matrix("MSFT", start="2004-01-02", end="2006-12-29"))  # fmt: skip
+    assert sorted(trials.ledger()["model"]) == ["KNeighborsRegressor_3", "KNeighborsRegressor_5", "RidgeRegression"]
 
 
 def test_the_manifest_says_what_is_in_the_file(file: Path):
