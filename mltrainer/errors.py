@@ -64,6 +64,10 @@ class Partial(UserWarning):
     """Part of what was asked for is not there; it is named, and the rest goes on."""
 
 
+class Exposed(Partial):
+    """A secret lies where others may read it."""
+
+
 class Refused(MltrainerError, PermissionError):
     """The origin of the data cannot be shown, so it is not used; a violation is written to the audit trail."""
 

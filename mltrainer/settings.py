@@ -1,18 +1,42 @@
 """One table of knobs, read from the environment or a `.env` file; secrets live nowhere else."""
 
+import importlib
 import os
 import re
+import warnings
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from platformdirs import user_data_path
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from mltrainer.errors import BadInput
+from mltrainer.errors import BadInput, Exposed
 
 Mode = Literal["live", "sample", "replay"]
+
+
+class Keyring(PydanticBaseSettingsSource):
+    """Secrets from the keyring of the operating system, service `mltrainer`, if package keyring is installed."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        """The secret under the name of its environment variable; nothing for what is no secret."""
+        return (kept(_variable(field_name)) if _secret(field_name) else None), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """All that the keyring holds."""
+        found = {name: self.get_field_value(field, name)[0] for name, field in Settings.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def kept(variable: str) -> str | None:
+    """What the keyring holds under a name; None where there is no keyring or it does not answer."""
+    try:
+        found = importlib.import_module("keyring").get_password("mltrainer", variable)
+    except Exception:  # whatever a locked, foreign or absent keyring says: it holds nothing for us
+        return None
+    return str(found) if found else None
 
 
 class Settings(BaseSettings):
@@ -59,6 +83,9 @@ class Settings(BaseSettings):
     alert_urls: SecretStr | None = Field(
         None, description="where alerts are sent: addresses as apprise takes them, by spaces; they hold secrets"
     )
+    passphrase: SecretStr | None = Field(
+        None, description="seals backups; in the environment or the keyring, never on a command line"
+    )
     offline: bool = Field(False, description="use only what was fetched before, of whatever age, and say its date")
     wire_seconds: float = Field(
         45.0, gt=0, le=60, description="time in which a provider must have answered, retries included"
@@ -79,6 +106,18 @@ class Settings(BaseSettings):
         100, ge=0, description="worlds without skill by which each report measures its verdict; 0 for none"
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment before `.env` before the keyring."""
+        return init_settings, env_settings, dotenv_settings, Keyring(settings_cls)
+
     @property
     def data_mode(self) -> Mode:
         """The mode in force: `auto` means live when a Polygon key is present, else sample."""
@@ -96,6 +135,8 @@ def settings() -> Settings:
 
 @lru_cache(maxsize=8)  # reading them takes milliseconds, and the store asks at every transaction
 def _read(*_state: object) -> Settings:
+    if exposed():
+        warnings.warn(Exposed(".env of this folder holds keys and others may read it; chmod 600 .env"), stacklevel=4)
     try:
         return Settings()
     except OSError as error:
@@ -105,6 +146,38 @@ def _read(*_state: object) -> Settings:
         name = str(first["loc"][0])
         variable = name if name.isupper() else f"MLTRAINER_{name.upper()}"
         raise BadInput(f"setting {variable}: {first['msg'].lower()}; correct it in the environment or .env") from None
+
+
+def exposed() -> bool:
+    """Whether `.env` holds a key that other users of the machine may read."""
+    dotenv = Path(".env")
+    if os.name == "nt" or not dotenv.is_file() or not dotenv.stat().st_mode & 0o077:
+        return False
+    try:
+        names = {line.partition("=")[0].strip().removeprefix("export ") for line in dotenv.read_text().splitlines()}
+    except (OSError, UnicodeError):
+        return False  # who reads the settings says so
+    return bool(names & {variable for name in Settings.model_fields if _secret(name) for variable in _variables(name)})
+
+
+def origins() -> dict[str, str]:
+    """Where each secret that is set comes from: "the environment", ".env" or "the keyring"; never what it is."""
+    found, here = {}, settings()
+    for name in Settings.model_fields:
+        if _secret(name) and getattr(here, name) is not None:
+            known = any(variable in os.environ for variable in _variables(name))
+            elsewhere = "the keyring" if kept(_variable(name)) == getattr(here, name).get_secret_value() else ".env"
+            found[_variable(name)] = "the environment" if known else elsewhere
+    return found
+
+
+def _secret(field: str) -> bool:
+    return "SecretStr" in str(Settings.model_fields[field].annotation)
+
+
+def _variables(field: str) -> list[str]:
+    alias = Settings.model_fields[field].validation_alias
+    return [str(c) for c in alias.choices] if isinstance(alias, AliasChoices) else [_variable(field)]
 
 
 def environment() -> dict[str, str]:

@@ -12,11 +12,11 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 from sqlalchemy import (
@@ -315,6 +315,27 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
 
 
+def fill(tables: Mapping[str, Iterable[list[dict[str, Any]]]], folder: Path | None) -> None:
+    """Write rows into an empty database, all or none: a new one in `folder`, or None that of the settings.
+
+    Parameters
+    ----------
+    tables : batches of rows by the name of their table.
+    """
+    url = _url() if folder is None else URL.create("sqlite", database=str(folder / "mltrainer.sqlite"))
+    # a new home has no history yet, whatever the present one has
+    engine = _engine(url, writer=True) if folder is None else _sqlite(url)
+    with _explained(url), _writer(engine) as connection:
+        SCHEMA.create_all(connection)
+        for name, batches in tables.items():
+            table = SCHEMA.tables[name]
+            for rows in batches:
+                connection.execute(insert(table), rows)
+            if connection.dialect.name == "postgresql" and "seq" in table.c and table.c.seq.autoincrement is True:
+                top = connection.execute(select(func.max(table.c.seq))).scalar()  # which its sequence has not seen
+                connection.execute(select(func.setval(func.pg_get_serial_sequence(name, "seq"), top or 1, bool(top))))
+
+
 # --- what the home remembers outside the database -------------------------------------------------------------
 
 
@@ -323,6 +344,11 @@ def remembered() -> str | None:
     with suppress(OSError):
         return _memory(_url()).read_text(encoding="utf-8", errors="replace") or None
     return None
+
+
+def remember(head: str) -> None:
+    """Take a head for the last one that was acknowledged in this home: after a restore, which brings older rows."""
+    _remember(_url(), head)
 
 
 def _memory(url: URL) -> Path:
@@ -403,13 +429,13 @@ def put_blob(data: bytes) -> str:
     sha = hashlib.sha256(data).hexdigest()
     if flaw(sha):
         _sweep(settings().home)
-        write_atomic(_blob_path(sha), data)
+        write_atomic(blob_path(sha), data)
     return sha
 
 
 def get_blob(sha: str) -> bytes:
     """Return the bytes at an address, after hashing them again."""
-    path = _blob_path(sha)
+    path = blob_path(sha)
     if not has_blob(sha):
         raise Unavailable(f"{path} does not hold blob {sha[:12]}; run again what produced it")
     with _on_disk(path):
@@ -421,7 +447,7 @@ def get_blob(sha: str) -> bytes:
 
 def has_blob(sha: str) -> bool:
     """Say whether a file stands at the address."""
-    return _blob_path(sha).is_file()
+    return blob_path(sha).is_file()
 
 
 _whole: dict[Path, tuple[int, int, int]] = {}  # files that matched their address, as they then were
@@ -429,7 +455,7 @@ _whole: dict[Path, tuple[int, int, int]] = {}  # files that matched their addres
 
 def flaw(sha: str) -> str:
     """What is wrong with a blob: "lost", "damaged" or nothing; a file is hashed once while it stays as it is."""
-    path = _blob_path(sha)
+    path = blob_path(sha)
     if not path.is_file():
         return "lost"
     found = path.stat()
@@ -452,21 +478,38 @@ def _sweep(home: Path) -> None:
                 left.unlink()
 
 
-def _blob_path(sha: str) -> Path:
+def blob_path(sha: str) -> Path:
+    """Where a blob lies, whether or not it is there."""
     if not re.fullmatch(r"[0-9a-f]{64}", sha):
         raise BadInput(f"{sha[:80]!r} is no blob address; an address is 64 hex digits")
     return settings().home / "blobs" / sha[:2] / sha
 
 
+def blobs() -> list[str]:
+    """Addresses of all blobs that there are, whole or not."""
+    found = (path.name for path in (settings().home / "blobs").glob("??/*"))
+    return sorted(name for name in found if re.fullmatch(r"[0-9a-f]{64}", name))
+
+
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a whole file or none: a temporary file beside it, renamed over it, both forced to the disk."""
+    """Write a whole file or none; see `whole_file`."""
+    with whole_file(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to that is there when the block ends, whole and on the disk, or never was.
+
+    It is a temporary one beside `path`, renamed over it; the file and its name are forced to the disk.
+    """
     beside = path.with_name(f".{uuid4().hex}.tmp")
     with _on_disk(path):
         fresh = not path.parent.exists()
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with beside.open("xb") as file:
-                file.write(data.encode() if isinstance(data, str) else data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(path)

@@ -107,6 +107,9 @@ ONE_ROOM = {
             "server/users.py",
             "server/jobs.py",
             "server/stream.py",
+            "operations/backup.py",
+            "operations/retention.py",
+            "operations/explain.py",
         },
     ),
     # figures are drawn in views; the others put them on a page, and the server hands out plotly.js

@@ -23,7 +23,7 @@ MLTRAINER = Path(sys.executable).with_name("mltrainer")
 SPAN = ["--start", "2005-01-03", "--end", "2009-12-31"]
 TOP = typer.main.get_command(cli.app)
 COMMANDS = [[name] for name, c in TOP.commands.items() if not hasattr(c, "commands")]  # type: ignore[attr-defined]
-GROUPS = ("fetch", "audit", "cache", "alerts", "portfolio", "user")
+GROUPS = ("fetch", "audit", "cache", "alerts", "portfolio", "user", "governance")
 COMMANDS += [[g, name] for g in GROUPS for name in TOP.commands[g].commands]  # type: ignore[attr-defined]
 
 
@@ -574,6 +574,16 @@ TESTED_ELSEWHERE = {
     "portfolio show",
     "portfolio entries",
     "portfolio what-if",
+    "backup",
+    "restore",
+    "prune",
+    "scrub",
+    "audit export",
+    "governance list",
+    "governance validate",
+    "governance approve",
+    "explain",
+    "diff",
 }
 
 

@@ -88,6 +88,7 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "here").mkdir()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "here" / ".env").write_text(DOTENV)
+    (tmp_path / "here" / ".env").chmod(0o600)
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path
 

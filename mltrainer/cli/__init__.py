@@ -17,6 +17,7 @@ from mltrainer.cli import (  # noqa: F401 - each adds its commands
     factors,
     forecasts,
     models,
+    operations,
     recommendations,
     reports,
     trading,

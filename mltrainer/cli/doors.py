@@ -10,8 +10,13 @@ from mltrainer.errors import MltrainerError
 
 
 @app.command()
-def doctor(json_: Json = False) -> int:
+def doctor(
+    security: Annotated[bool, typer.Option("--security", help="say what is protected, and what is not")] = False,
+    json_: Json = False,
+) -> int:
     """Say what this installation has: mode, keys, providers, what is kept, state, extras."""
+    if security:
+        return _security(json_)
     import shutil
     from importlib.metadata import version
 
@@ -47,6 +52,15 @@ def doctor(json_: Json = False) -> int:
             rows[name], broken = f"PROBLEM: {error}", True
     say(document(rows) if json_ else table(["what", "found"], rows.items()))
     return 1 if broken else 0
+
+
+def _security(json_: bool) -> int:
+    from mltrainer.operations.security import protections
+
+    rows = protections()
+    heads = ["what", "protected", "why"]
+    say(document(rows) if json_ else table(heads, [(r.what, r.protected, r.why) for r in rows]))
+    return 1 if any(r.protected == "no" and "chmod" in r.why for r in rows) else 0
 
 
 @app.command()

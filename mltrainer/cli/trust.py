@@ -1,6 +1,7 @@
 """Commands about the audit trail."""
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -55,3 +56,23 @@ def audit_verify(
         lost = trials.lost().fillna("?").to_dict("records")
         found = [f"trial {t['key'][:12]} ({t['model']} on {t['ticker']}): {t['why']}; evaluate it again" for t in lost]
     return findings(found, json_, "" if found else f"{audit.head().size} entries hold")
+
+
+@audit_app.command("export")
+def audit_export(file: Path, json_: Json = False) -> None:
+    """Write the whole trail, and beside it a script that checks it and copies of runs without this installation."""
+    from mltrainer.operations import portable
+
+    head = portable.export(file)
+    said = f"{head.size} entries to {head}; check with: python {portable.SCRIPT.name} {file.name} [RUN_FOLDER]"
+    say(document({"file": file, "head": str(head)}) if json_ else said)
+
+
+@audit_app.command("sign")
+def audit_sign(
+    key: Annotated[Path, typer.Option(help="file of the private key; made on first use, best on another disk")],
+) -> None:
+    """Print the head of the trail with a signature, to be kept elsewhere."""
+    from mltrainer.operations import portable
+
+    say(document(portable.sign(key)))

@@ -113,7 +113,7 @@ def save(name: str, estimator: Any, state: dict[str, Any]) -> str:
     body = store.put_blob(packed(estimator))
     record = {"format": FORMAT, "name": name, "estimator": body, "state": state}
     artifact = store.put_blob(canonical(record).encode())
-    audit.append("artifact", artifact=artifact, model=name, estimator=body)
+    audit.append("artifact", artifact=artifact, model=name, estimator=body, ticker=state.get("ticker", ""))
     return artifact
 
 

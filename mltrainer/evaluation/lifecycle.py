@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from mltrainer import metrics
 from mltrainer.data import market
 from mltrainer.errors import BadInput, NotEnoughHistory
-from mltrainer.evaluation import artifacts, study, trials
+from mltrainer.evaluation import artifacts, governance, study, trials
 from mltrainer.evaluation.conformal import Calibration, conformalize_each, overall
 from mltrainer.evaluation.panels import bounded, places
 from mltrainer.evaluation.protocol import Protocol
@@ -63,6 +63,7 @@ class Model(RegressorMixin, BaseEstimator):
         X, y = labelled(self, X, y)
         self.estimator_ = self.spec.build().fit(X, y)
         self.state_: dict[str, Any] | None = None
+        self.artifact_: str | None = None  # the address that it was opened from
         return self
 
     @overload
@@ -79,6 +80,8 @@ class Model(RegressorMixin, BaseEstimator):
             session and ticker.
         """
         check_is_fitted(self, "estimator_")
+        if address := getattr(self, "artifact_", None):
+            governance.allowed(address)
         if isinstance(X, Matrix):
             return self._forecast(X)
         X = checked(self, X)
@@ -109,7 +112,7 @@ class Model(RegressorMixin, BaseEstimator):
             recalled = None if self.spec.series else metrics.r2(z, np.reshape(self.estimator_.predict(X), len(z)))
             calibrations = conformalize_each(self.spec, data)
         days = y.index.get_level_values("session") if len(data.tickers) > 1 else y.index
-        self.n_features_in_ = X.shape[1]
+        self.n_features_in_, self.artifact_ = X.shape[1], None
         self.state_ = {
             "scaling": scaling.record,
             "columns": X.shape[1],
@@ -243,7 +246,7 @@ class Model(RegressorMixin, BaseEstimator):
         name, estimator, state, changed = artifacts.load(artifact)
         model = cls(name, state.get("parameters") or None)
         model.estimator_, model.state_ = estimator, state
-        model.n_features_in_ = state["columns"]
+        model.n_features_in_, model.artifact_ = state["columns"], artifact
         if changed:
             warnings.warn(f"{name} was saved by other versions: {'; '.join(changed)}", stacklevel=2)
         return model

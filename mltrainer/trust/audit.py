@@ -82,7 +82,7 @@ def extend(connection: Connection, kind: str, payload: dict[str, Any]) -> Head:
         "seq": last.size + 1,
         "at": datetime.now(UTC).isoformat(timespec="microseconds"),
         "kind": kind,
-        "actor": ACTOR.get() or _user(),
+        "actor": actor(),
         "payload": canonical(plain(payload)),
         "prev": last.hash,
     }
@@ -117,6 +117,14 @@ def intact(entry: Entry) -> bool:
     """Whether an entry is as it was hashed when written; that none is missing around it is for `verify` to say."""
     fields = {name: getattr(entry, name) for name in ("seq", "at", "kind", "actor", "prev")}
     return _digest(fields | {"payload": canonical(entry.payload)}) == entry.hash
+
+
+def rows() -> Iterator[dict[str, Any]]:
+    """All entries as they are held, oldest first, in one snapshot: the payload is text, as it was hashed."""
+    with store.reading() as connection:
+        query = select(store.audit).order_by(store.audit.c.seq).execution_options(yield_per=1_000)
+        for row in connection.execute(query):
+            yield dict(row._mapping)
 
 
 def payloads(connection: Connection, kind: str) -> list[dict[str, Any]]:
@@ -170,6 +178,11 @@ def _last(connection: Connection) -> Head:
 
 def _digest(row: dict[str, Any]) -> str:
     return sha256(canonical(row).encode()).hexdigest()
+
+
+def actor() -> str:
+    """Who acts now, as the next entry will say."""
+    return ACTOR.get() or _user()
 
 
 def _user() -> str:

@@ -137,6 +137,35 @@ def prune(days: int | None = None) -> int:
         return len(old)
 
 
+def stale() -> list[tuple[str, int, float]]:
+    """What `prune` would remove: address, bytes, and the days since it came."""
+    rows = held()
+    if not rows:
+        return []
+    with _explained():
+        old = {key for key, response in _answers("polygon").responses.items() if response.is_expired}
+    now = datetime.now(UTC)
+    return [(key, size, (now - datetime.fromisoformat(at)).total_seconds() / 86_400) for key, size, at in rows
+            if key in old and at]  # fmt: skip
+
+
+def changed() -> list[str]:
+    """Addresses of kept answers that are not what their provider sent."""
+    if not (settings().cache_url or _file().exists()):
+        return []
+    with _explained():
+        found = {key: sha256(response.content or b"").hexdigest() for key, response in
+                 _answers("polygon").responses.items()}  # fmt: skip
+    return [key for key, digest in found.items() if digest not in store.noted_answers(key)]
+
+
+def remove(keys: list[str]) -> None:
+    """Keep these answers no longer."""
+    if keys:
+        with _explained():
+            _answers("polygon").responses.bulk_delete(keys)
+
+
 def _day(text: str) -> int:
     """Number of a day, written as a date or in milliseconds since 1970."""
     return int(text) // 86_400_000 if text.isdigit() else (date.fromisoformat(text) - date(1970, 1, 1)).days

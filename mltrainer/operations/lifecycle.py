@@ -1,0 +1,143 @@
+"""The gates that a kept model must pass, who may open them, and the inventory with all sign-offs."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mltrainer.checks.leakcheck import leakcheck
+from mltrainer.errors import BadInput, Refused
+from mltrainer.evaluation import artifacts, governance, leaderboard, skill, trials
+from mltrainer.evaluation.governance import Standing, standing
+from mltrainer.evaluation.record import Evaluation
+from mltrainer.models import catalog
+from mltrainer.trust import audit
+
+LEAST_SESSIONS = 250  # of out-of-sample forecasts: a year
+SHARE = 0.5  # of the states of the market in which it must not lose
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What one gate asks, whether it was passed, and the figure that decided."""
+
+    gate: str
+    passed: bool
+    found: str
+
+
+def validate(artifact: str, reason: str = "validation") -> list[Gate]:
+    """Ask every gate of a kept model and write down what they found; passing all makes it validated.
+
+    The evidence is of the trial of the same model, settings, ticker, horizon and target with the most sessions. It is
+    asked in the mode of the data that it was trained on. One that does not pass stays what it is, and so it is told.
+    """
+    name, _, state, _ = artifacts.load(artifact)
+    found = _evidence(name, state)
+    gates = [gate(name, state, found) for gate in GATES.values()]
+    told = tuple(asdict(g) for g in gates)
+    if all(g.passed for g in gates):
+        governance.move(artifact, "validated", reason, ticker=state["ticker"], gates=told)
+    else:
+        audit.append("validation", artifact=artifact, model=name, gates=list(told), passed=False)
+    return gates
+
+
+def _evidence(name: str, state: dict[str, Any]) -> Evaluation | None:
+    """The longest finished trial of the same question."""
+    ledger = trials.ledger()
+    same = {"model": name, "ticker": state["ticker"], "horizon": state["horizon"], "status": "ok",
+            "target": state.get("target", "return"), "mode": state["mode"]}  # fmt: skip
+    rows = ledger[np.logical_and.reduce([ledger[k] == v for k, v in same.items()])] if len(ledger) else ledger
+    plain = rows[rows["settings"] == ""] if not state.get("parameters") else rows
+    return trials.load(str(plain.sort_values("n").iloc[-1]["key"])) if len(plain) else None
+
+
+def _leaks(name: str, state: dict[str, Any], found: Evaluation | None) -> Gate:
+    checked = leakcheck(models=[name], jobs=1, progress=False)
+    return Gate("leakcheck", checked.holds, repr(checked))
+
+
+def _sessions(name: str, state: dict[str, Any], found: Evaluation | None) -> Gate:
+    n = len(found.forecasts) if found is not None else 0
+    return Gate("evidence", n >= LEAST_SESSIONS, f"{n} sessions out of sample, at least {LEAST_SESSIONS} are asked")
+
+
+def _skill(name: str, state: dict[str, Any], found: Evaluation | None) -> Gate:
+    if found is None:
+        return Gate("skill", False, "it was never evaluated; see mltrainer evaluate")
+    board = leaderboard.leaderboard([found], trials.judgment([found])).rows
+    verdict = str(board.iloc[0]["verdict"])
+    return Gate("skill", bool(skill.shows(verdict)), verdict)
+
+
+def _stable(name: str, state: dict[str, Any], found: Evaluation | None) -> Gate:
+    """Net return by thirds of the volatility known the day before: calm, usual, stormy."""
+    if found is None:
+        return Gate("stability by regime", False, "it was never evaluated")
+    f = found.forecasts
+    third = pd.Series(np.digitize(f["scale"], f["scale"].quantile([1 / 3, 2 / 3])), f.index)
+    means = f["net"].groupby(third).mean()
+    said = ", ".join(f"{('calm', 'usual', 'stormy')[int(k)]} {v * 1e4:+.1f} bp" for k, v in means.items())  # type: ignore[call-overload]
+    return Gate("stability by regime", bool((means > 0).mean() > SHARE), f"net return a session: {said}")
+
+
+def _net(name: str, state: dict[str, Any], found: Evaluation | None) -> Gate:
+    sharpe = found.metrics["sharpe"] if found is not None else float("nan")
+    return Gate("net of cost", bool(sharpe > 0), f"Sharpe {sharpe:.2f} net of costs")
+
+
+def _card(name: str, state: dict[str, Any], found: Evaluation | None) -> Gate:
+    card = catalog.spec(name).card
+    said = {"formula": card.method.formula, "assumes": card.method.assumes, "reference": card.method.reference,
+            "settings": card.parameters, "trained": state.get("trained_to"), "data": state.get("matrix"),
+            "libraries": state.get("libraries")}  # fmt: skip
+    lacks = [what for what, words in said.items() if not words]
+    return Gate("card complete", not lacks, f"lacks {', '.join(lacks)}" if lacks else f"{len(said)} parts, none empty")
+
+
+GATES: dict[str, Callable[[str, dict[str, Any], Evaluation | None], Gate]] = {
+    "leakcheck": _leaks,
+    "evidence": _sessions,
+    "skill": _skill,
+    "stability by regime": _stable,
+    "net of cost": _net,
+    "card complete": _card,
+}
+"""What is asked of every model; the last gate, that its approver did not train it, is asked at the approval."""
+
+
+def approve(artifact: str, reason: str, *, champion: bool = False) -> Standing:
+    """Let a validated model forecast beside the champion, or as champion; by somebody who did not train it.
+
+    Raises
+    ------
+    Refused
+        Whoever kept the model approves it; the trail is told. On one machine, users are those of the system: who can
+        be several of them is not held back.
+    """
+    steps, who = governance.history(artifact), audit.actor()
+    if who == steps[0].by:
+        audit.append(
+            "violation", what=f"the approval of {artifact[:12]}", why=f"{who} trained it", remedy="ask another"
+        )
+        raise Refused(f"{who} trained this {steps[0].model}, and nobody approves what is his own; ask somebody else")
+    if not any(s.state == "validated" for s in steps):
+        raise BadInput(f"{steps[0].model} {artifact[:12]} is {steps[-1].state}; mltrainer governance validate first")
+    governance.move(artifact, "champion" if champion else "challenger", reason)
+    return standing(artifact)
+
+
+def inventory() -> pd.DataFrame:
+    """Every kept model: artifact, model, ticker, state, since, by, reason, trained_by, approved_by."""
+    steps = governance.history()
+    rows = []
+    for now in map(asdict, governance.present()):
+        own = [s for s in steps if s.artifact == now["artifact"]]
+        signed = [s.by for s in own if s.state in ("challenger", "champion")]
+        same = {name: now[name] for name in ("artifact", "model", "ticker", "state", "by", "reason")}
+        approved = {"trained_by": own[0].by, "approved_by": signed[-1] if signed else ""}
+        rows.append(same | {"since": now["at"][:19]} | approved)
+    return pd.DataFrame(rows, columns="artifact model ticker state since by reason trained_by approved_by".split())
