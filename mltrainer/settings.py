@@ -5,9 +5,10 @@ import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote
 
 from platformdirs import user_data_path
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mltrainer.errors import BadInput
@@ -35,6 +36,10 @@ class Settings(BaseSettings):
     )
     out: Path | None = Field(None, description="folder of report runs; default `reports` where you stand")
     database_url: str | None = Field(None, description="SQLAlchemy URL; default SQLite in MLTRAINER_HOME")
+    blobs: Path | None = Field(
+        None,
+        description="folder (or file:// address) of results, for several homes on one database; default MLTRAINER_HOME",
+    )
     polygon_url: str | None = Field(
         None,
         description="Polygon's address: api.massive.com (default), api.polygon.io; in mode replay one on this machine",
@@ -71,6 +76,16 @@ class Settings(BaseSettings):
     worlds: int = Field(
         100, ge=0, description="worlds without skill by which each report measures its verdict; 0 for none"
     )
+
+    @field_validator("blobs", mode="before")
+    @classmethod
+    def _folder(cls, value: object) -> object:
+        scheme, found, rest = str(value).partition("://")
+        if not found:
+            return value
+        if scheme != "file" or not rest.startswith("/"):
+            raise ValueError("only a folder or file:///folder is supported; mount other storage as a folder")
+        return Path(unquote(rest))
 
     @property
     def data_mode(self) -> Mode:

@@ -1,6 +1,7 @@
 """Where state lives: one database for rows, one folder of blobs addressed by their own hash.
 
-Rows go to SQLite in MLTRAINER_HOME, or to PostgreSQL by MLTRAINER_DATABASE_URL. What is acknowledged survives a
+Rows go to SQLite in MLTRAINER_HOME, or to PostgreSQL by MLTRAINER_DATABASE_URL; blobs to the home, or to a folder that
+several homes share by MLTRAINER_BLOBS. What is acknowledged survives a
 killed process and a power cut, and one writer works at a time, in every process on the machine. A file beside the
 database remembers how far the audit trail had come, so that a database which is gone, emptied or older than it should
 be is not taken for a fresh start. A home that may only be read is read.
@@ -150,27 +151,21 @@ def reading(*, whole: bool = True) -> Iterator[Connection]:
 
     `whole=False` also reads a database that lacks what this home remembers.
     """
-    url = _url()
-    with _explained(url), _undisturbed(url), _engine(url).connect() as connection:
+    here = url()
+    with _explained(here), _undisturbed(here), _engine(here).connect() as connection:
         if connection.dialect.name == "postgresql":  # its default is a new snapshot for every statement
             connection.execution_options(isolation_level="REPEATABLE READ")
         with connection.begin():
             if whole:
-                _compare(connection, url)
+                _compare(connection, here)
             yield connection
 
 
 @contextmanager
 def writing() -> Iterator[Connection]:
     """The one writer transaction: on the disk when the block ends, as if it had never been when it raises."""
-    url = _url()
-    with _explained(url):
-        with _writer(_engine(url, writer=True)) as connection:
-            _compare(connection, url)
-            yield connection
-            head = connection.execute(select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)).first()
-        if head is not None:
-            _remember(url, f"{head.seq}:{head.hash}")
+    with elsewhere(url()) as connection:
+        yield connection
 
 
 @contextmanager
@@ -181,17 +176,40 @@ def _writer(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def _url() -> URL:
+def url() -> URL:
+    """The database in force."""
     now = settings()
     if now.database_url is None:
         return URL.create("sqlite", database=str(now.home.absolute() / "mltrainer.sqlite"))
+    return parsed(now.database_url, "setting MLTRAINER_DATABASE_URL")
+
+
+def parsed(text: str, name: str) -> URL:
+    """Read the URL of a database that lasts; `name` is what the message calls it."""
     try:
-        url = make_url(now.database_url)
+        url = make_url(text)
     except ArgumentError:
-        raise BadInput("setting MLTRAINER_DATABASE_URL is no database URL; write postgresql+psycopg://...") from None
+        raise BadInput(f"{name} is no database URL; write postgresql+psycopg://...") from None
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
-        raise BadInput("setting MLTRAINER_DATABASE_URL must name a file: memory is lost when the process ends")
+        raise BadInput(f"{name} must name a file: memory is lost when the process ends")
     return url
+
+
+@contextmanager
+def elsewhere(url: URL) -> Iterator[Connection]:
+    """A writer transaction in another database than the one in force; its head is remembered here."""
+    with _explained(url):
+        with _writer(_engine(url, writer=True)) as connection:
+            _compare(connection, url)
+            yield connection
+            head = _head(connection)
+        if head is not None:
+            _remember(url, head)
+
+
+def _head(connection: Connection) -> str | None:
+    last = connection.execute(select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)).first()
+    return f"{last.seq}:{last.hash}" if last else None
 
 
 _engines: dict[tuple[URL, int], Engine] = {}
@@ -284,10 +302,10 @@ def _begin(connection: Connection) -> None:
 # --- what the home remembers outside the database -------------------------------------------------------------
 
 
-def remembered() -> str | None:
+def remembered(database: URL | None = None) -> str | None:
     """The last head of the audit trail that was acknowledged in this home, `size:hash`; None where there is none."""
     with suppress(OSError):
-        return _memory(_url()).read_text(encoding="utf-8", errors="replace") or None
+        return _memory(database or url()).read_text(encoding="utf-8", errors="replace") or None
     return None
 
 
@@ -310,7 +328,7 @@ def _remember(url: URL, head: str) -> None:
 
 def _compare(connection: Connection, url: URL) -> None:
     """Stop where the trail lacks what this home remembers of it."""
-    size, _, digest = (remembered() or "").partition(":")
+    size, _, digest = (remembered(url) or "").partition(":")
     if not size.isdecimal():
         return
     if connection.execute(select(audit.c.hash).where(audit.c.seq == int(size))).scalar() != digest:
@@ -323,8 +341,8 @@ def _compare(connection: Connection, url: URL) -> None:
 
 def _missing(url: URL) -> None:
     """Stop before a new database would be made beside what an older one knew."""
-    blobs = settings().home / "blobs" if settings().database_url is None else None
-    if _memory(url).exists() or (blobs is not None and any(blobs.glob("*/*"))):
+    own = settings().blobs is None and Path(url.database or "").parent == settings().home.absolute()
+    if _memory(url).exists() or (own and any(blob_folder().glob("*/*"))):
         raise Tampered(
             f"{_shown(url)} is missing or empty, but {Path(url.database or '').parent} has a history; {_RESTORE}"
         )
@@ -368,7 +386,7 @@ def put_blob(data: bytes) -> str:
     """Keep `data` and return its address, the sha256 in hex; a file that is lost or damaged is written again."""
     sha = hashlib.sha256(data).hexdigest()
     if flaw(sha):
-        _sweep(settings().home)
+        _sweep(settings().home, blob_folder())
         write_atomic(_blob_path(sha), data)
     return sha
 
@@ -410,18 +428,23 @@ def flaw(sha: str) -> str:
 
 
 @cache
-def _sweep(home: Path) -> None:
+def _sweep(home: Path, blobs: Path) -> None:
     """Remove, once in a process, what killed writers left beside the files that they were writing."""
-    for left in (*home.glob(".*.tmp"), *home.glob("blobs/*/.*.tmp")):
+    for left in (*home.glob(".*.tmp"), *blobs.glob("*/.*.tmp")):
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > STALE_SECONDS:
                 left.unlink()
 
 
+def blob_folder() -> Path:
+    """Where blobs lie: MLTRAINER_BLOBS, by default in the home."""
+    return settings().blobs or settings().home / "blobs"
+
+
 def _blob_path(sha: str) -> Path:
     if not re.fullmatch(r"[0-9a-f]{64}", sha):
         raise BadInput(f"{sha[:80]!r} is no blob address; an address is 64 hex digits")
-    return settings().home / "blobs" / sha[:2] / sha
+    return blob_folder() / sha[:2] / sha
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:

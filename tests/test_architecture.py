@@ -97,6 +97,7 @@ ONE_ROOM = {
             "store.py",
             "trust/audit.py",
             "trust/gate.py",
+            "trust/moving.py",
             "evaluation/trials.py",
             "evaluation/calibrate.py",
             "trading/alerts/ledger.py",

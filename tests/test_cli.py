@@ -23,7 +23,9 @@ MLTRAINER = Path(sys.executable).with_name("mltrainer")
 SPAN = ["--start", "2005-01-03", "--end", "2009-12-31"]
 TOP = typer.main.get_command(cli.app)
 COMMANDS = [[name] for name, c in TOP.commands.items() if not hasattr(c, "commands")]  # type: ignore[attr-defined]
-COMMANDS += [[g, name] for g in ("fetch", "audit", "cache", "alerts", "portfolio") for name in TOP.commands[g].commands]  # type: ignore[attr-defined]
+COMMANDS += [
+    [g, name] for g in ("fetch", "audit", "cache", "alerts", "portfolio", "store") for name in TOP.commands[g].commands
+]  # type: ignore[attr-defined]
 
 
 @dataclass

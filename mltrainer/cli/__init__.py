@@ -16,6 +16,7 @@ from mltrainer.cli import (  # noqa: F401 - each adds its commands
     factors,
     models,
     reports,
+    store,
     trading,
     trust,
 )
