@@ -48,6 +48,7 @@ from mltrainer.settings import settings
 
 BUSY_SECONDS = 60.0
 STALE_SECONDS = 3600.0  # no writer is at one file for so long: an older `.tmp` was left by a process that was killed
+REVISION = "0002"  # the newest of `migrations`
 SCHEMA = MetaData()
 
 
@@ -228,6 +229,10 @@ def _engine(url: URL, *, writer: bool = False) -> Engine:
     if key not in _made and (writer or not _complete(engine)):  # who may only read finds all, or nothing to read
         with _writer(engine) as connection:
             SCHEMA.create_all(connection)
+            if _revision(connection) != REVISION:
+                from mltrainer import migrations  # its import costs what opening a database does ten times
+
+                migrations.upgrade(connection)
         _made.add(key)
     return engine
 
@@ -238,8 +243,17 @@ def _has_bytes(file: Path) -> bool:
 
 
 def _complete(engine: Engine) -> bool:
+    only_read = engine.dialect.name == "sqlite" and _locked(Path(engine.url.database or ""))
     with engine.connect() as connection:
-        return SCHEMA.tables.keys() <= set(inspect(connection).get_table_names())
+        tables = SCHEMA.tables.keys() <= set(inspect(connection).get_table_names())
+        return tables and (only_read or _revision(connection) == REVISION)
+
+
+def _revision(connection: Connection) -> str | None:
+    """Which revision of `migrations` a database is at; None of one that has none."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
 
 
 def _server(url: URL) -> Engine:

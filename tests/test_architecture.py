@@ -98,6 +98,7 @@ ONE_ROOM = {
             "trust/audit.py",
             "trust/gate.py",
             "trust/moving.py",
+            "migrations/__init__.py",
             "evaluation/trials.py",
             "evaluation/calibrate.py",
             "trading/alerts/ledger.py",
