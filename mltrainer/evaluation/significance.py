@@ -48,7 +48,7 @@ class StepDown:
         return min(bound, float(np.quantile(self.largest, 1 - size))) if told else bound
 
     def effective(self, *, leading: bool = False) -> float:
-        r"""Effective number of trials, of all or of the leading ones: so many independent ones have the same 95 % quantile of their largest t.
+        r"""Effective number of trials: so many independent ones have the same 95 % quantile of their largest t.
 
         .. math:: N = \ln 0.95 / \ln F_{m-1}(c_{0.95})
 
@@ -75,7 +75,7 @@ def stepdown(
 
     Parameters
     ----------
-    X : (n, k) one series per column, by session; NaN where a trial has no session. Of more than memory holds, `Columns`.
+    X : (n, k) one series per column, by session; NaN where a trial has no session. Or `Columns`.
     block : sessions in a block; several times the overlap.
     overlap : sessions that an outcome shares with the next ones; what blocks then miss of the variance of its mean, the
         share overlap / (3 block), is added to the observed standard errors.
