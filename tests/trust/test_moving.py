@@ -1,5 +1,6 @@
 """A home's rows move to another database whole or not at all, and homes that share both know the same."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,8 @@ def test_the_command_says_what_was_copied_and_the_head(tmp_path: Path) -> None:
     target = tmp_path / "other" / "state.sqlite"
     said = CliRunner().invoke(cli.app, ["store", "move", f"sqlite:///{target}", "--blobs", str(tmp_path / "b")])
     assert f"audit head {audit.head()}, the same in both; 3 results copied" in said.output
+    again = CliRunner().invoke(cli.app, ["store", "move", f"sqlite:///{target}", "--json"])
+    assert json.loads(again.output)["fresh"] is False
 
 
 @pytest.mark.parametrize("where", ["s3://bucket/blobs", "file://host/blobs"])
