@@ -533,6 +533,7 @@ TESTED_ELSEWHERE = {
     "portfolio show",
     "portfolio entries",
     "portfolio what-if",
+    "store move",
 }
 
 
