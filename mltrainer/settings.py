@@ -7,9 +7,10 @@ import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote
 
 from platformdirs import user_data_path
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from mltrainer.errors import BadInput, Exposed
@@ -62,6 +63,10 @@ class Settings(BaseSettings):
     dashboard_database_url: str | None = Field(
         None,
         description="the same database by a role that may only read, for the pages of `serve`; default the same",
+    )
+    blobs: Path | None = Field(
+        None,
+        description="folder (or file:// address) of results, for several homes on one database; default MLTRAINER_HOME",
     )
     polygon_url: str | None = Field(
         None,
@@ -117,6 +122,16 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment before `.env` before the keyring."""
         return init_settings, env_settings, dotenv_settings, Keyring(settings_cls)
+
+    @field_validator("blobs", mode="before")
+    @classmethod
+    def _folder(cls, value: object) -> object:
+        scheme, found, rest = str(value).partition("://")
+        if not found:
+            return value
+        if scheme != "file" or not rest.startswith("/"):
+            raise ValueError("only a folder or file:///folder is supported; mount other storage as a folder")
+        return Path(unquote(rest))
 
     @property
     def data_mode(self) -> Mode:

@@ -1,6 +1,7 @@
 """Where state lives: one database for rows, one folder of blobs addressed by their own hash.
 
-Rows go to SQLite in MLTRAINER_HOME, or to PostgreSQL by MLTRAINER_DATABASE_URL. What is acknowledged survives a
+Rows go to SQLite in MLTRAINER_HOME, or to PostgreSQL by MLTRAINER_DATABASE_URL; blobs to the home, or to a folder that
+several homes share by MLTRAINER_BLOBS. What is acknowledged survives a
 killed process and a power cut, and one writer works at a time, in every process on the machine. A file beside the
 database remembers how far the audit trail had come, so that a database which is gone, emptied or older than it should
 be is not taken for a fresh start. A home that may only be read is read.
@@ -47,6 +48,7 @@ from mltrainer.settings import settings
 
 BUSY_SECONDS = 60.0
 STALE_SECONDS = 3600.0  # no writer is at one file for so long: an older `.tmp` was left by a process that was killed
+REVISION = "0002"  # the newest of `migrations`
 SCHEMA = MetaData()
 
 
@@ -184,27 +186,21 @@ def reading(*, whole: bool = True) -> Iterator[Connection]:
 
     `whole=False` also reads a database that lacks what this home remembers.
     """
-    url = _url()
-    with _explained(url), _undisturbed(url), _engine(url).connect() as connection:
+    here = url()
+    with _explained(here), _undisturbed(here), _engine(here).connect() as connection:
         if connection.dialect.name == "postgresql":  # its default is a new snapshot for every statement
             connection.execution_options(isolation_level="REPEATABLE READ")
         with connection.begin():
             if whole:
-                _compare(connection, url)
+                _compare(connection, here)
             yield connection
 
 
 @contextmanager
 def writing() -> Iterator[Connection]:
     """The one writer transaction: on the disk when the block ends, as if it had never been when it raises."""
-    url = _url()
-    with _explained(url):
-        with _writer(_engine(url, writer=True)) as connection:
-            _compare(connection, url)
-            yield connection
-            head = connection.execute(select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)).first()
-        if head is not None:
-            _remember(url, f"{head.seq}:{head.hash}")
+    with elsewhere(url()) as connection:
+        yield connection
 
 
 @contextmanager
@@ -215,17 +211,40 @@ def _writer(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def _url() -> URL:
+def url() -> URL:
+    """The database in force."""
     now = settings()
     if now.database_url is None:
         return URL.create("sqlite", database=str(now.home.absolute() / "mltrainer.sqlite"))
+    return parsed(now.database_url, "setting MLTRAINER_DATABASE_URL")
+
+
+def parsed(text: str, name: str) -> URL:
+    """Read the URL of a database that lasts; `name` is what the message calls it."""
     try:
-        url = make_url(now.database_url)
+        url = make_url(text)
     except ArgumentError:
-        raise BadInput("setting MLTRAINER_DATABASE_URL is no database URL; write postgresql+psycopg://...") from None
+        raise BadInput(f"{name} is no database URL; write postgresql+psycopg://...") from None
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
-        raise BadInput("setting MLTRAINER_DATABASE_URL must name a file: memory is lost when the process ends")
+        raise BadInput(f"{name} must name a file: memory is lost when the process ends")
     return url
+
+
+@contextmanager
+def elsewhere(url: URL) -> Iterator[Connection]:
+    """A writer transaction in another database than the one in force; its head is remembered here."""
+    with _explained(url):
+        with _writer(_engine(url, writer=True)) as connection:
+            _compare(connection, url)
+            yield connection
+            head = _head(connection)
+        if head is not None:
+            _remember(url, head)
+
+
+def _head(connection: Connection) -> str | None:
+    last = connection.execute(select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)).first()
+    return f"{last.seq}:{last.hash}" if last else None
 
 
 _engines: dict[tuple[URL, int], Engine] = {}
@@ -244,6 +263,10 @@ def _engine(url: URL, *, writer: bool = False) -> Engine:
     if key not in _made and (writer or not _complete(engine)):  # who may only read finds all, or nothing to read
         with _writer(engine) as connection:
             SCHEMA.create_all(connection)
+            if _revision(connection) != REVISION:
+                from mltrainer import migrations  # its import costs what opening a database does ten times
+
+                migrations.upgrade(connection)
         _made.add(key)
     return engine
 
@@ -254,8 +277,17 @@ def _has_bytes(file: Path) -> bool:
 
 
 def _complete(engine: Engine) -> bool:
+    only_read = engine.dialect.name == "sqlite" and _locked(Path(engine.url.database or ""))
     with engine.connect() as connection:
-        return SCHEMA.tables.keys() <= set(inspect(connection).get_table_names())
+        tables = SCHEMA.tables.keys() <= set(inspect(connection).get_table_names())
+        return tables and (only_read or _revision(connection) == REVISION)
+
+
+def _revision(connection: Connection) -> str | None:
+    """Which revision of `migrations` a database is at; None of one that has none."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
 
 
 def _server(url: URL) -> Engine:
@@ -339,10 +371,10 @@ def fill(tables: Mapping[str, Iterable[list[dict[str, Any]]]], folder: Path | No
 # --- what the home remembers outside the database -------------------------------------------------------------
 
 
-def remembered() -> str | None:
+def remembered(database: URL | None = None) -> str | None:
     """The last head of the audit trail that was acknowledged in this home, `size:hash`; None where there is none."""
     with suppress(OSError):
-        return _memory(_url()).read_text(encoding="utf-8", errors="replace") or None
+        return _memory(database or url()).read_text(encoding="utf-8", errors="replace") or None
     return None
 
 
@@ -370,7 +402,7 @@ def _remember(url: URL, head: str) -> None:
 
 def _compare(connection: Connection, url: URL) -> None:
     """Stop where the trail lacks what this home remembers of it."""
-    size, _, digest = (remembered() or "").partition(":")
+    size, _, digest = (remembered(url) or "").partition(":")
     if not size.isdecimal():
         return
     if connection.execute(select(audit.c.hash).where(audit.c.seq == int(size))).scalar() != digest:
@@ -383,8 +415,8 @@ def _compare(connection: Connection, url: URL) -> None:
 
 def _missing(url: URL) -> None:
     """Stop before a new database would be made beside what an older one knew."""
-    blobs = settings().home / "blobs" if settings().database_url is None else None
-    if _memory(url).exists() or (blobs is not None and any(blobs.glob("*/*"))):
+    own = settings().blobs is None and Path(url.database or "").parent == settings().home.absolute()
+    if _memory(url).exists() or (own and any(blob_folder().glob("*/*"))):
         raise Tampered(
             f"{_shown(url)} is missing or empty, but {Path(url.database or '').parent} has a history; {_RESTORE}"
         )
@@ -428,7 +460,7 @@ def put_blob(data: bytes) -> str:
     """Keep `data` and return its address, the sha256 in hex; a file that is lost or damaged is written again."""
     sha = hashlib.sha256(data).hexdigest()
     if flaw(sha):
-        _sweep(settings().home)
+        _sweep(settings().home, blob_folder())
         write_atomic(blob_path(sha), data)
     return sha
 
@@ -470,24 +502,29 @@ def flaw(sha: str) -> str:
 
 
 @cache
-def _sweep(home: Path) -> None:
+def _sweep(home: Path, blobs: Path) -> None:
     """Remove, once in a process, what killed writers left beside the files that they were writing."""
-    for left in (*home.glob(".*.tmp"), *home.glob("blobs/*/.*.tmp")):
+    for left in (*home.glob(".*.tmp"), *blobs.glob("*/.*.tmp")):
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > STALE_SECONDS:
                 left.unlink()
+
+
+def blob_folder() -> Path:
+    """Where blobs lie: MLTRAINER_BLOBS, by default in the home."""
+    return settings().blobs or settings().home / "blobs"
 
 
 def blob_path(sha: str) -> Path:
     """Where a blob lies, whether or not it is there."""
     if not re.fullmatch(r"[0-9a-f]{64}", sha):
         raise BadInput(f"{sha[:80]!r} is no blob address; an address is 64 hex digits")
-    return settings().home / "blobs" / sha[:2] / sha
+    return blob_folder() / sha[:2] / sha
 
 
 def blobs() -> list[str]:
     """Addresses of all blobs that there are, whole or not."""
-    found = (path.name for path in (settings().home / "blobs").glob("??/*"))
+    found = (path.name for path in blob_folder().glob("??/*"))
     return sorted(name for name in found if re.fullmatch(r"[0-9a-f]{64}", name))
 
 

@@ -98,6 +98,8 @@ ONE_ROOM = {
             "assistant/history.py",
             "trust/audit.py",
             "trust/gate.py",
+            "trust/moving.py",
+            "migrations/__init__.py",
             "evaluation/trials.py",
             "evaluation/calibrate.py",
             "trading/alerts/ledger.py",

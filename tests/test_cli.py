@@ -23,7 +23,7 @@ MLTRAINER = Path(sys.executable).with_name("mltrainer")
 SPAN = ["--start", "2005-01-03", "--end", "2009-12-31"]
 TOP = typer.main.get_command(cli.app)
 COMMANDS = [[name] for name, c in TOP.commands.items() if not hasattr(c, "commands")]  # type: ignore[attr-defined]
-GROUPS = ("fetch", "audit", "cache", "alerts", "portfolio", "user", "governance")
+GROUPS = ("fetch", "audit", "cache", "alerts", "portfolio", "user", "governance", "store")
 COMMANDS += [[g, name] for g in GROUPS for name in TOP.commands[g].commands]  # type: ignore[attr-defined]
 
 
@@ -584,6 +584,7 @@ TESTED_ELSEWHERE = {
     "governance approve",
     "explain",
     "diff",
+    "store move",
 }
 
 

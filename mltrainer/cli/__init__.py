@@ -20,6 +20,7 @@ from mltrainer.cli import (  # noqa: F401 - each adds its commands
     operations,
     recommendations,
     reports,
+    store,
     trading,
     trust,
     users,

@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
 from mltrainer import metrics
 from mltrainer.evaluation.baselines import loss_difference
 from mltrainer.evaluation.record import Evaluation, constant_forecast
-from mltrainer.evaluation.significance import SIZE, StepDown, stepdown
+from mltrainer.evaluation.significance import SIZE, Columns, StepDown, stepdown
 from mltrainer.features import targets
 from mltrainer.features.targets import Target
 
@@ -228,7 +229,7 @@ def judge(trials: Iterable[Trial], *, lost: Mapping[Question, int] | None = None
     for question, same in sorted(asked.items()):
         gone, tests = lost.get(question, 0), _tested(same, question.horizon)
         evidence |= _evidence(same, tests, gone, len(asked))
-        effective += tests.effective(slice(len(same))) + gone
+        effective += tests.effective(leading=True) + gone
         critical = float(np.fmax(critical, tests.critical(SIZE / len(asked))))
     known = [trial for same in asked.values() for trial in same]
     t = np.array([evidence[trial.key].t_pays for trial in known])
@@ -250,9 +251,28 @@ def block_length(horizon: int) -> int:
 
 def _tested(same: list[Trial], horizon: int) -> StepDown:
     """Both kinds of evidence of all trials of a question as one family: `pays` in the first half of the columns."""
+    block = block_length(horizon)
+    return stepdown(_side_by_side(same), block=block, overlap=horizon, first=len(same))
+
+
+def _side_by_side(same: list[Trial]) -> Columns:
+    """All series of the trials by session, of which a few at a time are laid beside one another."""
     series = [s.pays for s in same] + [s.knows for s in same]
-    X = pd.concat(series, axis=1).sort_index().to_numpy(float) if same else np.empty((0, 0))
-    return stepdown(X, block=block_length(horizon), overlap=horizon)
+    known: dict[tuple[str, bytes], int] = {}  # most trials have the very sessions of another
+    span = [known.setdefault((str(x.index.dtype), x.index.to_numpy().tobytes()), len(known)) for x in series]
+    first = {number: series[i].index for i, number in reversed(list(enumerate(span))) if len(series[i])}
+    parts = [pd.Series(0.0, index) for index in first.values()]
+    sessions = pd.concat(parts, axis=1).index.sort_values() if parts else pd.Index([])
+    place = {number: sessions.get_indexer(index) for number, index in first.items()}
+
+    def take(some: NDArray[np.intp]) -> NDArray[np.float64]:
+        X = np.full((len(sessions), len(some)), np.nan)
+        for column, i in enumerate(some):
+            if span[i] in place:  # an empty series has no session
+                X[place[span[i]], column] = series[i].to_numpy(float)
+        return X
+
+    return Columns((len(sessions), len(series)), take)
 
 
 def _evidence(same: list[Trial], tests: StepDown, gone: int, questions: int) -> dict[str, Evidence]:

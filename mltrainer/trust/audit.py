@@ -77,7 +77,7 @@ def append(kind: str, /, **payload: object) -> Head:
 
 def extend(connection: Connection, kind: str, payload: dict[str, Any]) -> Head:
     """Append inside a writer transaction that also does something else: both happen or neither."""
-    last = _last(connection)
+    last = end(connection)
     row = {
         "seq": last.size + 1,
         "at": datetime.now(UTC).isoformat(timespec="microseconds"),
@@ -93,7 +93,7 @@ def extend(connection: Connection, kind: str, payload: dict[str, Any]) -> Head:
 def head() -> Head:
     """The present end of the trail; `Head(0, 64 zeros)` of an empty one."""
     with store.reading() as connection:
-        return _last(connection)
+        return end(connection)
 
 
 def entries(limit: int | None = None, kind: str | None = None) -> list[Entry]:
@@ -170,7 +170,8 @@ def verify(against: Head | str | None = None) -> list[str]:
     return found
 
 
-def _last(connection: Connection) -> Head:
+def end(connection: Connection) -> Head:
+    """The end of the trail that a connection sees."""
     columns = store.audit.c
     row = connection.execute(select(columns.seq, columns.hash).order_by(columns.seq.desc()).limit(1)).first()
     return Head(row.seq, row.hash) if row else Head(0, GENESIS)

@@ -1,5 +1,7 @@
 """Many trials at once: sizes that hold, copies that cost nothing, decoys that buy nothing."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mltrainer import metrics
-from mltrainer.evaluation.significance import stepdown
+from mltrainer.evaluation import significance
+from mltrainer.evaluation.significance import Columns, stepdown
 
 
 def noise(n, k, seed, rho=0.0, overlap=1) -> np.ndarray:
@@ -100,3 +103,27 @@ def test_a_mean_five_errors_above_zero_is_found_among_a_hundred():
     p = stepdown(x, block=21).p
     assert p[17] < 0.01
     assert np.sum(p <= 0.05) <= 3
+
+
+def test_series_taken_a_few_at_a_time_have_the_same_p_values_and_critical_values(monkeypatch):
+    x = noise(700, 300, 4, rho=0.3) + 0.05 * (np.arange(300) % 9 == 0)
+    x[:200, ::7], x[:, 5::40] = np.nan, 0.0
+    whole = stepdown(x, block=25, overlap=5, first=150)
+    monkeypatch.setattr(significance, "CHUNK", 64)
+    parts = stepdown(x, block=25, overlap=5, first=150)
+    assert np.array_equal(whole.p, parts.p, equal_nan=True)
+    # a matrix product may sum in another order where it is narrower: float32
+    assert parts.critical() == pytest.approx(whole.critical(), rel=1e-5)
+    assert parts.effective() == pytest.approx(whole.effective(), rel=1e-4)
+    assert parts.effective(leading=True) == pytest.approx(stepdown(x[:, :150], block=25).effective(), rel=1e-4)
+
+
+def test_memory_does_not_grow_with_the_number_of_series():
+    peaks = []
+    for k in (1_024, 4_096):
+        series = Columns((300, k), lambda some: np.stack([noise(300, 1, int(i))[:, 0] for i in some], axis=1))
+        tracemalloc.start()
+        stepdown(series, block=25, draws=100)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]

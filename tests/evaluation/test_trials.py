@@ -454,6 +454,26 @@ def test_a_second_home_knows_its_own_trials_only_unless_they_share_a_database(ms
     assert f"after costs and {board.luck['trials']:.0f} trial" in board.sentence()
 
 
+def test_two_homes_on_one_database_and_one_folder_of_results_see_one_truth(msft, home, tmp_path, monkeypatch):
+    if settings().database_url is None:
+        monkeypatch.setenv("MLTRAINER_DATABASE_URL", f"sqlite:///{tmp_path / 'shared.sqlite'}")
+    monkeypatch.setenv("MLTRAINER_BLOBS", str(tmp_path / "shared"))
+    here = fit(msft)
+    trials.record(here, msft)
+    monkeypatch.setenv("MLTRAINER_HOME", str(home.with_name("second")))
+    there = fit(msft, "DecisionTree_depth_3")
+    trials.record(there, msft)
+    seen = []
+    for name in ("home", "second"):
+        monkeypatch.setenv("MLTRAINER_HOME", str(home.with_name(name)))
+        trials._kept.cache_clear()
+        trials._judged.cache_clear()
+        board = study.leaderboard([trials.opened(here.key), trials.opened(there.key)])
+        seen.append((board.rows.to_json(), board.luck, trials.lost().empty))
+    assert seen[0] == seen[1]
+    assert (seen[0][1]["trials"], seen[0][1]["lost"], seen[0][2]) == (2, 0, True)
+
+
 def test_trials_of_another_mode_do_not_count(msft, monkeypatch):
     trials.record(fit(msft), msft)
     monkeypatch.setenv("MLTRAINER_MODE", "replay")

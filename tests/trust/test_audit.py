@@ -247,14 +247,14 @@ def writer(count: int, name: str) -> subprocess.Popen[str]:
 
 
 def test_four_processes_at_once_write_one_chain() -> None:
-    writers = [writer(50, name) for name in "abcd"]
+    writers = [writer(150, name) for name in "abcd"]
     outcomes = [process.communicate(timeout=120) for process in writers]
     assert [process.returncode for process in writers] == [0, 0, 0, 0]
     assert all(err == "" for _, err in outcomes)
     acknowledged = {line for out, _ in outcomes for line in out.split()}
     written = audit.entries()
     assert {f"{entry.seq}:{entry.hash}" for entry in written} == acknowledged
-    assert len(written) == len({entry.prev for entry in written}) == 200
+    assert len(written) == len({entry.prev for entry in written}) == 600
     assert audit.verify() == []
 
 
