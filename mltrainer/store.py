@@ -354,10 +354,10 @@ def fill(tables: Mapping[str, Iterable[list[dict[str, Any]]]], folder: Path | No
     ----------
     tables : batches of rows by the name of their table.
     """
-    url = _url() if folder is None else URL.create("sqlite", database=str(folder / "mltrainer.sqlite"))
+    database = url() if folder is None else URL.create("sqlite", database=str(folder / "mltrainer.sqlite"))
     # a new home has no history yet, whatever the present one has
-    engine = _engine(url, writer=True) if folder is None else _sqlite(url)
-    with _explained(url), _writer(engine) as connection:
+    engine = _engine(database, writer=True) if folder is None else _sqlite(database)
+    with _explained(database), _writer(engine) as connection:
         SCHEMA.create_all(connection)
         for name, batches in tables.items():
             table = SCHEMA.tables[name]
@@ -380,7 +380,7 @@ def remembered(database: URL | None = None) -> str | None:
 
 def remember(head: str) -> None:
     """Take a head for the last one that was acknowledged in this home: after a restore, which brings older rows."""
-    _remember(_url(), head)
+    _remember(url(), head)
 
 
 def _memory(url: URL) -> Path:
