@@ -152,6 +152,7 @@ def test_a_planted_leak_is_found_and_named_with_its_column_and_first_day(kind: s
     assert leak.first in str(leak)
 
 
+@pytest.mark.slow
 def test_honest_features_pass_whatever_their_type() -> None:
     found = mt.leakcheck(lambda f: pd.DataFrame({kind: feature(f) for kind, feature in HONEST.items()}))
     assert found.holds, found
@@ -179,6 +180,7 @@ def test_a_feature_that_needs_the_future_to_be_there_is_found() -> None:
     assert "truncated (ValueError: no data of 2013)" in str(leak)
 
 
+@pytest.mark.slow
 def test_a_feature_that_reads_its_bars_elsewhere_is_found() -> None:
     real = mt.bars("MSFT").frame["close"]
     (leak,) = mt.leakcheck(lambda f: real.pct_change().shift(-1).reindex(f.index).rename("peek")).leaks
@@ -223,6 +225,7 @@ def test_only_the_leaking_column_is_named() -> None:
     assert [leak.name for leak in found.leaks] == ["leaks"]
 
 
+@pytest.mark.slow
 def test_all_that_the_product_says_holds_and_a_check_is_no_trial() -> None:
     found = mt.leakcheck(models=["RidgeRegression", "ARIMA_1_0_0"], jobs=2, progress=False)
     assert found.holds, found

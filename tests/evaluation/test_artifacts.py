@@ -43,6 +43,7 @@ def violations(kind: str = "violation") -> int:
     return len(mt.audit.entries(kind=kind))
 
 
+@pytest.mark.slow
 def test_every_model_says_the_same_after_it_was_kept_at_one_address_and_the_trusted_types_are_exactly_theirs(
     short: Matrix, monkeypatch: pytest.MonkeyPatch
 ) -> None:

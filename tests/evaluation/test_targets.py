@@ -129,6 +129,7 @@ def test_what_is_planted_beyond_har_is_found_and_nothing_where_nothing_is(varian
     assert ("better than HAR" in skill.verdict(e, evidence)) == found
 
 
+@pytest.mark.slow
 def test_the_test_against_a_baseline_has_its_size():
     """300 pairs of forecasts that are equally good, with errors that overlap by five: at most 8 % are called."""
     called, n, h = 0, 1000, 5

@@ -206,6 +206,7 @@ def test_the_shape_is_read_from_what_was_promised(nu):
     assert backtests._shape(9.0, 0.025) == 2.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nu", [4.0, np.inf])
 def test_right_shortfalls_are_rejected_as_often_as_the_level_says_and_small_ones_are_seen(rng, nu):
     var, es = promised(nu)

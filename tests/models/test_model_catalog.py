@@ -221,6 +221,7 @@ def test_identities_differ_between_models_and_carry_every_parameter():
     assert canonical(spec("RidgeRegression").build().set_params(ridge__alpha=2.0)) != spec("RidgeRegression").identity()
 
 
+@pytest.mark.slow
 def test_identities_are_the_same_in_another_process_and_slow_libraries_stay_unimported():
     code = (
         "import sys; from mltrainer.models.catalog import specs\n"

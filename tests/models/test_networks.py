@@ -80,6 +80,7 @@ def test_another_seed_is_another_network(model, data):
     assert not np.allclose(other.predict(data[2]), model.predict(data[2]))
 
 
+@pytest.mark.slow
 @needed
 def test_another_process_gives_the_same_bits_in_silence_on_one_thread(tmp_path):
     code = (

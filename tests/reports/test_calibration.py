@@ -9,6 +9,7 @@ from making import SPAN
 from mltrainer import reports
 
 
+@pytest.mark.slow
 def test_a_report_says_under_its_verdict_what_the_rule_would_have_found(monkeypatch: pytest.MonkeyPatch, tmp_path):
     monkeypatch.setenv("MLTRAINER_WORLDS", "2")
     asked = {"start": SPAN[1], "end": SPAN[3], "jobs": 1, "out": tmp_path / "out", "progress": False}

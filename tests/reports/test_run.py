@@ -417,6 +417,7 @@ print(mt.report(["neighbors"], ["MSFT"], start={SPAN[1]!r}, end={SPAN[3]!r}, job
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["file", "standard input"])
 def test_a_script_without_a_main_guard_makes_its_pages(copy: Path, home: Path, tmp_path: Path, way: str):
     (tmp_path / "script.py").write_text(SCRIPT)
@@ -435,6 +436,7 @@ def test_a_script_without_a_main_guard_makes_its_pages(copy: Path, home: Path, t
 # --- what goes wrong ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_failed_notebook_fails_its_page_alone_and_is_tried_again(
     copy: Path, small, command, monkeypatch: pytest.MonkeyPatch
 ):

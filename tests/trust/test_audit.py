@@ -258,6 +258,7 @@ def test_four_processes_at_once_write_one_chain() -> None:
     assert audit.verify() == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL on Windows")
 def test_no_acknowledged_entry_is_lost_when_the_writer_is_killed() -> None:
     moments = random.Random(7)
