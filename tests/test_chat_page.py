@@ -1,9 +1,9 @@
 """The chat page without a browser: a question becomes an answer, what breaks becomes a number."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
+from apart import apart
 
 from mltrainer.assistant import history
 from mltrainer.dashboards import chat, incidents
@@ -11,7 +11,7 @@ from mltrainer.dashboards import chat, incidents
 
 def asked(box: chat.ChatBox, *questions: str) -> list[dict[str, str]]:
     for question in questions:
-        asyncio.run(box.answer(question))
+        apart(box.answer(question))
     return list(box.messages)
 
 

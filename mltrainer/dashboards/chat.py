@@ -89,7 +89,7 @@ def _of(turn: Mapping[str, Any]) -> list[dict[str, Any]]:
 class ChatPage(Page):
     """What would you like to know?"""
 
-    NAME: ClassVar[str] = "chat"
+    NAME: ClassVar[str] = ""  # what was said to one visitor is kept for no other
 
     def __init__(self, state: Mapping[str, str], role: str, user: str) -> None:
         self.box, self.note = ChatBox(role=role, user=user), widgets.HTML()

@@ -25,7 +25,7 @@ def guarded(action: Callable[P, Any]) -> Callable[P, Any]:
             return action(*args, **kwargs)
         except Exception:
             message = incident(action.__qualname__)
-            fail = getattr(args[0], "fail", None) if args else None
+            fail = getattr(args[0], "fail", None) if args and not isinstance(args[0], type) else None
             if callable(fail):
                 fail(message)
             return widgets.HTML(message)

@@ -8,6 +8,7 @@ import json
 import re
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -79,13 +80,21 @@ def users() -> list[Registered]:
 def find(token: str) -> Registered | None:
     """Who holds a token. Each is compared with all, in the same time whether it fits or not."""
     digest = sha256(token.encode()).hexdigest()
-    found = [user for user in _known() if compare_digest(user.digest, digest)]
-    return found[0] if found else None
+    return _among(lambda user: compare_digest(user.digest, digest))
 
 
 def named(name: str) -> Registered | None:
     """The user of a name, if there is one now."""
-    return next((user for user in _known() if user.name == name), None)
+    return _among(lambda user: user.name == name)
+
+
+def _among(fits: Callable[[Registered], bool]) -> Registered | None:
+    """The user who fits; who is not found is looked for once more, for a user may have been added just now."""
+    for _ in range(2):
+        if found := [user for user in _known() if fits(user)]:
+            return found[0]
+        _seen.clear()
+    return None
 
 
 def _give(name: str, event: str, role: str = "") -> str:

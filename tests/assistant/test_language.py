@@ -1,10 +1,10 @@
 """A language model over the tools: its words pass the renderer, its calls the role, and it says yes to nothing."""
 
-import asyncio
 import json
 
 import pydantic_ai.models
 import pytest
+from apart import apart
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.models.test import TestModel
@@ -121,7 +121,7 @@ def test_sentences_stream_as_they_may_be_shown(model):
     async def all_of() -> list[str | Answer]:
         return [piece async for piece in language.streamed("how is it?", "viewer", [])]
 
-    *pieces, last = asyncio.run(all_of())
+    *pieces, last = apart(all_of())
     assert isinstance(last, Answer)
     assert pieces
     assert "99" not in "".join(map(str, pieces))
@@ -134,4 +134,4 @@ def test_it_answers_where_a_loop_is_running(model):
     async def inside() -> str:
         return ask("how is it?").text
 
-    assert asyncio.run(inside()) == "All is well."
+    assert apart(inside()) == "All is well."

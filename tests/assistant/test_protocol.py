@@ -1,6 +1,5 @@
 """The public client of the MCP SDK lists and calls the tools over a real process, and gets no free number."""
 
-import asyncio
 import json
 import os
 import sys
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apart import apart
 from mcp import ClientSession, StdioServerParameters, stdio_client
 
 from mltrainer.assistant import protocol
@@ -28,7 +28,7 @@ def session(role: str, calls: list[tuple[str, dict[str, Any]]]) -> tuple[set[str
             said = [json.loads((await client.call_tool(n, a)).content[0].text) for n, a in calls]
             return names, said
 
-    return asyncio.run(talk())
+    return apart(talk())
 
 
 def test_a_client_lists_and_calls_the_tools(home: Path):

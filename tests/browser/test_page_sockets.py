@@ -33,7 +33,7 @@ def fetch(address: str) -> tuple[int, str]:
 def opened(served: Served, page: str = "probe") -> str:
     """Ask for a page, waiting for a seat; return the id of its kernel."""
     for _ in range(60):
-        status, text = fetch(served(page))
+        status, text = fetch(served(page, "" if page == "probe" else "live=1"))
         if status == 200:
             return re.search(r'"kernelId": ?"([^"]+)"', text)[1]
         time.sleep(1)

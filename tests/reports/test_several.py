@@ -5,11 +5,11 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from making import SPAN
 
 from mltrainer import reports
 from mltrainer.errors import BadInput, UnknownName
 from mltrainer.trust import audit
-from tests.reports.making import SPAN
 
 KNOWN = {"start": SPAN[1], "end": SPAN[3], "families": ["neighbors"], "progress": False, "validate": False, "jobs": 1}
 

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from apart import apart
 from caller import Running
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -65,7 +66,7 @@ def test_an_alert_is_heard_whoever_found_it(served: Running):
     with stream(served, "viewer") as viewer:
         time.sleep(2)
         env = os.environ | {"MLTRAINER_HOME": str(served.folder / "home"), "MLTRAINER_MODE": "sample"}
-        for day in ("2010-04-01", "2010-05-06"):  # at the first look only what stands is news
+        for day in ("2008-09-15", "2009-03-10"):  # days on which something of MSFT was news
             subprocess.run([sys.executable, "-c", CHECK, day], env=env, check=True)
         alerts = [e for e in heard(viewer, 3) if e["type"] == "alert"]
     assert alerts
@@ -111,5 +112,5 @@ def test_a_listener_that_does_not_read_is_let_go():
         await asyncio.sleep(0)
         return listener
 
-    stuck = asyncio.run(run())
+    stuck = apart(run())
     assert len(stuck.waiting) == UNREAD // 1000 + 1

@@ -19,8 +19,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Regimes, Ev
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLTRAINER_HOME", str(tmp_path_factory.mktemp("chosen") / "home"))
         patch.setenv("MLTRAINER_MODE", "sample")
-        found = regimes("MSFT", start="2000-01-03", as_of="2008-12-31")
-        (e,) = mt.evaluate(["RidgeRegression"], mt.matrix("MSFT", start="2000-01-03", end="2008-12-31"))
+        found = regimes("MSFT", start="2000-01-03", as_of="2010-12-31")
+        (e,) = mt.evaluate(["RidgeRegression"], mt.matrix("MSFT", start="2000-01-03", end="2010-12-31"))
         yield found, e
 
 
@@ -48,7 +48,7 @@ def test_a_model_is_chosen_where_its_regime_holds_and_nobody_elsewhere(made: tup
     picked = chosen(found, [planted])
     assert picked.models == ["RidgeRegression"]
     assert picked.sentence().startswith(
-        f"In volatility {now}, 2008-12-31, with evidence among 3 trials by regime: Ridge"
+        f"In volatility {now}, 2010-12-31, with evidence among 3 trials by regime: Ridge"
     )
     elsewhere = chosen(found, [knowing(e, found.history["volatility"] != now, 1.0)])
     assert elsewhere.models == []
@@ -100,5 +100,5 @@ def test_without_a_result_nobody_is_chosen_and_a_strange_regime_is_refused(
 def test_the_ledger_is_what_is_asked_by_default(made: tuple[Regimes, Evaluation]):
     found, _ = made
     assert chosen(found).rows.empty  # this test's own home is empty
-    mt.evaluate(["RidgeRegression"], mt.matrix("MSFT", start="2000-01-03", end="2008-12-31"))
+    mt.evaluate(["RidgeRegression"], mt.matrix("MSFT", start="2000-01-03", end="2010-12-31"))
     assert list(chosen(found).rows["regime"]) == ["high", "low", "medium"]
