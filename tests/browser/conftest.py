@@ -20,7 +20,8 @@ from mltrainer.paths import notebooks
 
 REPORT = (
     "import mltrainer as mt; "
-    "mt.report(['neighbors'], ['MSFT', 'IBM'], start='2009-01-02', jobs=1, validate=False, out={!r})"
+    "mt.report(['neighbors'], ['MSFT', 'IBM'], start='2009-01-02', jobs=1, validate=False, out={!r});"
+    "mt.recommend(['MSFT', 'IBM'], as_of='2008-12-31')"
 )
 PROBE = """import os
 from pathlib import Path
