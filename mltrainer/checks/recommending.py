@@ -21,20 +21,20 @@ def decide(frames: Sequence[pd.DataFrame], session: pd.Timestamp) -> pd.DataFram
     return deciding.of_frames(known)
 
 
-def moved(bars: pd.DataFrame, decide: Decide = decide, *, seed: int = 0) -> dict[str, str]:
+def moved(bars: pd.DataFrame, by: Decide | None = None, *, seed: int = 0) -> dict[str, str]:
     """Column of a recommendation -> what was done to later sessions when it moved; {} where nothing leaks."""
-    rng = np.random.default_rng(seed)
+    rng, made = np.random.default_rng(seed), by or decide
     found: dict[str, str] = {}
     prices = [str(c) for c in bars if c != "volume"]
     other = bars.assign(**{c: bars[c] ** 0.8 for c in prices})  # a second share, of less volatility
     for share in CUTS:
         cut = int(share * len(bars))
         session = bars.index[cut - 1]
-        past = decide([bars, other], session)
+        past = made([bars, other], session)
         for how, rewrite in indicators.REWRITES.items():
             futures = [rewrite(frame, cut, rng) for frame in (bars, other)]
             if all(readable(Dataset(f, "a", "bars")) for f in futures):
-                again = decide(futures, session)
+                again = made(futures, session)
                 found |= {str(c): how for c in past if not _same(past[c], again[c]) and c not in found}
     return found
 

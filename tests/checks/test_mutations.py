@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from mltrainer.checks import leakcheck as room
+from mltrainer.checks import recommending
 from mltrainer.data import market
 from mltrainer.evaluation import judging, splits, trading, tune, walk
 from mltrainer.evaluation.scaling import Scaling
@@ -278,6 +279,11 @@ MUTATIONS = (
         "states by parameters of all sessions", "hidden state", instead(markov, "_schedule", by_the_last_estimate)
     ),
     Mutation("alerts a session early", "alert", tomorrows_alerts),
+    Mutation(
+        "a recommendation that knows the session after",
+        "recommendation",
+        instead(recommending, "decide", lambda true: lambda f, day: true(f, f[0].loc[day:].index[:2][-1])),
+    ),
     Mutation("states smoothed back from the last session", "hidden state", after(regimes, "filtered", smoothed)),
     Mutation(
         "a search that sees the sessions which judge it",

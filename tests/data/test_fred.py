@@ -21,15 +21,15 @@ from replay import fred as published
 from replay.server import FRED_KEY, Replay
 
 import mltrainer as mt
-from mltrainer import dashboards
 from mltrainer.cli import app
+from mltrainer.dashboards import page
 from mltrainer.data import live_macro, market
 from mltrainer.data.providers import client, fred, polygon_macro, vintages
 from mltrainer.data.providers.macro_series import CONTEXT, LENGTH, SERIES, UNITS
 from mltrainer.errors import BadInput, MltrainerError, NotEnoughHistory, NotEntitled, ProviderError, UnknownName
 from mltrainer.features.indicators import differing, rewrites
 from mltrainer.features.macro import MACRO, asof, growth, log_growth
-from mltrainer.reports import index, run
+from mltrainer.reports import index
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import FRED_NOTICE, Dataset
 
@@ -734,10 +734,9 @@ def test_reports_show_the_notice_beside_the_data(server, monkeypatch):
     assert FRED_NOTICE not in index.origins([mt.macro("CPILFESL")])  # which did not come by FRED's API
 
 
-def test_dashboards_show_it_without_a_click(server, tmp_path):
+def test_dashboards_show_it_without_a_click(server):
     sources = [asdict(origin) for origin in gate.roots(mt.macro("GDPC1"))]
-    (tmp_path / "leaderboard.csv").write_text("status\nok\n")
-    foot = dashboards._foot(run.Run(tmp_path, {"run": "r", "sources": sources}), {})
+    foot = page.foot(sources, {})
     assert FRED_NOTICE in foot.partition("</details>")[2]
 
 

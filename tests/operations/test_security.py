@@ -76,7 +76,7 @@ def test_keys_come_from_the_environment_before_dotenv_before_the_keyring(here: P
     assert key() == ("canary", ".env")
     monkeypatch.setenv("FRED_API_KEY", "of-the-shell")
     assert key() == ("of-the-shell", "the environment")
-    monkeypatch.delitem(sys.modules, "keyring")
+    del sys.modules["keyring"]  # which monkeypatch would bring back
     knobs._read.cache_clear()
 
 
