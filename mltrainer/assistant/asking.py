@@ -51,7 +51,7 @@ def ask(
     Returns
     -------
     Answer
-        `.text`, `.html`, `.tables`, `.claims`, `.as_dict()`. Without MLTRAINER_LLM the phrasings of docs/assistant.md
+        `.text`, `.html`, `.tables`, `.claims`, `.to_dict()`. Without MLTRAINER_LLM the phrasings of docs/assistant.md
         are understood; with it a language model chooses the tools and words, and no number of its own is shown.
     """
     question = checked(question, role)

@@ -46,5 +46,5 @@ def plain(answer: Any) -> dict[str, Any]:
     """What is kept of an answer: no claim outlives its turn, and a figure is kept as the text it was."""
     if isinstance(answer, dict):
         return answer
-    known = answer.as_dict()
+    known = answer.to_dict()
     return {k: known[k] for k in ("question", "text", "html", "pending", "suggestions", "by", "mode")}

@@ -42,7 +42,7 @@ class Desk:
         self.count += 1
         name = f"turn-{self.count}"
         self.turns = dict([*self.turns.items(), (name, turn)][-MOST_TURNS:])
-        answer = asking.spoken(tool, said, turn, ok=ok).as_dict()
+        answer = asking.spoken(tool, said, turn, ok=ok).to_dict()
         kept = ("text", "tables", "claims", "pending", "mode", "ok")
         return {"turn": name, "template": said, **{k: answer[k] for k in kept}}
 

@@ -44,7 +44,7 @@ class Answer:
     ok: bool = True
     understood: dict[str, Any] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
         return vars(self) | {
             "claims": [c.to_dict() for c in self.claims],

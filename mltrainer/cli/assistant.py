@@ -19,7 +19,7 @@ def ask(
 
     answer = asked(question, confirm=confirm)
     if json_:
-        say(document(answer.as_dict()))
+        say(document(answer.to_dict()))
     else:
         say("\n\n".join(filter(None, (answer.text, listing(answer.tables), mode_line()))))
     return 0 if answer.ok else 1

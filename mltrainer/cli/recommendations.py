@@ -42,7 +42,7 @@ def recommend(
     knobs: dict[str, Any] = {"volatility": volatility, "capital": capital, "project": project, "commit": commit}
     found = recommendations.recommend(asked, as_of=as_of, horizon=horizon, **knobs)
     if json_:
-        say(document(found.as_dict()))
+        say(document(found.to_dict()))
     else:
         _shown(found)
     return 1 if found.refused else 0
@@ -66,14 +66,14 @@ def _shown(found: Any) -> None:
     if len(found.given):
         first = found.given.iloc[0]
         say(f"\n{first['ticker']}: {first['reasoning']}\n{first['falsifier']} It expires on {first['expiry']}.")
-    say("\n".join(["", *found.notes, found.sentence, mode_line()]))
+    say("\n".join(["", *found.notes, found.sentence(), mode_line()]))
 
 
 def _told(found: Any, json_: bool) -> None:
     from mltrainer.views import percent
 
     if json_:
-        say(document(found.as_dict()))
+        say(document(found.to_dict()))
         return
     rates = [(c, *(percent(r[x]) for x in ("rate", "low", "high")), int(r["n"]), int(r["dates"]))
              for c, r in found.rates.iterrows()]  # fmt: skip
@@ -82,7 +82,7 @@ def _told(found: Any, json_: bool) -> None:
     if len(found.wealth) > 1:
         made = [(name, *(percent(r[x]) for x in found.figures)) for name, r in found.figures.iterrows()]
         say(table(["reader", "% a year", "volatility, %", "Sharpe x 100", "largest loss, %"], made))
-    say(f"{found.sentence}\n{mode_line()}")
+    say(f"{found.sentence()}\n{mode_line()}")
 
 
 @app.command()

@@ -68,7 +68,7 @@ class RecommendationsPage(Page):
         cards = "".join(_card(row) for row in chosen.to_dict("records"))
         self.cards.value = f"<h2>Why, and what would show it wrong</h2>{cards}"
         self.impact.value = f"<h2>What it would change</h2>{_impact(rows)}"
-        self.past.value = f"<h2>How past ones ended</h2><p>{escape(history.sentence)}</p>{rates_table(history.rates)}"
+        self.past.value = f"<h2>How past ones ended</h2><p>{escape(history.sentence())}</p>{rates_table(history.rates)}"
         if len(history.wealth) > 1:
             self.wealth.show(_readers(history))
         line = f"Audit head <code>{escape(str(audit.head()))}</code>. No advice: a computation, for research."

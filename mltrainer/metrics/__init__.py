@@ -44,7 +44,7 @@ from mltrainer.metrics.frequencies import (
     missing_sessions,
     periods_in_year,
 )
-from mltrainer.metrics.intervals import conformal_radius, conformal_rank, coverage
+from mltrainer.metrics.intervals import conformal_radius, conformal_rank, coverage, wilson
 from mltrainer.metrics.regression import (
     FactorModel,
     alpha,
@@ -158,5 +158,6 @@ __all__ = [
     "up_capture",
     "value_at_risk",
     "wealth",
+    "wilson",
     "win_rate",
 ]

@@ -30,6 +30,22 @@ def conformal_radius(errors: ArrayLike, nominal: float, *, least: int = 100) -> 
     return float(found[conformal_rank(len(found), nominal)]) if len(found) >= least else float("nan")
 
 
+def wilson(rate: float, n: int, level: float = 0.95) -> tuple[float, float]:
+    r"""Interval of a probability from a rate among n trials, by the score of Wilson (1927); NaN of none.
+
+    .. math:: \frac{p + z^2 / 2n \pm z \sqrt{p (1 - p) / n + z^2 / 4 n^2}}{1 + z^2 / n}
+
+    >>> [round(x, 3) for x in wilson(0.5, 10)]
+    [0.237, 0.763]
+    """
+    if n == 0:
+        return float("nan"), float("nan")
+    from statsmodels.stats.proportion import proportion_confint  # its import costs more than all of these
+
+    low, high = proportion_confint(rate * n, n, alpha=1 - level, method="wilson")
+    return float(low), float(high)
+
+
 def coverage(y: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> float:
     """Share of outcomes inside their interval; rows without an interval (NaN) do not count."""
     y, lower, upper = (np.asarray(a, dtype=float) for a in (y, lower, upper))

@@ -72,7 +72,7 @@ class BriefPage:
         question = f"How much of what is to be held after {f.as_of}?"
         return Html(
             f"{views.banner(f.mode, f.as_of)}<h1>{escape(question)}</h1>"
-            f'<p class="lede"><b>In one sentence.</b> {escape(f.sentence)}{kind}</p>{views.figures(self._headline())}'
+            f'<p class="lede"><b>In one sentence.</b> {escape(f.sentence())}{kind}</p>{views.figures(self._headline())}'
         )
 
     def _headline(self) -> list[tuple[str, str, str]]:
@@ -160,7 +160,7 @@ class BriefPage:
             return Html(
                 views.asides([f"None was made before this day. {how} walks through the past, and how it ended."])
             )
-        return Html(f"<p>{escape(found.sentence)}</p>{rates_table(found.rates)}")
+        return Html(f"<p>{escape(found.sentence())}</p>{rates_table(found.rates)}")
 
     def portfolio(self) -> Html:
         """What is held and what it is worth; where nothing is, how that would be written."""

@@ -6,9 +6,7 @@ thread, so that one long question does not keep the others waiting.
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from importlib.metadata import version
-from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -32,12 +30,10 @@ def openapi() -> dict[str, Any]:
 
 def recommendations(ticker: a.Ticker | None = None, limit: a.Limit = 50, offset: a.Offset = 0) -> Page:
     """Recommendations and what became of them, the newest first."""
-    none = "no recommendation has been made on this installation"
-    if find_spec("mltrainer.trading.recommendations") is None:
-        return _page([], limit, offset, none)
-    rows = import_module("mltrainer.trading.recommendations").history(ticker and [ticker]).rows
-    found = rows.to_dict("records")[::-1] if len(rows) else []
-    return _page(found, limit, offset, "" if found else none)
+    from mltrainer.trading.recommendations import history
+
+    found = history(ticker and [ticker]).to_dict()["rows"][::-1]
+    return _page(found, limit, offset, "" if found else "no recommendation has been made on this installation")
 
 
 def portfolio(account: a.Account = "main", as_of: a.Day | None = None, benchmark: a.Ticker | None = None) -> Answer:
@@ -189,10 +185,9 @@ def chat(
     caller: Caller, question: Annotated[str, Field(min_length=1, max_length=2000, description="in plain words")]
 ) -> Answer:
     """Ask in plain words; figures come from the tools that answered, never from a language model."""
-    if find_spec("mltrainer.assistant") is None:
-        raise a.NotNow("the assistant is not part of this installation; the other addresses answer")
-    found = import_module("mltrainer.assistant").ask(question, role=caller.role, user=caller.name)
-    return _answer(found.to_dict() if hasattr(found, "to_dict") else vars(found), "")
+    from mltrainer.assistant import ask
+
+    return _answer(ask(question, role=caller.role, user=caller.name).to_dict(), "")
 
 
 def users() -> Page:

@@ -104,7 +104,7 @@ def test_our_own_words_say_no_number_without_a_claim(home: Path, question: str, 
     turn.claims = said[0][1]  # type: ignore[assignment]
     if question not in QUOTING:
         assert not render(said[0][0], turn.claims, asking.names(turn)).withheld, answer.text
-    assert {"text", "html", "tables", "claims"} <= answer.as_dict().keys()
+    assert {"text", "html", "tables", "claims"} <= answer.to_dict().keys()
     assert all(c.source for c in answer.claims)
 
 

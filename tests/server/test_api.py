@@ -2,8 +2,10 @@
 
 import http.client
 import json
+import os
 import re
 import socket
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from caller import ROLES, TOKEN, Running
 
+import mltrainer as mt
 from mltrainer.server.api import LARGEST
 from mltrainer.server.routes import ROUTES
 
@@ -117,6 +120,31 @@ def test_weights_are_those_of_python(served: Running):
     assert {r["name"]: r["weight"] for r in said.json["answer"]["rows"]} == pytest.approx(
         {r["name"]: r["weight"] for r in ours["rows"]}
     )
+
+
+def test_a_question_is_answered_with_figures_that_say_where_they_are_from(served: Running):
+    body = {"question": "what is the price of MSFT on 2010-01-04?"}
+    said = served("/api/chat", "POST", role="viewer", body=body)
+    assert said.status == 200, said.text
+    answer, close = said.json["answer"], float(mt.bars("MSFT", end="2010-01-04").frame["close"].iloc[-1])
+    assert f"{close:.2f}" in answer["text"]
+    assert any(
+        claim["value"] == pytest.approx(close) for claim in answer["claims"] if isinstance(claim["value"], float)
+    )
+    refused = served("/api/chat", "POST", role="viewer", body={"question": "train RidgeRegression on MSFT"})
+    assert "the role viewer may not" in refused.json["answer"]["text"]
+
+
+def test_recommendations_are_those_of_the_ledger_the_newest_first(served: Running):
+    empty = served("/api/recommendations", role="viewer").json
+    assert (empty["items"], empty["reason"]) == ([], "no recommendation has been made on this installation")
+    run = "import mltrainer as mt; [mt.recommend(['MSFT', 'IBM'], as_of=d) for d in ('2008-12-30', '2008-12-31')]"
+    environment = os.environ | {"MLTRAINER_HOME": str(served.folder / "home")}
+    subprocess.run([sys.executable, "-c", run], env=environment, check=True)
+    rows = served("/api/recommendations?ticker=MSFT", role="viewer").json["items"]
+    assert [r["as_of"] for r in rows] == ["2008-12-31", "2008-12-30"]
+    assert {r["ticker"] for r in rows} == {"MSFT"}
+    assert all(0 < r["size"] <= 0.1 for r in rows)
 
 
 def test_an_audit_names_who_asked(served: Running):

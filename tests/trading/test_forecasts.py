@@ -16,6 +16,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 import mltrainer as mt
+from mltrainer import metrics
 from mltrainer.errors import BadInput, NotEnoughHistory, Partial, Refused, UnknownName
 from mltrainer.evaluation import trials
 from mltrainer.evaluation.judging import evaluate
@@ -26,7 +27,7 @@ from mltrainer.trading import forecasts
 from mltrainer.trading.forecasts import commit, history, records, score, speakers, track
 from mltrainer.trading.forecasts.inference import after, asked, said_of
 from mltrainer.trading.forecasts.record import Forecast
-from mltrainer.trading.forecasts.track import apart, sentence, wilson
+from mltrainer.trading.forecasts.track import apart, sentence
 
 DAYS = ("2008-10-10", "2010-03-10")
 RIDGE, NEIGHBORS = "RidgeRegression", "KNeighborsRegressor_5"
@@ -368,8 +369,8 @@ def test_an_outcome_that_cannot_be_had_says_why():
 )
 def test_the_interval_of_a_hit_rate_is_wilsons(hits: int, n: int, low: float, high: float):
     # Newcombe (1998), Statistics in Medicine 17, 857-872, Table I, method 3
-    assert wilson(hits, n) == (hits / n, pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
-    assert np.isnan(wilson(0, 0)).all()
+    assert metrics.wilson(hits / n, n) == pytest.approx((low, high), abs=5e-5)
+    assert np.isnan(metrics.wilson(np.nan, 0)).all()
 
 
 def test_a_track_record_counts_what_does_not_overlap_and_the_losses_of_all():

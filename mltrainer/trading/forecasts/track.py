@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from mltrainer import metrics
 from mltrainer.trading.forecasts.scoring import score
@@ -65,7 +64,8 @@ def _row(same: pd.DataFrame) -> dict[str, Any]:
     free = apart(known)
     hits = int(free["hit"].sum())
     row |= {"apart": len(free), "hits": hits, "mean_confidence": free["confidence"].astype(float).mean()}
-    row |= dict(zip(("hit_rate", "hit_low", "hit_high"), wilson(hits, len(free)), strict=True))
+    row["hit_rate"] = hits / len(free) if len(free) else np.nan
+    row["hit_low"], row["hit_high"] = metrics.wilson(row["hit_rate"], len(free))
     held = free["inside"].dropna().astype(bool)
     if len(held):
         alpha = 1 - float(same["interval"].iloc[0])
@@ -94,11 +94,3 @@ def apart(known: pd.DataFrame) -> pd.DataFrame:
                 kept.append(place)
                 end = ends
     return known.loc[sorted(kept)]
-
-
-def wilson(hits: int, n: int) -> tuple[float, float, float]:
-    """Share of hits, and Wilson's 95 % interval of it; NaN of none."""
-    if n == 0:
-        return (float("nan"),) * 3
-    low, high = stats.binomtest(hits, n).proportion_ci(0.95, method="wilson")
-    return hits / n, float(low), float(high)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from mltrainer import metrics, views
 from mltrainer.features.targets import forward_return, realized_variance
@@ -53,7 +52,6 @@ class History:
         }  # fmt: skip
         return pd.DataFrame(made, ["annual_return", "volatility", "sharpe", "max_drawdown"]).T
 
-    @property
     def sentence(self) -> str:
         """How it ended, in words."""
         if self.rows.empty:
@@ -70,18 +68,18 @@ class History:
             said.append(f"one unit became {', '.join(each)}")
         return "; ".join(said) + "."
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """All of it as plain values, for JSON."""
         records = self.rows.astype(object).where(self.rows.notna(), None).to_dict("records")
         readers = {} if len(self.wealth) < 2 else {str(k): dict(v) for k, v in self.figures.iterrows()}
         rates = self.rates.reset_index(names="claim").to_dict("records")
-        return {"mode": self.mode, "sentence": self.sentence, "rates": rates, "readers": readers, "rows": records}
+        return {"mode": self.mode, "sentence": self.sentence(), "rates": rates, "readers": readers, "rows": records}
 
     def __repr__(self) -> str:
-        return f"History({self.sentence})"
+        return f"History({self.sentence()})"
 
     def _repr_html_(self) -> str:
-        return f'<p class="lede">{escape(self.sentence)}</p>{rates_table(self.rates)}'
+        return f'<p class="lede">{escape(self.sentence())}</p>{rates_table(self.rates)}'
 
 
 SHORT = {"1/N": "in equal shares", "equal-weight reader": "for an equal-weight reader", "sized": "as sized"}
@@ -141,23 +139,9 @@ def _rates(rows: pd.DataFrame) -> pd.DataFrame:
         known = rows[rows[claim].notna()]
         if len(known):
             n, dates, rate = len(known), known["as_of"].nunique(), float(known[claim].mean())
-            low, high = wilson(rate, dates)
+            low, high = metrics.wilson(rate, dates)
             found[claim] = {"n": n, "dates": dates, "rate": rate, "low": low, "high": high}
     return pd.DataFrame(found, ["n", "dates", "rate", "low", "high"]).T
-
-
-def wilson(rate: float, n: int, level: float = 0.95) -> tuple[float, float]:
-    r"""Interval of a probability from a rate among n, by the score of Wilson (1927).
-
-    .. math:: \frac{p + z^2 / 2n \pm z \sqrt{p (1 - p) / n + z^2 / 4 n^2}}{1 + z^2 / n}
-
-    >>> [round(x, 3) for x in wilson(0.5, 10)]
-    [0.237, 0.763]
-    """
-    z = float(stats.norm.ppf((1 + level) / 2))
-    half = z * (rate * (1 - rate) / n + z**2 / (4 * n**2)) ** 0.5
-    middle = rate + z**2 / (2 * n)
-    return max((middle - half) / (1 + z**2 / n), 0.0), min((middle + half) / (1 + z**2 / n), 1.0)
 
 
 def _wealth(rows: pd.DataFrame, bars: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -54,7 +54,6 @@ class Recommendations:
         rows = self.rows[self.rows["action"] == REFUSED]
         return dict(zip(rows["ticker"], rows["reasoning"], strict=True))
 
-    @property
     def sentence(self) -> str:
         """What is recommended, in one line of plain words."""
         rows, kind = self.given, "today" if self.live else "historical"
@@ -70,22 +69,22 @@ class Recommendations:
             f"volatility for at most {self.target:.0%} a year, and the rest in cash{left}."
         )
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """All of it as plain values, for JSON; what is undefined is None."""
         rows = self.rows.astype(object).where(self.rows.notna(), None).to_dict("records")
         origin = {"content": self.provenance.content_sha256} if self.provenance else {}
         return {
             "as_of": self.as_of, "mode": self.mode, "live": self.live, "horizon": self.horizon, "target": self.target,
-            "sentence": self.sentence, "rows": rows, "notes": list(self.notes), "new": list(self.new),
+            "sentence": self.sentence(), "rows": rows, "notes": list(self.notes), "new": list(self.new),
             "provenance": origin,
         }  # fmt: skip
 
     def __repr__(self) -> str:
-        return f"Recommendations({self.sentence})"
+        return f"Recommendations({self.sentence()})"
 
     def _repr_html_(self) -> str:
         """Banner, sentence, rows and why."""
-        head = f'{views.banner(self.mode, self.as_of)}<p class="lede">{escape(self.sentence)}</p>'
+        head = f'{views.banner(self.mode, self.as_of)}<p class="lede">{escape(self.sentence())}</p>'
         return head + table(self.rows) + views.asides(self.notes)
 
 
