@@ -472,3 +472,41 @@ def test_a_database_of_an_unknown_kind_is_unavailable(monkeypatch: pytest.Monkey
     monkeypatch.setenv("MLTRAINER_DATABASE_URL", "nosuch://host/db")
     with pytest.raises(Unavailable, match="MLTRAINER_DATABASE_URL"):
         audit.head()
+
+
+OPENER = """
+import sys, time
+from mltrainer.trust import audit
+while time.time() < float(sys.argv[1]):
+    pass
+audit.append("opened")
+"""
+
+
+def test_processes_that_open_a_new_home_at_once_all_write() -> None:
+    """SQLite tells all but one of them that the file is locked, without waiting, when they turn its log on."""
+    start = str(time.time() + 3)
+    running = [
+        subprocess.Popen([sys.executable, "-c", OPENER, start], stderr=subprocess.PIPE, text=True) for _ in "abcd"
+    ]
+    assert [(process.communicate()[1], process.returncode) for process in running] == [("", 0)] * 4
+    assert len(list(audit.entries(kind="opened"))) == 4
+    audit.verify()
+
+
+def test_a_log_that_another_turns_on_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Turning:
+        busy = 3
+
+        def execute(self, statement: str) -> None:
+            if statement.endswith("WAL") and self.busy:
+                self.busy -= 1
+                raise sqlite3.OperationalError("database is locked")
+
+    connection = Turning()
+    store._log_ahead(connection)  # type: ignore[arg-type]
+    assert connection.busy == 0
+    monkeypatch.setattr(store, "BUSY_SECONDS", 0.0)
+    connection.busy = 3
+    with pytest.raises(sqlite3.OperationalError):
+        store._log_ahead(connection)  # type: ignore[arg-type]

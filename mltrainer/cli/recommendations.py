@@ -32,14 +32,18 @@ def recommend(
 
     if tickers and universe:
         raise BadInput(f"--universe {universe} names the tickers already; give it or tickers, not both")
+    knobs: dict[str, Any]
     asked: Any = named(universe) if universe else tickers or None
+    if capital is not None and (since is not None or history):
+        raise BadInput("--capital says sizes in dollars; leave it out where past recommendations are looked at")
     if since is not None:
-        _told(recommendations.replay(since, as_of or "2100-01-01", asked, every=every, horizon=horizon), json_)
+        knobs = {"every": every, "horizon": horizon, "volatility": volatility}
+        _told(recommendations.replay(since, as_of or "2100-01-01", asked, **knobs), json_)
         return 0
     if history:
         _told(recommendations.history(asked, as_of=as_of), json_)
         return 0
-    knobs: dict[str, Any] = {"volatility": volatility, "capital": capital, "project": project, "commit": commit}
+    knobs = {"volatility": volatility, "capital": capital, "project": project, "commit": commit}
     found = recommendations.recommend(asked, as_of=as_of, horizon=horizon, **knobs)
     if json_:
         say(document(found.to_dict()))

@@ -7,7 +7,7 @@ measured on the way (times, memory) stands in its row. `lost` names what the aud
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache, lru_cache
@@ -258,13 +258,17 @@ def _why(entry: Mapping[Any, Any]) -> str:
     return f"result {flaw}" if (flaw := store.flaw(entry["blob"])) else ""
 
 
-def judgment(evaluations: Iterable[Evaluation] = (), *, until: int | None = None) -> Judgment:
+def judgment(
+    evaluations: Iterable[Evaluation] = (), *, until: int | None = None, known: pd.DatetimeIndex | None = None
+) -> Judgment:
     """Test every trial of the mode in force together, those of the ledger and `evaluations`.
 
     Parameters
     ----------
     evaluations : results that may not be in the ledger.
     until : the last row of the ledger that counts (`seq`); default all.
+    known : sessions; of each trial only what had matured at the last of them. A trial of which nothing had counts as
+        luck all the same. Default everything.
     """
     rows = _counting(ledger(until))
     tried = _tried(rows, until)
@@ -272,7 +276,9 @@ def judgment(evaluations: Iterable[Evaluation] = (), *, until: int | None = None
     gone = set(tried.loc[tried["deleted"], "trial"])
     for key, same in rows[~rows["trial"].isin(gone)].groupby("trial", sort=False):
         with suppress(Unavailable, Tampered):  # a result that is lost counts below
-            family[str(key)] = _kept(str(key), _question(same), tuple(same["ticker"]), tuple(same["blob"]))
+            of = (str(key), _question(same), tuple(same["ticker"]), tuple(same["blob"]))
+            if (trial := _kept(*of) if known is None else _matured(*of, known)) is not None:
+                family[str(key)] = trial
     family |= grouped(e for e in evaluations if e.ok and e.trial not in family)
     absent = tried[~tried["trial"].isin(family)]
     judged = _judged(tuple(family.values()), _questions(absent))
@@ -336,10 +342,24 @@ def grouped(evaluations: Iterable[Evaluation]) -> dict[str, Trial]:
 
 @lru_cache(maxsize=4_096)  # an address names its content, so what it held it holds
 def _kept(key: str, question: Question, tickers: tuple[str, ...], blobs: tuple[str, ...]) -> Trial:
+    frames = dict(zip(tickers, _frames(question, blobs), strict=True))
+    return Trial.of(key, question.horizon, frames, question.target)
+
+
+def _matured(
+    key: str, question: Question, tickers: tuple[str, ...], blobs: tuple[str, ...], known: pd.DatetimeIndex
+) -> Trial | None:
+    """A trial by what had matured at the last session; None where too little had to be tested."""
+    last = known[max(len(known) - question.horizon - 2, 0)]
+    frames = {ticker: f.loc[:last] for ticker, f in zip(tickers, _frames(question, blobs), strict=True)}
+    enough = all(len(f) > 2 * (question.horizon + 1) for f in frames.values())
+    return Trial.of(key, question.horizon, frames, question.target) if enough else None
+
+
+def _frames(question: Question, blobs: Iterable[str]) -> Iterator[pd.DataFrame]:
     proof = ("baseline",) if targets.target(question.target).proof == "loss" else ()
     columns = ("y", "forecast", "scale", "fold", "position", "gross", "net", "benchmark", *proof)
-    frames = (Evaluation.columns(store.get_blob(blob), *columns) for blob in blobs)
-    return Trial.of(key, question.horizon, dict(zip(tickers, frames, strict=True)), question.target)
+    return (Evaluation.columns(store.get_blob(blob), *columns) for blob in blobs)
 
 
 @lru_cache(maxsize=64)

@@ -24,7 +24,7 @@ from mltrainer.reports.index import origins
 from mltrainer.reports.pages import whole
 from mltrainer.settings import settings
 from mltrainer.trading import alerts, positions, recommendations, regimes
-from mltrainer.trading.recommendations import deciding, evidence, known, records
+from mltrainer.trading.recommendations import deciding, known, records
 from mltrainer.trading.recommendations.outcomes import rates_table
 from mltrainer.trust import audit
 from mltrainer.views.sizes import sizes
@@ -77,7 +77,7 @@ class BriefPage:
 
     def _headline(self) -> list[tuple[str, str, str]]:
         rows, lost = self.found.given, self.found.refused
-        views_ = int(rows["action"].isin(["buy", "sell"]).sum())
+        views_ = int(rows["view"].ne("").sum())
         states = ", ".join(f"{n} {state}" for state, n in rows["regime"].replace("", "unknown").value_counts().items())
         held = f"of the wealth in {len(rows)} names; the rest is cash"
         return [
@@ -130,7 +130,7 @@ class BriefPage:
         rows = rows[rows["horizon"].eq(self.found.horizon)]
         if rows.empty:
             return []
-        judged = evidence.judgment(pd.DatetimeIndex(self.bars[names[0]].frame.index)).evidence
+        judged = trials.judgment(known=pd.DatetimeIndex(self.bars[names[0]].frame.index)).evidence
         return [_finding(str(what), same, judged) for what, same in rows.groupby("target", sort=True)]
 
     def sizes(self) -> list[go.Figure | Html]:
@@ -138,7 +138,7 @@ class BriefPage:
         rows = self.found.given
         if rows.empty:
             return [Html(views.asides(["Nothing is sized, as nothing is recommended."]))]
-        corner = f"{len(rows)} names, {rows['model'].eq('').sum()} without a view, to {self.found.as_of}"
+        corner = f"{len(rows)} names, {rows['view'].eq('').sum()} without a view, to {self.found.as_of}"
         return [sizes(rows, corner=corner), Html(views.asides(self.found.notes))]
 
     def recommendations(self) -> Html:

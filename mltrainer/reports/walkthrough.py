@@ -1,14 +1,13 @@
 """The page of a walk through a span: which regimes held, which alerts fired, how much was held, and how it ended."""
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mltrainer import metrics, store, views
+from mltrainer import store, views
 from mltrainer.data.dates import Day
 from mltrainer.errors import BadInput
 from mltrainer.reports.family import Html
@@ -20,7 +19,7 @@ from mltrainer.trading.portfolio.walk import HELD_BACK, HOLD, NAIVE, walk_forwar
 from mltrainer.trading.regimes import regimes
 from mltrainer.trust import audit
 
-DECAY, WEEK, YEAR = 0.94, 5, 252
+WEEK, YEAR = 5, 252
 KINDS = ("regime_change", "stop_loss", "target_reached", "exit_signal", "portfolio_deviation")
 Section = Callable[[Sequence[str], str, str], str]  # of tickers, first and last session: HTML, "" where there is none
 
@@ -69,13 +68,6 @@ class WalkPage:
         names = self.tickers[0] if len(self.tickers) == 1 else f"{self.tickers[0]} and {len(self.tickers) - 1} others"
         return f"{names}, {self.start[:4]} to {self.end[:4]}: what would have been said, and what came of it?"
 
-    @cached_property
-    def sized(self) -> "pd.Series[float]":
-        """How much of the wealth the sized book would want to hold at each close, from 0 to 1."""
-        r = self.contest.returns[NAIVE]
-        swing = (r**2).ewm(alpha=1 - DECAY).mean().pow(0.5) * metrics.SESSIONS**0.5
-        return (self.target / swing).clip(upper=1.0).rename("size")
-
     def _row(self, name: str) -> Any:
         return self.contest.rows.set_index("method").loc[name]
 
@@ -90,8 +82,8 @@ class WalkPage:
         better = "less" if sized["max_drawdown"] < held["max_drawdown"] else "no less"
         return (
             f"Bought and held it ended {ends[0]:+.1%} and fell {held['max_drawdown']:.0%} from its peak on the way; "
-            f"sized to swing {self.target:.0%} a year it ended {ends[1]:+.1%} and fell {sized['max_drawdown']:.0%}, "
-            f"{better} than without sizing. {self.replay.sentence()}."
+            f"sized to a volatility of {self.target:.0%} a year it ended {ends[1]:+.1%} and fell "
+            f"{sized['max_drawdown']:.0%}, {better} than without sizing. {self.replay.sentence()}."
         )
 
     def opening(self) -> Html:
@@ -102,7 +94,11 @@ class WalkPage:
             ("False alarms, %", views.percent(float((judged == 0).mean())), "of the judged; any day's stands below"),
             ("Largest loss held, %", views.percent(self._row(HOLD)["max_drawdown"]), "from a peak, bought once"),
             ("Largest loss sized, %", views.percent(self._row(self._cash)["max_drawdown"]), "net of costs"),
-            ("Swing sized, %", views.percent(self._row(self._cash)["volatility"]), f"a year, {self.target:.0%} asked"),
+            (
+                "Volatility sized, %",
+                views.percent(self._row(self._cash)["volatility"]),
+                f"a year, {self.target:.0%} asked",
+            ),
         ]
         return Html(
             f"{views.banner(settings().data_mode, self.end)}<h1>{escape(self.title)}</h1>"
@@ -126,7 +122,8 @@ class WalkPage:
         earned = by[[HOLD, self._cash]].apply(lambda r: (1 + r).prod() - 1)
         labels = self.history["regime"].groupby(pd.DatetimeIndex(self.history.index).to_period("Q"))
         said = labels.agg(lambda x: str(x.mode().iloc[0]) if x.notna().any() else "")
-        size = self.sized.groupby(pd.DatetimeIndex(self.sized.index).to_period("Q")).mean()
+        held = self.contest.exposure[self._cash]
+        size = held.groupby(pd.DatetimeIndex(held.index).to_period("Q")).mean()
         fired = pd.DatetimeIndex(self.replay.alerts["session"]).to_period("Q").value_counts()
         rows = {"regime": said, "size": size, "held": earned[HOLD], "sized": earned[self._cash]}
         return pd.DataFrame(rows).join(fired.rename("alerts")).fillna({"alerts": 0}).loc[earned.index]
@@ -137,7 +134,7 @@ class WalkPage:
 
         table = self.quarters()
         quarters = [
-            (str(q), said, 100 * size, 100 * held, 100 * sized, int(n))
+            (str(q), said, 100 * size, 100 * held, 100 * sized, str(int(n)))
             for q, (said, size, held, sized, n) in zip(table.index, table.to_numpy(object).tolist(), strict=True)
         ]
         heads = ("Quarter", "Regime", "Size, %", "Held, %", "Sized, %", "Alerts")
@@ -178,8 +175,9 @@ class WalkPage:
 RATES = ["kind", "condition", "alerts", "judged", "false_alarms", "base", "p"]
 RIGHT = {1.0: "yes", 0.0: "no"}
 READING = (
-    "Size is the share of the wealth that keeps the forecast swing at its target, the rest is cash. Held was bought "
-    "once at the start; both are net of costs of 10 basis points a side. The regime is that of most of its sessions."
+    "Size is the share of the wealth that the sized book held, to keep its forecast volatility at the target; the rest "
+    "was cash. Held was bought once at the start; both are net of costs of 10 basis points a side. The regime is that "
+    "of most of its sessions."
 )
 
 

@@ -46,8 +46,13 @@ def test_a_defect_is_found_by_its_own_rule(rule: str, y: np.ndarray):
     assert rule in found(y)
 
 
+def test_labels_that_are_not_there_are_all_the_same():
+    assert found(np.full(len(DAYS), np.nan)) == {"constant": "error"}
+
+
 def test_a_label_that_was_known_at_its_row_is_an_error():
     assert found(NOISE, last=NOISE + 0.01)["known"] == "error"
+    assert found(NOISE, last=-NOISE)["known"] == "error"
     assert "known" not in found(NOISE, last=NOISE + NOISE[::-1])  # a correlation of 0.71
 
 

@@ -85,6 +85,16 @@ def test_what_was_forecast_after_the_day_asked_about_does_not_count(made: tuple[
     pd.testing.assert_frame_equal(by_regime([e], cut)[0], by_regime([rewritten], cut)[0])
 
 
+def test_an_outcome_that_was_not_known_on_the_day_does_not_count(made: tuple[Regimes, Evaluation]):
+    """The outcome of a forecast of 5 sessions, entered on the next, is known 6 sessions after it."""
+    found, e = made
+    labels = found.history["volatility"].loc[:"2005-12-30"]
+    late = e.forecasts.index.isin(labels.index[-6:])
+    assert late.any()
+    rewritten = replace(e, forecasts=e.forecasts.assign(y=e.forecasts["y"].where(~late, 9.9)))
+    pd.testing.assert_frame_equal(by_regime([e], labels)[0], by_regime([rewritten], labels)[0])
+
+
 def test_without_a_result_nobody_is_chosen_and_a_strange_regime_is_refused(
     made: tuple[Regimes, Evaluation],
 ):

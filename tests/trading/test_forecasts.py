@@ -239,8 +239,8 @@ def live() -> Forecast:
     return replace(made, mode="live", as_of="2030-03-04", known_on=after(pd.Timestamp("2030-03-04"), 5))
 
 
-def at(day: str) -> datetime:
-    return datetime.fromisoformat(f"{day}T15:00:00+00:00")
+def at(day: str, new_york: str = "10:00") -> datetime:
+    return datetime.fromisoformat(f"{day}T{new_york}:00-05:00")  # of winter
 
 
 def test_a_forecast_committed_twice_is_one_record_as_it_was_first():
@@ -271,7 +271,9 @@ def test_in_a_sample_every_record_is_historical_and_never_forward_evidence():
 
 
 def test_live_a_forecast_is_forward_evidence_only_before_anything_of_its_outcome_is_known(live: Forecast):
-    assert commit(live, latest=live.as_of, now=at("2030-03-05")).evidence == "forward"
+    assert commit(live, latest=live.as_of, now=at("2030-03-05", "09:29")).evidence == "forward"
+    traded = replace(live, horizon=2)
+    assert commit(traded, latest=live.as_of, now=at("2030-03-05", "09:30")).evidence == "late"  # it is open
     late = replace(live, horizon=4)
     assert commit(late, latest="2030-03-05", now=at("2030-03-06")).evidence == "late"  # a session was there already
     stale = replace(live, horizon=3)
@@ -283,6 +285,8 @@ def test_live_a_forecast_whose_outcome_is_known_is_refused_as_back_dated(live: F
         commit(live, latest=live.known_on, now=at("2030-03-05"))
     with pytest.raises(Refused, match="back-dated"):  # data that ended early makes it no better
         commit(live, latest=live.as_of, now=at("2030-03-12"))
+    with pytest.raises(Refused, match="back-dated"):  # at the close of the session itself, whatever the data holds
+        commit(live, latest=live.as_of, now=at(live.known_on, "16:00"))
     assert records(mode="live") == []
     assert [e.kind for e in mt.audit.entries()][-1] == "mistake"
 

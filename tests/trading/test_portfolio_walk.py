@@ -56,6 +56,19 @@ def test_a_walk_on_real_history_is_net_of_costs_and_says_what_cannot_be_told_apa
     assert np.corrcoef(mean.iloc[1:], free.returns["equal-weight"].iloc[1:])[0, 1] > 0.99
 
 
+def test_what_is_not_in_shares_is_in_cash_and_earns_nothing():
+    sealed = closes(["AAPL", "MSFT"])
+    span = SPAN | {"start": "2005-01-03", "end": "2009-12-31"}
+    found = walk_forward(sealed, methods=[], volatility_target=0.10, cost_bps=0, **span)
+    held = found.exposure["equal-weight at 10%"]
+    assert ((held >= 0) & (held <= 1 + 1e-9)).all()
+    assert held.median() < 0.6  # two shares have a volatility of about 25 % a year
+    assert found.exposure["equal-weight"].iloc[5:].to_numpy() == pytest.approx(1)
+    # with equal weights within it, the book earns its exposure times what 1/N earns, up to drift between the trades
+    both = held.shift(1) * found.returns["equal-weight"]
+    assert np.corrcoef(both.iloc[5:], found.returns["equal-weight at 10%"].iloc[5:])[0, 1] > 0.999
+
+
 def test_bought_once_and_held_is_the_mean_of_what_became_of_each_name():
     sealed = closes(["AAPL", "MSFT"])
     found = walk_forward(sealed, methods=[], sessions=60, every=21, cost_bps=0)

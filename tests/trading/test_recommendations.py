@@ -215,10 +215,12 @@ def test_what_is_tried_in_vain_gives_no_view_and_later_trials_can_only_take_one_
     )
     e = planted("2007-12-31")
     sessions = pd.DatetimeIndex(now.frame.index)
-    alone = evidence.judgment(sessions).evidence[e.trial].p
+    alone = trials.judgment(known=sessions)
     planted_later = replace(e, key="e" * 64, forecasts=e.forecasts.assign(forecast=-e.forecasts["forecast"]))
     trials.record(planted_later, mt.matrix("MSFT", start="2003-01-02", end="2007-12-31"))
-    assert evidence.judgment(sessions).evidence[e.trial].p >= alone
+    both = trials.judgment(known=sessions)
+    assert both.luck["trials"] == alone.luck["trials"] + 1
+    assert both.evidence[e.trial].p > alone.evidence[e.trial].p
 
 
 def test_score_and_confidence_of_a_forecast_by_hand():
@@ -424,13 +426,15 @@ def said(day: str, ticker: str = "T", action: str = "hold", **more: object) -> d
 def test_an_outcome_by_hand_from_the_next_open_to_that_after_the_horizon():
     frame = pd.DataFrame({"open": [99.0, 102, 103, 110], "close": [100.0, 103, 104, 111]}, days(4))
     frame = frame.assign(high=frame[["open", "close"]].max(axis=1), low=frame[["open", "close"]].min(axis=1))
-    found = outcomes.outcome(said("2010-01-04", action="buy"), frame)
+    found = outcomes.outcome(said("2010-01-04", action="buy", view="buy"), frame)
     assert found["outcome"] == pytest.approx(110 / 102 - 1)
     assert (found["state"], found["right"], found["kept"], found["touched"]) == ("over", 1.0, 1.0, "")
     variance = realized_variance(frame).iloc[1:3].mean()
     assert found["realized"] == pytest.approx((variance * 252) ** 0.5)
     assert outcomes.outcome(said("2010-01-04"), frame.iloc[:3])["state"] == "open"
-    assert np.isnan(outcomes.outcome(said("2010-01-04", action="hold"), frame)["right"])
+    assert np.isnan(outcomes.outcome(said("2010-01-04", action="reduce", view=""), frame)["right"])
+    # against a name that is still held in part the action is to reduce, and the view is judged all the same
+    assert outcomes.outcome(said("2010-01-04", action="reduce", view="sell"), frame)["right"] == 0.0
     assert "no longer in the data" in outcomes.outcome(said("2010-01-03"), frame)["state"]
 
 

@@ -56,6 +56,8 @@ def _hole(case: Labels) -> Hit:
 
 def _repeated(case: Labels) -> Hit | None:
     """One value again and again; where there are two values only, the rarer one must be no exception."""
+    if case.classes.empty:
+        return None
     if len(case.classes) <= 2:
         rare = float(case.classes.iloc[-1])
         few = case.y.index[case.y == case.classes.index[-1]]
@@ -86,7 +88,9 @@ def _known(case: Labels) -> Hit | None:
     if len(pair) < 3 or not (pair.std() > 0).all():
         return None
     r = float(np.corrcoef(pair["y"], pair["last"])[0, 1])
-    return Hit(pair.index, f"labels follow what was known at their row (correlation {r:.3f})") if r > KNOWN else None
+    return (
+        Hit(pair.index, f"labels follow what was known at their row (correlation {r:.3f})") if abs(r) > KNOWN else None
+    )
 
 
 def _drift(case: Labels) -> Hit | None:

@@ -19,6 +19,7 @@ from mltrainer.trading.forecasts.record import Forecast, payload, read
 from mltrainer.trust import audit, gate
 
 KIND = "forecast"
+OPEN, CLOSE = "09:30", "16:00"  # of the exchange, New York
 
 
 def commit(made: Forecast, *, latest: str, now: datetime | None = None) -> Forecast:
@@ -38,32 +39,38 @@ def commit(made: Forecast, *, latest: str, now: datetime | None = None) -> Forec
     held = find(made.address)
     if held is not None:
         return held
-    now = now or datetime.now(UTC)
-    evidence = standing(made, latest, now)
+    standing(made, latest, now or datetime.now(UTC))  # a refusal writes to the trail itself
     with store.writing() as connection:
         said = audit.told(connection, "address", made.address, KIND)
         if said is not None:  # another process was faster
             return read(said)
+        now = now or datetime.now(UTC)  # whoever wrote while this waited for its turn was earlier
         _in_order(connection, now)
         _known(connection, made)
-        made = replace(made, evidence=evidence, made_at=now.isoformat(timespec="microseconds"))
+        made = replace(made, evidence=evidence_of(made, latest, now), made_at=now.isoformat(timespec="microseconds"))
         audit.extend(connection, KIND, payload(made))
     return made
 
 
-def standing(made: Forecast, latest: str, now: datetime) -> str:
-    """What a forecast committed now is evidence of; `Refused` where its outcome is known."""
+def standing(made: Forecast, latest: str, now: datetime) -> None:
+    """Refuse a forecast whose outcome is known: the data has it, or the session of it is over in New York."""
+    if made.mode != "sample" and (latest >= made.known_on or _new_york(now) >= f"{made.known_on} {CLOSE}"):
+        what = f"the {made.target} of {made.ticker} as of {made.as_of}"
+        why = f"would be back-dated: its outcome is known since {made.known_on}"
+        gate.refuse(what, why, "leave as_of out, or ask with commit=False", kind="mistake")
+
+
+def evidence_of(made: Forecast, latest: str, now: datetime) -> str:
+    """What a forecast committed now is evidence of: forward only before the session after its last one opens."""
     if made.mode == "sample":
         return "historical"
-    today = str(now.astimezone(ZoneInfo(ZONE)).date())
-    what = f"the {made.target} of {made.ticker} as of {made.as_of}"
-    remedy = "leave as_of out, or ask with commit=False"
-    if latest >= made.known_on or today > made.known_on:
-        why = f"would be back-dated: its outcome is known since {made.known_on}"
-        gate.refuse(what, why, remedy, kind="mistake")
     following = exchange_sessions(int(made.as_of[:4]) + 1)
     first = str(following[following > pd.Timestamp(made.as_of)][0].date())
-    return "forward" if latest <= made.as_of and today <= first else "late"
+    return "forward" if latest <= made.as_of and _new_york(now) < f"{first} {OPEN}" else "late"
+
+
+def _new_york(now: datetime) -> str:
+    return f"{now.astimezone(ZoneInfo(ZONE)):%Y-%m-%d %H:%M}"
 
 
 def _in_order(connection: Connection, now: datetime) -> None:

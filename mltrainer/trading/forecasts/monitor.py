@@ -70,11 +70,13 @@ class Monitor:
         by Kupiec. inputs_p, drifted : the feature that is most unlike before, adjusted for their number.
     inputs : ticker -> the test of each feature (`drift.inputs`).
     paths : (ticker, model) -> e value and CUSUM over its limit, by the session of the outcome.
+    dropped : (ticker, model) -> why a model that the ledger knows is not watched.
     """
 
     rows: pd.DataFrame
     inputs: dict[str, pd.DataFrame] = field(repr=False)
     paths: dict[tuple[str, str], pd.DataFrame] = field(repr=False)
+    dropped: dict[tuple[str, str], str] = field(default_factory=dict, repr=False)
 
     def sentence(self) -> str:
         """Say it in one line."""
@@ -121,39 +123,47 @@ def monitor(
     NotEnoughHistory
         Fewer than 252 forecasts before `since`, or fewer than 8 blocks of the horizon (5 sessions at least) after it.
     """
-    names = list(data.tickers) if isinstance(data, Universe) else [data] if isinstance(data, str) else list(data)
-    if not names or target == "rank":
+    given = data.tickers if isinstance(data, Universe) else data if isinstance(data, list | tuple) else [data]
+    names: list[Any] = list(given)
+    if not names or target == "rank" or not all(isinstance(name, str) for name in names):
         raise BadInput("monitor takes tickers, and a target of one share; rank is of names side by side")
     rows: list[dict[str, Any]] = []
     drifts: dict[str, pd.DataFrame] = {}
     paths: dict[tuple[str, str], pd.DataFrame] = {}
+    dropped: dict[tuple[str, str], str] = {}
     for name in names:
         matrix = latest_matrix(name, target, horizon, as_of)
         drifts[name] = drift.inputs(matrix.X)
-        for who, rival, frame in _forecasters(matrix, protocol or Protocol(), models, project):
-            row, path = watched(frame, matrix, who, rival, since=since, interval=(protocol or Protocol()).interval)
+        made, lacking = _forecasters(matrix, protocol or Protocol(), models, project)
+        dropped |= {(name, who): why for who, why in lacking.items()}
+        for who, rival, frame in made:
+            try:
+                row, path = watched(frame, matrix, who, rival, since=since, interval=(protocol or Protocol()).interval)
+            except NotEnoughHistory as error:
+                if who == made[0][0]:
+                    raise  # the plain forecast has all there is
+                dropped[name, who] = str(error)
+                continue
             rows.append(_judged(row | _most(drifts[name])))
             paths[name, who] = path
     table = pd.DataFrame(rows, columns=COLUMNS)
-    return Monitor(table, drifts, paths)
+    return Monitor(table, drifts, paths, dropped)
 
 
 def _forecasters(
     matrix: Matrix, protocol: Protocol, models: Sequence[str] | None, project: str | None
-) -> list[tuple[str, str, pd.DataFrame]]:
-    """Who is watched, the plain forecast it is held against, and y, forecast, scale and rival by session."""
+) -> tuple[list[tuple[str, str, pd.DataFrame]], dict[str, str]]:
+    """Who is watched, its rival, and y, forecast, scale and rival by session; and who is not watched, and why."""
     plain = speakers.plain_past(matrix, protocol)
-    found, _ = speakers.judged(matrix, protocol, models, project)
-    usual = next((n for n in speakers.USUAL if n in matrix.aim.baselines), matrix.aim.baselines[0])
-    rival = next(
-        (n for n in ("mean", "zero", *matrix.aim.baselines) if n in matrix.aim.baselines and n != usual), usual
-    )
+    found, dropped = speakers.judged(matrix, protocol, models, project)
+    usual = speakers.usual_of(matrix.aim.baselines)
+    rival = speakers.rival_of(usual, matrix.aim.baselines)
     made = [(usual, rival, plain.assign(forecast=plain[usual], rival=plain[rival]))]
-    for name, e in found.items():
-        own = plain.loc[plain.index.isin(e.forecasts.index)]
-        forecast = e.forecasts["forecast"].reindex(own.index)
-        made.append((name, usual, own.assign(forecast=forecast, rival=own[usual])))
-    return made
+    past, apart = speakers.comparable({name: e.forecasts[["y", "forecast"]] for name, e in found.items()}, plain)
+    for name in past:
+        own = plain.loc[past[name].dropna().index]
+        made.append((str(name), usual, own.assign(forecast=past[name], rival=own[usual])))
+    return made, dropped | apart
 
 
 def watched(

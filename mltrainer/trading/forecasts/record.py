@@ -62,8 +62,8 @@ class Forecast:
 
     @property
     def address(self) -> str:
-        """Of its question, its speakers and its day: two forecasts that share it are one."""
-        said = (self.mode, self.ticker, self.target, self.horizon, self.as_of, *sorted(self.models))
+        """Of its question, its speakers, the level of its interval and its day: two forecasts that share it are one."""
+        said = (self.mode, self.ticker, self.target, self.horizon, self.interval, self.as_of, *sorted(self.models))
         return sha256("\0".join(map(str, said)).encode()).hexdigest()
 
     @property

@@ -75,7 +75,7 @@ def choose(
     plain = plain_past(matrix, protocol)
     found, dropped = judged(matrix, protocol, models, project)
     said = {name: e.forecasts[["y", "forecast"]] for name, e in found.items()}
-    models_said, apart = _comparable(said, plain)
+    models_said, apart = comparable(said, plain)
     dropped |= apart
     names = list(matrix.aim.baselines)
     table = plain.loc[models_said.index].join(models_said) if len(models_said.columns) else plain
@@ -88,9 +88,14 @@ def choose(
     return _models(table, losses, inside, usual, dropped, found)
 
 
+def usual_of(names: Sequence[str]) -> str:
+    """The plain forecast that is taken as long as another is not shown to be better."""
+    return next((n for n in USUAL if n in names), names[0])
+
+
 def _usual(names: list[str], inside: dict[str, bool], loss: "pd.Series[float]") -> str:
     """The usual plain forecast, or the best of them where it is shown to be worse than another."""
-    usual = next((n for n in USUAL if n in names), names[0])
+    usual = usual_of(names)
     within = [n for n in names if inside[n]] or names
     return usual if usual in within else str(loss[within].idxmin())
 
@@ -131,7 +136,7 @@ def _models(
     return Speakers(dict.fromkeys(names, 1 / len(names)), dropped, table, usual, reason, False, addresses)
 
 
-def _comparable(said: dict[str, pd.DataFrame], plain: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+def comparable(said: dict[str, pd.DataFrame], plain: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
     """Forecasts of the models that were judged over the same sessions as most, whose outcomes are those of the data."""
     dropped: dict[str, str] = {}
     spans: dict[tuple[object, ...], dict[str, pd.Series]] = {}
@@ -170,7 +175,9 @@ def judged(
     for name, own in rows.sort_values("seq", ascending=False).groupby("model", sort=True):
         why = _unfit(str(name), own, matrix, protocol)
         alone = own[(own["trial"] == own["key"]) & (own["settings"] == _settings(str(name), matrix, protocol))]
-        opened = next((e for key in alone["key"] if (e := trials.load(key)) is not None), None)
+        held = [e for key in alone["key"] if (e := trials.load(key)) is not None]
+        # of several the one that says most of these sessions, the newest of equals: a short one must not silence it
+        opened = max(held, key=lambda e: int(e.forecasts.index.isin(matrix.X.index).sum()), default=None)
         if why or opened is None:
             dropped[str(name)] = why or "its result is lost; mltrainer evaluate makes it again"
         else:

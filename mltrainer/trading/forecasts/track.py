@@ -9,14 +9,14 @@ from mltrainer import metrics
 from mltrainer.trading.forecasts.scoring import score
 
 COLUMNS = (
-    "evidence target horizon forecasts known apart hits hit_rate hit_low hit_high mean_confidence loss baseline_loss "
-    "gain gain_t covered coverage kupiec_p falsified"
+    "evidence target horizon interval forecasts known apart days hits hit_rate hit_low hit_high mean_confidence loss "
+    "baseline_loss gain gain_t covered coverage kupiec_p falsified"
 ).split()
-KEYS = ["evidence", "target", "horizon"]
+KEYS = ["evidence", "target", "horizon", "interval"]
 
 
 def track(scored: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Sum up scored forecasts, one row for each kind of evidence, target and horizon: they are never mixed.
+    """Sum up scored forecasts, one row for each kind of evidence, target, horizon and interval: never mixed.
 
     Parameters
     ----------
@@ -26,8 +26,9 @@ def track(scored: pd.DataFrame | None = None) -> pd.DataFrame:
     -------
     DataFrame
         forecasts : how many; known : of these with an outcome; apart : of these, so many do not overlap on one ticker
-        (the next begins where the last was known), and hits and coverage are counted on them alone.
-        hits, hit_rate, hit_low, hit_high : on the forecast's side of its center, with Wilson's 95 % interval.
+        (the next begins where the last was known), and hits and coverage are counted on them alone; days : on so many.
+        hits, hit_rate, hit_low, hit_high : on the forecast's side of its center, with Wilson's 95 % interval, for
+        which the names of one day are one trial, as they move together.
         mean_confidence : what they had said of that.
         loss, baseline_loss, gain, gain_t : means of the proper loss over all that are known; the share of the
         baseline's loss that was saved, and its t with Newey and West's error over 2 horizons (NaN below 8 days).
@@ -63,9 +64,10 @@ def _row(same: pd.DataFrame) -> dict[str, Any]:
     row: dict[str, Any] = {"forecasts": len(same), "known": len(known), "falsified": int(known["falsified"].sum())}
     free = apart(known)
     hits = int(free["hit"].sum())
-    row |= {"apart": len(free), "hits": hits, "mean_confidence": free["confidence"].astype(float).mean()}
+    days = free["as_of"].nunique()
+    row |= {"apart": len(free), "days": days, "hits": hits, "mean_confidence": free["confidence"].astype(float).mean()}
     row["hit_rate"] = hits / len(free) if len(free) else np.nan
-    row["hit_low"], row["hit_high"] = metrics.wilson(row["hit_rate"], len(free))
+    row["hit_low"], row["hit_high"] = metrics.wilson(row["hit_rate"], days)
     held = free["inside"].dropna().astype(bool)
     if len(held):
         alpha = 1 - float(same["interval"].iloc[0])

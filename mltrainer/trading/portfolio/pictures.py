@@ -53,7 +53,9 @@ def frontier(data: Any, books: Mapping[str, Allocation], **how: Any) -> Any:
     found = beside(books)
     places = {str(n): (float(r["volatility"]), float(r["expected_return"])) for n, r in found.iterrows()}
     least = table["volatility"].iloc[0]
-    title = f"No book of these names should swing less than {least:.1%} a year; returns are a prior, not a forecast"
+    title = (
+        f"No book of these names should have a volatility below {least:.1%} a year; returns are a prior, not a forecast"
+    )
     return views.frontier(table, places, title, _corner(books))
 
 

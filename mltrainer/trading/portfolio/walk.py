@@ -44,12 +44,14 @@ class Contest:
     returns : (t, k) net simple returns by session and method.
     level : of the confidence sets.
     provenance : of the closes.
+    exposure : (t, k) share of the wealth that is in shares after the trades of a session, the rest is cash.
     """
 
     rows: pd.DataFrame
     returns: pd.DataFrame
     level: float
     provenance: Provenance
+    exposure: pd.DataFrame
 
     def sentence(self) -> str:
         """What can be told apart from 1/N, and what cannot."""
@@ -153,7 +155,8 @@ def walk_forward(
     past = Past.of(frame, origin, sessions, constraints or Constraints())
     found = {row.name: walked(row, past, first, every, cost_bps) for row in rows}
     net = pd.DataFrame({name: w.net for name, w in found.items()}, index=frame.index[first + 1 :])
-    return Contest(_table(found, net, every, risk_aversion, size), net, 1 - size, origin)
+    exposure = pd.DataFrame({name: w.exposure for name, w in found.items()}, index=net.index)
+    return Contest(_table(found, net, every, risk_aversion, size), net, 1 - size, origin, exposure)
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,7 @@ class Contender:
 @dataclass(frozen=True, eq=False)
 class _Walk:
     net: Array
+    exposure: Array
     traded: float  # one-way, of all trades after the first
     paid: float
     fallbacks: int
@@ -210,7 +214,7 @@ class Past:
 
 def walked(who: Contender, past: Past, first: int, every: int, bps: float) -> _Walk:
     """Net returns of sessions first + 1 on: what was decided at the close of t earns from t + 2."""
-    held, net, traded, paid, fell = np.zeros(past.R.shape[1]), [], [], [], 0
+    held, net, exposure, traded, paid, fell = np.zeros(past.R.shape[1]), [], [], [], [], 0
     wanted: Array | None = None
     for t, r in enumerate(past.R[first:], first):
         if t > first:  # the close of t: earn what was held, then trade what was decided at the close before
@@ -222,10 +226,11 @@ def walked(who: Contender, past: Past, first: int, every: int, bps: float) -> _W
                 traded.append(moved / 2)
                 paid.append(cost)
             net.append((1 + gain) * (1 - cost) - 1)
+            exposure.append(float(held.sum()))
         if (t - first) % every == 0 and (who.trades or t == first):
             wanted, status = past.decided(who, t, held)
             fell += status.startswith("fallback")
-    return _Walk(np.array(net), sum(traded[1:]), sum(paid), fell)
+    return _Walk(np.array(net), np.array(exposure), sum(traded[1:]), sum(paid), fell)
 
 
 def _table(found: dict[str, _Walk], net: pd.DataFrame, every: int, delta: float, size: float) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pandas as pd
 from mltrainer.data import market, universes
 from mltrainer.data.dates import Day, day
 from mltrainer.data.universes import Universe
-from mltrainer.errors import BadInput, MltrainerError, NotEnoughHistory
+from mltrainer.errors import BadInput, MltrainerError, NotEnoughHistory, StorageError, Tampered
 from mltrainer.evaluation import projects
 from mltrainer.settings import settings
 from mltrainer.trading.recommendations import deciding, ledger
@@ -64,6 +64,8 @@ def recommend(
     deviations over the horizon where those are more; all stops together cost at most 20 %.
     """
     _check(horizon, volatility, capital)
+    if held is not None and not isinstance(held, Mapping):
+        raise BadInput("held says the weight of each ticker, as {'MSFT': 0.1}")
     parts, lacking = deciding.fetched(_asked(tickers), as_of)
     knobs: dict[str, Any] = {"horizon": horizon, "aim": volatility, "held": held, "lacking": lacking}
     rows, notes, origin = deciding.decided(parts, **knobs)
@@ -92,7 +94,7 @@ def _asked(tickers: Asked | None) -> Asked:
 def _check(horizon: int, volatility: float, capital: float | None) -> None:
     if isinstance(horizon, bool) or not isinstance(horizon, int) or not 1 <= horizon <= 63:
         raise BadInput(f"horizon={horizon!r} is no number of sessions from 1 to 63")
-    if not 0 < volatility < 10:
+    if not isinstance(volatility, int | float) or not 0 < volatility < 10:
         raise BadInput(f"volatility={volatility} is not above 0; 0.10 is 10 % a year")
     if capital is not None and not 0 < capital < float("inf"):
         raise BadInput(f"capital={capital} is not above 0; give dollars")
@@ -115,6 +117,8 @@ def history(tickers: Asked | None = None, *, as_of: Day = None) -> History:
     for ticker in dict.fromkeys(rows["ticker"]) if len(rows) else ():
         try:
             bars[ticker] = _held_to(ticker, str(rows.loc[rows["ticker"] == ticker, "as_of"].min()), last)
+        except (Tampered, StorageError):
+            raise
         except MltrainerError:
             continue  # it is no longer to be had: its rows are left out
     return judged(rows, bars, settings().data_mode)
@@ -149,8 +153,8 @@ def replay(
     """
     _check(horizon, volatility, None)
     first, last = day(start, "start"), day(end, "end")
-    if first is None or last is None or every < 1:
-        raise BadInput("a replay needs start, end and every from 1 on")
+    if first is None or last is None or not isinstance(every, int) or every < 1:
+        raise BadInput("a replay needs start, end and every, a number of sessions from 1 on")
     parts, _ = deciding.fetched(_asked(tickers), None)
     sessions = pd.DatetimeIndex(sorted({s for d in parts for s in d.frame.loc[first:last].index}))
     if sessions.empty:

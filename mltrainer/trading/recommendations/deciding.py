@@ -17,6 +17,7 @@ from mltrainer.data.dates import Day, day
 from mltrainer.data.universes import Universe
 from mltrainer.errors import BadInput, MltrainerError, NotEnoughHistory, StorageError, Tampered
 from mltrainer.trading.alerts.watching import unfit
+from mltrainer.trading.forecasts.inference import after
 from mltrainer.trading.portfolio import beliefs, inputs
 from mltrainer.trading.portfolio.limits import POSITION, Constraints
 from mltrainer.trading.portfolio.optimize import SESSIONS, optimize
@@ -77,7 +78,7 @@ class Name:
 def fetched(asked: Any, as_of: Day) -> tuple[list[Dataset], dict[str, str]]:
     """Bars of each name up to a day, all of the same last session; and why of some there are none."""
     start, last = getattr(asked, "start", "") or None, day(as_of, "as_of")
-    items: list[Any] = list(asked.tickers) if isinstance(asked, Universe) else _several(asked)
+    items = _several(asked)
     names = [d.name if isinstance(d, Dataset) else str(d).upper() for d in items]
     if not names or len(set(names)) < len(names):
         raise BadInput("a recommendation is of one ticker or more, each named once")
@@ -101,6 +102,10 @@ def fetched(asked: Any, as_of: Day) -> tuple[list[Dataset], dict[str, str]]:
 
 
 def _several(asked: Any) -> list[Any]:
+    if isinstance(asked, Universe):
+        return list(asked.tickers)
+    if not isinstance(asked, str | Dataset | Iterable):
+        raise BadInput(f"{str(asked)[:60]!r} is neither a ticker, bars, a list of these nor a universe")
     return [asked] if isinstance(asked, str | Dataset) else list(asked)
 
 
@@ -154,7 +159,7 @@ def decided(
         origin = gate.verify(next(d for d in parts if d.name in names), "recommendations")
     made, notes = rows_of(names, returns, horizon, aim, held)
     lost = {"action": REFUSED, "as_of": str(session.date()), "mode": origin.mode, "horizon": horizon}
-    empty = {"regime": "", "model": ""}
+    empty = {"regime": "", "model": "", "view": ""}
     table = [*made, *(lost | empty | {"ticker": t, "reasoning": why} for t, why in refused.items())]
     return pd.DataFrame(table, columns=COLUMNS), notes, origin
 
@@ -235,10 +240,10 @@ def _row(n: Name, weight: float, horizon: int, held: Mapping[str, float] | None)
         "entry": entry, "target": entry * (1 + away), "stop": entry * (1 - away),
         "timeframe": f"{horizon} sessions", "reasoning": _reasons(n, weight, now, action),
         "source": n.source, "as_of": str(session.date()),
-        "expiry": f"{session + pd.Timedelta(days=1):%Y-%m-%d} 16:00 New York",
+        "expiry": f"{after(session, 1)} 16:00 New York",
         "falsifier": _falsifier(n, horizon, low, high), "mode": n.mode,
         "horizon": horizon, "volatility": annual, "volatility_low": low, "volatility_high": high,
-        "regime": n.state["regime"] or "", "model": v.model,
+        "regime": n.state["regime"] or "", "model": v.model, "view": n.issued,
     }  # fmt: skip
 
 

@@ -5,20 +5,16 @@ trials, cut to what was known on that day, shows skill. The ledger is the one th
 luck too, so it may take a view back and never give one.
 """
 
-from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from mltrainer import store
-from mltrainer.errors import MltrainerError, Tampered, Unavailable
+from mltrainer.errors import MltrainerError, Unavailable
 from mltrainer.evaluation import skill, study, trials
 from mltrainer.evaluation.lifecycle import Model
 from mltrainer.evaluation.record import Evaluation
-from mltrainer.evaluation.skill import Evidence, Judgment, Question, Trial
-from mltrainer.features import targets
+from mltrainer.evaluation.skill import Evidence
 from mltrainer.settings import settings
 from mltrainer.trading.alerts.watching import MEMORY
 from mltrainer.trust.provenance import Dataset
@@ -60,7 +56,7 @@ def known(bars: Dataset, horizon: int) -> Knowledge:
     if not timely:
         said = {0: "none was tried"}.get(len(found), f"{len(found)} trials, none of which ended in the year before")
         return Knowledge(f"{nothing} ({said}).")
-    judged = judgment(sessions)
+    judged = trials.judgment(known=sessions)
     verdicts = {e.key: skill.verdict(e, judged.evidence.get(e.trial, Evidence())) for e in timely}
     skilled = [e for e in timely if skill.shows(verdicts[e.key])]
     if not skilled:
@@ -84,36 +80,6 @@ def _timely(evaluation: Evaluation, sessions: pd.DatetimeIndex) -> bool:
     """Whether the last outcome was known on the last session, and not long before."""
     age = len(sessions) - int(sessions.searchsorted(evaluation.forecasts.index[-1], side="right"))
     return evaluation.horizon + 1 <= age <= FRESH and evaluation.forecasts.index[-1] in sessions
-
-
-def judgment(sessions: pd.DatetimeIndex) -> Judgment:
-    """Test every trial of the mode in force, of each what was known at the last of `sessions`."""
-    rows = trials.ledger()
-    rows = rows[rows["status"].eq("ok") & rows["mode"].eq(settings().data_mode)]
-    family: list[Trial] = []
-    gone: Counter[Question] = Counter()
-    for key, same in rows.groupby("trial", sort=False):
-        tickers, horizon, target = tuple(same["ticker"]), int(same["horizon"].iloc[0]), str(same["target"].iloc[0])
-        last = sessions[max(len(sessions) - horizon - 2, 0)]
-        if (trial := _cut(str(key), tickers, tuple(same["blob"]), (horizon, target), last)) is None:
-            gone[Question(tuple(sorted(set(tickers))), horizon, target)] += 1
-        else:
-            family.append(trial)
-    return skill.judge(family, lost=gone)
-
-
-def _cut(
-    key: str, tickers: tuple[str, ...], blobs: tuple[str, ...], of: tuple[int, str], last: pd.Timestamp
-) -> Trial | None:
-    """A trial by what had matured at `last`; None where it is lost, or nothing had: it counts as luck all the same."""
-    horizon, target = of
-    proof = ("baseline",) if targets.target(target).proof == "loss" else ()
-    names = ("y", "forecast", "scale", "fold", "position", "gross", "net", "benchmark", *proof)
-    with suppress(Unavailable, Tampered):
-        frames = [Evaluation.columns(store.get_blob(blob), *names).loc[:last] for blob in blobs]
-        if all(len(f) > 2 * (horizon + 1) for f in frames):
-            return Trial.of(key, horizon, dict(zip(tickers, frames, strict=True)), target)
-    return None
 
 
 def _says(evaluation: Evaluation, verdict: str, bars: Dataset) -> Knowledge:

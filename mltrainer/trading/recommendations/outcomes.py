@@ -60,7 +60,7 @@ class History:
         said = [f"{len(self.rows)} recommendations on {self.rows['as_of'].nunique()} days, {over} of them over"]
         for claim, r in self.rates.iterrows():
             said.append(f"{CLAIMS[str(claim)]} in {r['rate']:.0%} ({r['low']:.0%} to {r['high']:.0%})")
-        if not self.rows["action"].isin(["buy", *LEAVE]).any():
+        if self.rows["view"].eq("").all():
             said.append("no view on a return was issued, as none had evidence")
         if len(self.wealth) > 1:
             end, lost = self.wealth.iloc[-1], self.figures["max_drawdown"]
@@ -117,7 +117,7 @@ def outcome(row: Mapping[Any, Any], bars: pd.DataFrame) -> dict[str, Any]:
     y = float(forward_return(entry, h).iloc[0])
     variance = float(realized_variance(near.iloc[: h + 1]).iloc[1:].mean())
     realized = (variance * metrics.SESSIONS) ** 0.5
-    right = {"buy": float(y > 0), "sell": float(y < 0)}.get(str(row["action"]), np.nan) if row.get("model") else np.nan
+    right = {"buy": float(y > 0), "sell": float(y < 0)}.get(str(row.get("view", "")), np.nan)
     inside = float(row["volatility_low"] <= realized <= row["volatility_high"])
     return {"state": "over", "outcome": y, "realized": realized, "touched": touched, "inside": inside,
             "right": right, "kept": float(touched != "stop")}  # fmt: skip

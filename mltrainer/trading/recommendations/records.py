@@ -11,7 +11,7 @@ from mltrainer.trust.provenance import Provenance
 
 COLUMNS = (
     "ticker action size score confidence entry target stop timeframe reasoning source as_of expiry falsifier mode "
-    "horizon volatility volatility_low volatility_high regime model"
+    "horizon volatility volatility_low volatility_high regime model view"
 ).split()
 REFUSED = "refused"
 LEAVE = ("sell", "reduce")
@@ -27,7 +27,7 @@ class Recommendations:
     rows : one a ticker, columns `COLUMNS` (and amount, dollars, where capital was given): action is "buy", "sell",
         "reduce", "hold", or "refused" with why in `reasoning`; size a fraction of wealth; score and confidence 0 to
         100, NaN where no model knows the return; entry, target and stop in the prices of the data; volatility a year
-        with its 90 % interval.
+        with its 90 % interval; view "buy" or "sell" where one was issued on the return, else "".
     as_of : the session; target : volatility a year that the sizes together aim at.
     live : whether it is of now; else it is historical, whatever the data.
     new : ids that this call wrote into the ledger.

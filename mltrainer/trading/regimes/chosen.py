@@ -116,9 +116,10 @@ def by_regime(
     names = sorted(labels.dropna().unique())
     for e in (e for e in evaluations if e.ok and not targets.target(e.target).cross_sectional):
         frame = e.forecasts.loc[: labels.index[-1]]
+        known = frame.index.isin(labels.index[: len(labels) - targets.target(e.target).purge(e.horizon)])
         then, before = labels.reindex(frame.index), labels.shift(KNOWN).reindex(frame.index)
         for name in names:
-            own, held = frame[then == name].dropna(subset=["y", "forecast"]), frame[before == name]
+            own, held = frame[(then == name) & known].dropna(subset=["y", "forecast"]), frame[before == name]
             key = f"{e.key} {name}"
             if len(own) >= metrics.SESSIONS:
                 made[key] = _trial(key, e, own, held)
@@ -135,11 +136,6 @@ def by_regime(
         v = found.get(key, none)
         out.append([*head, v.t_knows, v.p_knows, v.t_pays, v.p_pays, v.p <= SIZE, key])
     return pd.DataFrame(out, columns=COLUMNS).astype({"evidence": bool}), len(made) + sum(gone.values())
-
-
-def _figures(own: pd.DataFrame, held: pd.DataFrame, horizon: int) -> tuple[float, float]:
-    ic = metrics.information_coefficient(own["y"], own["forecast"], lags=horizon)[0]
-    return float(ic), float(metrics.sharpe(held["net"].to_numpy()))
 
 
 def _trial(key: str, e: Evaluation, own: pd.DataFrame, held: pd.DataFrame) -> Trial:
