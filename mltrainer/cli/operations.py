@@ -18,8 +18,11 @@ def _passphrase(asked: bool, *, twice: bool) -> str | None:
     from mltrainer.settings import settings
 
     known = settings().passphrase
-    if asked and known is None:
-        return str(typer.prompt("passphrase", hide_input=True, confirmation_prompt=twice, err=True))
+    if asked and not known:
+        try:
+            return str(typer.prompt("passphrase", hide_input=True, confirmation_prompt=twice, err=True))
+        except typer.Abort:
+            raise BadInput("no passphrase was typed; without a terminal set MLTRAINER_PASSPHRASE") from None
     return known.get_secret_value() if known else None
 
 
