@@ -142,7 +142,7 @@ def governance_approve(
     champion: Annotated[bool, typer.Option("--champion", help="as champion; default as challenger")] = False,
     json_: Json = False,
 ) -> None:
-    """Let a validated model forecast; by somebody who did not train it."""
+    """Sign for a validated model, as challenger or champion; by somebody who did not train it."""
     from mltrainer.operations import lifecycle
 
     now = lifecycle.approve(artifact, reason, champion=champion)
@@ -151,7 +151,7 @@ def governance_approve(
 
 @governance_app.command("restrict")
 def governance_restrict(artifact: str, reason: Reason = "") -> None:
-    """Say that a model may be used only as the reason says."""
+    """Say that a model may be used only as the reason says; it is told wherever its state is, and still forecasts."""
     from mltrainer.evaluation import governance
 
     governance.move(artifact, "restricted", reason)
