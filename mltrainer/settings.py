@@ -126,12 +126,19 @@ class Settings(BaseSettings):
     @field_validator("blobs", mode="before")
     @classmethod
     def _folder(cls, value: object) -> object:
+        if value is None or not str(value).strip():
+            return None
         scheme, found, rest = str(value).partition("://")
         if not found:
-            return value
+            return Path(str(value)).expanduser().absolute()  # one folder, wherever later steps stand
         if scheme != "file" or not rest.startswith("/"):
             raise ValueError("only a folder or file:///folder is supported; mount other storage as a folder")
         return Path(unquote(rest))
+
+    @field_validator("passphrase", mode="before")
+    @classmethod
+    def _word(cls, value: object) -> object:
+        return value or None  # an empty word seals nothing
 
     @property
     def data_mode(self) -> Mode:

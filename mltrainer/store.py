@@ -13,7 +13,7 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from pathlib import Path
@@ -27,6 +27,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     Float,
+    Index,
     Integer,
     MetaData,
     Table,
@@ -47,6 +48,7 @@ from mltrainer.errors import BadInput, MltrainerError, StorageError, Tampered, U
 from mltrainer.settings import settings
 
 BUSY_SECONDS = 60.0
+PIECE = 2**20  # bytes of a file in memory at a time
 STALE_SECONDS = 3600.0  # no writer is at one file for so long: an older `.tmp` was left by a process that was killed
 REVISION = "0002"  # the newest of `migrations`
 SCHEMA = MetaData()
@@ -62,6 +64,7 @@ audit = Table(
     Column("seq", Integer, primary_key=True, autoincrement=False),
     *_words("at", "kind", "actor", "payload"),
     *_words("prev", "hash", unique=True),  # two entries cannot follow the same one: no forks
+    Index("audit_kind", "kind", "seq"),
 )
 admitted = Table("admitted", SCHEMA, Column("content", Text, primary_key=True), *_words("provenance", "at"))
 answers = Table(  # what providers sent and the cache holds: a kept answer whose hash is not here was changed
@@ -143,6 +146,8 @@ jobs = Table(  # what happened to a training: asked for, begun, how far, ended
     *_words("at", "job", "event", "payload"),
     sqlite_autoincrement=True,
 )
+
+_VERSION = Table("alembic_version", MetaData(), Column("version_num", Text, primary_key=True))  # of Alembic itself
 
 _KEPT = "audit trials admitted worlds alerts alert_events positions recommendations users jobs".split()
 APPEND_ONLY = {
@@ -262,7 +267,7 @@ def _engine(url: URL, *, writer: bool = False) -> Engine:
     engine = _engines[key]
     if key not in _made and (writer or not _complete(engine)):  # who may only read finds all, or nothing to read
         with _writer(engine) as connection:
-            SCHEMA.create_all(connection)
+            create(connection)
             if _revision(connection) != REVISION:
                 from mltrainer import migrations  # its import costs what opening a database does ten times
 
@@ -281,6 +286,15 @@ def _complete(engine: Engine) -> bool:
     with engine.connect() as connection:
         tables = SCHEMA.tables.keys() <= set(inspect(connection).get_table_names())
         return tables and (only_read or _revision(connection) == REVISION)
+
+
+def create(connection: Connection) -> None:
+    """Make what tables lack; a database that had none is at the newest revision then, and needs none of them."""
+    fresh = not SCHEMA.tables.keys() & set(inspect(connection).get_table_names())
+    SCHEMA.create_all(connection)
+    if fresh and _revision(connection) is None:
+        _VERSION.create(connection, checkfirst=True)
+        connection.execute(insert(_VERSION).values(version_num=REVISION))
 
 
 def _revision(connection: Connection) -> str | None:
@@ -361,18 +375,23 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
 
 
-def fill(tables: Mapping[str, Iterable[list[dict[str, Any]]]], folder: Path | None) -> None:
-    """Write rows into an empty database, all or none: a new one in `folder`, or None that of the settings.
+def gone() -> bool:
+    """Whether the database in force is a file that is not there, or holds nothing."""
+    return url().get_backend_name() == "sqlite" and not _has_bytes(Path(url().database or ""))
+
+
+def fill(tables: Mapping[str, Iterable[list[dict[str, Any]]]], file: Path | None) -> None:
+    """Write rows into an empty database, all or none: a new one in `file`, or None that of the settings.
 
     Parameters
     ----------
     tables : batches of rows by the name of their table.
     """
-    database = url() if folder is None else URL.create("sqlite", database=str(folder / "mltrainer.sqlite"))
-    # a new home has no history yet, whatever the present one has
-    engine = _engine(database, writer=True) if folder is None else _sqlite(database)
+    database = url() if file is None else URL.create("sqlite", database=str(file))
+    # a new file has no history yet, whatever the present home remembers
+    engine = _sqlite(database) if file is not None or gone() else _engine(database, writer=True)
     with _explained(database), _writer(engine) as connection:
-        SCHEMA.create_all(connection)
+        create(connection)
         for name, batches in tables.items():
             table = SCHEMA.tables[name]
             for rows in batches:
@@ -473,10 +492,43 @@ def answered() -> tuple[str, str] | None:
 def put_blob(data: bytes) -> str:
     """Keep `data` and return its address, the sha256 in hex; a file that is lost or damaged is written again."""
     sha = hashlib.sha256(data).hexdigest()
-    if flaw(sha):
+    if flaw(sha) or not _touched(blob_path(sha)):
         _sweep(settings().home, blob_folder())
         write_atomic(blob_path(sha), data)
     return sha
+
+
+def _touched(path: Path) -> bool:
+    """Make a whole file young again, as somebody is about to name it; False if it was removed meanwhile."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    except OSError:  # who may only read a shared folder cannot keep it young, and it is there all the same
+        return True
+    with suppress(OSError):
+        _whole[path] = _state(path)
+    return True
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def drop(path: Path, younger: float) -> bool:
+    """Remove a file unless it was written or touched since `younger` (a time), even in this moment; whether it went.
+
+    It is moved aside, and looked at there: who touches it after the look finds nothing, and writes it again.
+    """
+    beside = path.with_name(f".{uuid4().hex}.tmp")
+    with suppress(FileNotFoundError):
+        path.replace(beside)
+        if beside.stat().st_mtime > younger:
+            beside.replace(path)
+            return False
+        beside.unlink()
+    return True
 
 
 def get_blob(sha: str) -> bytes:
@@ -504,8 +556,7 @@ def flaw(sha: str) -> str:
     path = blob_path(sha)
     if not path.is_file():
         return "lost"
-    found = path.stat()
-    state = (found.st_ino, found.st_size, found.st_mtime_ns)
+    state = _state(path)
     if _whole.get(path) != state:
         try:
             get_blob(sha)
@@ -581,7 +632,22 @@ def digest(path: Path) -> str:
 
 @lru_cache(maxsize=2048)
 def _digest(path: Path, *_state: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashed_file(path)
+
+
+def hashed_file(path: Path) -> str:
+    """sha256 of a file, always read again: what a disk lost leaves the times of the file as they were."""
+    with path.open("rb") as file:
+        return hashed(file)
+
+
+def hashed(file: Any, to: Callable[[bytes], object] = lambda _: None) -> str:
+    """sha256 of what a file still holds, read piece by piece; each piece is also given to `to`."""
+    total = hashlib.sha256()
+    while piece := file.read(PIECE):
+        total.update(piece)
+        to(piece)
+    return total.hexdigest()
 
 
 def _sync(folder: Path) -> None:
@@ -627,6 +693,8 @@ def _explained(url: URL) -> Iterator[None]:
 def _on_disk(path: Path) -> Iterator[None]:
     try:
         yield
+    except MltrainerError:  # some of them are errors of the disk too, and say already what was wrong
+        raise
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise StorageError(f"{path}: {_FULL if full else _LOCKED_OUT} ({error.strerror})") from None

@@ -88,3 +88,12 @@ def test_an_entry_is_found_by_its_kind_without_a_look_at_the_rest(home: Path) ->
         with store.reading() as connection:
             (row,) = connection.execute(text(plan)).all()
         assert "audit_kind" in row[3]  # and nothing is sorted: there is one step
+
+
+def test_a_fresh_database_needs_no_migration(database: URL, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(_: object) -> None:
+        raise AssertionError("a database that this release made was migrated")
+
+    monkeypatch.setattr(migrations, "upgrade", never)
+    audit.append("first")
+    assert revision() == store.REVISION

@@ -18,8 +18,11 @@ def _passphrase(asked: bool, *, twice: bool) -> str | None:
     from mltrainer.settings import settings
 
     known = settings().passphrase
-    if asked and known is None:
-        return str(typer.prompt("passphrase", hide_input=True, confirmation_prompt=twice, err=True))
+    if asked and not known:
+        try:
+            return str(typer.prompt("passphrase", hide_input=True, confirmation_prompt=twice, err=True))
+        except typer.Abort:
+            raise BadInput("no passphrase was typed; without a terminal set MLTRAINER_PASSPHRASE") from None
     return known.get_secret_value() if known else None
 
 
@@ -139,7 +142,7 @@ def governance_approve(
     champion: Annotated[bool, typer.Option("--champion", help="as champion; default as challenger")] = False,
     json_: Json = False,
 ) -> None:
-    """Let a validated model forecast; by somebody who did not train it."""
+    """Sign for a validated model, as challenger or champion; by somebody who did not train it."""
     from mltrainer.operations import lifecycle
 
     now = lifecycle.approve(artifact, reason, champion=champion)
@@ -148,7 +151,7 @@ def governance_approve(
 
 @governance_app.command("restrict")
 def governance_restrict(artifact: str, reason: Reason = "") -> None:
-    """Say that a model may be used only as the reason says."""
+    """Say that a model may be used only as the reason says; it is told wherever its state is, and still forecasts."""
     from mltrainer.evaluation import governance
 
     governance.move(artifact, "restricted", reason)

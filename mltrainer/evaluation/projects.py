@@ -41,6 +41,11 @@ def differences(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> str:
     return ", ".join(said)
 
 
+def of_model(spec: ModelSpec) -> str:
+    """What of a model differs from the defaults: `differences` of the usual protocol and of data without notes."""
+    return ", ".join(_model(spec))
+
+
 def _protocol(protocol: Protocol) -> Iterator[str]:
     usual = vars(Protocol())
     for name, value in vars(protocol).items():

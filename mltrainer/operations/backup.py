@@ -15,7 +15,7 @@ import sqlite3
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ from sqlalchemy import Connection, func, select
 
 from mltrainer import store
 from mltrainer.errors import BadInput, StorageError, Tampered, Unavailable
-from mltrainer.operations import sealed
+from mltrainer.operations import scrub, sealed
 from mltrainer.settings import settings
 from mltrainer.trust import audit
 
@@ -39,7 +39,6 @@ FILES = ("answers.sqlite",)
 """Databases of the home beside the rows, copied by SQLite's own backup. Not the turns of requests, locks and logs."""
 NAME = re.compile(r"rows/(?P<table>[a-z_]{1,40})\.jsonl\.gz|blobs/(?P<blob>[0-9a-f]{64})|files/(?P<file>[a-z.]{1,40})")
 ROWS = 1_000  # rows in memory at a time
-PIECE = 2**20
 SPOOL = ".mltrainer-backup-"
 LEFT = re.compile(rf"{re.escape(SPOOL)}\w+|\.[0-9a-f]{{32}}\.tmp")  # what a killed backup leaves beside its file
 
@@ -53,7 +52,7 @@ class Backup:
     head : end of the audit trail in the snapshot, `size:hash`.
     tables : rows of each.
     members : name in the file -> its sha256.
-    damaged : blobs of the home that no longer matched their address, and so are not in the file.
+    damaged : blobs that no longer matched their address, or that rows name and are gone, and so are not in the file.
     """
 
     made: str
@@ -67,7 +66,7 @@ class Backup:
     def __repr__(self) -> str:
         """Say what is in it in one line."""
         rows, blobs = sum(self.tables.values()), sum(name.startswith("blobs/") for name in self.members)
-        lacks = f"; not in it: {len(self.damaged)} damaged blobs" if self.damaged else ""
+        lacks = f"; not in it: {len(self.damaged)} damaged or lost blobs" if self.damaged else ""
         return f"Backup({rows:,} rows, {blobs:,} blobs, audit head {self.head[:24]}..., of {self.made[:19]} UTC{lacks})"
 
 
@@ -104,21 +103,20 @@ def _gathered(spool: Path) -> tuple[Backup, dict[str, Path]]:
     """Spool the rows of one snapshot and the kept answers, and find the blobs; hash all of it."""
     with store.reading() as connection:
         tables = {name: _spooled(connection, table, spool) for name, table in sorted(store.SCHEMA.tables.items())}
-        last = connection.execute(select(store.audit.c.seq, store.audit.c.hash).order_by(store.audit.c.seq.desc()))
-        head = audit.Head(*(last.first() or (0, audit.GENESIS)))
+        head = audit.end(connection)
     sources = {f"rows/{name}.jsonl.gz": spool / name for name in tables}
     for name in FILES:
         if (settings().home / name).is_file():
             sources[f"files/{name}"] = _copied(settings().home / name, spool / name)
-    members = {name: digest(path) for name, path in sources.items()}
-    damaged = []
+    members = {name: store.digest(path) for name, path in sources.items()}
+    damaged = list(scrub.lacking())
     for sha in store.blobs():
         if store.flaw(sha):
             damaged.append(sha)
         else:
             members[f"blobs/{sha}"], sources[f"blobs/{sha}"] = sha, store.blob_path(sha)
     made = datetime.now(UTC).isoformat(timespec="seconds")
-    return Backup(made, version("mltrainer"), str(head), tables, members, damaged), sources
+    return Backup(made, version("mltrainer"), str(head), tables, members, sorted(set(damaged))), sources
 
 
 def _spooled(connection: Connection, table: Any, spool: Path) -> int:
@@ -152,8 +150,11 @@ def _packed(raw: BinaryIO, held: Backup, sources: Mapping[str, Path], passphrase
         body = sha256(text).hexdigest().encode() + b"\n" + text  # what tells of all must itself be told of
         tar.addfile(_entry(MANIFEST, len(body)), io.BytesIO(body))
         for name in held.members:
-            with sources[name].open("rb") as file:
-                tar.addfile(_entry(name, os.fstat(file.fileno()).st_size), file)
+            try:
+                with sources[name].open("rb") as file:
+                    tar.addfile(_entry(name, os.fstat(file.fileno()).st_size), file)
+            except FileNotFoundError:
+                raise StorageError(f"{name} was removed while it was packed, as prune does; run again") from None
     if out is not None:
         out.finish()
 
@@ -162,20 +163,6 @@ def _entry(name: str, size: int) -> tarfile.TarInfo:
     entry = tarfile.TarInfo(name)
     entry.size, entry.mode = size, 0o600
     return entry
-
-
-def digest(path: Path) -> str:
-    """The sha256 of a file."""
-    with path.open("rb") as file:
-        return _hashed(file)
-
-
-def _hashed(file: Any, to: Callable[[bytes], object] = lambda _: None) -> str:
-    total = sha256()
-    while piece := file.read(PIECE):
-        total.update(piece)
-        to(piece)
-    return total.hexdigest()
 
 
 # --- reading --------------------------------------------------------------------------------------------------
@@ -243,12 +230,12 @@ def _member(held: Backup, entry: tarfile.TarInfo, body: Any, into: Path | None) 
         yield f"{name[:100]!r} was added"
         return
     if into is None:
-        same = _hashed(body) == held.members[name]
+        same = store.hashed(body) == held.members[name]
     else:
         path = into / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with path.open("xb") as out:
-            same = _hashed(body, out.write) == held.members[name]
+            same = store.hashed(body, out.write) == held.members[name]
             out.flush()
             os.fsync(out.fileno())
     if not same:
@@ -273,7 +260,8 @@ def restore(file: str | Path, *, passphrase: str | None = None, replace: bool = 
 
     All is laid down beside the home first and has its name only when it is complete. A home that holds anything is
     left alone unless `replace`, and then it is moved aside, never removed. Of a database named by
-    MLTRAINER_DATABASE_URL the tables must be empty.
+    MLTRAINER_DATABASE_URL the tables must be empty. Blobs go to the folder of MLTRAINER_BLOBS, and what stands there
+    whole stays.
 
     Raises
     ------
@@ -290,13 +278,14 @@ def restore(file: str | Path, *, passphrase: str | None = None, replace: bool = 
         held, found = check(file, passphrase=passphrase, into=staged)
         if found:
             raise Tampered(f"{file} is not what was written: {_some(found)}; nothing was restored, take another backup")
-        _laid_down(staged, held)
+        _laid_down(staged, held, home)
         kept = _swapped(staged, home)
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         raise
     store.remember(held.head)
-    findings = audit.verify(held.head)
+    lost = [f"blob {sha} is not there; it held {what}" for sha, what in scrub.lacking().items()]
+    findings = audit.verify(held.head) + lost
     audit.append("restore", head=held.head, made=held.made, members=len(held.members))
     return Restored(held, home, kept, findings)
 
@@ -305,29 +294,51 @@ def _some(found: list[str], most: int = 6) -> str:
     return ", ".join(found[:most]) + (f" and {len(found) - most} more" if len(found) > most else "")
 
 
-def _laid_down(staged: Path, held: Backup) -> None:
-    """Make of the members what a home looks like."""
-    for path in [*(staged / "blobs").glob("*")]:
-        path.parent.joinpath(path.name[:2]).mkdir(mode=0o700, exist_ok=True) if len(path.name) == 64 else None
-        path.replace(staged / "blobs" / path.name[:2] / path.name)
+def _laid_down(staged: Path, held: Backup, home: Path) -> None:
+    """Make of the members what a home looks like, and fill what lies outside it: a server, a shared folder of blobs."""
     for path in (staged / "files").glob("*"):
         path.replace(staged / path.name)
     if unknown := sorted(set(held.tables) - set(store.SCHEMA.tables)):
         raise BadInput(f"the backup has a table {unknown[0]}, which this version does not know; install {held.version}")
-    external = settings().database_url is not None
-    if not external or not _already(held):
-        store.fill({name: _lines(staged, name) for name in held.tables}, None if external else staged)
-    for name in ("rows", "files"):
+    server, file = store.url().get_backend_name() != "sqlite", Path(store.url().database or "").absolute()
+    within = None if server else _within(file, home, staged)
+    full = within is None and _already(held)
+    _blobs_laid_down(staged, _within(store.blob_folder().absolute(), home, staged))  # before a row names them
+    if within is not None:
+        within.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not full:
+        store.fill({name: _lines(staged, name) for name in held.tables}, within)
+    for name in ("rows", "files", "members"):
         shutil.rmtree(staged / name, ignore_errors=True)
 
 
+def _within(path: Path, home: Path, staged: Path) -> Path | None:
+    """Where a path of the home lies while the home is only staged; None of one that lies outside."""
+    return staged / path.relative_to(home) if path.is_relative_to(home) else None
+
+
+def _blobs_laid_down(staged: Path, to: Path | None) -> None:
+    """Put each blob, which was compared with its address, where the settings say; a whole one there stays."""
+    if not (staged / "blobs").exists():
+        return
+    members = (staged / "blobs").rename(staged / "members")
+    for path in members.iterdir():
+        if to is not None:
+            (to / path.name[:2]).mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.rename(to / path.name[:2] / path.name)
+        elif store.flaw(path.name):
+            with path.open("rb") as blob, store.whole_file(store.blob_path(path.name)) as out:
+                shutil.copyfileobj(blob, out)
+
+
 def _already(held: Backup) -> bool:
-    """Whether an earlier attempt, which was killed, has filled the server with this very backup."""
+    """Whether an earlier attempt, which was killed, has filled the database with this very backup."""
+    if store.gone():
+        return False
     with store.reading(whole=False) as connection:
         counts = {name: connection.execute(select(func.count()).select_from(table)).scalar_one()
                   for name, table in store.SCHEMA.tables.items()}  # fmt: skip
-        row = connection.execute(select(store.audit.c.seq, store.audit.c.hash).order_by(store.audit.c.seq.desc()))
-        head = audit.Head(*(row.first() or (0, audit.GENESIS)))
+        head = audit.end(connection)
     if not any(counts.values()):
         return False
     if str(head) == held.head and all(counts[name] == n for name, n in held.tables.items()):

@@ -10,6 +10,7 @@ holds, 1 if not; one finding a line.
 import argparse
 import hashlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -150,7 +151,14 @@ def main(words=None):
     asked = parser.parse_args(words)
     if bool(asked.signed) != bool(asked.public):
         parser.error("--signed needs --public, the key that you trust, and the other way round")
-    entries = read(asked.trail)
+    if asked.head and not re.fullmatch("[0-9]{1,18}:[0-9a-f]{64}", asked.head):
+        parser.error("--head reads SIZE:HASH, as mltrainer audit head prints it")
+    if asked.folder and not (asked.folder / "manifest.json").is_file():
+        parser.error(f"{asked.folder} has no manifest.json, so it is no folder of a run")
+    try:
+        entries = read(asked.trail)
+    except (OSError, ValueError) as error:
+        parser.error(f"{asked.trail} is no exported trail ({error})")
     found = [*chain(entries), *(headed(entries, asked.head) if asked.head else [])]
     if asked.signed:
         found += witnessed(entries, json.loads(asked.signed.read_text(encoding="utf-8")), asked.public)

@@ -17,6 +17,7 @@ from mltrainer.trust import audit
 from mltrainer.trust.provenance import Provenance
 
 LEAST = 6  # characters of an address that are enough, if only one begins so
+PRIVATE = ("digest",)  # of the token of a user
 FIGURES = ("ic", "sharpe", "r2_oos", "hit_rate", "max_drawdown", "loss", "baseline_loss")
 
 
@@ -149,7 +150,7 @@ def _told(start: str) -> Iterator[Explanation]:
             model = {k: said[k] for k in ("model", "artifact", "kind", "account") if k in said}
             artifact = str(said.get("artifact", ""))
             steps = [_step(s) for s in governance.history() if artifact and s.artifact == artifact]
-            rest = {k: v for k, v in said.items() if k not in {*model, "key", "payload", "matrix"}}
+            rest = {k: v for k, v in said.items() if k not in {*model, "key", "payload", "matrix", *PRIVATE}}
             yield Explanation(kind, row["key"], model, _data(str(said.get("matrix", ""))), {}, rest, {}, steps)
 
 

@@ -9,13 +9,15 @@ import pandas as pd
 
 from mltrainer.checks.leakcheck import leakcheck
 from mltrainer.errors import BadInput, Refused
-from mltrainer.evaluation import artifacts, governance, leaderboard, skill, trials
+from mltrainer.evaluation import artifacts, governance, leaderboard, projects, skill, trials
 from mltrainer.evaluation.governance import Standing, standing
 from mltrainer.evaluation.record import Evaluation
-from mltrainer.models import catalog
+from mltrainer.features import targets
+from mltrainer.models import catalog, spaces
 from mltrainer.trust import audit
 
 LEAST_SESSIONS = 250  # of out-of-sample forecasts: a year
+NOT_ASKED = "not asked: nothing is traded on this target"
 SHARE = 0.5  # of the states of the market in which it must not lose
 
 
@@ -29,30 +31,43 @@ class Gate:
 
 
 def validate(artifact: str, reason: str = "validation") -> list[Gate]:
-    """Ask every gate of a kept model and write down what they found; passing all makes it validated.
+    """Ask every gate of a kept model and write down what they found; passing all makes a draft validated.
 
     The evidence is of the trial of the same model, settings, ticker, horizon and target with the most sessions. It is
-    asked in the mode of the data that it was trained on. One that does not pass stays what it is, and so it is told.
+    asked in the mode of the data that it was trained on. One that does not pass, or is past being a draft, stays what
+    it is, and so it is told.
     """
     name, _, state, _ = artifacts.load(artifact)
+    if len(names := state.get("tickers", [])) > 1:
+        learned = f"{name} {artifact[:12]} learned from {', '.join(names)} together"
+        raise BadInput(f"{learned}, and gates are asked of models of one name; train one of each")
     found = _evidence(name, state)
     gates = [gate(name, state, found) for gate in GATES.values()]
     told = tuple(asdict(g) for g in gates)
-    if all(g.passed for g in gates):
+    passed = all(g.passed for g in gates)
+    if passed and standing(artifact).state == "draft":
         governance.move(artifact, "validated", reason, ticker=state["ticker"], gates=told)
     else:
-        audit.append("validation", artifact=artifact, model=name, gates=list(told), passed=False)
+        said: dict[str, Any] = {"artifact": artifact, "model": name, "ticker": state["ticker"], "reason": reason}
+        audit.append("validation", **said, gates=list(told), passed=passed)
     return gates
 
 
 def _evidence(name: str, state: dict[str, Any]) -> Evaluation | None:
-    """The longest finished trial of the same question."""
-    ledger = trials.ledger()
-    same = {"model": name, "ticker": state["ticker"], "horizon": state["horizon"], "status": "ok",
-            "target": state.get("target", "return"), "mode": state["mode"]}  # fmt: skip
+    """The longest finished trial of the same question by the same model, with its settings and the usual protocol."""
+    ledger, spec = trials.ledger(), catalog.spec(name)
+    if state.get("parameters"):
+        spec = spaces.candidate(spec, state["parameters"])
+    own = {"model": spec.name, "settings": projects.of_model(spec), "status": "ok", "mode": state["mode"]}
+    same = own | {"ticker": state["ticker"], "horizon": state["horizon"], "target": state.get("target", "return")}
     rows = ledger[np.logical_and.reduce([ledger[k] == v for k, v in same.items()])] if len(ledger) else ledger
-    plain = rows[rows["settings"] == ""] if not state.get("parameters") else rows
-    return trials.load(str(plain.sort_values("n").iloc[-1]["key"])) if len(plain) else None
+    return trials.load(str(rows.sort_values("n").iloc[-1]["key"])) if len(rows) else None
+
+
+def _traded(state: dict[str, Any]) -> bool:
+    """Whether anything is traded on what it forecasts, and so can be gained or cost."""
+    aim = targets.TARGETS.get(state.get("target", "return"))
+    return aim is None or bool(aim.pays)
 
 
 def _leaks(name: str, state: dict[str, Any], found: Evaluation | None) -> Gate:
@@ -77,6 +92,8 @@ def _stable(name: str, state: dict[str, Any], found: Evaluation | None) -> Gate:
     """Net return by thirds of the volatility known the day before: calm, usual, stormy."""
     if found is None:
         return Gate("stability by regime", False, "it was never evaluated")
+    if not _traded(state):
+        return Gate("stability by regime", True, NOT_ASKED)
     f = found.forecasts
     third = pd.Series(np.digitize(f["scale"], f["scale"].quantile([1 / 3, 2 / 3])), f.index)
     means = f["net"].groupby(third).mean()
@@ -85,6 +102,8 @@ def _stable(name: str, state: dict[str, Any], found: Evaluation | None) -> Gate:
 
 
 def _net(name: str, state: dict[str, Any], found: Evaluation | None) -> Gate:
+    if found is not None and not _traded(state):
+        return Gate("net of cost", True, NOT_ASKED)
     sharpe = found.metrics["sharpe"] if found is not None else float("nan")
     return Gate("net of cost", bool(sharpe > 0), f"Sharpe {sharpe:.2f} net of costs")
 
@@ -110,7 +129,9 @@ GATES: dict[str, Callable[[str, dict[str, Any], Evaluation | None], Gate]] = {
 
 
 def approve(artifact: str, reason: str, *, champion: bool = False) -> Standing:
-    """Let a validated model forecast beside the champion, or as champion; by somebody who did not train it.
+    """Sign for a validated model beside the champion, or as champion; by somebody who did not train it.
+
+    It also ends a restriction.
 
     Raises
     ------
@@ -119,7 +140,7 @@ def approve(artifact: str, reason: str, *, champion: bool = False) -> Standing:
         be several of them is not held back.
     """
     steps, who = governance.history(artifact), audit.actor()
-    if who == steps[0].by:
+    if who in governance.keepers(artifact):
         audit.append(
             "violation", what=f"the approval of {artifact[:12]}", why=f"{who} trained it", remedy="ask another"
         )

@@ -23,11 +23,16 @@ def export(to: str | Path) -> audit.Head:
     path, head = Path(to), audit.Head(0, audit.GENESIS)
     if path.exists():
         raise BadInput(f"{path} is there already; give a new name")
+    script = path.with_name(SCRIPT.name)
+    if path == script:
+        raise BadInput(f"{SCRIPT.name} is the script that is written beside the trail; give another name")
+    if script.exists() and script.read_bytes() != SCRIPT.read_bytes():
+        raise BadInput(f"{script} is another one than this version's; export to another folder, or move it away")
     with store.whole_file(path) as file:
         for row in audit.rows():
             file.write(json.dumps(row, sort_keys=True).encode() + b"\n")
             head = audit.Head(row["seq"], row["hash"])
-    store.write_atomic(path.with_name(SCRIPT.name), SCRIPT.read_bytes())
+    store.write_atomic(script, SCRIPT.read_bytes())
     return head
 
 

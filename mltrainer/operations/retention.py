@@ -27,6 +27,7 @@ from mltrainer.trust import audit
 from mltrainer.trust.provenance import SOURCES
 
 DAYS = 30.0
+LEAST_DAYS = 1.0
 RUN = re.compile(r"[A-Za-z0-9_-]+-\d{1,2}d-[0-9a-f]{8}")
 ADDRESS = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 HERE = ("127.0.0.1", "localhost", "::1")
@@ -122,7 +123,8 @@ def _idle(run: str) -> bool:
 def _left() -> Iterator[Waste]:
     """What killed writers left."""
     home = settings().home.absolute()
-    for path in (*home.glob(".*.tmp"), *home.glob("blobs/*/.*.tmp"), *home.parent.glob(f".{home.name}-restoring-*")):
+    torn = (*home.glob(".*.tmp"), *store.blob_folder().glob("*/.*.tmp"))
+    for path in (*torn, *home.parent.glob(f".{home.name}-restoring-*")):
         size = path.stat().st_size if path.is_file() else sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
         yield Waste("left by a kill", path.name, size, 0, path)
 
@@ -135,18 +137,33 @@ def _answers() -> Iterator[Waste]:
 def prune(days: float = DAYS, out: str | Path | None = None) -> list[Waste]:
     """Remove what `waste` finds, after the trail was told; return it.
 
-    What is referred to is looked up again inside the writer's transaction, so nobody refers to a thing meanwhile.
+    What is referred to is looked up again inside the writer's transaction, so nobody refers to a thing meanwhile; what
+    somebody keeps again before it is removed stays. Nothing is removed before the trail has it on the disk.
+
+    Raises
+    ------
+    BadInput
+        `days` is below 1: a computation may keep for so long what it refers to at its end. Or there are blobs to
+        remove in a folder that other homes may share, whose rows are not seen from here.
     """
+    if not days >= LEAST_DAYS:
+        raise BadInput(f"days={days}: what is younger than a day may belong to what runs now; give 1 or more")
     with store.writing() as connection:
         found = waste(days, out)
+        if settings().blobs and settings().database_url is None and any(w.kind == "blob" for w in found):
+            raise BadInput(
+                "MLTRAINER_BLOBS is shared and the rows of other homes are not seen from here; prune where "
+                "MLTRAINER_DATABASE_URL names the database of all of them"
+            )
         if found:
             kinds = sorted({w.kind for w in found})
             counts = {kind: sum(w.kind == kind for w in found) for kind in kinds}
             blobs = sorted(w.name for w in found if w.kind == "blob")
             audit.extend(connection, "prune", {"counts": counts, "days": days, "blobs": blobs})
-        for w in found:
-            if w.path is not None:
-                shutil.rmtree(w.path) if w.path.is_dir() else w.path.unlink(missing_ok=True)
+    younger = time.time() - days * 86_400
+    for w in found:
+        if w.path is not None:
+            shutil.rmtree(w.path) if w.path.is_dir() else store.drop(w.path, younger)
     if any(w.kind == "answer" for w in found):
         cache.prune()
     return found

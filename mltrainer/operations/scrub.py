@@ -4,13 +4,13 @@ The rest goes on working: what a damaged file held is then lost, and is named so
 """
 
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 
 from mltrainer import store
@@ -23,6 +23,7 @@ from mltrainer.trust import audit
 
 BESIDE = ("answers.sqlite", "turns.sqlite")  # made anew where they lack
 FOLDER = "quarantine"
+ADDRESS = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -58,26 +59,33 @@ def scrub(out: str | Path | None = None, *, quarantine: bool = False) -> list[Da
     return [_moved(d) if quarantine and d.path.is_file() else d for d in found]
 
 
-def _blobs() -> Iterator[Damage]:
-    holders: dict[str, str] = {}
+def holders() -> dict[str, str]:
+    """Every blob that a trial or a kept model needs, and what it holds."""
+    found: dict[str, str] = {}
     for row in trials.ledger().to_dict("records"):
-        holders[str(row["blob"])] = f"the result of {row['model']} on {row['ticker']}"
+        found[str(row["blob"])] = f"the result of {row['model']} on {row['ticker']}"
     for entry in audit.entries(kind="artifact"):
         for name in ("artifact", "estimator"):
-            holders[str(entry.payload[name])] = f"a kept {entry.payload['model']}"
+            found[str(entry.payload[name])] = f"a kept {entry.payload['model']}"
+    return {sha: held for sha, held in found.items() if ADDRESS.fullmatch(sha)}
+
+
+def lacking() -> dict[str, str]:
+    """Of these the blobs that are gone."""
+    return {sha: held for sha, held in holders().items() if not store.has_blob(sha)}
+
+
+def _blobs() -> Iterator[Damage]:
+    named = holders()
+    aside = {str(entry.payload["file"]) for entry in audit.entries(kind="quarantine")}  # its owner knows of it
+    for sha, held in lacking().items():
+        if sha not in aside:
+            yield Damage(store.blob_path(sha), "it is gone", held, "restore a backup, or run again what produced it")
     for sha in store.blobs():
         path = store.blob_path(sha)
-        if _sha(path) != sha:
-            held = holders.get(sha, "what no row names, such as the data of a run")
+        if store.hashed_file(path) != sha:
+            held = named.get(sha, "what no row names, such as the data of a run")
             yield Damage(path, "its bytes no longer match its address", held, "run again what produced it")
-
-
-def _sha(path: Path) -> str:
-    with path.open("rb") as file:
-        total = sha256()
-        while piece := file.read(2**20):
-            total.update(piece)
-    return total.hexdigest()
 
 
 def _databases() -> Iterator[Damage]:
@@ -111,7 +119,7 @@ def _runs(out: str | Path | None) -> Iterator[Damage]:
     for run in reports.runs(out):
         for name, recorded in run.manifest["outputs"].items():
             path = run.path / Path(str(name)).name
-            if path.is_file() and _sha(path) != recorded:
+            if path.is_file() and store.hashed_file(path) != recorded:
                 yield Damage(path, "its sha256 is not the one its manifest records", f"a page of {run.id}",
                              "the same mltrainer report makes it again")  # fmt: skip
 
@@ -121,7 +129,7 @@ def _moved(damage: Damage) -> Damage:
     folder = settings().home / FOLDER
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
     to = folder / f"{stamp}-{damage.path.name}"
-    told = {"path": str(damage.path), "why": damage.why, "held": damage.held, "sha256": _sha(damage.path)}
+    told = {"path": str(damage.path), "why": damage.why, "held": damage.held, "sha256": store.hashed_file(damage.path)}
     audit.append("quarantine", file=damage.path.name, **{k: v for k, v in told.items() if k != "path"})
     store.write_atomic(folder / f"{to.name}.json", json.dumps(told | {"at": stamp}, indent=1))
     shutil.move(damage.path, to)

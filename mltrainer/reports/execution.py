@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ CELL_SECONDS = 300  # a cell shows what is stored; one that takes longer is stuc
 
 def sha(path: Path) -> str:
     """Sha256 of a file; empty when there is none."""
-    return sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    return store.hashed_file(path) if path.is_file() else ""
 
 
 def family_pages(

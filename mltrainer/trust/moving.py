@@ -82,7 +82,7 @@ def _copy_blobs(folder: Path) -> int:
     copied = 0
     for file in sorted(store.blob_folder().glob("??/*")):
         beside = folder / file.parent.name / file.name
-        if len(file.name) == 64 and not beside.exists():
+        if len(file.name) == 64 and store.digest(beside) != file.name:  # torn, or not there
             store.write_atomic(beside, store.get_blob(file.name))
             copied += 1
     return copied

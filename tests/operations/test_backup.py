@@ -17,7 +17,7 @@ from sqlalchemy import URL
 
 import mltrainer as mt
 from mltrainer import store
-from mltrainer.errors import BadInput, Tampered
+from mltrainer.errors import BadInput, StorageError, Tampered
 from mltrainer.evaluation import lifecycle, trials
 from mltrainer.operations import backup as backups
 from mltrainer.operations import sealed
@@ -326,3 +326,68 @@ def test_the_manifest_says_what_is_in_the_file(file: Path):
     assert set(held.tables) == set(store.SCHEMA.tables)
     assert sum(name.startswith("blobs/") for name in held.members) == 5
     assert settings().home.name == "home"
+
+
+# --- blobs and rows that lie outside the home -------------------------------------------------------------------
+
+
+def test_blobs_come_back_to_the_folder_that_the_settings_name(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MLTRAINER_BLOBS", str(tmp_path / "shared"))
+    mt.evaluate(
+        ["KNeighborsRegressor_5", "KNeighborsRegressor_3"], mt.matrix("MSFT", start="2004-01-02", end="2006-12-29")
+    )
+    backups.backup(tmp_path / "b")
+    torn, whole = map(store.blob_path, trials.ledger()["blob"])
+    torn.write_bytes(b"torn")
+    stood = whole.stat().st_ino
+    elsewhere(monkeypatch, tmp_path)
+    assert backups.restore(tmp_path / "b").findings == []  # beside a damaged one and a whole one
+    assert (trials.lost().empty, whole.stat().st_ino) == (True, stood)
+    monkeypatch.setenv("MLTRAINER_HOME", str(tmp_path / "third"))
+    monkeypatch.setenv("MLTRAINER_BLOBS", str(tmp_path / "new"))
+    assert backups.restore(tmp_path / "b").findings == []
+    assert trials.lost().empty
+    assert trials.opened(trials.ledger()["key"][0]) is not None
+    assert not (tmp_path / "third" / "blobs").exists()
+
+
+def test_a_blob_that_is_gone_is_named_by_the_backup_and_by_what_is_restored_of_it(
+    kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    store.blob_path(kept).unlink()
+    held = backups.backup(tmp_path / "b")
+    assert held.damaged == [kept]
+    elsewhere(monkeypatch, tmp_path)
+    assert backups.restore(tmp_path / "b").findings == [f"blob {kept} is not there; it held a kept RidgeRegression"]
+
+
+@pytest.mark.parametrize("where", ["home/rows.sqlite", "rows/rows.sqlite"])
+def test_a_file_of_rows_that_the_settings_name_and_that_was_lost_comes_back(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+):
+    monkeypatch.setenv("MLTRAINER_DATABASE_URL", f"sqlite:///{tmp_path / where}")
+    audit.append("first")
+    head = audit.append("second", blob=store.put_blob(b"kept"))
+    backups.backup(tmp_path / "b")
+    for left in (tmp_path / where).parent.glob("rows.sqlite*"):
+        left.unlink()
+    assert backups.restore(tmp_path / "b", replace=True).findings == []
+    assert audit.verify(head) == []
+    assert (tmp_path / where).is_file()
+
+
+def test_a_blob_that_is_pruned_while_it_is_packed_is_named(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    audit.append("first")
+    sha = store.put_blob(b"soon gone")
+    packed = backups._packed
+
+    def later(*given: object) -> None:
+        store.blob_path(sha).unlink()
+        packed(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(backups, "_packed", later)
+    with pytest.raises(StorageError, match=f"blobs/{sha} was removed while it was packed"):
+        backups.backup(tmp_path / "b")
+    assert not (tmp_path / "b").exists()

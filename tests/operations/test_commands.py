@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from mltrainer import store
 from mltrainer.cli import app
+from mltrainer.operations import sealed
 from mltrainer.trust import audit
 
 
@@ -49,3 +50,15 @@ def test_prune_and_scrub_show_first_and_do_on_request(home: Path, tmp_path: Path
     assert asked("scrub") == "every file is what was written\n"
     assert "0 things, 0.0 MB to remove" in asked("prune", "--days", "0", "--out", tmp_path)
     assert "0 kept matrices and 0 answers of polygon would go" in asked("prune", "--source", "polygon")
+
+
+def test_a_backup_that_is_to_be_sealed_is_never_written_open(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    audit.append("first")
+    monkeypatch.setenv("MLTRAINER_PASSPHRASE", "")
+    said = CliRunner().invoke(app, ["backup", str(tmp_path / "b"), "--passphrase"], standalone_mode=False)
+    assert "without a terminal set MLTRAINER_PASSPHRASE" in str(said.exception)  # nothing was typed
+    assert not (tmp_path / "b").exists()
+    asked("backup", tmp_path / "b", "--passphrase", typed="a long word\na long word\n")
+    assert (tmp_path / "b").read_bytes().startswith(sealed.MAGIC)

@@ -4,14 +4,17 @@ import json
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from typer.testing import CliRunner
 
 import mltrainer as mt
+from mltrainer import store
 from mltrainer.cli import app
 from mltrainer.errors import BadInput, Unavailable
 from mltrainer.evaluation import governance, trials
 from mltrainer.features.matrix import Matrix
 from mltrainer.operations.explain import diff, explain
+from mltrainer.server import users
 from mltrainer.trust import audit
 
 
@@ -84,3 +87,12 @@ def test_the_commands_say_the_same(msft: Matrix):
     assert "KNeighborsRegressor_5" in run.invoke(app, ["explain", address[:12]]).stdout
     said = json.loads(run.invoke(app, ["diff", address, address, "--json"]).stdout)
     assert said == {"sentence": "they are one and the same", "differences": []}
+
+
+def test_what_is_said_of_a_user_has_no_digest_of_a_token(home: Path):
+    users.add("ann", "viewer")
+    with store.reading() as connection:
+        (row,) = connection.execute(select(store.users)).mappings().all()
+    found = explain(row["key"])
+    assert (found.kind, found.settings["name"]) == ("user", "ann")
+    assert json.loads(row["payload"])["digest"] not in str(found)

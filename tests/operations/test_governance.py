@@ -1,15 +1,19 @@
 """A model is used only after its gates and by another's hand, and a retired one forecasts no more."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 import mltrainer as mt
 from mltrainer.cli import app
 from mltrainer.errors import BadInput, Refused
-from mltrainer.evaluation import governance, lifecycle
+from mltrainer.evaluation import artifacts, governance, lifecycle, trials
+from mltrainer.evaluation.judging import judge
+from mltrainer.evaluation.record import Evaluation
 from mltrainer.features.matrix import Matrix
 from mltrainer.operations import lifecycle as operations
 from mltrainer.operations.compliance import CompliancePack
@@ -129,3 +133,87 @@ def test_the_pack_is_read_off_the_trail_and_claims_nothing(kept: str, home: Path
     assert str(audit.head()) in text
     assert "it holds." in text
     assert "No model was kept yet" in CompliancePack("IBM").models().text
+
+
+def proof(msft: Matrix, artifact: str) -> Evaluation:
+    """An evaluation of the kept model that knew what was to come, in the ledger like any other."""
+    made = mt.evaluate("KNeighborsRegressor_5", msft)
+    f = made.forecasts
+    side = np.sign(f["benchmark"])
+    rows = f.assign(forecast=f["y"], position=side, gross=side * f["benchmark"], net=side * f["benchmark"])
+    name = artifacts.load(artifact)[0]
+    return trials.record(replace(made, key="e" * 64, model=name, forecasts=rows, metrics=judge(rows, 5)), msft)
+
+
+def test_a_model_that_passes_every_gate_is_validated_once_and_never_moved_by_asking_again(kept: str, msft: Matrix):
+    proof(msft, kept)
+    assert [g for g in operations.validate(kept) if not g.passed] == []
+    assert governance.standing(kept).state == "validated"
+    as_somebody_else(operations.approve, kept, "gates passed", champion=True)
+    operations.validate(kept, "the yearly question")
+    assert governance.standing(kept).state == "champion"
+    told = audit.entries(kind="validation")[-1].payload
+    assert (told["passed"], told["ticker"], told["reason"]) == (True, "MSFT", "the yearly question")
+    governance.move(kept, "restricted", "only for MSFT")
+    with pytest.raises(Refused):
+        operations.approve(kept, "I lift it")
+    as_somebody_else(operations.approve, kept, "it may be used again")
+    assert governance.standing(kept).state == "challenger"
+
+
+def test_each_gate_says_yes_and_no(kept: str, msft: Matrix):
+    good, state = proof(msft, kept), artifacts.load(kept)[2]
+    f = good.forecasts
+    bad = replace(good, forecasts=f.iloc[:249].assign(net=-1e-4), metrics=good.metrics | {"sharpe": -0.1})
+    storm = replace(good, forecasts=f.assign(net=np.where(f["scale"] > f["scale"].quantile(1 / 3), -1e-4, 1e-2)))
+
+    def said(gate: str, found: Evaluation | None, **other: object) -> operations.Gate:
+        return operations.GATES[gate]("RidgeRegression", state | other, found)
+
+    for gate in ("evidence", "stability by regime", "net of cost"):
+        assert [said(gate, e).passed for e in (good, bad, None)] == [True, False, False]
+    assert not said("stability by regime", storm).passed
+    assert [said("skill", e).passed for e in (good, None)] == [True, False]
+    assert (said("card complete", good).passed, said("card complete", good, libraries={}).found) == (
+        True,
+        "lacks libraries",
+    )
+    for gate in ("stability by regime", "net of cost"):
+        asked = said(gate, bad, target="range")
+        assert (asked.passed, asked.found) == (True, "not asked: nothing is traded on this target")
+
+
+def test_evidence_is_of_the_very_settings_that_were_trained(kept: str, msft: Matrix):
+    other = mt.model("RidgeRegression", {"ridge__alpha": 3.0}).train(msft).save()
+    mt.evaluate("RidgeRegression", msft)
+    found = {a: operations._evidence("RidgeRegression", artifacts.load(a)[2]) for a in (kept, other)}
+    assert found[other] is None
+    assert found[kept] is not None
+    mt.model("RidgeRegression", {"ridge__alpha": 3.0}).evaluate(msft)
+    own = operations._evidence("RidgeRegression", artifacts.load(other)[2])
+    assert own is not None
+    assert own.meta["settings"] == "alpha=3"
+
+
+def test_nobody_who_kept_the_model_approves_it_not_even_the_second(kept: str, msft: Matrix):
+    passed(kept)
+    again = mt.model("RidgeRegression").train(msft)
+    as_somebody_else(again.save)
+    with pytest.raises(Refused, match="validator trained this RidgeRegression"):
+        as_somebody_else(operations.approve, kept, "mine too")
+
+
+def test_champions_of_other_horizons_stand_side_by_side(kept: str):
+    longer = mt.model("RidgeRegression").train(mt.matrix("MSFT", start="2004-01-02", end="2008-12-31", horizon=10))
+    both = [kept, longer.save()]
+    for artifact in both:
+        passed(artifact)
+        as_somebody_else(operations.approve, artifact, "better", champion=True)
+    assert [governance.standing(artifact).state for artifact in both] == ["champion", "champion"]
+
+
+def test_gates_are_not_asked_of_a_panel(home: Path):
+    panel = mt.matrix(["MSFT", "AAPL"], start="2004-01-02", end="2006-12-29")
+    artifact = mt.model("RidgeRegression").train(panel).save()
+    with pytest.raises(BadInput, match="gates are asked of models of one name"):
+        operations.validate(artifact)

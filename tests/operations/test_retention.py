@@ -160,3 +160,66 @@ def test_the_bytes_of_a_source_go_and_every_hash_stays(replay: object, home: Pat
         stored.opened(address)
     assert "purged" in retention.purged([address])[address]
     assert audit.entries(kind="purge")[0].payload["terms"].startswith("tests only")
+
+
+# --- a folder of blobs that homes share, and what happens meanwhile ---------------------------------------------
+
+
+def test_what_is_kept_again_while_pruning_stays_whenever_it_is_kept(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    audit.append("first")
+    before, between = store.put_blob(b"kept before"), store.put_blob(b"kept between")
+    all_aged(home)
+    assert store.put_blob(b"kept before") == before  # acknowledged: a row will name it soon
+    drop = store.drop
+
+    def later(path: Path, younger: float) -> bool:
+        store.put_blob(b"kept between")
+        return drop(path, younger)
+
+    monkeypatch.setattr(store, "drop", later)
+    assert [w.name for w in retention.prune(out=tmp_path / "runs")] == [between]
+    assert store.flaw(before) == store.flaw(between) == ""
+    assert list(store.blob_folder().glob("*/.*")) == []
+
+
+def test_nothing_goes_before_the_trail_has_it(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    audit.append("first")
+    orphan = store.put_blob(b"old")
+    all_aged(home)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store, "_remember", full)  # the last step of a writer
+    with pytest.raises(OSError, match="No space"):
+        retention.prune(out=tmp_path / "runs")
+    assert store.has_blob(orphan)
+
+
+def test_what_is_younger_than_a_day_is_never_removed(home: Path, tmp_path: Path):
+    audit.append("first")
+    with pytest.raises(BadInput, match="younger than a day"):
+        retention.prune(0.5, tmp_path / "runs")
+
+
+def test_a_shared_folder_is_not_pruned_by_one_of_its_homes_and_torn_files_in_it_are_found(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MLTRAINER_BLOBS", str(tmp_path / "shared"))
+    audit.append("first")
+    aged(store.blob_path(store.put_blob(b"named by a row of another home")))
+    store.write_atomic(store.blob_folder() / "ab" / ".0.tmp", b"half")
+    aged(store.blob_folder() / "ab" / ".0.tmp")
+    assert [(w.kind, w.size) for w in retention.waste(out=tmp_path / "runs")] == [("blob", 30), ("left by a kill", 4)]
+    with pytest.raises(BadInput, match="the rows of other homes are not seen from here"):
+        retention.prune(out=tmp_path / "runs")
+    assert len(store.blobs()) == 1
+
+
+def test_a_blob_that_a_row_names_and_that_is_gone_is_found(msft: Matrix, home: Path):
+    mt.evaluate("KNeighborsRegressor_5", msft)
+    store.blob_path(trials.ledger()["blob"][0]).unlink()
+    (found,) = scrub()
+    assert "it is gone; it held the result of KNeighborsRegressor_5 on MSFT" in str(found)

@@ -192,3 +192,26 @@ def test_a_signed_head_is_checked_with_python_alone_or_the_missing_package_is_na
     key.chmod(0o644)
     with pytest.raises(BadInput, match="can be read by others"):
         portable.sign(key)
+
+
+def test_a_wrong_word_to_the_script_is_one_line(copy: tuple[Path, Path], tmp_path: Path):
+    trail, _ = copy
+    for words, said in (
+        ((trail, "--head", "nonsense"), "--head reads SIZE:HASH"),
+        ((tmp_path / "absent.jsonl",), "is no exported trail"),
+        ((trail, tmp_path), "has no manifest.json"),
+    ):
+        call = [sys.executable, "-I", "-S", str(trail.with_name("check_trail.py")), *map(str, words)]
+        done = subprocess.run(call, capture_output=True, text=True)
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+        assert said in done.stderr.splitlines()[-1]
+
+
+def test_another_script_of_that_name_is_not_overwritten(home: Path, tmp_path: Path):
+    audit.append("first")
+    with pytest.raises(BadInput, match="give another name"):
+        portable.export(tmp_path / "check_trail.py")
+    (tmp_path / "check_trail.py").write_text("mine")
+    with pytest.raises(BadInput, match="is another one than this version's"):
+        portable.export(tmp_path / "trail.jsonl")
+    assert (tmp_path / "check_trail.py").read_text() == "mine"

@@ -132,3 +132,23 @@ def test_a_new_home_beside_a_shared_folder_that_is_full_is_a_fresh_start(
     store.put_blob(b"of another home")
     assert audit.head().size == 0
     assert not (home / "blobs").exists()
+
+
+def test_a_torn_copy_of_a_result_is_no_copy(tmp_path: Path) -> None:
+    worked()
+    target, shared = f"sqlite:///{tmp_path / 'other' / 'state.sqlite'}", tmp_path / "shared"
+    moving.move(target, blobs=shared)
+    torn = next(p for p in shared.glob("??/*"))
+    torn.write_bytes(torn.read_bytes()[:3])
+    assert moving.move(target, blobs=shared).blobs == 1
+    assert torn.read_bytes() == store.get_blob(torn.name)
+
+
+def test_no_folder_is_the_home_and_a_relative_one_is_the_same_wherever_one_stands(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLTRAINER_BLOBS", "")
+    assert store.blob_folder() == home / "blobs"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLTRAINER_BLOBS", "shared")
+    assert store.blob_folder() == tmp_path / "shared"
