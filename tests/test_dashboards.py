@@ -10,7 +10,7 @@ from websockets.sync.server import serve
 from mltrainer import views
 from mltrainer.dashboards import address, analytics, answers, incidents, models
 from mltrainer.dashboards.alerts import AlertsPage
-from mltrainer.dashboards.page import Page
+from mltrainer.dashboards.page import Basis, Page
 from mltrainer.dashboards.recommendations import RecommendationsPage
 from mltrainer.data import market
 from mltrainer.trading.alerts import KINDS, Alert
@@ -106,12 +106,12 @@ class Answering(Page):
     NAME = "models"
     CONTROLS = ("Letter", "Number")
 
-    def __init__(self, state: dict[str, str], basis: str = "") -> None:
+    def __init__(self, state: dict[str, str], basis: Basis = Basis()) -> None:
         self.body, self.filled = widgets.HTML(), 0
         super().__init__([self.body], state, basis)
 
     @classmethod
-    def read(cls, state: Mapping[str, str], out: object, basis: str) -> widgets.Widget:
+    def read(cls, state: Mapping[str, str], out: object, basis: Basis) -> widgets.Widget:
         return cls(dict(state), basis)
 
     def settle(self, state: Mapping[str, str]) -> None:
@@ -144,22 +144,54 @@ def test_a_page_that_breaks_shows_no_old_result(home: Path):
     assert page.notice.value == ""
 
 
+def on(basis: str) -> Basis:
+    return Basis(basis, lambda: basis)
+
+
 def test_a_page_keeps_its_answers_and_shows_them_again_only_while_they_hold(home: Path):
-    first = Answering({}, "basis")
-    assert (first.filled, Answering({}, "basis").filled, Answering({}, "another").filled) == (1, 0, 1)
+    first = Answering({}, on("basis"))
+    assert (first.filled, Answering({}, on("basis")).filled, Answering({}, on("another")).filled) == (1, 0, 1)
     assert answers.stored("models", "", "another") is not None
     assert answers.stored("models", "letter=a&number=1", "another") is not None
 
 
 def test_an_address_that_was_not_honored_is_given_no_answer(home: Path):
-    Answering({"letter": HOSTILE}, "basis")
+    Answering({"letter": HOSTILE}, on("basis"))
     assert answers.stored("models", answers.canonical({"letter": HOSTILE}), "basis") is None
 
 
 def test_a_page_that_breaks_keeps_nothing(home: Path):
     incidents._log.cache_clear()
-    Answering({"number": "2"}, "basis")
+    Answering({"number": "2"}, on("basis"))
     assert not (home / "answers").exists()
+
+
+def test_what_one_visitor_chose_is_not_what_the_next_one_sees_first(home: Path):
+    first = Answering({}, on("basis"))
+    shown = answers.stored("models", "", "basis")
+    first.controls["Letter"].value = "b"
+    assert answers.stored("models", "letter=b&number=2", "basis") is not None
+    assert answers.stored("models", "", "basis") == shown
+
+
+def test_a_page_that_reads_again_shows_no_kept_answer(home: Path):
+    page = Answering({}, on("basis"))
+    page.choose()
+    assert page.filled == 1
+    page.choose(anew=True)
+    assert page.filled == 2
+
+
+def test_a_page_that_was_open_while_something_changed_neither_shows_nor_keeps_what_held_before(home: Path):
+    now = ["basis"]
+    page = Answering({}, Basis("basis", lambda: now[0]))
+    now[0] = "another"
+    page.choose()
+    assert page.filled == 2
+    page.controls["Letter"].value = "b"
+    assert page.filled == 3
+    for basis in ("basis", "another"):
+        assert answers.stored("models", "letter=b&number=2", basis) is None
 
 
 # --- pages over what is stored --------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import ipywidgets as widgets
 
 from mltrainer import views
 from mltrainer.dashboards.incidents import guarded
-from mltrainer.dashboards.page import Page, fold, foot
+from mltrainer.dashboards.page import Basis, Page, fold, foot
 from mltrainer.settings import settings
 from mltrainer.trading import alerts
 from mltrainer.trading.alerts import ledger
@@ -28,7 +28,7 @@ class AlertsPage(Page):
     NAME = "alerts"
     CONTROLS = ("State", "Severity", "Kind", "Replay")
 
-    def __init__(self, found: Sequence[alerts.Alert], state: Mapping[str, str], basis: str = "") -> None:
+    def __init__(self, found: Sequence[alerts.Alert], state: Mapping[str, str], basis: Basis = Basis()) -> None:
         self.alerts = list(found)
         self.finding, self.cards, self.past, self.replay, self.rules = (widgets.HTML() for _ in range(5))
         parts: list[widgets.Widget] = [self.finding, self.cards, self.past, self.replay, self.rules]
@@ -37,7 +37,7 @@ class AlertsPage(Page):
         super().__init__(parts, state, basis)
 
     @classmethod
-    def read(cls, state: Mapping[str, str], out: str | Path | None, basis: str) -> widgets.Widget:
+    def read(cls, state: Mapping[str, str], out: str | Path | None, basis: Basis) -> widgets.Widget:
         """The page of all alerts of the mode in force."""
         return cls(ledger.alerts(), state, basis)
 

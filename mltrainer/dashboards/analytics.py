@@ -15,7 +15,7 @@ import pandas as pd
 
 from mltrainer import metrics, reports, views
 from mltrainer.dashboards.incidents import incident
-from mltrainer.dashboards.page import Page, empty, fold, foot, hidden
+from mltrainer.dashboards.page import Basis, Page, empty, fold, foot, hidden
 from mltrainer.dashboards.pictures import caption
 from mltrainer.data import market, quality, universes
 from mltrainer.errors import MltrainerError
@@ -47,7 +47,7 @@ class AnalyticsPage(Page):
     CONTROLS = ("Ticker", "Span", "Indicator", "Run", "Portfolio")
 
     def __init__(
-        self, runs: Sequence[reports.Run], others: Mapping[str, str], state: Mapping[str, str], basis: str = ""
+        self, runs: Sequence[reports.Run], others: Mapping[str, str], state: Mapping[str, str], basis: Basis = Basis()
     ) -> None:
         self.runs, self.others = {run.id: run for run in runs}, others
         self.tickers = _tickers(runs)
@@ -55,11 +55,11 @@ class AnalyticsPage(Page):
         self.bodies = {name: widgets.HTML() for name in names}
         self.refresh = widgets.Button(description="Read again")
         self.refresh.add_class("refresh")
-        self.refresh.on_click(lambda _: self.choose())
+        self.refresh.on_click(lambda _: self.choose(anew=True))
         super().__init__([*self.bodies.values(), self.refresh], state, basis)
 
     @classmethod
-    def read(cls, state: Mapping[str, str], out: str | Path | None, basis: str) -> widgets.Widget:
+    def read(cls, state: Mapping[str, str], out: str | Path | None, basis: Basis) -> widgets.Widget:
         """The page of the runs that verify and of the tickers that can be read here."""
         runs, others = proven(out)
         if not _tickers(runs):

@@ -14,7 +14,7 @@ from mltrainer import views
 from mltrainer.assistant import Answer, history, language
 from mltrainer.assistant.asking import CANNOT, START, answered, checked
 from mltrainer.dashboards.incidents import incident
-from mltrainer.dashboards.page import Page
+from mltrainer.dashboards.page import Basis, Page
 from mltrainer.errors import BadInput
 from mltrainer.settings import settings
 
@@ -96,7 +96,7 @@ class ChatPage(Page):
         super().__init__([self.note, self.box], state)
 
     @classmethod
-    def read(cls, state: Mapping[str, str], out: str | Path | None, basis: str) -> widgets.Widget:
+    def read(cls, state: Mapping[str, str], out: str | Path | None, basis: Basis) -> widgets.Widget:
         """The conversation of who came; a served page is a viewer's unless its server says who it is."""
         served = "MLTRAINER_SERVE" in os.environ
         role = os.environ.get("MLTRAINER_ROLE", "viewer") if served else "researcher"

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mltrainer import metrics, reports, views
-from mltrainer.dashboards.page import Page, empty, fold, foot, hidden
+from mltrainer.dashboards.page import Basis, Page, empty, fold, foot, hidden
 from mltrainer.dashboards.pictures import Picture
 from mltrainer.errors import UnknownName
 from mltrainer.evaluation import skill
@@ -28,7 +28,7 @@ class ModelsPage(Page):
     CONTROLS = ("Run", "Family", "Model", "Ticker", "Forecasts", "Compare with")
 
     def __init__(
-        self, runs: Sequence[reports.Run], others: Mapping[str, str], state: Mapping[str, str], basis: str = ""
+        self, runs: Sequence[reports.Run], others: Mapping[str, str], state: Mapping[str, str], basis: Basis = Basis()
     ) -> None:
         self.runs, self.others = {run.id: run for run in runs}, others
         self.finding, self.rivals, self.card = (widgets.HTML() for _ in range(3))
@@ -36,7 +36,7 @@ class ModelsPage(Page):
         super().__init__([self.finding, self.rivals, self.equity, self.forecasts, self.card], state, basis)
 
     @classmethod
-    def read(cls, state: Mapping[str, str], out: str | Path | None, basis: str) -> widgets.Widget:
+    def read(cls, state: Mapping[str, str], out: str | Path | None, basis: Basis) -> widgets.Widget:
         """The page of the runs that the audit trail tells of."""
         runs, others = proven(out)
         return cls(runs, others, state, basis) if runs else empty("There is no run to show yet.", MAKE, hidden(others))

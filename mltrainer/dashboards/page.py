@@ -3,7 +3,9 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,6 +24,17 @@ from mltrainer.trust.provenance import notices
 Options = list[tuple[str, str]]  # what a control shows, and its value
 
 
+@dataclass(frozen=True)
+class Basis:
+    """What a page is read from, as `answers.basis` hashes it: before it was read, and whenever `now` is called.
+
+    With "" no answers are kept.
+    """
+
+    began: str = ""
+    now: Callable[[], str] = str
+
+
 class Page(widgets.VBox):
     """A page: banner, one bar of controls, its parts, and where its numbers come from.
 
@@ -33,13 +46,13 @@ class Page(widgets.VBox):
     ----------
     parts : what stands between the controls and the foot, in order; `HTML` and `Picture` are emptied on a failure.
     state : address of the view, control name in lower case -> value; untrusted.
-    basis : what the page was read from, as `answers.basis` hashes it; "" keeps no answers.
+    basis : what the page is read from.
     """
 
     NAME: ClassVar[str] = ""  # of its notebook
     CONTROLS: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, parts: Sequence[widgets.Widget], state: Mapping[str, str], basis: str = "") -> None:
+    def __init__(self, parts: Sequence[widgets.Widget], state: Mapping[str, str], basis: Basis = Basis()) -> None:
         self.basis = basis
         self.banner, self.notice, self.foot = (widgets.HTML() for _ in range(3))
         self.parts = list(parts)
@@ -63,7 +76,7 @@ class Page(widgets.VBox):
         return _opened(cls, out)
 
     @classmethod
-    def read(cls, state: Mapping[str, str], out: str | Path | None, basis: str) -> widgets.Widget:
+    def read(cls, state: Mapping[str, str], out: str | Path | None, basis: Basis) -> widgets.Widget:
         """Read what the page shows and make it; a subclass that has nothing to show returns `empty`."""
         raise NotImplementedError
 
@@ -74,8 +87,8 @@ class Page(widgets.VBox):
         """Write into the parts what the controls point at."""
 
     @guarded
-    def choose(self, change: object = None, *, state: Mapping[str, str] | None = None) -> None:
-        """Settle the controls after one of them moved, then show what they point at."""
+    def choose(self, change: object = None, *, state: Mapping[str, str] | None = None, anew: bool = False) -> None:
+        """Settle the controls after one of them moved, then show what they point at; `anew` shows no kept answer."""
         if self.settling:
             return
         self.settling = True
@@ -84,14 +97,15 @@ class Page(widgets.VBox):
         finally:
             self.settling = False
         self.notice.value = ""
-        if not self._restore():
+        if anew or not self._restore():
             self.clear()
             self.fill()
-            self._keep({} if state is None else state)
+            self._keep(state)
 
     def _restore(self) -> bool:
         """Show the kept answer of the view that is chosen, if there is one that still holds."""
-        found = answers.stored(self.NAME, answers.canonical(self.state), self.basis) if self.basis else None
+        now = self.basis.now()
+        found = answers.stored(self.NAME, answers.canonical(self.state), now) if now else None
         if found is None or len(found.parts) != len(self.parts):
             return False
         self.banner.value, self.foot.value = found.banner, found.foot
@@ -99,17 +113,21 @@ class Page(widgets.VBox):
             restore(part, html)
         return True
 
-    def _keep(self, query: Mapping[str, str]) -> None:
-        """Keep what is shown, also for the address that the visitor came with where all of it was honored."""
-        if not self.basis:
+    def _keep(self, query: Mapping[str, str] | None) -> None:
+        """Keep what is shown, also for the address that the visitor came with where all of it was honored.
+
+        A page holds what it read when it was opened: once something has changed since, it keeps nothing any more.
+        """
+        if not self.basis.began or self.basis.now() != self.basis.began:
             return
         held = self.state
-        honored = all(held.get(k) == v for k, v in query.items() if k not in answers.VIEWER)
+        came = [] if query is None else [query]  # a choice has no address of its own
+        honored = [q for q in came if all(held.get(k) == v for k, v in q.items() if k not in answers.VIEWER)]
         controls = [[name, [list(o) for o in c.options], c.value] for name, c in self.controls.items()]
         made = datetime.now(UTC).isoformat(timespec="seconds")
         shown = [self.banner.value, controls, [html_of(part) for part in self.parts], self.foot.value]
-        answer = Answer(self.NAME, answers.canonical(held), self.basis, made, *shown)
-        answers.keep(answer, *([answers.canonical(query)] if honored else []))
+        answer = Answer(self.NAME, answers.canonical(held), self.basis.began, made, *shown)
+        answers.keep(answer, *map(answers.canonical, honored))
 
     @property
     def state(self) -> dict[str, str]:
@@ -127,14 +145,16 @@ class Page(widgets.VBox):
 
     def section(self, name: str, state: str, make: Callable[[], str]) -> str:
         """A part that is costly to make and rests on data alone: kept by itself, so that a new run does not undo it."""
-        if not self.basis:
+        if not self.basis.began:
             return make()
         page, now = f"{self.NAME}/{name}", answers.basis("data", runs=False)
         found = answers.stored(page, state, now)
-        if found is None:
-            made = datetime.now(UTC).isoformat(timespec="seconds")
-            answers.keep(found := Answer(page, state, now, made, "", [], [make()], ""))
-        return found.parts[0]
+        if found is not None:
+            return found.parts[0]
+        html, made = make(), datetime.now(UTC).isoformat(timespec="seconds")
+        if answers.basis("data", runs=False) == now:
+            answers.keep(Answer(page, state, now, made, "", [], [html], ""))
+        return html
 
     def fail(self, message: str) -> None:
         """Show the incident and nothing else, so that no old result is taken for the one that was chosen."""
@@ -151,15 +171,18 @@ class Page(widgets.VBox):
 def _opened(kind: type[Page], out: str | Path | None) -> widgets.Widget:
     if preheating():  # nobody waits yet: what the next reader asks for first may be made now
         with suppress(MltrainerError):
-            now = _basis(kind, out)
-            if now and answers.stored(kind.NAME, "", now) is None:
-                kind.read({}, out, now)
+            basis = _basis(kind, out)
+            if basis.began and answers.stored(kind.NAME, "", basis.began) is None:
+                kind.read({}, out, basis)
     state = query()
     return kind.read(state, out, _basis(kind, out))
 
 
-def _basis(kind: type[Page], out: str | Path | None) -> str:
-    return answers.basis(kind.NAME, out) if kind.NAME and "MLTRAINER_SERVE" in os.environ else ""
+def _basis(kind: type[Page], out: str | Path | None) -> Basis:
+    if not kind.NAME or "MLTRAINER_SERVE" not in os.environ:
+        return Basis()
+    now = partial(answers.basis, kind.NAME, out)
+    return Basis(now(), now)
 
 
 def html_of(part: widgets.Widget) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mltrainer import views
-from mltrainer.dashboards.page import Page, empty, fold, foot
+from mltrainer.dashboards.page import Basis, Page, empty, fold, foot
 from mltrainer.dashboards.pictures import Picture
 from mltrainer.errors import MltrainerError
 from mltrainer.settings import settings
@@ -29,7 +29,7 @@ class RecommendationsPage(Page):
     NAME = "recommendations"
     CONTROLS = ("Day", "Action", "Ticker")
 
-    def __init__(self, history: History, state: Mapping[str, str], basis: str = "") -> None:
+    def __init__(self, history: History, state: Mapping[str, str], basis: Basis = Basis()) -> None:
         self.history = history
         self.finding, self.sizes, self.cards, self.impact, self.past = (widgets.HTML() for _ in range(5))
         self.wealth = Picture("wealth")
@@ -37,7 +37,7 @@ class RecommendationsPage(Page):
         super().__init__(parts, state, basis)
 
     @classmethod
-    def read(cls, state: Mapping[str, str], out: str | Path | None, basis: str) -> widgets.Widget:
+    def read(cls, state: Mapping[str, str], out: str | Path | None, basis: Basis) -> widgets.Widget:
         """The page of the ledger of recommendations, of the mode in force."""
         history = recommendations.history()
         return empty("Nothing was recommended yet.", ADVICE) if history.rows.empty else cls(history, state, basis)
