@@ -176,8 +176,13 @@ def test_what_could_not_be_read_is_news_at_the_next_look(monkeypatch: pytest.Mon
     asked = {"model": "RidgeRegression", "tickers": ["MSFT"], "horizon": 5, "target": "return"}
     jobs.submit("ann", asked | {"start": None, "end": None})
     before = dict(watch.seen or {})
+
+    def breaks(*_: object) -> None:
+        raise OSError("no disk")
+
     with monkeypatch.context() as broken:
-        broken.delattr("sqlalchemy.sql.selectable.Select.order_by")
-        with pytest.raises(AttributeError):
+        broken.setattr("sqlalchemy.sql.selectable.GenerativeSelect.order_by", breaks)
+        with pytest.raises(OSError, match="no disk"):
             watch.news()
     assert watch.seen == before
+    assert [e["event"] for e in watch.news()] == ["queued"]
