@@ -10,6 +10,7 @@ import pytest
 
 from mltrainer.dashboards import answers
 from mltrainer.dashboards.answers import Answer
+from mltrainer.operations.retention import purge
 from mltrainer.server import answers as served
 from mltrainer.trust import audit
 
@@ -96,6 +97,31 @@ def test_a_changed_run_makes_every_answer_of_it_stale(home: Path, tmp_path: Path
     (folder / file).write_text(text.swapcase() if text.swapcase() != text else text[::-1])
     os.utime(folder / file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # as somebody would who hides it
     assert answers.basis("models", tmp_path / "reports") != before
+
+
+@pytest.mark.parametrize("page", ["alerts", "analytics", "recommendations"])
+def test_new_data_makes_the_answers_of_pages_that_show_it_stale(home: Path, page: str):
+    before = answers.basis(page)
+    audit.append("answer", key="a")
+    assert answers.basis(page) != before
+
+
+@pytest.mark.parametrize("file", ["dashboards/page.py", "trading/portfolio/optimize.py", "metrics/returns.py"])
+def test_other_code_makes_every_answer_stale(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str):
+    """Figures are made far from their pages."""
+    copy = tmp_path / "mltrainer" / file
+    copy.parent.mkdir(parents=True)
+    copy.write_text("A = 1")
+    monkeypatch.setattr(answers, "PACKAGE", tmp_path / "mltrainer")
+    before = answers._code.__wrapped__()
+    copy.write_text("A = 2")
+    assert answers._code.__wrapped__() != before
+
+
+def test_a_purge_takes_the_pages_that_were_shown_with_it(home: Path):
+    file = kept()
+    purge("polygon", "the agreement ended")
+    assert not file.exists()
 
 
 def test_a_new_run_makes_answers_stale_and_an_alert_those_of_its_page(home: Path, tmp_path: Path):

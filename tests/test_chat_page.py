@@ -49,8 +49,22 @@ def test_a_message_that_is_no_question_does_nothing(home: Path, message: object)
     assert box.messages == []
 
 
+def test_there_is_one_question_at_a_time_whatever_the_browser_says_of_it(home: Path):
+    box = chat.ChatBox(role="viewer", user="")
+
+    async def two() -> None:
+        box._received(box, {"type": "ask", "text": "help"}, None)
+        box.busy = False  # as a browser can set it
+        box._received(box, {"type": "ask", "text": "help"}, None)
+        await box.task
+
+    apart(two())
+    assert [m["role"] for m in box.messages] == ["user", "bot"]
+
+
 def test_a_served_page_is_a_viewers(home: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLTRAINER_SERVE", "1")
+    monkeypatch.setenv("MLTRAINER_ROLE", "admin")  # nothing that an environment says makes it another's
     page = chat.ChatPage.show()
     assert isinstance(page, chat.ChatPage)
     assert page.box.role == "viewer"

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1, serialize_msg_to_ws_v1
 
 from mltrainer.errors import BadInput
+from mltrainer.server import sockets
 from mltrainer.server.sockets import MOST_OFFSETS, admitted, split
 
 HEADER = {"msg_id": "1", "msg_type": "comm_msg", "username": "", "session": "s", "version": "5.3"}
@@ -78,3 +79,17 @@ def test_a_page_may_send_what_widgets_need_and_nothing_else():
 def test_what_is_no_message_is_refused(odd: bytes):
     with pytest.raises(BadInput):
         admitted(odd)
+
+
+def test_whoever_was_removed_hears_no_more_although_they_say_nothing(monkeypatch: pytest.MonkeyPatch):
+    class Silent(sockets.KernelSocket):
+        def __init__(self) -> None:
+            self.closed: list[int] = []
+
+        def close(self, code: int = 0, reason: str = "") -> None:
+            self.closed.append(code)
+
+    monkeypatch.setattr(sockets, "present", lambda handler: "")
+    silent = Silent()
+    silent.write_message(b"a figure")
+    assert silent.closed == [1008]

@@ -34,8 +34,8 @@ DEPENDS = {
     "data": ("answer",),
     "models": ("report",),
     "analytics": ("report", "position", "answer"),
-    "alerts": ("alert", "alert event"),
-    "recommendations": ("report", "alert", "position", "recommendation"),
+    "alerts": ("alert", "alert event", "answer"),
+    "recommendations": ("report", "alert", "position", "recommendation", "answer"),
 }
 
 
@@ -111,8 +111,8 @@ def basis(page: str, out: str | Path | None = None, *, runs: bool = True) -> str
 
 @cache
 def _code() -> str:
-    """Hash of what makes the HTML: a page of an older version is not shown by a newer one."""
-    files = sorted([*PACKAGE.glob("dashboards/*.py"), *PACKAGE.glob("views/*.py"), PACKAGE / "trading/alerts/kinds.py"])
+    """Hash of what makes the figures and the HTML: a page of an older version is not shown by a newer one."""
+    files = sorted(PACKAGE.rglob("*.py"))
     return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 

@@ -35,13 +35,14 @@ class ChatBox(anywidget.AnyWidget):
 
     def __init__(self, *, role: str, user: str, **more: Any) -> None:
         self.role, self.user = role, user
+        self.task: asyncio.Task[None] | None = None  # the answer that is being made
         self.before = history.recent(user, role)
         super().__init__(messages=[m for turn in self.before for m in _of(turn)], **more)
         self.on_msg(self._received)
 
     def _received(self, _widget: Any, content: Any, _buffers: Any) -> None:
-        if not isinstance(content, dict) or self.busy:
-            return
+        if not isinstance(content, dict) or (self.task is not None and not self.task.done()):
+            return  # `busy` is for the eye: a browser can set it
         if content.get("type") == "ask" and isinstance(content.get("text"), str):
             self.task = asyncio.get_running_loop().create_task(self.answer(content["text"]))
         elif content.get("type") == "forget":
@@ -97,10 +98,8 @@ class ChatPage(Page):
 
     @classmethod
     def read(cls, state: Mapping[str, str], out: str | Path | None, basis: Basis) -> widgets.Widget:
-        """The conversation of who came; a served page is a viewer's unless its server says who it is."""
-        served = "MLTRAINER_SERVE" in os.environ
-        role = os.environ.get("MLTRAINER_ROLE", "viewer") if served else "researcher"
-        return cls(state, role, os.environ.get("MLTRAINER_USER", ""))
+        """A conversation; a served page is a viewer's, and keeps nothing, as its kernel is not told who came."""
+        return cls(state, "viewer" if "MLTRAINER_SERVE" in os.environ else "researcher", "")
 
     def fill(self) -> None:
         """Say what data this is, and what the page cannot do."""

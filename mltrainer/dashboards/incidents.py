@@ -35,9 +35,14 @@ def guarded(action: Callable[P, Any]) -> Callable[P, Any]:
 
 def incident(where: str) -> str:
     """Log the exception at hand under a new number, and return what the reader is told, as HTML."""
+    return f'<p class="card refused" role="alert">Something went wrong ({noted(where)}).</p>'
+
+
+def noted(where: str) -> str:
+    """Log the exception at hand, and return its new number."""
     number = secrets.token_hex(4)
     _log().exception("incident %s in %s", number, where)
-    return f'<p class="card refused" role="alert">Something went wrong ({number}).</p>'
+    return number
 
 
 @cache

@@ -221,6 +221,7 @@ def purge(source: str, reason: str, out: str | Path | None = None) -> Purge:
     for sha in found.blobs:
         store.blob_path(sha).unlink(missing_ok=True)
     cache.remove(found.answers)
+    shutil.rmtree(settings().home / "answers", ignore_errors=True)  # pages as they were shown; the next reader's is new
     return found
 
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import contextvars
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
-from typing import Any
+from typing import Any, ClassVar
 
 from jupyter_server.base.handlers import APIHandler
 from pydantic_core import to_json
@@ -23,6 +24,7 @@ from mltrainer.server.stream import Stream
 LARGEST = 64 * 1024  # bytes of a body
 THREADS = 4
 WAITING = 16  # questions that are being answered or wait for it
+EACH = 4  # of them of one caller
 PATIENCE = 120.0  # seconds for an answer
 POOL = ThreadPoolExecutor(THREADS, thread_name_prefix="mltrainer-api")
 
@@ -31,7 +33,7 @@ class Api(Gate, APIHandler):
     """One address; what it does by which method is in its rows."""
 
     routes: dict[str, Route]
-    waiting = 0
+    waiting: ClassVar[Counter[str]] = Counter()  # by caller
 
     def initialize(self, routes: dict[str, Route]) -> None:
         """Take the rows of this address."""
@@ -94,23 +96,25 @@ class Api(Gate, APIHandler):
             arguments = {"caller": caller} | arguments
         if self.route.quick:
             return call(**arguments)
-        if Api.waiting >= WAITING:
+        if Api.waiting.total() >= WAITING or Api.waiting[caller.name] >= EACH:
             raise Fault(503, "Too many questions are being answered; ask again soon.", "NotNow", Retry_After="5")
         from mltrainer.trust.audit import ACTOR  # and with it the database, which the first answer need not wait for
 
-        Api.waiting += 1
+        Api.waiting[caller.name] += 1
         context = contextvars.copy_context()
         context.run(ACTOR.set, caller.name)
         work = asyncio.get_running_loop().run_in_executor(POOL, lambda: context.run(call, **arguments))
-        work.add_done_callback(lambda _: _less())
+        work.add_done_callback(lambda _: _less(caller.name))
         try:
             return await asyncio.wait_for(asyncio.shield(work), PATIENCE)
         except TimeoutError:
             raise Fault(503, f"There was no answer within {PATIENCE:.0f} seconds.", "NotNow") from None
 
 
-def _less() -> None:
-    Api.waiting -= 1
+def _less(name: str) -> None:
+    Api.waiting[name] -= 1
+    if not Api.waiting[name]:
+        del Api.waiting[name]
 
 
 def plain(value: Any) -> Any:

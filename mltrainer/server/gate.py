@@ -75,11 +75,14 @@ class Gate(JupyterHandler):
 class OfKernel(Gate):
     """What is about a kernel, for whoever's page it is behind; for anybody else there is none."""
 
+    known_to_all = False  # whether one that is not there is an answer, too
+
     async def prepare(self, **kwargs: Any) -> None:
         """Look who asks."""
         await super().prepare(**kwargs)
         manager, kernel_id = self.settings["kernel_manager"], [*self.path_args, *self.path_kwargs.values()][0]
-        if not self._finished and kernel_id in manager and manager.owners.get(kernel_id) != self.current_user.username:
+        mine = kernel_id in manager and manager.owners.get(kernel_id) == self.current_user.username
+        if not (self._finished or mine or (self.known_to_all and kernel_id not in manager)):
             raise web.HTTPError(404)
 
 

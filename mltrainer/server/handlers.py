@@ -1,5 +1,6 @@
 """What the dashboard server answers, each address behind the gate."""
 
+import asyncio
 import html
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 
 from mltrainer.server import answers, api
 from mltrainer.server.gate import Gate, OfKernel, plain_page, printable
+from mltrainer.server.identity import role_of
+from mltrainer.server.roles import allowed
 from mltrainer.server.seats import VISITOR
 from mltrainer.server.sockets import KernelSocket, RequestInfo
 
@@ -79,6 +82,9 @@ def title_of(name: str) -> str:
     return name.replace("-", " ").replace("_", " ").capitalize()
 
 
+NEEDS = {"chat": "chat:ask"}  # notebook -> what one must be allowed besides opening dashboards
+
+
 class Dashboard(Gate, TornadoVoilaHandler):
     """A dashboard: its kept answer, or one kernel for each open page."""
 
@@ -89,8 +95,10 @@ class Dashboard(Gate, TornadoVoilaHandler):
             return
         if path not in {f"{name}.ipynb" for name in self.settings["dashboards"]}:
             raise web.HTTPError(404)
-        query = dict(parse_qsl(self.request.query))
-        answer = answers.current(Path(path).stem, query)
+        name, query = Path(path).stem, dict(parse_qsl(self.request.query))
+        if not allowed(role_of(self), NEEDS.get(name, self.permission)):
+            raise web.HTTPError(403)
+        answer = await asyncio.to_thread(answers.current, name, query)  # it reads every run, and the trail
         if "fresh" in query:
             self.set_status(204 if answer and answer.made == query["fresh"] else 205)
             return
@@ -130,6 +138,8 @@ class Farewell(OfKernel, VoilaShutdownKernelHandler):
         """Same origin, said by the browser."""
         if not (self.request.headers.get("Origin") and self.check_origin()):
             super().check_xsrf_cookie()
+
+    known_to_all = True  # that there is no such kernel
 
     async def post(self, kernel_id: str) -> None:
         """End it; a page may say so twice."""

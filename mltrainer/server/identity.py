@@ -35,7 +35,7 @@ class Throttle:
         self._empty_until: dict[str, float] = {}  # when the bucket would be full again
 
     def wait(self, address: str) -> float:
-        """Seconds until another token of an address is looked at; 0 for now."""
+        """Seconds until another wrong token of an address is taken as a mistake; 0 for now."""
         debt = self._empty_until.get(address, 0.0) - self.clock()
         return max(0.0, debt - (self.guesses - 1) * self.every)
 
@@ -66,12 +66,14 @@ class Doorkeeper(IdentityProvider):
         return member(found.name, found.role, found.digest) if found else None
 
     def guessed(self, handler: web.RequestHandler, token: str) -> Member | None:
-        """Who a token belongs to; 429 for an address that has tried too many that are nobody's."""
-        address = handler.request.remote_ip or ""
-        if wait := self.throttle.wait(address):
-            raise Fault(429, Retry_After=str(int(wait) + 1))
-        found = self.known(token)
+        """Who a token belongs to; 429 for one that is nobody's from an address that has tried too many of them.
+
+        It is looked at first: many may stand behind one address, and whoever guesses there shuts out no other.
+        """
+        found, address = self.known(token), handler.request.remote_ip or ""
         if found is None:
+            if wait := self.throttle.wait(address):
+                raise Fault(429, Retry_After=str(int(wait) + 1))
             self.throttle.wrong(address)
         return found
 

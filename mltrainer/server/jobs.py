@@ -9,7 +9,7 @@ import platform
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from hashlib import sha256
 from typing import Any
 from uuid import uuid4
@@ -18,7 +18,7 @@ import psutil
 from sqlalchemy import Connection, insert, select
 
 from mltrainer import store
-from mltrainer.errors import UnknownName
+from mltrainer.errors import BadInput, UnknownName
 from mltrainer.server.records import Job, NoSuchJob, NotNow
 from mltrainer.settings import settings
 from mltrainer.trust import audit
@@ -34,6 +34,9 @@ def submit(user: str, request: dict[str, Any]) -> Job:
     from mltrainer.features import targets
     from mltrainer.models import catalog
 
+    start, end = (_day(request[name]) for name in ("start", "end"))
+    if start and end and start > end:
+        raise BadInput(f"start={start} is after end={end}")
     catalog.spec(request["model"])
     targets.target(request["target"])
     if settings().data_mode == "sample":
@@ -47,6 +50,13 @@ def submit(user: str, request: dict[str, Any]) -> Job:
         id_ = uuid4().hex[:12]
         _happen(connection, id_, "queued", {"user": user, "request": request})
         return _standing(connection)[id_]
+
+
+def _day(text: str | None) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise BadInput(f"{text!a:.20} is no day of the calendar") from None
 
 
 def jobs() -> list[Job]:
@@ -94,6 +104,13 @@ def start(id_: str) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-P", "-m", "mltrainer.server.work", id_]
     quiet: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     return subprocess.Popen(command, start_new_session=True, **quiet)  # noqa: S603 - our own module, and an id of ours
+
+
+def give_up(id_: str, why: str) -> None:
+    """Say of a training that waits that it cannot be begun."""
+    with store.writing() as connection:
+        if _only(connection, id_).state == "queued":
+            _happen(connection, id_, "failed", {"error": why})
 
 
 # --- what works -----------------------------------------------------------------------------------------------

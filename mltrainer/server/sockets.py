@@ -148,7 +148,10 @@ class KernelSocket(OfKernel, VoilaKernelWebsocketHandler):
             await asyncio.wait([self.sent], timeout=PATIENCE)
 
     def write_message(self, message: bytes | dict[str, Any], binary: bool = False) -> None:
-        """Send, unless too much still waits to be read: then whoever is there has gone, or never meant to read."""
+        """Send to whoever may still hear it, unless too much waits to be read: then they have gone, or never read."""
+        if not allowed(present(self), self.permission):
+            self.close(1008, "let in no more")
+            return
         if self.unread > UNREAD:
             self.log.warning("a socket was closed: %d bytes wait for its reader", self.unread)
             self.close(1008, "not read")

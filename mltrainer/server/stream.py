@@ -6,6 +6,7 @@ One task of the server looks once a second, in a thread, at what was written sin
 import asyncio
 import json
 import logging
+from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,6 @@ from typing import Any
 from tornado import web
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from mltrainer.errors import MltrainerError
 from mltrainer.server.gate import Gate
 from mltrainer.server.identity import present
 from mltrainer.server.roles import allowed
@@ -23,8 +23,10 @@ HEARTBEAT = 15.0  # seconds
 LOOK = 1.0
 UNREAD = 256 * 1024  # bytes that may wait for a listener
 LISTENERS = 64
+STARTS = 3  # of a training whose process dies before it begins
 EVENTS = {"job": "jobs:read", "alert": "alerts:read", "heartbeat": "stream:read"}
 """Kinds of event, and what one must be allowed to hear them."""
+log = logging.getLogger("mltrainer.server")
 
 
 class Watch:
@@ -34,6 +36,8 @@ class Watch:
         self.listeners: set[Stream] = set()
         self.heartbeat = heartbeat
         self.seen: dict[str, int] | None = None
+        self.blind = False  # whether the last look failed
+        self.died: Counter[str] = Counter()  # processes of a training that ended before they began it
         self.started: dict[str, Any] = {}  # the processes of trainings that were started here and have not ended
         self.task: asyncio.Task[None] | None = None
 
@@ -46,22 +50,40 @@ class Watch:
         """Look, for ever."""
         beat = asyncio.get_running_loop().time() + self.heartbeat
         while True:
-            with suppress(MltrainerError):  # a full disk, a database that is gone for a while: the next look may work
-                for event in await asyncio.to_thread(self.look):
-                    self.tell(event)
+            await self.once()
             if asyncio.get_running_loop().time() >= beat:
                 self.tell({"type": "heartbeat", "at": datetime.now(UTC).isoformat(timespec="seconds")})
                 beat += self.heartbeat
             await asyncio.sleep(LOOK)
 
+    async def once(self) -> None:
+        """Look and tell; a full disk, a database that is gone for a while: the next look may work."""
+        try:
+            found = await asyncio.to_thread(self.look)
+            self.blind = False
+        except Exception:
+            found = []
+            if not self.blind:  # once for each stretch, and not every second
+                log.exception("nobody can look what happens")
+            self.blind = True
+        for event in found:
+            self.tell(event)
+
     def look(self) -> list[dict[str, Any]]:
         """Settle and start trainings; what was written since the last look, in order."""
-        self.started = {id_: process for id_, process in self.started.items() if process.poll() is None}
         if not settings().home.exists() and settings().database_url is None:
-            return []  # nobody has worked here yet, and looking makes no home
+            self.seen = {"job": 0, "alert": 0}  # nobody has worked here yet, so that all there will be is news
+            return []  # and looking makes no home
         from mltrainer.server import jobs  # and with it the database, which the first answer need not wait for
 
         jobs.settle()
+        for id_, process in list(self.started.items()):
+            if process.poll() is not None:
+                del self.started[id_]
+                if process.returncode and jobs.job(id_).state == "queued":  # it died before it could begin
+                    self.died[id_] += 1
+                    if self.died[id_] >= STARTS:
+                        jobs.give_up(id_, f"its process died {self.died.pop(id_)} times before it began")
         if len(self.started) < jobs.AT_ONCE:
             self.started |= {id_: jobs.start(id_) for id_ in jobs.due() if id_ not in self.started}
         return self.news()
@@ -75,18 +97,22 @@ class Watch:
         tables = {"job": store.jobs, "alert": store.alerts}
         with store.reading() as connection:
             last = {k: connection.execute(select(func.max(t.c.seq))).scalar() or 0 for k, t in tables.items()}
-            before, self.seen = self.seen or last, last
+            before = self.seen or last
             rows = {
                 kind: connection.execute(select(t).where(t.c.seq > before[kind]).order_by(t.c.seq)).all()
                 for kind, t in tables.items()
                 if last[kind] > before[kind]
             }
+        self.seen = last  # only now: what could not be read is news at the next look
         return [_job(row) for row in rows.get("job", ())] + [_alert(row) for row in rows.get("alert", ())]
 
     def tell(self, event: dict[str, Any]) -> None:
         """Send an event to every listener that may hear it."""
         for listener in list(self.listeners):
-            listener.hear(event)
+            try:
+                listener.hear(event)
+            except Exception:  # of one listener; the others hear it
+                log.exception("a listener was not told")
 
 
 def _job(row: Any) -> dict[str, Any]:
@@ -140,7 +166,7 @@ class Stream(Gate, WebSocketHandler):
     def send(self, text: str) -> None:
         """Send, unless too much waits to be read."""
         if self.unread > UNREAD:
-            logging.getLogger("mltrainer.server").warning("a listener was let go: %d bytes wait for it", self.unread)
+            log.warning("a listener was let go: %d bytes wait for it", self.unread)
             self.close(1008, "not read")
             self.on_close()
             return

@@ -1,8 +1,6 @@
 """One training in a process of its own: `python -m mltrainer.server.work JOB`."""
 
-import logging
 import os
-import secrets
 import sys
 import threading
 import time
@@ -12,6 +10,7 @@ import psutil
 from mltrainer.errors import MltrainerError
 from mltrainer.evaluation import lifecycle, study
 from mltrainer.server import jobs
+from mltrainer.server.asking import told
 from mltrainer.server.records import Job
 from mltrainer.settings import settings
 from mltrainer.trust import audit
@@ -26,12 +25,17 @@ def work(id_: str) -> None:
     threading.Thread(target=watch, args=(job,), daemon=True).start()
     try:
         train(job)
-    except MltrainerError as error:
-        jobs.note(id_, "failed", error=str(error)[:500])
-    except Exception:
-        incident = secrets.token_hex(4)
-        logging.getLogger("mltrainer.server").exception("training %s failed, incident %s", id_, incident)
-        jobs.note(id_, "failed", error=f"it broke; incident {incident} in the server's log")
+    except Exception as error:
+        jobs.note(id_, "failed", error=reason(error, id_))
+
+
+def reason(error: Exception, id_: str) -> str:
+    """What whoever asks is told of an error; where that is nothing, a number under which the log has the rest."""
+    if isinstance(error, MltrainerError) and (words := told(error)):
+        return words
+    from mltrainer.dashboards.incidents import noted  # a process of its own has no log but a file
+
+    return f"it broke; incident {noted(f'training {id_}')} in logs/incidents.log"
 
 
 def train(job: Job) -> None:

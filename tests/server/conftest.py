@@ -21,7 +21,8 @@ def folder_of(place: Path) -> Path:
     (place / "dashboards").mkdir(parents=True)
     probe = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
     probe.metadata["kernelspec"] = {"name": "python3", "language": "python", "display_name": "Python 3"}
-    nbformat.write(probe, place / "dashboards" / "probe.ipynb")
+    for name in ("probe", "chat"):
+        nbformat.write(probe, place / "dashboards" / f"{name}.ipynb")
     return place
 
 

@@ -1,16 +1,22 @@
 """/api/stream tells what happens to whoever may know, and lets go of whoever does not read."""
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from apart import apart
 from caller import Running
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
+
+from mltrainer.errors import StorageError
+from mltrainer.server import jobs
+from mltrainer.server.stream import Watch
 
 CHECK = "import sys; from mltrainer.trading import alerts; alerts.check('MSFT', as_of=sys.argv[1], send=False)"
 
@@ -114,3 +120,69 @@ def test_a_listener_that_does_not_read_is_let_go():
 
     stuck = apart(run())
     assert len(stuck.waiting) == UNREAD // 1000 + 1
+
+
+class Ear:
+    """A listener that hears, and breaks as often as it is told to."""
+
+    def __init__(self, broken: bool = False) -> None:
+        self.broken, self.heard = broken, []
+
+    def hear(self, event: dict) -> None:
+        if self.broken:
+            raise OSError("gone")
+        self.heard.append(event)
+
+
+def test_whoever_watches_goes_on_after_what_broke(monkeypatch: pytest.MonkeyPatch):
+    """Two looks fail, the third works; a listener that breaks keeps nothing from the others."""
+    monkeypatch.setattr("mltrainer.server.stream.LOOK", 0.01)
+    looks: list[object] = [OSError("no disk"), StorageError("no database"), [{"type": "job"}]]
+
+    class Watching(Watch):
+        def look(self) -> list[dict]:
+            found = looks.pop(0) if looks else []
+            if isinstance(found, Exception):
+                raise found
+            return found
+
+    async def run() -> list[dict]:
+        watch, ear = Watching(), Ear()
+        watch.listeners = [Ear(broken=True), ear]
+        watch.begin()
+        await asyncio.sleep(0.5)
+        assert not watch.task.done()
+        watch.task.cancel()
+        return ear.heard
+
+    assert apart(run()) == [{"type": "job"}]
+
+
+def test_the_first_training_in_a_fresh_home_is_heard(home: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(jobs, "AT_ONCE", 0)  # heard, not begun
+    watch = Watch()
+    assert watch.look() == []
+    assert not home.exists()
+    asked = {"model": "RidgeRegression", "tickers": ["MSFT"], "horizon": 5, "target": "return"}
+    jobs.submit("ann", asked | {"start": None, "end": None})
+    assert [(e["type"], e["event"]) for e in watch.look()] == [("job", "queued")]
+    assert watch.look() == []
+
+
+def test_what_could_not_be_read_is_news_at_the_next_look(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(jobs, "AT_ONCE", 0)
+    watch = Watch()
+    watch.look()
+    asked = {"model": "RidgeRegression", "tickers": ["MSFT"], "horizon": 5, "target": "return"}
+    jobs.submit("ann", asked | {"start": None, "end": None})
+    before = dict(watch.seen or {})
+
+    def breaks(*_: object) -> None:
+        raise OSError("no disk")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("sqlalchemy.sql.selectable.GenerativeSelect.order_by", breaks)
+        with pytest.raises(OSError, match="no disk"):
+            watch.news()
+    assert watch.seen == before
+    assert [e["event"] for e in watch.news()] == ["queued"]

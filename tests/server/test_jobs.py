@@ -3,14 +3,17 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 from caller import Running
 
-from mltrainer.errors import UnknownName
-from mltrainer.server import jobs
+from mltrainer.dashboards import incidents
+from mltrainer.errors import BadInput, StorageError, UnknownName
+from mltrainer.server import jobs, work
 from mltrainer.server.records import NotNow
+from mltrainer.server.stream import STARTS, Watch
 from mltrainer.trust import audit
 
 FAST = {
@@ -63,6 +66,8 @@ def test_a_training_is_asked_for_done_and_forecast_with(served: Running):
         ({"model": "RidgeRegression", "target": "luck"}, "luck"),
         ({"model": "RidgeRegression", "horizon": 64}, "horizon"),
         ({"model": "../../x"}, "model"),
+        ({"model": "RidgeRegression", "end": "2012-02-30"}, "no day of the calendar"),
+        ({"model": "RidgeRegression", "start": "2012-06-02", "end": "2012-06-01"}, "is after end"),
         ({}, "model"),
     ],
 )
@@ -164,3 +169,54 @@ def test_a_queue_has_an_end(monkeypatch: pytest.MonkeyPatch):
 def test_what_is_not_there_is_not_found():
     with pytest.raises(UnknownName, match="no training 'x'"):
         jobs.job("x")
+
+
+# --- a process that dies, or breaks ---------------------------------------------------------------------------
+
+
+class Dead:
+    """A process that ended before it began its training."""
+
+    returncode = -9
+
+    def poll(self) -> int:
+        return self.returncode
+
+
+def test_a_training_whose_process_dies_before_it_begins_is_not_begun_for_ever(monkeypatch: pytest.MonkeyPatch):
+    begun: list[str] = []
+    monkeypatch.setattr(jobs, "start", lambda id_: begun.append(id_) or Dead())
+    id_, watch = jobs.submit("ann", FAST).id, Watch()
+    for _ in range(STARTS + 3):
+        watch.look()
+    assert begun == [id_] * STARTS
+    assert (jobs.job(id_).state, jobs.job(id_).error) == ("failed", "its process died 3 times before it began")
+    jobs.resume(id_)
+    watch.look()
+    assert begun == [id_] * (STARTS + 1)
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "logged"),
+    [
+        (RuntimeError("a secret of the machine"), "it broke; incident", True),
+        (StorageError("/a/folder/of/ours is full"), "it broke; incident", True),
+        (BadInput("/a/folder/of/ours is no matrix"), "(a file of the server) is no matrix", False),
+    ],
+)
+def test_what_breaks_a_training_is_in_a_file_and_no_path_of_it_in_the_answer(
+    home: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str, logged: bool
+):
+    def breaks(job: object) -> None:
+        raise error
+
+    incidents._log.cache_clear()
+    monkeypatch.setattr(work, "train", breaks)
+    monkeypatch.setattr(work, "watch", lambda job: None)
+    id_ = jobs.submit("ann", FAST).id
+    work.work(id_)
+    assert jobs.job(id_).state == "failed"
+    assert said in jobs.job(id_).error
+    assert "/a/folder" not in jobs.job(id_).error
+    log = home / "logs" / "incidents.log"
+    assert (log.exists() and str(error) in log.read_text() and "Traceback" in log.read_text()) == logged
