@@ -129,7 +129,10 @@ def render(text: str, claims: Mapping[str, Claim], names: Names) -> Rendered:
 
 def filled(text: str, claims: Mapping[str, Claim]) -> Rendered:
     """Put figures into words of our own, which name what they are of; text from elsewhere in them stays text."""
-    parts, used = _split(cleaned(text), claims)
+    try:
+        parts, used = _split(cleaned(text), claims)
+    except (KeyError, MltrainerError):  # a mark that is none of ours came with text from elsewhere
+        parts, used = [cleaned(text)], []
     plain = "".join(p if isinstance(p, str) else p.text for p in parts)
     html = "".join(escape(p) if isinstance(p, str) else linked(p) for p in parts)
     return Rendered(plain, html, tuple(used))

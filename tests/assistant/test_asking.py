@@ -6,10 +6,10 @@ import pytest
 
 from mltrainer import store
 from mltrainer.assistant import ask, asking, history
-from mltrainer.assistant.grounding import render
+from mltrainer.assistant.grounding import filled, render
 from mltrainer.assistant.phrases import PHRASES
 from mltrainer.assistant.records import UNKNOWN
-from mltrainer.assistant.tools import ROLES, TOOLS, allowed
+from mltrainer.assistant.tools import ROLES, TOOLS, allowed, tried
 from mltrainer.assistant.understanding import understand
 from mltrainer.errors import BadInput, UnknownName
 from mltrainer.evaluation import trials
@@ -180,6 +180,29 @@ def test_who_asks_is_who_the_trail_names(home: Path):
     ask("price of MSFT in 2010", user="ann")
     assert audit.entries()[-1].actor == "ann"
     assert audit.ACTOR.get() is None
+
+
+@pytest.mark.parametrize("pending", [{}, "train", {"tool": "train"}, {"tool": 5, "parameters": {}}, {"tool": "train",
+                                     "parameters": []}, {"tool": "train", "parameters": {5: 5}}])  # fmt: skip
+def test_history_that_is_none_is_refused(home: Path, pending: object):
+    with pytest.raises(BadInput, match="history holds answers"):
+        ask("yes", history=[{"question": "x", "text": "y", "pending": pending}])
+
+
+@pytest.mark.parametrize("history", [["x"], [{}], [{"question": 1, "text": "y"}], [None]])
+def test_answers_before_are_answers(home: Path, history: list[object]):
+    with pytest.raises(BadInput, match="history holds answers"):
+        ask("help", history=history)
+
+
+def test_a_mark_that_came_from_elsewhere_is_text(home: Path):
+    for tool, given in (("explain", {"term": "{{c1}}"}), ("nosuch{{c1}}", {})):
+        turn = asking.Turn()
+        turn.claim(5.0, "dollars", "price")
+        said, ok = tried(tool, given, turn, role="viewer")
+        assert not ok
+        assert "$5" not in asking.spoken("x", said, turn).text
+    assert filled("of {{c1}} and {{compound:c1}}", {}).text == "of {{c1}} and {{compound:c1}}"
 
 
 def test_hostile_text_is_text(home: Path):
