@@ -154,7 +154,10 @@ def names(turn: Turn) -> Names:
     found = {c.ticker for c in turn.claims.values() if TICKER.fullmatch(c.ticker)}
     others = {"S&P 500", "R2", "R²", *SERIES, *UNIVERSES}
     models = frozenset(s.name for s in catalog.specs())
-    return Names(known_tickers() | found, models, frozenset(others), SPOKEN)
+    return Names(known_tickers() | found, models, frozenset(others), _said)
+
+
+_said = {k: v for k, v in SPOKEN.items() if not k.startswith("the ")}  # what a model beats is no ticker
 
 
 def chips(suggestions: Sequence[str]) -> str:

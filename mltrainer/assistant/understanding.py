@@ -10,6 +10,7 @@ from mltrainer.assistant.glossary import TERMS
 from mltrainer.assistant.numerals import cleaned
 from mltrainer.assistant.phrases import PHRASES, Phrase
 from mltrainer.assistant.tools import TOOLS
+from mltrainer.assistant.wording import CAPITALS
 from mltrainer.data import sample
 from mltrainer.data.providers.macro_series import SERIES
 from mltrainer.data.universes import DOW
@@ -30,11 +31,6 @@ TIMES = {"tomorrow": 1, "next day": 1, "next week": 5, "a week": 5, "one week": 
 MEANT = {"realized volatility": "volatility", "volatile": "volatility", "vol": "volatility", "updown": "direction",
          "up or down": "direction", "turnover of shares": "volume"}  # fmt: skip
 _PLAIN = re.compile(r"[^a-z0-9]+")
-_WORDS = frozenset(  # in capitals, and no tickers
-    "AND OR THE OF ON FOR IN IS IT TO BY VS IC BUY SELL HOLD NOT ALL WHAT WHICH HOW ARE WITH DOES PBO SPA OK HELP AN "
-    "AS AT BE DO IF MY NO SO UP US WE WHO WHY CAN ANY VAR ES IR HAC API FRED NYSE USD ETF LLM AI MCP CSV PCA YES AUC "
-    "REGIME DATA".split()
-)
 
 
 @dataclass(frozen=True)
@@ -153,7 +149,7 @@ def _named_tickers(text: str, corrected: dict[str, str]) -> list[str]:
         word = m[0].strip(".-")
         if word in known or (len(word) > 2 and word.upper() in known and word.lower() not in ("gs", "ms")):
             found[m.start()] = word.upper()
-        elif word.isupper() and len(word) > 1 and word not in _WORDS:
+        elif word.isupper() and len(word) > 1 and word not in CAPITALS:
             close = get_close_matches(word, known, n=1, cutoff=0.7) if len(word) > 2 else []
             if close and settings().data_mode == "sample":
                 found[m.start()] = corrected[word] = close[0]

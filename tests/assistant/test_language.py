@@ -52,7 +52,7 @@ def test_the_figure_is_that_of_the_tool_and_not_of_the_model(model):
     model(calling("prices", PRICES, "MSFT closed at a price of {{c1}}. It may reach $99."))
     said = ask("how is Microsoft?")
     close = market.bars("MSFT", end="2010-12-31").frame["close"].iloc[-1]
-    assert f"MSFT closed at a price of ${close:.2f} (as of 2010-12-31)." in said.text
+    assert f"MSFT closed at a price of ${close:.2f} (adjusted close, as of 2010-12-31)." in said.text
     assert "$99" not in said.text
     assert UNKNOWN in said.text
     assert said.withheld[0]["why"] == "no claim holds 99"
