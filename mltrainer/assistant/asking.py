@@ -117,6 +117,10 @@ def by_rules(question: str, role: str, waiting: dict[str, Any] | None = None, *,
     taken = "".join(f"Taking {wrong} for {right}. " for wrong, right in found.corrected.items())
     if found.assumed and ok:
         taken += f"No ticker was named, so this is of {found.assumed}. "
+    if found.left and ok:
+        taken += f"Left out, as this is of one name alone: {', '.join(found.left)}. "
+    if found.unread:
+        taken += f"Not read as a day of this: {', '.join(found.unread)}. "
     understood = {"tool": found.tool, "parameters": found.parameters, "phrase": found.phrase.example}
     return spoken(question, taken + said, turn, ok=ok, understood=understood)
 

@@ -86,7 +86,7 @@ ABOVE = (
 )
 BELOW = (
     r"(?:below|lower than|less than|smaller than|under(?=\s*$)|at most|behind|worse than|short of|fewer than|"
-    r"weaker than|underperform(?:s|ed)?|trails?|lags?|inferior to|beaten by)"
+    r"weaker than|underperform(?:s|ed)?|(?<!audit )trails|lags|inferior to|beaten by)"
 )
 COMPARED = re.compile(
     rf"\b(?:({ABOVE})|({BELOW}))\b(?!.*\b(?:{ABOVE}|{BELOW})\b)", re.I
