@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from assistant.expected import EXPECTED
 
 from mltrainer import store
 from mltrainer.assistant import ask, asking, history
@@ -31,6 +32,7 @@ def test_a_documented_phrasing_reaches_its_tool_by_its_own_row(phrase):
     assert found is not None
     assert found.phrase is phrase
     TOOLS[found.tool].parameters(**found.parameters)  # what was found can be meant
+    assert found.parameters == EXPECTED[phrase.example]
 
 
 VARIANTS = {
