@@ -7,6 +7,7 @@ from apart import apart
 
 from mltrainer.assistant import history
 from mltrainer.dashboards import chat, incidents
+from mltrainer.trust import audit
 
 
 def asked(box: chat.ChatBox, *questions: str) -> list[dict[str, str]]:
@@ -70,3 +71,17 @@ def test_a_served_page_is_a_viewers(home: Path, monkeypatch: pytest.MonkeyPatch)
     assert page.box.role == "viewer"
     monkeypatch.delenv("MLTRAINER_SERVE")
     assert chat.ChatPage.show().box.role == "researcher"  # type: ignore[attr-defined]
+
+
+def test_a_yes_on_the_page_is_the_persons_and_never_a_models(home: Path, monkeypatch: pytest.MonkeyPatch):
+    box = chat.ChatBox(role="researcher", user="ann")
+    asked(box, "train RidgeRegression on MSFT between 2005-01-03 and 2009-12-31")
+    monkeypatch.setenv("MLTRAINER_LLM", "test:none")
+    monkeypatch.setattr(chat.language, "streamed", lambda *_: 1 / 0)
+    assert "was trained on MSFT" in asked(box, "yes")[-1]["text"]
+
+
+def test_the_trail_names_who_asked_on_the_page(home: Path):
+    asked(chat.ChatBox(role="viewer", user="eve"), "price of PFE in 2009")
+    assert audit.entries()[-1].actor == "eve"
+    assert audit.ACTOR.get() is None

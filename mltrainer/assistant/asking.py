@@ -1,6 +1,7 @@
 """One question, one answer: by the table of phrasings, or by a language model over the same tools."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from html import escape
 from typing import Any
 
@@ -56,14 +57,21 @@ def ask(
     """
     question = checked(question, role)
     before = kept.recent(user, role) if history is None else [kept.plain(a) for a in history]
-    acting = audit.ACTOR.set(user or audit.ACTOR.get())
-    try:
+    with acting(user):
         answer = answered(question, role, before, confirm=confirm)
-    finally:
-        audit.ACTOR.reset(acting)
     if user:
         kept.write(user, role, answer)
     return answer
+
+
+@contextmanager
+def acting(user: str) -> Iterator[None]:
+    """Have the audit trail name this user; nobody leaves who it names already."""
+    before = audit.ACTOR.set(user or audit.ACTOR.get())
+    try:
+        yield
+    finally:
+        audit.ACTOR.reset(before)
 
 
 def checked(question: str, role: str) -> str:
@@ -78,12 +86,20 @@ def checked(question: str, role: str) -> str:
 
 def answered(question: str, role: str, before: Sequence[dict[str, Any]], *, confirm: bool = False) -> Answer:
     """The answer, by whoever is set to give it; what waits for a yes is only ever done by the rules."""
-    waiting = before[-1].get("pending") if before else None
-    if settings().llm and not (waiting and YES.match(question)) and not confirm:
+    if by_model(question, before, confirm=confirm):
         from mltrainer.assistant import language  # what it imports is an extra
 
         return language.answered(question, role, before)
-    return by_rules(question, role, waiting, confirm=confirm)
+    return by_rules(question, role, _waiting(before), confirm=confirm)
+
+
+def by_model(question: str, before: Sequence[dict[str, Any]], *, confirm: bool = False) -> bool:
+    """Whether a language model answers: not a yes to what waits, which is the person's alone."""
+    return bool(settings().llm) and not (_waiting(before) and YES.match(question)) and not confirm
+
+
+def _waiting(before: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    return before[-1].get("pending") if before else None
 
 
 def by_rules(question: str, role: str, waiting: dict[str, Any] | None = None, *, confirm: bool = False) -> Answer:
@@ -101,6 +117,10 @@ def by_rules(question: str, role: str, waiting: dict[str, Any] | None = None, *,
     taken = "".join(f"Taking {wrong} for {right}. " for wrong, right in found.corrected.items())
     if found.assumed and ok:
         taken += f"No ticker was named, so this is of {found.assumed}. "
+    if found.left and ok:
+        taken += f"Left out, as this is of one name alone: {', '.join(found.left)}. "
+    if found.unread:
+        taken += f"Not read as a day of this: {', '.join(found.unread)}. "
     understood = {"tool": found.tool, "parameters": found.parameters, "phrase": found.phrase.example}
     return spoken(question, taken + said, turn, ok=ok, understood=understood)
 
@@ -138,7 +158,10 @@ def names(turn: Turn) -> Names:
     found = {c.ticker for c in turn.claims.values() if TICKER.fullmatch(c.ticker)}
     others = {"S&P 500", "R2", "R²", *SERIES, *UNIVERSES}
     models = frozenset(s.name for s in catalog.specs())
-    return Names(known_tickers() | found, models, frozenset(others), SPOKEN)
+    return Names(known_tickers() | found, models, frozenset(others), _said)
+
+
+_said = {k: v for k, v in SPOKEN.items() if not k.startswith("the ")}  # what a model beats is no ticker
 
 
 def chips(suggestions: Sequence[str]) -> str:

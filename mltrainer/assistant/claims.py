@@ -58,6 +58,7 @@ class Claim:
     as_of : last session it knows of, YYYY-MM-DD, or "".
     source : which tool, data mode, and key or hash under which it is kept.
     signed : whether a plus is written, as for returns.
+    parts : the claims it was derived from.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Claim:
     as_of: str = ""
     source: str = ""
     signed: bool = False
+    parts: tuple["Claim", ...] = ()
 
     @property
     def text(self) -> str:
@@ -94,7 +96,8 @@ class Claim:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
-        return vars(self) | {"text": self.text, "sign": self.sign}
+        known = {k: v for k, v in vars(self).items() if k != "parts"}
+        return known | {"text": self.text, "sign": self.sign}
 
 
 class Formula(NamedTuple):
@@ -122,19 +125,25 @@ FORMULAS = {
 }  # fmt: skip
 
 
+_ALIKE = frozenset({"mean", "sum", "percent_change"})  # of one thing, or they are a figure of nothing
+
+
 def derived(formula: str, parts: Sequence[Claim]) -> Claim:
     """The claim that a registered formula makes of others.
 
     Raises
     ------
     BadInput
-        Other units than the formula takes, units or days that differ, or a division by zero: then there is no figure.
+        Other units than the formula takes, units that differ, for `_ALIKE` metrics or tickers that differ, or a
+        division by zero: then there is no figure.
     """
     if formula not in FORMULAS:
         raise UnknownName.of("formula", formula, FORMULAS)
     row, units = FORMULAS[formula], {p.unit for p in parts}
     if not row.least <= len(parts) <= row.most or len(units) != 1 or not units <= row.units:
         raise BadInput(f"{formula} takes {row.least} to {row.most} figures of one unit, not {sorted(units)}")
+    if formula in _ALIKE and len({(p.metric, p.ticker) for p in parts}) > 1:
+        raise BadInput(f"{formula} takes figures of one metric and one ticker")
     values = [float(p.value) for p in parts]
     try:
         value = row.of(*values)
@@ -145,11 +154,11 @@ def derived(formula: str, parts: Sequence[Claim]) -> Claim:
     same = {name: _only(getattr(p, name) for p in parts) for name in ("ticker", "model", "as_of")}
     unit = units.pop()
     points = formula == "difference" and unit == "fraction"  # two percentages differ by percentage points
-    words = row.words.format(*(f"{p.metric} {p.ticker}".strip() for p in parts)) if "{" in row.words else \
-        f"{row.words} of {', '.join(dict.fromkeys(p.metric for p in parts))}"  # fmt: skip
+    each = [" ".join(filter(None, (p.metric, p.model, p.ticker))) for p in parts]
+    words = row.words.format(*each) if "{" in row.words else f"{row.words} of {', '.join(dict.fromkeys(each))}"
     return Claim(
         f"{formula}:{','.join(p.id for p in parts)}", value, "percentage points" if points else row.unit or unit, words,
-        source=f"{formula} of {', '.join(p.id for p in parts)}", signed=row.signed, **same,
+        source=f"{formula} of {', '.join(p.id for p in parts)}", signed=row.signed, parts=tuple(parts), **same,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from mltrainer.assistant.claims import Turn
 from mltrainer.data import market, quality
 from mltrainer.data.universes import universe
 from mltrainer.errors import BadInput
+from mltrainer.evaluation.baselines import BASELINES
 from mltrainer.settings import settings
 from mltrainer.trust import audit
 from mltrainer.trust.provenance import Dataset
@@ -39,7 +40,7 @@ def regime(p: ask.Market, turn: Turn) -> str:
     return f"{p.ticker} on {on}: {now['regime']}, score {score}{last}."
 
 
-def prices(p: ask.Prices, turn: Turn) -> str:
+def prices(p: ask.Figure, turn: Turn) -> str:
     """Say the last price of a ticker, its return and its volatility over a span."""
     data = market.bars(p.ticker, start=p.start, end=p.end)
     close = data.frame["close"]
@@ -59,12 +60,17 @@ def prices(p: ask.Prices, turn: Turn) -> str:
         ),
         ("Highest close", close.max(), unit, "highest adjusted close"),
         ("Lowest close", close.min(), unit, "lowest adjusted close"),
+        ("Largest drawdown", float((1 - close / close.cummax()).max()), "fraction", "largest drawdown over the span"),
     ]
     signed = {"return over the span", "return of a session"}
     cells = [[head, turn.claim(v, u, w, signed=w in signed, **about)] for head, v, u, w in rows]
     turn.table(f"{p.ticker}", ["Figure", "Value"], [*cells, ["Sessions", turn.claim(len(close), "count", "sessions")]])
     since, on = (turn.claim(d, "date", f"{w} session", **about) for d, w in ((first, "first"), (last, "last")))
-    return f"{p.ticker} closed at {cells[0][1]} on {on}; since {since} it returned {cells[1][1]}."
+    told = {"highest": 4, "lowest": 5, "volatility": 3, "drawdown": 6}
+    if p.figure in told:
+        row = told[p.figure]
+        return f"{p.ticker}, {rows[row][3]} from {since} to {on}: {cells[row][1]}."
+    return f"The adjusted close of {p.ticker} was {cells[0][1]} on {on}; since {since} it returned {cells[1][1]}."
 
 
 AIMS = {  # target -> unit of its figures, what they are, whether a sign is written
@@ -100,8 +106,13 @@ def forecast(p: ask.Ahead, turn: Turn) -> str:
     on = turn.claim(found.as_of, "date", "session", **about)
     told = {"forward": "It is committed before its outcome", "late": "Part of its outcome was known already",
             "historical": "It is of a past that is known, so it is no evidence"}  # fmt: skip
+    without = (
+        f"{p.model} was left out: to ask for a model's own forecast is a researcher's. "
+        if p.model and not models
+        else ""
+    )
     return (
-        f"{p.ticker}, {words} over {h} from {on}: {middle}, by {', '.join(found.models)}. "
+        f"{without}{p.ticker}, {words} over {h} from {on}: {middle}, by {', '.join(found.models)}. "
         f"{told.get(found.evidence, 'It was not committed')}. {_who(found)}"
     )
 
@@ -111,7 +122,7 @@ def _read(target: str, value: float) -> float:
 
 
 def _who(found: Any) -> str:
-    plain = set(found.models) <= {found.baseline}
+    plain = set(found.models) <= set(BASELINES)
     return "No model is shown to beat the plain forecast, so that speaks." if plain else ""
 
 
@@ -151,7 +162,7 @@ def holdings(p: ask.Account, turn: Turn) -> str:
         return f"Account {p.account} holds nothing: no entry was ever recorded in it."
     about = {"as_of": found.session, "source": f"account {p.account}, mode {found.mode}"}
     rows = [
-        [str(t), turn.claim(r["quantity"], "count", "shares held", ticker=str(t), **about),
+        [str(t), turn.claim(r["quantity"], "plain", "shares held", ticker=str(t), **about),
          turn.claim(r["price"], "dollars", "price", ticker=str(t), **about),
          turn.claim(r["value"], "dollars", "value held", ticker=str(t), **about),
          turn.claim(r["weight"], "fraction", "weight", ticker=str(t), **about),

@@ -8,6 +8,7 @@ from sqlalchemy import delete, insert, select
 
 from mltrainer import store
 from mltrainer.assistant.records import Answer
+from mltrainer.errors import BadInput
 
 MOST = 200  # that are kept of each user and role; older ones are forgotten
 
@@ -45,6 +46,23 @@ def forget(user: str, role: str) -> int:
 def plain(answer: Any) -> dict[str, Any]:
     """What is kept of an answer: no claim outlives its turn, and a figure is kept as the text it was."""
     if isinstance(answer, dict):
-        return answer
+        return _checked(answer)
+    if not isinstance(answer, Answer):
+        raise BadInput(f"history holds answers, not {type(answer).__name__}")
     known = answer.to_dict()
     return {k: known[k] for k in ("question", "text", "html", "pending", "suggestions", "by", "mode")}
+
+
+def _checked(answer: dict[str, Any]) -> dict[str, Any]:
+    """A kept answer that can be gone on from."""
+    pending = answer.get("pending")
+    known = all(isinstance(answer.get(k), str) for k in ("question", "text"))
+    can = pending is None or (
+        isinstance(pending, dict)
+        and isinstance(pending.get("tool"), str)
+        and isinstance(pending.get("parameters"), dict)
+        and all(isinstance(k, str) for k in pending["parameters"])
+    )
+    if not known or not can:
+        raise BadInput("history holds answers: question and text, and what is pending is a tool with its parameters")
+    return answer

@@ -107,7 +107,8 @@ def _options(before: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for turn in before[-6:]:
         said.append(ModelRequest(parts=[UserPromptPart(content=str(turn["question"]))]))
         said.append(ModelResponse(parts=[TextPart(content=str(turn["text"]))]))
-    return {"message_history": said or None, "usage_limits": UsageLimits(request_limit=MOST_CALLS)}
+    limits = UsageLimits(request_limit=MOST_CALLS, tool_calls_limit=MOST_CALLS)
+    return {"message_history": said or None, "usage_limits": limits}
 
 
 def _agent(role: str, turn: Turn) -> Any:
@@ -138,7 +139,7 @@ def _tool(tool: Tool, role: str, turn: Turn) -> Any:
 def told(name: str, given: dict[str, Any], role: str, turn: Turn) -> str:
     """A result as a language model sees it: words and tables with marks, and what each mark is."""
     had, tables = set(turn.claims), len(turn.tables)
-    said, ok = tried(name, given, turn, role=role)
+    said, ok = tried(name, given, turn, role=role, by_model=True)
     fresh = [c.to_dict() for c in turn.claims.values() if c.id not in had]
     shown = ("id", "text", "metric", "ticker", "model", "as_of", "unit")
     claims = [{k: c[k] for k in shown if c[k]} for c in fresh]

@@ -18,10 +18,19 @@ _FOREIGN = (
     "eins zwei drei vier fünf sechs sieben acht neun zehn zwanzig hundert tausend halb prozent "
     "deux trois quatre cinq sept huit neuf dix vingt cent mille demi pourcent dos tres cuatro cinco seis siete ocho "
     "nueve diez veinte quince cien mil medio ciento tre quattro cinque sei sette otto nove dieci venti "
-    "mezzo percento"
+    "mezzo percento dreißig vierzig fünfzig sechzig siebzig achtzig neunzig zwölf dreizehn einhundert eintausend "
+    "onze douze treize quatorze trente quarante cinquante soixante quatrevingt septante nonante doce trece "
+    "catorce veintiuno treinta cuarenta cincuenta sesenta setenta ochenta noventa doscientos trescientos quinientos "
+    "undici dodici trenta quaranta cinquanta sessanta settanta ottanta novanta cento mille dois vinte trinta quarenta "
+    "cinquenta sessenta oitenta twee drie vijf zeven negen twintig dertig veertig vijftig honderd duizend "
+    "dwa trzy cztery pięć sześć siedem osiem dziewięć dziesięć dwadzieścia sto tysiąc "
+    "один два две три четыре пять шесть семь восемь девять десять двадцать тридцать сорок пятьдесят шестьдесят "
+    "семьдесят восемьдесят девяносто сто двести тысяча тысячи процент процента процентов"
 ).split()
 WORDS = frozenset(_ONES + _TEENS + _TENS + _LARGE + _PARTS + _TIMES + _ORDINALS) | {
-    unicodedata.normalize("NFKD", w).encode("ascii", "ignore").decode() for w in _FOREIGN
+    "".join(c for c in unicodedata.normalize("NFKD", w) if not unicodedata.combining(c)).replace("ß", s)
+    for w in _FOREIGN
+    for s in ("ß", "ss")
 }
 PLURALS = (
     frozenset(f"{w}s" for w in [*_LARGE, *_PARTS, *_TEENS, *_TENS, *_ONES, "couple", "pair"])
@@ -33,7 +42,8 @@ PERCENT = re.compile(
 )
 # "one" and its kin are words as often as numbers
 IDIOMS = re.compile(
-    r"\b(?:no|any|every|each|some|which|this|that|the other|another|the|a good|a better|not) one\b(?! (?:hundred|"
+    r"\b(?:no|any|every|each|some|which|this|that|the other|another|the|a good|a better|"
+    r"a weak|a strong|a bad|a poor|a plain|a simple|a different|a new|not) one\b(?! (?:hundred|"
     r"thousand|million|half|third|quarter|in|out|of (?:two|three|four|five|ten)))|\bone (?:of|another|can|cannot|could|"
     r"should|must|may|might|would|has to|needs|who|that|another's)\b|\bone's\b|\bone-sided\b|\bone by one\b|"
     r"\b(?:on the one hand|one more time|one at a time)\b|"
@@ -46,7 +56,15 @@ IDIOMS = re.compile(
 )
 _COMPOUND = re.compile(
     rf"^(?:{'|'.join(_TENS)})(?:{'|'.join(_ONES)})$|^(?:{'|'.join(_ONES + _TEENS + _TENS)})"
-    r"(?:fold|percent|hundred|thousand|million|billion|th|some|teen|ty|ish)$"
+    r"(?:fold|percent|hundred|thousand|million|billion|th|some|teen|ty|ish|score)$|"
+    r"^(?:hundred|thousand|million|billion|many|umpteen)fold$|^(?:umpteen|umpty|[a-z]{0,4}zillion)(?:th|s)?$|"
+    # as German and the Romance languages write them together
+    r"^[a-z]*(?:hundert|tausend)[a-z]*$|^[a-z]+und(?:zwanzig|dreissig|dreißig|vierzig|funfzig|sechzig|siebzig|achtzig|"
+    r"neunzig)$|^(?:zwei|drei|vier|funf|sechs|sieben|acht|neun)(?:zehn|zig|fach|prozent)$|"
+    r"^(?:vingt|trent|quarant|cinquant|sessant|settant|ottant|novant|veinti|dieci)[a-z]{2,8}$"
+)
+_PICTURED = re.compile(
+    "[\N{KEYCAP TEN}\N{HUNDRED POINTS SYMBOL}\u2680-\u2685\U0001f030-\U0001f093\U0001f0a0-\U0001f0ff\u20e3]"
 )
 _UNDER_40 = frozenset(
     t + o
@@ -89,6 +107,8 @@ def numerals(text: str, names: Iterable[str] = ()) -> list[str]:
     (['0', '.5'], ['three'])
     """
     plain = _named(html.unescape(html.unescape(cleaned(text))), names)
+    if pictured := _PICTURED.findall(plain):
+        return pictured
     raw = [c for c in plain if unicodedata.numeric(c, None) is not None]
     if raw:
         return re.findall(r"\.?\d+", plain) or raw
@@ -115,7 +135,11 @@ def _worded(text: str) -> Iterator[str]:
             or _COMPOUND.match(low)
             or (low.endswith("percent") and low != "percent")
             or low in _UNDER_40
-            or (word.isupper() and word != "I" and _ROMAN.match(word))
+            or (
+                word.isupper()
+                and word != "I"
+                and (_ROMAN.match(word) or re.search(r"^[MDCLXVI]*([IXCM])\1{3}[MDCLXVI]*$", word))
+            )
             or _mixed(word)
         ):
             yield word

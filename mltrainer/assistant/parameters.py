@@ -77,6 +77,12 @@ class Prices(Nothing):
     end: Day | None = None
 
 
+class Figure(Prices):
+    """A ticker over a span, and which of its figures is asked for."""
+
+    figure: Literal["close", "highest", "lowest", "volatility", "drawdown"] = "close"
+
+
 class Ahead(Nothing):
     """A forecast: of what, by which model."""
 

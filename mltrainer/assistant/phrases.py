@@ -142,11 +142,18 @@ PHRASES = (
     ),
     Phrase(
         "Sharpe ratio of RidgeRegression on MSFT",
-        r"\b(?:sharpe|hit rate|drawdown|ic|information coefficient|r2|turnover|coverage|verdict)\b.*\b(?:of|for)\b.* on\b",
+        r"\b(?:sharpe|hit rate|drawdown|ic|information coefficient|r2|turnover|coverage|verdict|returns?)\b.*\b(?:of|for)\b.* on\b",
         "evaluate",
     ),
     Phrase("try RidgeRegression on MSFT", r"^(?:please )?(?:try|test|run)\b", "evaluate"),
     Phrase("performance of RidgeRegression on IBM", r"\bperformance of\b.* on\b", "evaluate"),
+    # what was, before what will be
+    Phrase(
+        "how much did AAPL go up since 2009?",
+        r"\bhow (?:much|far) (?:did|has|have)\b|\bdid \w+ (?:go|move|rise|fall|climb|drop)\b",
+        "prices",
+    ),
+    Phrase("largest drawdown of MSFT in 2008", r"\bdrawdowns?\b.*\b(?:of|for|in)\b", "prices"),
     # forecasts
     Phrase("forecast MSFT for 5 sessions", r"^(?:please )?(?:forecast|predict)\b", "forecast"),
     Phrase("what is the forecast for AAPL?", r"\b(?:forecast|prediction|outlook)s? (?:for|of|on)\b", "forecast"),

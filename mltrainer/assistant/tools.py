@@ -21,7 +21,8 @@ class Tool(NamedTuple):
     """One thing that can be asked for.
 
     `run` takes parameters and the turn, puts claims and tables into it and returns words. `confirmed` tools run only
-    after a person said yes; no language model can say it.
+    after a person said yes; no language model can say it. What `writes` for who may run it (trials, committed
+    forecasts) waits for that yes too where a language model calls it, and not the person.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Tool(NamedTuple):
     roles: frozenset[str]
     run: Callable[[Any, Turn], str]
     confirmed: bool = False
+    writes: bool = False
 
 
 TOOLS = {
@@ -38,16 +40,18 @@ TOOLS = {
         Tool("models", "list the models of the catalog, or of a family", ask.Catalog, EVERYBODY, research.models),
         Tool("leaderboard", "rank stored results, the strongest evidence first", ask.Board, EVERYBODY, research.board),
         Tool("evaluate", "judge a model on a ticker out of sample; a trial like any other", ask.Trial, MAKERS,
-             research.evaluate),
-        Tool("compare", "put models side by side on a ticker", ask.Several, EVERYBODY, research.compare),
+             research.evaluate, writes=True),
+        Tool("compare", "put models side by side on a ticker", ask.Several, EVERYBODY, research.compare,
+             writes=True),
         Tool("forecastable", "say what can be forecast of a ticker: targets by horizons", ask.Cells, EVERYBODY,
              research.what_is_forecastable),
         Tool("regime", "say the regime of a ticker's market", ask.Market, EVERYBODY, decisions.regime),
-        Tool("prices", "last close, return and volatility of a ticker over a span", ask.Prices, EVERYBODY,
-             decisions.prices),
-        Tool("forecast", "say what is forecast of a ticker, and by whom", ask.Ahead, EVERYBODY, decisions.forecast),
+        Tool("prices", "close, highest, lowest, return, volatility and drawdown of a ticker over a span",
+             ask.Figure, EVERYBODY, decisions.prices),
+        Tool("forecast", "say what is forecast of a ticker, and by whom", ask.Ahead, EVERYBODY, decisions.forecast,
+             writes=True),
         Tool("recommend", "say what is recommended now, with size and evidence", ask.Advice, EVERYBODY,
-             decisions.recommend),
+             decisions.recommend, writes=True),
         Tool("portfolio", "say what an account holds, what it is worth and what it gained", ask.Account, EVERYBODY,
              decisions.holdings),
         Tool("weights", "weigh tickers by a portfolio method, within limits", ask.Weights, MAKERS, decisions.weights),
@@ -68,7 +72,9 @@ def allowed(role: str) -> list[Tool]:
     return [t for t in TOOLS.values() if role in t.roles]
 
 
-def call(name: str, given: Mapping[str, Any], turn: Turn, *, role: str, confirmed: bool = False) -> str:
+def call(
+    name: str, given: Mapping[str, Any], turn: Turn, *, role: str, confirmed: bool = False, by_model: bool = False
+) -> str:
     """Call a tool in a role; what it says has marks of the claims that it put into the turn.
 
     Raises
@@ -87,7 +93,7 @@ def call(name: str, given: Mapping[str, Any], turn: Turn, *, role: str, confirme
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "parameters"
         raise BadInput(f"{where[:40]} cannot be meant: {first['msg'].lower()}") from None
-    if tool.confirmed and not confirmed:
+    if not confirmed and (tool.confirmed or (by_model and tool.writes and role in MAKERS)):
         turn.pending = {"tool": name, "parameters": asked.model_dump()}
         return f"To {tool.description} takes time and is written down. Say yes to do it: {_meant(asked)}."
     turn.called.append({"tool": name, "parameters": asked.model_dump(exclude_none=True)})
@@ -102,9 +108,10 @@ def _meant(asked: BaseModel) -> str:
     return ", ".join(f"{k} {v}" for k, v in asked.model_dump(exclude_none=True).items())
 
 
-def tried(name: str, given: Mapping[str, Any], turn: Turn, *, role: str, confirmed: bool = False) -> tuple[str, bool]:
+def tried(name: str, given: Mapping[str, Any], turn: Turn, *, role: str, **how: bool) -> tuple[str, bool]:
     """Like `call`, with a mistake as words: what was said, and whether it worked."""
     try:
-        return call(name, given, turn, role=role, confirmed=confirmed), True
+        return call(name, given, turn, role=role, **how), True
     except MltrainerError as error:
-        return f"That cannot be answered: {error}.".replace("..", "."), False
+        told = str(error).replace("{{", "{ {")  # what was asked for stands in it, and is no mark of ours
+        return f"That cannot be answered: {told}.".replace("..", "."), False

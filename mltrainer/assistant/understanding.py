@@ -6,10 +6,12 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
-from mltrainer.assistant.glossary import TERMS
+from mltrainer.assistant import dates
+from mltrainer.assistant.glossary import WORDS
 from mltrainer.assistant.numerals import cleaned
 from mltrainer.assistant.phrases import PHRASES, Phrase
 from mltrainer.assistant.tools import TOOLS
+from mltrainer.assistant.wording import CAPITALS
 from mltrainer.data import sample
 from mltrainer.data.providers.macro_series import SERIES
 from mltrainer.data.universes import DOW
@@ -29,12 +31,10 @@ TIMES = {"tomorrow": 1, "next day": 1, "next week": 5, "a week": 5, "one week": 
          "a month": 21, "one month": 21, "next quarter": 63, "a quarter": 63}  # fmt: skip
 MEANT = {"realized volatility": "volatility", "volatile": "volatility", "vol": "volatility", "updown": "direction",
          "up or down": "direction", "turnover of shares": "volume"}  # fmt: skip
+FIGURES = {"highest|high|peak|maximum": "highest", "lowest|low|minimum": "lowest", "drawdown": "drawdown",
+           "volatile|volatility|risky": "volatility"}  # fmt: skip
+_MARKET = re.compile(r"(?<!beat )(?<!beats )(?<!beating )\bthe (?:market|index)\b", re.I)  # what is beaten is no ticker
 _PLAIN = re.compile(r"[^a-z0-9]+")
-_WORDS = frozenset(  # in capitals, and no tickers
-    "AND OR THE OF ON FOR IN IS IT TO BY VS IC BUY SELL HOLD NOT ALL WHAT WHICH HOW ARE WITH DOES PBO SPA OK HELP AN "
-    "AS AT BE DO IF MY NO SO UP US WE WHO WHY CAN ANY VAR ES IR HAC API FRED NYSE USD ETF LLM AI MCP CSV PCA YES AUC "
-    "REGIME DATA".split()
-)
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Understood:
     phrase: Phrase
     corrected: dict[str, str] = field(default_factory=dict)
     assumed: str = ""
+    left: tuple[str, ...] = ()  # names that were said and that the tool is not asked about
+    unread: tuple[str, ...] = ()  # words on days
 
 
 @lru_cache(maxsize=1)
@@ -78,7 +80,8 @@ def understand(question: str) -> Understood | None:
     phrase = next((p for p in PHRASES if p.fits(low) and _possible(p, models, tickers, low)), None)
     if phrase is None:
         return None
-    found = _slots(low, models, tickers)
+    spans, unread = dates.days(low)
+    found = _slots(low, models, tickers) | spans
     if phrase.tool == "explain":
         found["term"] = models[0] if models else _term(low)
         if not found["term"]:
@@ -88,7 +91,21 @@ def understand(question: str) -> Understood | None:
     fields = TOOLS[phrase.tool].parameters.model_fields
     asked = {k: v for k, v in (found | phrase.given).items() if k in fields}
     assumed = str(fields["ticker"].default or "") if "ticker" in fields and "ticker" not in asked else ""
-    return Understood(phrase.tool, asked, phrase, corrected, assumed)
+    unread += dates.missed(spans, fields)
+    return Understood(phrase.tool, asked, phrase, corrected, assumed, _left(low, fields, models, tickers), unread)
+
+
+def _left(low: str, fields: Any, models: list[str], tickers: list[str]) -> tuple[str, ...]:
+    """Names that a question says and that its tool has no place for."""
+    if "term" in fields:
+        return ()
+    market = ("the market",) if tickers and "SPX" not in tickers and "ticker" in fields and _MARKET.search(low) else ()
+    return market + tuple(
+        name
+        for one, several, names in (("ticker", "tickers", tickers), ("model", "models", models))
+        if several not in fields
+        for name in names[1 if one in fields else 0 :]
+    )
 
 
 def _possible(phrase: Phrase, models: list[str], tickers: list[str], low: str) -> bool:
@@ -134,7 +151,7 @@ def _named_models(text: str, corrected: dict[str, str]) -> list[str]:
                 taken |= set(span)
     for i, w in enumerate(words):
         key = _PLAIN.sub("", w.lower())
-        if i in taken or len(key) < 6 or w.lower() in TERMS or w.lower() in _COMMON:
+        if i in taken or len(key) < 6 or w.lower() in WORDS or w.lower() in _COMMON:
             continue
         if close := get_close_matches(key, [k for k in known if len(k) > 5], n=1, cutoff=0.88):
             found[i] = corrected[w] = known[close[0]]
@@ -146,19 +163,23 @@ _COMMON = frozenset("regression forecast volatility ranking perception regressor
 
 def _named_tickers(text: str, corrected: dict[str, str]) -> list[str]:
     known, found = known_tickers(), {}
-    for word, ticker in SPOKEN.items():
+    others = {w: t for w, t in SPOKEN.items() if not w.startswith("the ")}
+    for word, ticker in others.items():
         if m := re.search(rf"(?<![\w&]){re.escape(word)}(?![\w&])", text, re.I):
             found[m.start()] = ticker
     for m in re.finditer(r"\b[A-Za-z][A-Za-z.\-]{0,9}\b", text):
         word = m[0].strip(".-")
         if word in known or (len(word) > 2 and word.upper() in known and word.lower() not in ("gs", "ms")):
             found[m.start()] = word.upper()
-        elif word.isupper() and len(word) > 1 and word not in _WORDS:
+        elif word.isupper() and len(word) > 1 and word not in CAPITALS:
             close = get_close_matches(word, known, n=1, cutoff=0.7) if len(word) > 2 else []
             if close and settings().data_mode == "sample":
                 found[m.start()] = corrected[word] = close[0]
             elif len(word) < 6 and word not in SERIES:  # a tool says that there is no such ticker; none is guessed
                 found[m.start()] = word
+    whole = _MARKET.search(text)
+    if whole and not found:  # beside another ticker it is what that one is measured by
+        found[whole.start()] = SPOKEN[whole[0].lower()]
     return list(dict.fromkeys(found[i] for i in sorted(found)))
 
 
@@ -169,7 +190,11 @@ def _slots(low: str, models: list[str], tickers: list[str]) -> dict[str, Any]:
         found["model"] = models[0]
     if tickers:
         found["ticker"] = tickers[0]
-    found |= _days(low) | _counts(low)
+    found |= _counts(low)
+    for words, figure in FIGURES.items():
+        if re.search(rf"\b{words}\b", low):
+            found["figure"] = figure
+            break
     for name in (*MEANT, *TARGETS):
         if re.search(rf"\b{re.escape(name)}\b", low) and name not in ("return", "rank"):
             found["target"] = MEANT.get(name, name)
@@ -189,8 +214,8 @@ def _counts(low: str) -> dict[str, Any]:
     for words, n in TIMES.items():
         if re.search(rf"\b{words}\b", low):
             found["horizon"] = n
-    if m := re.search(r"\b(\d{1,3})[- ]?(session|day|d\b|week|month)", low):
-        found["horizon"] = int(m[1]) * {"w": 5, "m": 21}.get(m[2][0], 1)
+    if m := re.search(r"\b(\d{1,3})[- ]?(?:trading[- ])?(session|day|d\b|week|month|quarter|year)s?\b", low):
+        found["horizon"] = int(m[1]) * {"w": 5, "m": 21, "q": 63, "y": 252}.get(m[2][0], 1)
     if m := re.search(r"\bhorizon (?:of )?(\d{1,2})\b", low):
         found["horizon"] = int(m[1])
     if m := re.search(r"\b(?:top|last|first|best|show) (\d{1,2})\b", low):
@@ -198,29 +223,9 @@ def _counts(low: str) -> dict[str, Any]:
     return found
 
 
-def _days(low: str) -> dict[str, Any]:
-    days = re.findall(r"\b\d{4}-\d{2}-\d{2}\b", low)
-    found: dict[str, Any] = {}
-    if m := re.search(r"\b(?:as of|on) (\d{4}-\d{2}-\d{2})\b", low):
-        found |= {"as_of": m[1], "end": m[1]}
-    elif len(days) > 1:
-        found |= {"start": days[0], "end": days[1]}
-    elif days:
-        found["end" if re.search(r"\b(?:until|till|to|before|up to) \d{4}-", low) else "start"] = days[0]
-    elif m := re.search(
-        r"\b(since|from|in|during|of|until|between)\b[a-z ]*\b((?:19|20)\d{2})(?:\D+((?:19|20)\d{2}))?\b", low
-    ):
-        last = m[3] or m[2]
-        if m[1] != "until":
-            found["start"] = f"{m[2]}-01-01"
-        if m[1] != "since" and (m[1] != "from" or m[3]):
-            found |= {"end": f"{last}-12-31", "as_of": f"{last}-12-31"}
-    return found
-
-
 def _term(low: str) -> str:
     """The words that are asked about."""
-    known = sorted([t for t in (*TERMS, *TARGETS) if re.search(rf"\b{re.escape(t)}s?\b", low)], key=len)
+    known = sorted([t for t in (*WORDS, *TARGETS) if re.search(rf"\b{re.escape(t)}s?\b", low)], key=len)
     if known:
         return known[-1]
     bare = re.sub(
@@ -228,5 +233,5 @@ def _term(low: str) -> str:
     )
     bare = re.sub(r"\b(?:a|an|the|about|mean|means|meaning|of|work|to me|definition)\b|[?!.]", " ", bare)
     words = " ".join(bare.split())[:60]
-    close = get_close_matches(words, [*TERMS, *TARGETS], n=1, cutoff=0.75)
+    close = get_close_matches(words, [*WORDS, *TARGETS], n=1, cutoff=0.75)
     return close[0] if close else ""

@@ -12,7 +12,7 @@ import traitlets
 
 from mltrainer import views
 from mltrainer.assistant import Answer, history, language
-from mltrainer.assistant.asking import CANNOT, START, answered, checked
+from mltrainer.assistant.asking import CANNOT, START, acting, answered, by_model, checked
 from mltrainer.dashboards.incidents import incident
 from mltrainer.dashboards.page import Basis, Page
 from mltrainer.errors import BadInput
@@ -55,7 +55,8 @@ class ChatBox(anywidget.AnyWidget):
         asked = {"role": "user", "text": question[:2000]}
         self.messages = [*self.messages, asked, {"role": "bot", "text": ""}]
         try:
-            told = await self._answered(question)
+            with acting(self.user):
+                told = await self._answered(question)
             self.suggestions = list(told.suggestions)
             shown = {"role": "bot", "html": told.html, "text": told.text, "waits": told.pending is not None}
         except BadInput as error:
@@ -68,7 +69,7 @@ class ChatBox(anywidget.AnyWidget):
 
     async def _answered(self, question: str) -> Answer:
         said = checked(question, self.role)
-        if settings().llm:
+        if by_model(said, self.before):
             async for piece in language.streamed(said, self.role, self.before):
                 if isinstance(piece, Answer):
                     told = piece

@@ -29,7 +29,6 @@ GLOSSARY = {
         "Whether high forecasts were followed by high returns: 1 is always, 0 is by chance alone. "
         "Good forecasts of a share reach about 0.05."
     ),
-    "IC": ("Whether high forecasts were followed by high returns: 1 is always, 0 is never more than by chance."),
     "Worst drawdown, %": "The most that would have been lost from a high point to the next low one.",
     "Break-even cost, bps": (
         "How dear each trade could be until nothing is left; 100 bps are 1 % of what is traded. Large "
@@ -73,12 +72,64 @@ GLOSSARY = {
     "Frontier": (
         "The least risk for each expected return; these returns are what equal weights imply, and no forecast."
     ),
+    "Hit rate": "Share of forecasts that had the sign of the outcome. A rising share is often right by saying up.",
+    "Value at risk": "The loss that is exceeded only on the worst of days, as a positive fraction of wealth.",
+    "Expected shortfall": "The mean loss on the days beyond the value at risk.",
+    "p value": "How often luck alone would do as well. Small means that luck is a poor explanation.",
+    "Trial": "Every fit ever made, kept in a ledger; the more was tried, the better luck looks.",
+    "Leaderboard": "All results, the strongest evidence first, judged against what luck does in so wide a search.",
+    "Walk-forward": "Learn from the past, forecast what comes next, move on; nothing is learned before it was known.",
+    "Purge": "Rows left out between train and test, as their labels reach into the test.",
+    "Embargo": "More rows left out before each test block, so that nothing carries over.",
+    "Look-ahead": "Knowing at a time what was known only later; the commonest way to be fooled by a backtest.",
+    "Baseline": "A plain forecast, as the mean of the past; a model has to beat it to be worth anything.",
+    "Skill": "What a model adds to holding the share and to the plain forecasts. Exposure alone is none.",
+    "Calibration": "Whether what is called likely happens as often as was said.",
+    "Coverage": "Share of outcomes that lay inside the forecast's interval.",
+    "Turnover": "How much is traded a year, in units of wealth; each unit costs.",
+    "Risk parity": "Weights by which every position carries the same share of the risk.",
+    "Kelly": "The stake that makes wealth grow fastest in the long run, if the odds are known.",
+    "Black-litterman": "Weights that start from the market's and move as far as views are certain.",
+    "Provenance": "Where a number came from: source, address, time and the hash of the bytes.",
+    "Audit trail": "A chain of entries in which any change shows.",
+    "Sample": "Real history that ships with the package, ending years ago; for research, not for trading.",
+    "Horizon": "How many sessions a forecast looks ahead, and how long a position is held.",
+    "Basis point": "A hundredth of a percent.",
+    "Overfitting": "Learning the noise of the past, which does not come again.",
+    "Backtest": "What a rule would have earned in the past; evidence only if the rule was not chosen by it.",
+    "Alpha": "Return beyond what the exposure to the market explains.",
+    "Beta": "How far a return moves when the market's moves by one.",
+    "Conformal interval": "An interval as wide as the model's own past errors make it.",
+    "Claim": "A figure of a tool result, with its unit, day and source; no other number is shown in an answer.",
 }
+ALIASES = {  # other words for the same, in lower case
+    "ic": "Information coefficient", "rank correlation": "Information coefficient", "sharpe ratio": "Sharpe",
+    "net sharpe": "Sharpe, net of costs", "deflated sharpe ratio": "Deflated Sharpe", "timing": "Timing Sharpe",
+    "drawdown": "Worst drawdown, %", "largest drawdown": "Worst drawdown, %", "max drawdown": "Worst drawdown, %",
+    "maximum drawdown": "Worst drawdown, %", "volatility": "Volatility, %", "vol": "Volatility, %",
+    "break-even cost": "Break-even cost, bps", "breakeven": "Break-even cost, bps", "var": "Value at risk",
+    "es": "Expected shortfall", "cvar": "Expected shortfall", "p": "p value", "p-value": "p value",
+    "false alarm": "False alarms, %", "completeness": "Completeness, %", "loss saved": "Loss saved, %",
+    "bps": "Basis point", "kelly criterion": "Kelly", "efficient frontier": "Frontier", "walk forward": "Walk-forward",
+    "look ahead": "Look-ahead", "lookahead": "Look-ahead", "p knows": "p, knows", "p pays": "p, pays",
+}  # fmt: skip
+_KNOWN = {k.lower(): k for k in GLOSSARY}
+
+
+def known(name: str) -> str | None:
+    """The word of `GLOSSARY` that is meant, whatever its case, by an alias or in the plural; None where there is none.
+
+    >>> known("sharpe ratio"), known("ES"), known("Trials"), known("no such word")
+    ('Sharpe', 'Expected shortfall', 'Trial', None)
+    """
+    low = " ".join(name.lower().split())
+    forms = (low, low.removesuffix("s"))
+    return next((found for w in forms if (found := ALIASES.get(w) or _KNOWN.get(w))), None)
 
 
 def term(name: str) -> str:
     """The name of a figure, which opens on a tap where there is an explanation; escaped."""
-    meaning = GLOSSARY.get(name)
+    meaning = GLOSSARY.get("Information coefficient" if name == "IC" else name)
     if meaning is None:
         return f'<span class="name">{escape(name)}</span>'
     return f'<details class="name term"><summary>{escape(name)}</summary><p>{escape(meaning)}</p></details>'
@@ -86,6 +137,6 @@ def term(name: str) -> str:
 
 def glossary(names: Iterable[str]) -> str:
     """A part that opens on a tap and explains the heads of a table; nothing where none is known."""
-    known = [n for n in dict.fromkeys(names) if n in GLOSSARY]
-    rows = "".join(f"<dt>{escape(n)}</dt><dd>{escape(GLOSSARY[n])}</dd>" for n in known)
-    return f"<details><summary>What these words mean</summary><dl>{rows}</dl></details>" if known else ""
+    said = {n: known(n) for n in dict.fromkeys(names) if n in GLOSSARY or n.lower() in ALIASES}
+    rows = "".join(f"<dt>{escape(n)}</dt><dd>{escape(GLOSSARY[k])}</dd>" for n, k in said.items() if k)
+    return f"<details><summary>What these words mean</summary><dl>{rows}</dl></details>" if said else ""

@@ -3,17 +3,20 @@
 from pathlib import Path
 
 import pytest
+from assistant.expected import EXPECTED
 
 from mltrainer import store
 from mltrainer.assistant import ask, asking, history
-from mltrainer.assistant.grounding import render
+from mltrainer.assistant.grounding import filled, render
 from mltrainer.assistant.phrases import PHRASES
 from mltrainer.assistant.records import UNKNOWN
-from mltrainer.assistant.tools import ROLES, TOOLS, allowed
+from mltrainer.assistant.tools import ROLES, TOOLS, allowed, tried
 from mltrainer.assistant.understanding import understand
+from mltrainer.data import market
 from mltrainer.errors import BadInput, UnknownName
 from mltrainer.evaluation import trials
 from mltrainer.trust import audit
+from mltrainer.views.glossary import ALIASES, GLOSSARY
 
 HOSTILE = '<script>hit()</script>\x1b[2J\u202e[x](javascript:1) =HYPERLINK("x")'
 
@@ -29,6 +32,7 @@ def test_a_documented_phrasing_reaches_its_tool_by_its_own_row(phrase):
     assert found is not None
     assert found.phrase is phrase
     TOOLS[found.tool].parameters(**found.parameters)  # what was found can be meant
+    assert found.parameters == EXPECTED[phrase.example]
 
 
 VARIANTS = {
@@ -50,6 +54,27 @@ VARIANTS = {
         "prices",
         {"ticker": "MSFT", "start": "2005-01-01", "end": "2007-12-31"},
     ),
+}
+VARIANTS |= {
+    "price of MSFT since 2009": ("prices", {"start": "2009-01-01", "end": None}),
+    "price of MSFT until 2009": ("prices", {"start": None, "end": "2009-12-31"}),
+    "price of MSFT from 2010": ("prices", {"start": "2010-01-01", "end": None}),
+    "price of MSFT before 2009": ("prices", {"start": None, "end": "2008-12-31"}),
+    "price of MSFT on 15 March 2009": ("prices", {"start": None, "end": "2009-03-15"}),
+    "regime of IBM in March 2009": ("regime", {"as_of": "2009-03-31"}),
+    "how did IBM do in the first quarter of 2010?": ("prices", {"start": "2010-01-01", "end": "2010-03-31"}),
+    "is the market calm in October 2008?": ("regime", {"ticker": "SPX", "as_of": "2008-10-31"}),
+    "price of MSFT as of 2010-05-05": ("prices", {"start": None, "end": "2010-05-05"}),
+    "forecast MSFT for 10 trading days": ("forecast", {"horizon": 10}),
+    "forecast MSFT for 1 year": ("forecast", {"horizon": 252}),
+    "how did MSFT do against the market in 2009?": ("prices", {"ticker": "MSFT"}),
+    "who beats the market?": ("leaderboard", {"ticker": None}),
+    "how much did AAPL go up since 2009?": ("prices", {"ticker": "AAPL", "start": "2009-01-01"}),
+    "what is the return of RidgeRegression on MSFT?": ("evaluate", {"model": "RidgeRegression", "ticker": "MSFT"}),
+    "max drawdown of MSFT in 2008": ("prices", {"figure": "drawdown", "end": "2008-12-31"}),
+    "what does IC mean?": ("explain", {"term": "ic"}),
+    "what is VaR?": ("explain", {"term": "var"}),
+    "what is ES?": ("explain", {"term": "es"}),
 }
 OTHERS = ["banana bread", "what is the meaning of life", "write me a poem", "evaluate Foo on MSFT", "1+1"]
 
@@ -79,6 +104,38 @@ def test_what_is_not_understood_is_answered_with_what_can_be_asked(home: Path, q
     said = ask(question)
     assert said.text.startswith(UNKNOWN)
     assert [row[0] for row in said.tables[0].rows] == [t.name for t in allowed("researcher")]
+
+
+def test_what_was_said_and_not_asked_of_a_tool_is_said(home: Path):
+    assert "Left out, as this is of one name alone: AAPL." in ask("price of MSFT and AAPL in 2010").text
+    assert "Left out, as this is of one name alone: the market." in ask("how did MSFT do against the market?").text
+    assert "Not read as a day of this: last year." in ask("price of MSFT last year").text
+    assert understand("forecast AAPL as of 2010-05-05").unread == ("2010-05-05",)  # type: ignore[union-attr]
+
+
+def test_a_viewer_is_told_that_a_named_model_does_not_speak(home: Path):
+    assert "RidgeRegression was left out" in ask("forecast AAPL with RidgeRegression", role="viewer").text
+
+
+def test_the_figure_that_was_asked_for_is_answered_and_called_what_it_is(home: Path):
+    close = market.bars("MSFT", start="2008-01-01", end="2008-12-31").frame["close"]
+    worst = 100 * float((1 - close / close.cummax()).max())
+    assert "highest adjusted close" in ask("highest price of MSFT in 2008").text
+    assert f"${close.max():.2f}" in ask("highest price of MSFT in 2008").text
+    assert f"${close.min():.2f}" in ask("lowest price of MSFT in 2008").text
+    assert f"{worst:.1f} %" in ask("max drawdown of MSFT in 2008").text
+    assert ask("price of MSFT in 2008").text.startswith("The adjusted close of MSFT was")
+
+
+@pytest.mark.parametrize("asked", ["sharpe ratio", "SHARPE RATIO", "Sharpe"])
+def test_a_term_is_explained_in_the_words_of_the_pages(home: Path, asked: str):
+    assert GLOSSARY["Sharpe"] in ask(f"what is {asked}?").text
+
+
+def test_no_term_is_explained_twice():
+    assert len({k.lower() for k in GLOSSARY}) == len(set(GLOSSARY.values())) == len(GLOSSARY)
+    assert set(ALIASES.values()) <= GLOSSARY.keys()
+    assert not ALIASES.keys() & {k.lower() for k in GLOSSARY}
 
 
 # --- answers --------------------------------------------------------------------------------------------------
@@ -182,9 +239,40 @@ def test_who_asks_is_who_the_trail_names(home: Path):
     assert audit.ACTOR.get() is None
 
 
+@pytest.mark.parametrize("pending", [{}, "train", {"tool": "train"}, {"tool": 5, "parameters": {}}, {"tool": "train",
+                                     "parameters": []}, {"tool": "train", "parameters": {5: 5}}])  # fmt: skip
+def test_history_that_is_none_is_refused(home: Path, pending: object):
+    with pytest.raises(BadInput, match="history holds answers"):
+        ask("yes", history=[{"question": "x", "text": "y", "pending": pending}])
+
+
+@pytest.mark.parametrize("history", [["x"], [{}], [{"question": 1, "text": "y"}], [None]])
+def test_answers_before_are_answers(home: Path, history: list[object]):
+    with pytest.raises(BadInput, match="history holds answers"):
+        ask("help", history=history)
+
+
+def test_a_mark_that_came_from_elsewhere_is_text(home: Path):
+    for tool, given in (("explain", {"term": "{{c1}}"}), ("nosuch{{c1}}", {})):
+        turn = asking.Turn()
+        turn.claim(5.0, "dollars", "price")
+        said, ok = tried(tool, given, turn, role="viewer")
+        assert not ok
+        assert "$5" not in asking.spoken("x", said, turn).text
+    assert filled("of {{c1}} and {{compound:c1}}", {}).text == "of {{c1}} and {{compound:c1}}"
+
+
 def test_hostile_text_is_text(home: Path):
-    said = ask(f"explain {HOSTILE}", user=HOSTILE)
-    assert "<script" not in said.html
+    said = ask(f"explain RidgeRegression {HOSTILE}", user=HOSTILE)
+    echoed = asking.Turn()
+    told, ok = tried("explain", {"term": HOSTILE[:60]}, echoed, role="viewer")
+    shown = asking.spoken(HOSTILE, told, echoed)
+    assert not ok
+    assert "<script>hit()</script>" in shown.text  # it is repeated as text, and so it is escaped where it is HTML
+    assert "&lt;script&gt;hit()&lt;/script&gt;" in shown.html
+    for answer in (said, shown):
+        assert "<script" not in answer.html
+        assert "\x1b" not in answer.text + answer.html
     assert "\x1b" not in said.text + said.html + said.question
     assert "\u202e" not in said.text + said.html + said.question
     (kept,) = history.recent(HOSTILE, "researcher")

@@ -12,6 +12,7 @@ from pydantic_ai.models.test import TestModel
 from mltrainer.assistant import ask, language
 from mltrainer.assistant.records import UNKNOWN, Answer
 from mltrainer.data import market
+from mltrainer.evaluation import trials
 
 pydantic_ai.models.ALLOW_MODEL_REQUESTS = False
 pytestmark = pytest.mark.usefixtures("home")
@@ -51,7 +52,7 @@ def test_the_figure_is_that_of_the_tool_and_not_of_the_model(model):
     model(calling("prices", PRICES, "MSFT closed at a price of {{c1}}. It may reach $99."))
     said = ask("how is Microsoft?")
     close = market.bars("MSFT", end="2010-12-31").frame["close"].iloc[-1]
-    assert f"MSFT closed at a price of ${close:.2f} (as of 2010-12-31)." in said.text
+    assert f"MSFT closed at a price of ${close:.2f} (adjusted close, as of 2010-12-31)." in said.text
     assert "$99" not in said.text
     assert UNKNOWN in said.text
     assert said.withheld[0]["why"] == "no claim holds 99"
@@ -135,3 +136,30 @@ def test_it_answers_where_a_loop_is_running(model):
         return ask("how is it?").text
 
     assert apart(inside()) == "All is well."
+
+
+def test_tools_that_write_wait_for_a_yes_of_the_person(model):
+    aimed = {"ticker": "MSFT"}
+    several = {"models": ["RidgeRegression", "LassoRegression"]}
+    calls = {"evaluate": {"model": "RidgeRegression"}, "compare": several, "forecast": aimed, "recommend": {}}
+    for tool, given in calls.items():
+        model(calling(tool, given, "It waits for your yes."))
+        said = ask("how good is it?", role="researcher")
+        assert said.pending is not None, tool
+        assert said.pending["tool"] == tool
+        assert said.tools == ()
+    assert trials.ledger().empty
+
+
+def test_one_response_makes_no_more_calls_than_a_turn_may(model):
+    ran: list[str] = []
+
+    def say(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        if any(isinstance(p, ToolReturnPart) for m in messages for p in m.parts):
+            ran.extend(p.tool_name for m in messages for p in m.parts if isinstance(p, ToolReturnPart))
+            return ModelResponse(parts=[TextPart("Done.")])
+        return ModelResponse(parts=[ToolCallPart("tickers", {}) for _ in range(40)])
+
+    model(FunctionModel(say))
+    assert "did not answer (UsageLimitExceeded)" in ask("which tickers are there?").text
+    assert len(ran) <= language.MOST_CALLS

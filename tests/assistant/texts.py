@@ -27,6 +27,13 @@ def turn() -> Turn:
     lasso = ridge | {"model": "LassoRegression"}
     found.claim(0.31, "ratio", "Sharpe ratio, net of costs", **lasso)  # c9
     found.claim(0.05, "fraction", "return over the span", ticker="MSFT", signed=True, as_of="2013-03-01")  # c10
+    share = {"ticker": "MSFT", "as_of": "2013-03-01", "source": "bars"}
+    found.claim(40.0, "dollars", "highest adjusted close", **share)  # c11
+    found.claim(30.0, "dollars", "adjusted close", **share)  # c12
+    found.claim(0.21, "fraction", "annual volatility", **share)  # c13
+    found.claim(0.012, "fraction", "forecast volatility a session", **share)  # c14
+    found.claim(0.07, "ratio", "Sharpe ratio of the timing alone", **ridge)  # c15
+    found.claim(0.6, "probability", "forecast probability of a rise", **share)  # c16
     return found
 
 
@@ -120,6 +127,75 @@ ADVERSARIAL = (
     "Only one works.",
     "MSFT gained negative {{c10}}.",
     "{{c7}}.{{c7}} is what it costs.",
+    # derived figures of mixed things
+    "The mean of them is {{mean:c6,c12}}.",
+    "The mean return is {{mean:c5,c10}}.",
+    "In all that makes {{sum:c6,c12}}.",
+    "It changed by {{percent_change:c6,c12}}.",
+    "The mean Sharpe ratio is {{mean:c1,c15}}.",
+    "AAPL gained {{difference:c10,c5}}.",
+    "The hit rate differs by {{difference:c9,c1}}.",
+    # a figure of the same topic, and another one
+    "The lowest price of MSFT is {{c11}}.",
+    "The target price of MSFT is {{c12}}.",
+    "The highest price of MSFT is {{c12}}.",
+    "The annual volatility of MSFT is {{c14}}.",
+    "The volatility of MSFT per session is {{c13}}.",
+    "The net Sharpe ratio of RidgeRegression is {{c15}}.",
+    "The timing Sharpe ratio of RidgeRegression is {{c1}}.",
+    "The probability that MSFT falls is {{c16}}.",
+    "The Sharpe ratio is {{c2}} and the information coefficient {{c1}}.",
+    # comparisons and directions in other words
+    "{{c1}} > {{c9}}.",
+    "RidgeRegression with {{c1}} tops LassoRegression with {{c9}}.",
+    "RidgeRegression's {{c1}} surpasses the {{c9}} of LassoRegression.",
+    "RidgeRegression's {{c1}} outperforms the {{c9}} of LassoRegression.",
+    "RidgeRegression's {{c1}} dwarfs the {{c9}} of LassoRegression.",
+    "LassoRegression's {{c9}} is smaller, RidgeRegression's {{c1}} is larger.",
+    "Of {{c1}} and {{c9}}, the former wins.",
+    "AAPL surged {{c5}}.",
+    "AAPL soared over the span by {{c5}}.",
+    "MSFT plunged {{c10}} over the span.",
+    "MSFT shed {{c10}}.",
+    "MSFT is down by roughly {{c10}}.",
+    "AAPL is up about {{c5}}.",
+    # figures that changed places
+    "MSFT closed at {{c6}}, AAPL at {{c12}}.",
+    "RidgeRegression has {{c9}} and LassoRegression {{c1}}.",
+    "AAPL gained {{c10}} and MSFT {{c5}}, respectively.",
+    # short names of models, and tickers that are none
+    "Ridge has a Sharpe ratio of {{c9}}.",
+    "The Sharpe ratio of the lasso is {{c1}}.",
+    "TSLA closed at {{c6}}.",
+    "NVDA returned {{c10}} over the span.",
+    # another period, another time, the contrary
+    "MSFT returned {{c10}} per day.",
+    "MSFT returned {{c10}} annualized.",
+    "The daily return of MSFT is {{c10}}.",
+    "MSFT returned {{c10}} a month.",
+    "MSFT will rise {{c10}} tomorrow.",
+    "MSFT is expected to return {{c10}}.",
+    "The forecast return of MSFT is {{c10}}.",
+    "The hit rate isn't {{c3}}.",
+    "The hit rate is hardly {{c3}}.",
+    "The hit rate is not even {{c3}}.",
+    "The hit rate is {{c3}} or more.",
+    "The hit rate is ≥ {{c3}}.",
+    "The hit rate is nowhere near {{c3}}.",
+    # numerals
+    "A hundredfold gain.",
+    "Sixscore trials were made.",
+    "There were umpteen trials.",
+    "It is model IIII.",
+    "\U0001f51f stars for it.",
+    "It shows \u2684 on a good day.",
+    "Es sind vierzig Modelle.",
+    "Il y a quarante modèles.",
+    "Hay treinta modelos.",
+    "Il y a cinquante modèles.",
+    "Es sind einhundert Modelle.",
+    "Es sind zweiundvierzig Modelle.",
+    "Есть двадцать моделей.",
 )
 BENIGN = (
     "The Sharpe ratio of RidgeRegression on MSFT is {{c1}}.",
@@ -173,4 +249,30 @@ BENIGN = (
     "QuantileRegressor_q0.5 forecasts the median.",
     "That is due to the costs, and it is known.",
     "A pair trade needs a view on both names.",
+    "RidgeRegression does not beat the market on MSFT, as its Sharpe ratio is {{c1}}.",
+    "The highest adjusted close of MSFT was {{c11}}, and the adjusted close is {{c12}}.",
+    "The annual volatility of MSFT is {{c13}}.",
+    "Per session, the forecast volatility of MSFT is {{c14}}.",
+    "The probability that MSFT rises is {{c16}}.",
+    "The timing of RidgeRegression has a Sharpe ratio of {{c15}}.",
+    "RidgeRegression has a Sharpe ratio of {{c1}} and LassoRegression one of {{c9}}.",
+    "MSFT gained {{c10}}, while AAPL fell {{c5}}.",
+    "AAPL and MSFT returned {{c5}} and {{c10}}, respectively.",
+    "Unlike AAPL, MSFT gained {{c10}} over the span.",
+    "The Sharpe ratio of RidgeRegression is {{c1}} and its information coefficient {{c2}}.",
+    "With a {{c3}} hit rate and a Sharpe ratio of {{c1}}, RidgeRegression shows no skill.",
+    "Ridge has a Sharpe ratio of {{c1}}, the lasso {{c9}}.",
+    "The Sharpe ratio of the lasso is {{c9}}, which surpasses the {{c1}} of Ridge.",
+    "MSFT surged {{c10}} over the span.",
+    "AAPL plunged, with a return of {{c5}}.",
+    "The model will be judged again; its hit rate so far is {{c3}}.",
+    "No skill is shown, not even a weak one; the information coefficient is {{c2}}.",
+    "In the last year nothing changed.",
+    "On {{c8}} AAPL closed at {{c6}}.",
+    "The mean Sharpe ratio of both is {{mean:c1,c9}}.",
+    "After costs the Sharpe ratio of RidgeRegression is {{c1}}.",
+    "RidgeRegression, judged among {{c7}} trials, has a hit rate of {{c3}}.",
+    "There is no evidence of skill: IC {{c2}}, Sharpe ratio {{c1}}, hit rate {{c3}}.",
+    "The VaR and the ES of MSFT were not asked for, only its adjusted close, {{c12}}.",
+    "Nothing shows that MSFT will rise, although it gained {{c10}} over the span.",
 )
