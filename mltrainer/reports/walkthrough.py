@@ -89,15 +89,15 @@ class WalkPage:
     def opening(self) -> Html:
         """Mode, question, how it ended, the first figures."""
         judged = self.replay.alerts["right"].dropna()
+        realized = f"at {self._row(self._cash)['volatility']:.1%} of volatility a year; aim {self.target:.0%}"
         items = [
             ("Alerts", str(len(self.replay.alerts)), f"{len(judged)} of them can be judged by what came next"),
             ("False alarms, %", views.percent(float((judged == 0).mean())), "of the judged; any day's stands below"),
             ("Largest loss held, %", views.percent(self._row(HOLD)["max_drawdown"]), "from a peak, bought once"),
-            ("Largest loss sized, %", views.percent(self._row(self._cash)["max_drawdown"]), "net of costs"),
             (
-                "Volatility sized, %",
-                views.percent(self._row(self._cash)["volatility"]),
-                f"a year, {self.target:.0%} asked",
+                "Largest loss sized, %",
+                views.percent(self._row(self._cash)["max_drawdown"]),
+                f"net of costs, {realized}",
             ),
         ]
         return Html(

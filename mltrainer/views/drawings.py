@@ -86,7 +86,7 @@ def _small(bare: go.Figure, unit: str) -> go.Figure:
     """The same on a phone: the unit stands inside, ticks are few, and nothing is turned."""
     small = go.Figure(layout=bare.layout)
     small.update_layout(height=min(bare.layout.height, 340), margin={"l": 4, "r": 6}, font_size=13)
-    small.update_xaxes(nticks=6, tickangle=0)
+    small.update_xaxes(nticks=4, tickangle=0)  # of dates a fifth would touch its neighbors
     small.update_yaxes(title=None, nticks=6)
     return small.add_annotation(
         text=escape(unit), xref="paper", yref="paper", x=0, y=1, xanchor="left", yanchor="top", xshift=4,
