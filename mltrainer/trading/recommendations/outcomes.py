@@ -57,7 +57,8 @@ class History:
         if self.rows.empty:
             return "Nothing was recommended yet."
         over = int((self.rows["state"] == "over").sum())
-        said = [f"{len(self.rows)} recommendations on {self.rows['as_of'].nunique()} days, {over} of them over"]
+        days = self.rows["as_of"].nunique()
+        said = [f"{len(self.rows)} recommendations on {days} day{'s' * (days != 1)}, {over} of them over"]
         for claim, r in self.rates.iterrows():
             said.append(f"{CLAIMS[str(claim)]} in {r['rate']:.0%} ({r['low']:.0%} to {r['high']:.0%})")
         if self.rows["view"].eq("").all():
