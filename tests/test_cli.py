@@ -815,7 +815,7 @@ def test_recommendations_as_json_in_words_and_how_they_ended(run: Run):
     said = run(*call).out
     assert "no model knows where any of 2 names will go" in said
     assert "Mode sample" in said
-    assert "2 recommendations on 1 days, 2 of them over" in run("recommend", "--history").out
+    assert "2 recommendations on 1 day, 2 of them over" in run("recommend", "--history").out
     ended = document(run("recommend", "--history", "--json"))
     assert {r["state"] for r in ended["rows"]} == {"over"}  # type: ignore[call-overload]
     walked = run("recommend", "MSFT", "IBM", "--since", "2008-10-01", "--as-of", "2008-11-15", "--horizon", "21").out
