@@ -255,7 +255,7 @@ def test_a_question_as_json_and_in_words(run: Run):
     said = document(run("ask", "price of MSFT in 2010", "--json"))
     assert said["ok"]  # type: ignore[index]
     assert {"value", "unit", "as_of", "source"} <= said["claims"][0].keys()  # type: ignore[index]
-    assert "MSFT closed at $" in run("ask", "price of MSFT in 2010").out
+    assert "The adjusted close of MSFT was $" in run("ask", "price of MSFT in 2010").out
     assert run("ask", "what regime is TSLA in?").code == 1
     assert_one_line(run("ask", ""))
     assert_one_line(run("mcp", "--role", "root"))

@@ -256,6 +256,8 @@ def test_the_latest_day_is_shown_with_its_size_and_what_would_show_it_wrong(home
     assert "As of 2013-02-26, no model has shown" in page.finding.value
     assert "hold 9% of the wealth" in page.finding.value
     assert "What would show it wrong" in page.cards.value
+    assert "no evidence of skill" in recommendations(as_of="2013-02-26", action="reduce").finding.value
+    assert "no evidence" not in recommendations(as_of="2013-02-26", action="reduce", view="sell").finding.value
     assert "one unit became" in page.past.value
     page.controls["Day"].value = "2013-02-15"
     assert "hold 5% of the wealth" in page.finding.value

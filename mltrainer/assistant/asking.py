@@ -1,7 +1,6 @@
 """One question, one answer: by the table of phrasings, or by a language model over the same tools."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -57,21 +56,11 @@ def ask(
     """
     question = checked(question, role)
     before = kept.recent(user, role) if history is None else [kept.plain(a) for a in history]
-    with acting(user):
+    with audit.acting(user):
         answer = answered(question, role, before, confirm=confirm)
     if user:
         kept.write(user, role, answer)
     return answer
-
-
-@contextmanager
-def acting(user: str) -> Iterator[None]:
-    """Have the audit trail name this user; nobody leaves who it names already."""
-    before = audit.ACTOR.set(user or audit.ACTOR.get())
-    try:
-        yield
-    finally:
-        audit.ACTOR.reset(before)
 
 
 def checked(question: str, role: str) -> str:

@@ -112,11 +112,9 @@ def _described(tool: Tool) -> dict[str, Any]:
 
 def answered(desk: Desk, tool: str, given: dict[str, Any]) -> tuple[str, bool]:
     """What a call answers, as JSON, and whether it worked."""
-    acting = audit.ACTOR.set(f"mcp ({desk.role})")
     try:
-        found = desk.render(**given) if tool == "render" else desk.call(tool, given)
+        with audit.acting(f"mcp ({desk.role})"):
+            found = desk.render(**given) if tool == "render" else desk.call(tool, given)
     except (UnknownName, TypeError) as error:
         return json.dumps({"ok": False, "error": str(error)}), False
-    finally:
-        audit.ACTOR.reset(acting)
     return json.dumps(found, ensure_ascii=False), bool(found.get("ok", True))

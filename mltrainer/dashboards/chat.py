@@ -12,11 +12,12 @@ import traitlets
 
 from mltrainer import views
 from mltrainer.assistant import Answer, history, language
-from mltrainer.assistant.asking import CANNOT, START, acting, answered, by_model, checked
+from mltrainer.assistant.asking import CANNOT, START, answered, by_model, checked
 from mltrainer.dashboards.incidents import incident
 from mltrainer.dashboards.page import Basis, Page
 from mltrainer.errors import BadInput
 from mltrainer.settings import settings
+from mltrainer.trust import audit
 
 HERE = Path(__file__).parent
 
@@ -55,7 +56,7 @@ class ChatBox(anywidget.AnyWidget):
         asked = {"role": "user", "text": question[:2000]}
         self.messages = [*self.messages, asked, {"role": "bot", "text": ""}]
         try:
-            with acting(self.user):
+            with audit.acting(self.user):
                 told = await self._answered(question)
             self.suggestions = list(told.suggestions)
             shown = {"role": "bot", "html": told.html, "text": told.text, "waits": told.pending is not None}

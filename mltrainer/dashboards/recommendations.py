@@ -79,7 +79,7 @@ class RecommendationsPage(Page):
 
 def _finding(rows: pd.DataFrame, history: History) -> str:
     """The sentence that answers the page's question, and four figures."""
-    largest, acting = rows.iloc[0], rows[rows["action"] != "hold"]
+    largest, acting = rows.iloc[0], rows[rows["view"] != ""]  # to hold less than one has is no view
     views_held = "; ".join(f"{r['action']} {r['ticker']}" for r in acting.to_dict("records"))
     known = views_held or f"no model has shown that it knows where any of the {len(rows)} names will go"
     lede = (

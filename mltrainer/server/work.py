@@ -21,12 +21,12 @@ def work(id_: str) -> None:
     job = jobs.claim(id_)
     if job is None:
         return
-    audit.ACTOR.set(job.user)
     threading.Thread(target=watch, args=(job,), daemon=True).start()
-    try:
-        train(job)
-    except Exception as error:
-        jobs.note(id_, "failed", error=reason(error, id_))
+    with audit.acting(job.user):
+        try:
+            train(job)
+        except Exception as error:
+            jobs.note(id_, "failed", error=reason(error, id_))
 
 
 def reason(error: Exception, id_: str) -> str:

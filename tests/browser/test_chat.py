@@ -25,7 +25,7 @@ def test_a_question_is_answered_and_each_figure_leads_to_its_origin(
     box.fill("what is the price of MSFT in 2010?")
     box.press("Enter")
     said = page.locator(".chat-bot .said").first
-    expect(said).to_contain_text("MSFT closed at $", timeout=60_000)
+    expect(said).to_contain_text("The adjusted close of MSFT was $", timeout=60_000)
     assert box.input_value() == ""
     link = page.locator(".chat-bot a.claim").first
     link.click()

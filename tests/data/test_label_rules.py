@@ -47,7 +47,7 @@ def test_a_defect_is_found_by_its_own_rule(rule: str, y: np.ndarray):
 
 
 def test_labels_that_are_not_there_are_all_the_same():
-    assert found(np.full(len(DAYS), np.nan)) == {"constant": "error"}
+    assert found(np.full(len(DAYS), np.nan)) == {"constant": "error", "hole": "warning"}
 
 
 def test_a_label_that_was_known_at_its_row_is_an_error():

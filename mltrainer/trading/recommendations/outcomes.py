@@ -98,6 +98,8 @@ def judged(rows: pd.DataFrame, bars: Mapping[str, pd.DataFrame], mode: str) -> H
     """Hold recommendations to the bars there are by now, of each ticker."""
     given = rows[rows["action"] != REFUSED] if len(rows) else rows
     given = given[given["ticker"].isin(bars)] if len(given) else given
+    # a row that was written before views had a column has none
+    given = given.assign(view=given["view"].fillna("") if "view" in given else "")
     found = [outcome(row, bars[str(row["ticker"])]) for row in given.to_dict("records")]
     table = given.reset_index(drop=True).join(pd.DataFrame(found)) if found else given
     return History(table, _rates(table), _wealth(table, bars), mode)
