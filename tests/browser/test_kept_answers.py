@@ -34,7 +34,9 @@ def test_a_page_is_read_whole_on_desk_and_phone_without_an_error(visit: Visit, p
         shown = visit.read(page)
         expect(shown.locator(".lede").first).to_be_visible()
         expect(shown.locator(".banner.sample, h1 + .lede").first).to_be_visible()
-        charts = shown.locator("[data-figure], .js-plotly-plot").count()
+        # of what the server sent: here they turn into drawings one by one
+        charts = shown.evaluate("fetch(location).then(r => r.text()).then(t => t.split('data-figure=\"{').length - 1)")
+        assert charts or page == "alerts"  # which draws nothing
         shown.wait_for_function("n => document.querySelectorAll('.js-plotly-plot').length === n", arg=charts)
         assert shown.evaluate("document.documentElement.scrollWidth") <= width
         assert "Something went wrong" not in shown.inner_text("body")
