@@ -584,6 +584,8 @@ TESTED_ELSEWHERE = {
     "governance approve",
     "explain",
     "diff",
+    "trace",
+    "revoke",
     "store move",
 }
 

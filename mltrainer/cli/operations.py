@@ -1,7 +1,7 @@
 """Commands that keep an installation alive: backup and restore, what may go, and what is damaged."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -190,3 +190,35 @@ def diff(a: str, b: str, out: Out = None, json_: Json = False) -> None:
         return
     rows = [(d.kind, d.name, str(d.a)[:60], str(d.b)[:60]) for d in found]
     say("\n".join([*([table(["what", "name", a[:20], b[:20]], rows)] if rows else []), sentence]))
+
+
+@app.command()
+def trace(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="hash of content, or of the body it came in; its beginning")],
+    out: Out = None,
+    json_: Json = False,
+) -> None:
+    """List all that was made of data: matrices, trials, kept models, forecasts, recommendations, reports."""
+    from mltrainer.operations import contamination
+
+    made(contamination.trace(id_, out), json_)
+
+
+@app.command()
+def revoke(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="hash of content, or of the body it came in; its beginning")],
+    reason: Reason = "",
+    lift: Annotated[bool, typer.Option("--lift", help="let it in again; models that were retired stay so")] = False,
+    out: Out = None,
+    json_: Json = False,
+) -> None:
+    """Take data back with all that was derived of it; models that learned from it retire, reports do not verify."""
+    from mltrainer.operations import contamination
+
+    made((contamination.lift if lift else contamination.revoke)(id_, reason, out), json_)
+
+
+def made(found: list[Any], json_: bool) -> None:
+    """What was made of data, a row each."""
+    rows = [(m.kind, m.id[:24], m.name[:80]) for m in found]
+    say(document(found) if json_ else f"{table(['what', 'id', 'name'], rows)}\n{len(rows)} things")
