@@ -165,6 +165,37 @@ def governance_retire(artifact: str, reason: Reason = "") -> None:
     governance.move(artifact, "retired", reason)
 
 
+@governance_app.command("fallback")
+def governance_fallback(artifact: str, reason: Reason = "", json_: Json = False) -> None:
+    """Retire a model that failed; the challenger that was approved first becomes champion."""
+    from mltrainer.operations import lifecycle
+
+    now = lifecycle.fallback(artifact, reason)
+    nobody = "no challenger answers the same question, so the plain forecast is what is used"
+    said = nobody if now.state == "retired" else f"{now.model} on {now.ticker} is {now.state}, by {now.by}"
+    say(document(now) if json_ else said)
+
+
+@app.command()
+def runbook(
+    name: Annotated[str | None, typer.Argument(help="which; without, all are listed")] = None,
+    real: Annotated[bool, typer.Option("--real", help="on this installation; default a drill in a home apart")] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="a parameter of the notebook, as name=value")] = None,
+    out: Annotated[Path, typer.Option(help="folder of the page")] = Path("runbooks"),
+    json_: Json = False,
+) -> None:
+    """Go through a runbook and write it as a page: a drill on packaged history, or with --real on your own state."""
+    from mltrainer.operations import drills
+
+    if name is None:
+        rows = list(drills.RUNBOOKS.items())
+        say(document(dict(rows)) if json_ else table(["runbook", "question"], rows))
+        return
+    given = {k: v for k, found, v in (word.partition("=") for word in set_ or [])}
+    page = drills.run(name, out, real=real, **given)
+    say(document({"runbook": name, "page": page}) if json_ else str(page))
+
+
 @app.command()
 def explain(
     id_: Annotated[str, typer.Argument(metavar="ID", help="run, trial, kept model, alert: its id or how it begins")],
