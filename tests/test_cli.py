@@ -586,6 +586,9 @@ TESTED_ELSEWHERE = {
     "diff",
     "trace",
     "revoke",
+    "runbook",
+    "health",
+    "governance fallback",
     "store move",
 }
 
