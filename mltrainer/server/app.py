@@ -125,7 +125,7 @@ def log_request(handler: web.RequestHandler) -> None:
     status, seconds = handler.get_status(), handler.request.request_time()
     metrics.observe(handler, seconds)
     said = {"status": status, "method": handler.request.method, "path": handler.request.path}
-    user = getattr(handler, "_jupyter_current_user", None)  # a page without a keeper has none
+    user = getattr(handler, "_current_user", None)  # a page without a keeper has none
     fields = said | {"milliseconds": round(seconds * 1e3, 1), "user": str(getattr(user, "username", ""))}
     log.log(logging.WARNING if status >= 400 else logging.INFO, "%s %s %s", *said.values(), extra=fields)
 
