@@ -211,9 +211,29 @@ def explain(
 
 
 @app.command()
-def diff(a: str, b: str, out: Out = None, json_: Json = False) -> None:
+def diff(
+    a: str,
+    b: str,
+    out: Out = None,
+    rerun: Annotated[
+        bool, typer.Option("--rerun", help="two trials: run again with one thing changed at a time")
+    ] = False,
+    figure: Annotated[str, typer.Option(help="the figure that --rerun follows")] = "r2_oos",
+    json_: Json = False,
+) -> None:
     """Say why two trials, kept models or runs are not the same: data, code, settings, figures."""
     from mltrainer.operations import explain as explanations
+
+    if rerun:
+        from mltrainer.operations import rerun as again
+
+        steps = again.rerun(a, b, figure)
+        if json_:
+            say(document({"sentence": again.sentence(steps, figure), "steps": steps}))
+            return
+        shown = [(s.changed, f"{s.before:.6f}", f"{s.after:.6f}", "yes" if s.same else "no") for s in steps]
+        say(f"{table(['changed', 'before', 'after', 'same forecasts'], shown)}\n{again.sentence(steps, figure)}")
+        return
 
     found, sentence = explanations.diff(a, b, out)
     if json_:
