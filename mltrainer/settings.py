@@ -103,6 +103,9 @@ class Settings(BaseSettings):
         True, description="what several models of a batch have in common is fitted once, to the same bits"
     )
 
+    log: Literal["off", "debug", "info", "warning", "error"] = Field(
+        "info", description="least level of what servers log, as JSON lines in logs/ of MLTRAINER_HOME; secrets masked"
+    )
     llm: str | None = Field(
         None, description="language model of the chat as provider:model; default none, and phrasings are understood"
     )

@@ -584,6 +584,11 @@ TESTED_ELSEWHERE = {
     "governance approve",
     "explain",
     "diff",
+    "trace",
+    "revoke",
+    "runbook",
+    "health",
+    "governance fallback",
     "store move",
 }
 

@@ -17,7 +17,7 @@ from mltrainer.paths import notebooks
 
 FOLDER = notebooks()
 NAMES = sorted(p.relative_to(FOLDER).as_posix() for p in FOLDER.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
-TEMPLATES = [n for n in NAMES if n.startswith("reports/")]
+TEMPLATES = [n for n in NAMES if n.startswith(("reports/", "runbooks/"))]
 SECONDS = 120  # "in under two minutes", says the issue of start-here
 
 

@@ -54,6 +54,23 @@ def doctor(
     return 1 if broken else 0
 
 
+@app.command()
+def health(
+    tell: Annotated[bool, typer.Option("--tell", help="tell the trail, and whoever gets alerts, what changed")] = False,
+    json_: Json = False,
+) -> int:
+    """Measure every part of this installation against its limits; exit 1 if one has failed."""
+    from mltrainer.operations import health as parts
+
+    if tell:
+        parts.told()
+    rows = parts.health()
+    shown = [(p.state, p.name, p.sentence().partition(": ")[2]) for p in rows]
+    told = [vars(p) | {"state": p.state} for p in rows]
+    say(document(told) if json_ else table(["state", "part", "found"], shown))
+    return 1 if any(p.state == "failed" for p in rows) else 0
+
+
 def _security(json_: bool) -> int:
     from mltrainer.operations.security import protections
 

@@ -1,7 +1,7 @@
 """Commands that keep an installation alive: backup and restore, what may go, and what is damaged."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -165,6 +165,37 @@ def governance_retire(artifact: str, reason: Reason = "") -> None:
     governance.move(artifact, "retired", reason)
 
 
+@governance_app.command("fallback")
+def governance_fallback(artifact: str, reason: Reason = "", json_: Json = False) -> None:
+    """Retire a model that failed; the challenger that was approved first becomes champion."""
+    from mltrainer.operations import lifecycle
+
+    now = lifecycle.fallback(artifact, reason)
+    nobody = "no challenger answers the same question, so the plain forecast is what is used"
+    said = nobody if now.state == "retired" else f"{now.model} on {now.ticker} is {now.state}, by {now.by}"
+    say(document(now) if json_ else said)
+
+
+@app.command()
+def runbook(
+    name: Annotated[str | None, typer.Argument(help="which; without, all are listed")] = None,
+    real: Annotated[bool, typer.Option("--real", help="on this installation; default a drill in a home apart")] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="a parameter of the notebook, as name=value")] = None,
+    out: Annotated[Path, typer.Option(help="folder of the page")] = Path("runbooks"),
+    json_: Json = False,
+) -> None:
+    """Go through a runbook and write it as a page: a drill on packaged history, or with --real on your own state."""
+    from mltrainer.operations import drills
+
+    if name is None:
+        rows = list(drills.RUNBOOKS.items())
+        say(document(dict(rows)) if json_ else table(["runbook", "question"], rows))
+        return
+    given = {k: v for k, found, v in (word.partition("=") for word in set_ or [])}
+    page = drills.run(name, out, real=real, **given)
+    say(document({"runbook": name, "page": page}) if json_ else str(page))
+
+
 @app.command()
 def explain(
     id_: Annotated[str, typer.Argument(metavar="ID", help="run, trial, kept model, alert: its id or how it begins")],
@@ -180,9 +211,29 @@ def explain(
 
 
 @app.command()
-def diff(a: str, b: str, out: Out = None, json_: Json = False) -> None:
+def diff(
+    a: str,
+    b: str,
+    out: Out = None,
+    rerun: Annotated[
+        bool, typer.Option("--rerun", help="two trials: run again with one thing changed at a time")
+    ] = False,
+    figure: Annotated[str, typer.Option(help="the figure that --rerun follows")] = "r2_oos",
+    json_: Json = False,
+) -> None:
     """Say why two trials, kept models or runs are not the same: data, code, settings, figures."""
     from mltrainer.operations import explain as explanations
+
+    if rerun:
+        from mltrainer.operations import rerun as again
+
+        steps = again.rerun(a, b, figure)
+        if json_:
+            say(document({"sentence": again.sentence(steps, figure), "steps": steps}))
+            return
+        shown = [(s.changed, f"{s.before:.6f}", f"{s.after:.6f}", "yes" if s.same else "no") for s in steps]
+        say(f"{table(['changed', 'before', 'after', 'same forecasts'], shown)}\n{again.sentence(steps, figure)}")
+        return
 
     found, sentence = explanations.diff(a, b, out)
     if json_:
@@ -190,3 +241,35 @@ def diff(a: str, b: str, out: Out = None, json_: Json = False) -> None:
         return
     rows = [(d.kind, d.name, str(d.a)[:60], str(d.b)[:60]) for d in found]
     say("\n".join([*([table(["what", "name", a[:20], b[:20]], rows)] if rows else []), sentence]))
+
+
+@app.command()
+def trace(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="hash of content, or of the body it came in; its beginning")],
+    out: Out = None,
+    json_: Json = False,
+) -> None:
+    """List all that was made of data: matrices, trials, kept models, forecasts, recommendations, reports."""
+    from mltrainer.operations import contamination
+
+    made(contamination.trace(id_, out), json_)
+
+
+@app.command()
+def revoke(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="hash of content, or of the body it came in; its beginning")],
+    reason: Reason = "",
+    lift: Annotated[bool, typer.Option("--lift", help="let it in again; models that were retired stay so")] = False,
+    out: Out = None,
+    json_: Json = False,
+) -> None:
+    """Take data back with all that was derived of it; models that learned from it retire, reports do not verify."""
+    from mltrainer.operations import contamination
+
+    made((contamination.lift if lift else contamination.revoke)(id_, reason, out), json_)
+
+
+def made(found: list[Any], json_: bool) -> None:
+    """What was made of data, a row each."""
+    rows = [(m.kind, m.id[:24], m.name[:80]) for m in found]
+    say(document(found) if json_ else f"{table(['what', 'id', 'name'], rows)}\n{len(rows)} things")

@@ -14,6 +14,7 @@ from mltrainer.cli.terminal import (
     Universe,
     app,
     chosen,
+    complain,
     document,
     mode_line,
     say,
@@ -105,6 +106,11 @@ def alerts_check(
     held = [Position.parse(p) for p in position or ()]
     asked = chosen(ticker, universe) if ticker or universe or not held else []
     found = check(asked, positions=held, as_of=as_of, send=send)
+    if send and as_of is None:
+        from mltrainer.operations import health
+
+        for part in health.told():  # whoever is told of markets is told when this installation is not well
+            complain(f"{part.state}: {part.sentence()}")
     if json_:
         new = {"new": [a.to_dict() for a in found.new], "subjects": found.subjects, "withheld": found.withheld}
         say(document(new | {"deliveries": found.deliveries, "sentence": found.sentence()}))

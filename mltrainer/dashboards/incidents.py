@@ -8,6 +8,7 @@ from typing import Any, ParamSpec
 
 import ipywidgets as widgets
 
+from mltrainer.operations.logs import Masked
 from mltrainer.settings import settings
 
 P = ParamSpec("P")
@@ -51,7 +52,7 @@ def _log() -> logging.Logger:
     folder = settings().home / "logs"
     folder.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(folder / "incidents.log", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    handler.setFormatter(Masked("%(asctime)s %(message)s"))
     log = logging.getLogger("mltrainer.incidents")
     log.addHandler(handler)
     log.propagate = False

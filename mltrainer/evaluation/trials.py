@@ -20,7 +20,7 @@ import pandas as pd
 from sqlalchemy import Connection, Row, func, select
 
 from mltrainer import store
-from mltrainer.errors import BadInput, Tampered, Unavailable
+from mltrainer.errors import BadInput, Refused, Tampered, Unavailable
 from mltrainer.evaluation import code, preregistered, skill
 from mltrainer.evaluation.panels import keys
 from mltrainer.evaluation.preregistered import Registration
@@ -32,7 +32,7 @@ from mltrainer.features import targets
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec
 from mltrainer.settings import settings
-from mltrainer.trust import audit
+from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import fingerprint
 
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "xgboost": "xgboost-cpu"}  # import name -> distribution, where they differ
@@ -178,15 +178,21 @@ def load(result_key: str) -> Evaluation | None:
         return opened(result_key)
     except (Unavailable, Tampered):
         return None  # `lost` names it; its row stays in the ledger, and the same fit made again heals it
+    except Refused:
+        return None  # of revoked data: it is ranked no more, and was tried all the same
 
 
 def opened(result_key: str) -> Evaluation | None:
-    """Like `load`, but a result that is lost is `Unavailable` and a damaged one `Tampered`."""
+    """Like `load`, but a result that is lost is `Unavailable`, a damaged one `Tampered`, of revoked data `Refused`."""
     with store.reading() as connection:
         row = _held(connection, result_key)
     if row is None:
         return None
     payload = json.loads(row.payload)
+    if why := gate.revoked(payload["matrix"]):
+        raise Refused(
+            f"result {result_key[:12]} rests on revoked data: {why}; mltrainer revoke --lift lets it in again"
+        )
     return _with_measured(Evaluation.from_bytes(store.get_blob(payload["blob"])), payload)
 
 

@@ -170,14 +170,14 @@ def own(spec: ModelSpec) -> dict[str, Any]:
     >>> own(catalog.spec("KernelRidge_cosine"))
     {'kernelridge__alpha': 10.0}
     """
-    params = _params(spec)
+    params = parameters(spec)
     return {path: params[path] for path in space(spec)}
 
 
 def candidate(spec: ModelSpec, settings: Mapping[str, Any]) -> ModelSpec:
     """The entry with other settings, under a name that says which; `settings` maps its parameters to values."""
-    for path in settings.keys() - _params(spec).keys():
-        raise UnknownName.of(f"parameter of {spec.name}", path, _params(spec))
+    for path in settings.keys() - parameters(spec).keys():
+        raise UnknownName.of(f"parameter of {spec.name}", path, parameters(spec))
     if isinstance(spec.estimator, Lazy):
         estimator: Any = replace(spec.estimator, params={**spec.estimator.params, **settings})
     else:
@@ -196,7 +196,8 @@ def label(path: str) -> str:
     return before[-1] if last == "n" else last
 
 
-def _params(spec: ModelSpec) -> Mapping[str, Any]:
+def parameters(spec: ModelSpec) -> Mapping[str, Any]:
+    """Parameters of an entry by path, as `candidate` takes them."""
     params: Mapping[str, Any] = (
         spec.estimator.params if isinstance(spec.estimator, Lazy) else spec.estimator.get_params(deep=True)
     )
@@ -205,4 +206,4 @@ def _params(spec: ModelSpec) -> Mapping[str, Any]:
 
 def _paths(spec: ModelSpec, knob: Knob) -> list[str]:
     # a list is a grid that the entry searches itself
-    return [p for p, v in _params(spec).items() if f"__{p}".endswith(f"__{knob.name}") and not isinstance(v, list)]
+    return [p for p, v in parameters(spec).items() if f"__{p}".endswith(f"__{knob.name}") and not isinstance(v, list)]

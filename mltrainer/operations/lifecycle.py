@@ -151,6 +151,27 @@ def approve(artifact: str, reason: str, *, champion: bool = False) -> Standing:
     return standing(artifact)
 
 
+def fallback(artifact: str, reason: str) -> Standing:
+    """Retire a model that failed, and make the challenger that was approved first its champion.
+
+    Returns
+    -------
+    Standing
+        Of the new champion; of the retired model where no challenger answers the same question: then the plain
+        forecast is what `mt.forecast` gives.
+    """
+    of = governance.question(artifact)
+    ticker = of[0] or standing(artifact).ticker
+    governance.move(artifact, "retired", reason, ticker=ticker)
+    waiting = [s for s in governance.present() if s.state == "challenger" and s.ticker == ticker]
+    same = [s for s in waiting if of == governance.LOST or governance.question(s.artifact) == of]
+    if not same:
+        return standing(artifact)
+    first = min(same, key=lambda s: s.at)
+    governance.move(first.artifact, "champion", f"fallback for {artifact[:12]}: {reason}")
+    return standing(first.artifact)
+
+
 def inventory() -> pd.DataFrame:
     """Every kept model: artifact, model, ticker, state, since, by, reason, trained_by, approved_by."""
     steps = governance.history()

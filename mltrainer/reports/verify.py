@@ -37,6 +37,7 @@ def verify(run: str | Path | Run, out: str | Path | None = None) -> list[str]:
     checks = {
         "files": _files,
         "sources": _sources,
+        "revocations": _revoked,
         "results": _results,
         "luck": _luck,
         "manifest": _told,
@@ -87,7 +88,7 @@ def _doubt(run: Run, heads: set[tuple[str, str]]) -> str:
         return "its manifest is not one that the audit trail tells of"
     if store.digest(board) != run.manifest["outputs"]["leaderboard.csv"]:
         return "its leaderboard was changed"
-    return ""
+    return next(iter(_revoked(run)), "")
 
 
 def _files(run: Run) -> list[str]:
@@ -123,6 +124,13 @@ def _sources(run: Run) -> list[str]:
         if sha256(body).hexdigest() != source["body_sha256"]:
             said.append(f"source {name}: the bytes of {endpoint} are not the recorded ones")
     return said
+
+
+def _revoked(run: Run) -> list[str]:
+    """What of its data was taken back since."""
+    named = {s["content_sha256"]: f"source {s['name']}" for s in run.manifest["sources"]}
+    named |= {content: f"data {content[:12]}" for content in run.manifest["matrices"]}
+    return [f"{what} was revoked: {why}" for content, what in named.items() if (why := gate.revoked(content))]
 
 
 def _results(run: Run) -> list[str]:

@@ -13,6 +13,7 @@ from pydantic_core import to_json
 from tornado import web
 
 from mltrainer.errors import MltrainerError
+from mltrainer.server import metrics
 from mltrainer.server.asking import asked, body, checked, queried, status_of, told
 from mltrainer.server.faults import Fault
 from mltrainer.server.gate import Gate
@@ -125,7 +126,7 @@ def plain(value: Any) -> Any:
 def handlers(base_url: str = "/") -> list[tuple[Any, ...]]:
     """The routes for tornado, one entry an address; below `base_url` where a server has one."""
     base = base_url.rstrip("/")
-    found: list[tuple[Any, ...]] = [(f"{base}/api/stream", Stream)]
+    found: list[tuple[Any, ...]] = [(f"{base}/api/stream", Stream), (f"{base}{metrics.PATH}", metrics.Metrics)]
     for path, rows in groupby(sorted(ROUTES, key=lambda r: r.path), key=lambda r: r.path):
         pattern = base + path.replace(".", r"\.").replace("{id}", "([0-9a-f]{12})")
         found.append((pattern, Api, {"routes": {row.method: row for row in rows}}))

@@ -21,7 +21,9 @@ from traitlets.config import Config
 from voila.app import Voila
 from voila.paths import collect_static_paths, collect_template_paths
 
+from mltrainer.operations import logs
 from mltrainer.paths import figures_script, look
+from mltrainer.server import metrics
 from mltrainer.server.handlers import INSTEAD_OF, OURS, NotFound, title_of
 from mltrainer.server.identity import Doorkeeper
 from mltrainer.server.seats import Seats
@@ -36,6 +38,7 @@ POLICY = (
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 KIBIBYTE = 1024
+log = logging.getLogger("mltrainer.server")
 # What extends our pages. JupyterLab's plotly is not among them: the template loads plotly once, and keeps it.
 EXTENSIONS = ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8", "anywidget"]
 
@@ -118,9 +121,13 @@ class Dashboards(Voila):
 
 
 def log_request(handler: web.RequestHandler) -> None:
-    """Note requests that failed, without their query: it may hold the token."""
-    if (status := handler.get_status()) >= 400:
-        logging.getLogger("mltrainer.server").warning("%s %s %s", status, handler.request.method, handler.request.path)
+    """Note a request without its query, which may hold the token; one that failed on the terminal too."""
+    status, seconds = handler.get_status(), handler.request.request_time()
+    metrics.observe(handler, seconds)
+    said = {"status": status, "method": handler.request.method, "path": handler.request.path}
+    user = getattr(handler, "_current_user", None)  # a page without a keeper has none
+    fields = said | {"milliseconds": round(seconds * 1e3, 1), "user": str(getattr(user, "username", ""))}
+    log.log(logging.WARNING if status >= 400 else logging.INFO, "%s %s %s", *said.values(), extra=fields)
 
 
 def configuration(plan: dict[str, Any]) -> Config:
@@ -173,6 +180,7 @@ def main() -> None:
     logging.getLogger("tornado.general").setLevel(logging.ERROR)  # it warns of ping settings that are Jupyter's own
     plan = json.loads(sys.stdin.read())
     os.environ.update(plan["writer"])  # after this process began: no list of processes shows it
+    logs.begin("serve")
     app = Dashboards.instance(config=configuration(plan))  # the instance is who logs
     app.initialize([])
     app.start()

@@ -6,6 +6,7 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter
 
+from mltrainer.server import metrics
 from mltrainer.server.asking import asked
 from mltrainer.server.roles import PERMISSIONS
 from mltrainer.server.routes import ROUTES, Route
@@ -48,6 +49,7 @@ def document() -> dict[str, Any]:
     schemas: dict[str, Any] = {"Error": FAULT}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
+    paths[metrics.PATH] = {"get": metrics.DESCRIPTION | {"responses": _text() | _faults()}}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -103,8 +105,15 @@ def _responses(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
         schemas[schema["title"]] = schema
         schema = {"$ref": SCHEMAS + schema["title"]}
     done = {"description": "done" if route.status == 200 else "begun", "content": _json(schema)}
-    faults = {str(s): {"description": why, "content": _json({"$ref": f"{SCHEMAS}Error"})} for s, why in ERRORS.items()}
-    return {str(route.status): done, **faults}
+    return {str(route.status): done, **_faults()}
+
+
+def _faults() -> dict[str, Any]:
+    return {str(s): {"description": why, "content": _json({"$ref": f"{SCHEMAS}Error"})} for s, why in ERRORS.items()}
+
+
+def _text() -> dict[str, Any]:
+    return {"200": {"description": "done", "content": {"text/plain": {"schema": {"type": "string"}}}}}
 
 
 def _json(schema: dict[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,7 @@ PERMISSIONS = {
         Permission("models:train", "start training, or take it up again", MAKERS),
         Permission("models:predict", "forecast with a trained model", MAKERS),
         Permission("portfolio:compute", "compute weights", MAKERS),
+        Permission("metrics:read", "read the figures that a monitor collects", frozenset({"admin"})),
         Permission("users:read", "see who the users are", frozenset({"admin"})),
     )
 }

@@ -36,8 +36,10 @@ PINS: dict[str, str] = {
 }
 """The packaged bodies that source `sample` may admit: sha256 -> where the package keeps it."""
 
+LIFT = "use another span or source; mltrainer revoke --lift lets it in again"
 FETCH = "fetch it with mt.bars(...) or build it with mt.matrix(...)"
 HOME_OF_CODE = "use a function that stands in a module of"
+REVOCATION = "revocation"  # the kind of entry that takes content back, or lets it in again
 NULL, CALIBRATION = "NULL", "calibration"  # the mode of quarantined content, and the one purpose it may serve
 HOUSE = Path(__file__).resolve().parents[1]
 S = TypeVar("S", bound=Sealed)
@@ -193,7 +195,7 @@ def verify(item: object, purpose: str) -> Provenance:
         why = f"is a world made to test the tests (mode {NULL}), admitted for {CALIBRATION} and not for {purpose}"
         refuse(what, why, FETCH, purpose=purpose)
     with store.reading() as connection:
-        held, entry = _held(connection, content), _entry(connection, content)
+        held, entry, revoked = _held(connection, content), _entry(connection, content), _revoked(connection, content)
     if held is None:
         refuse(what, f"was never let in (content {content[:12]})", FETCH, purpose=purpose)
     remedy = "run mltrainer audit verify to see what was changed"
@@ -201,6 +203,8 @@ def verify(item: object, purpose: str) -> Provenance:
         refuse(what, "carries another provenance than the registry holds for it", remedy, purpose=purpose)
     if held != entry:
         refuse(what, "stands in the registry otherwise than in the audit trail", remedy, purpose=purpose)
+    if revoked:
+        refuse(what, f"was revoked: {revoked}", LIFT, kind="mistake", purpose=purpose)
     return item.provenance
 
 
@@ -249,10 +253,24 @@ def _entry(connection: Connection, content: str) -> str | None:
     return None if payload is None else canonical(payload.get("provenance"))
 
 
+def revoked(content: str) -> str:
+    """Why content was taken back; "" of content that was not, or that was let in again."""
+    with store.reading() as connection:
+        return _revoked(connection, content)
+
+
+def _revoked(connection: Connection, content: str) -> str:
+    said = audit.told(connection, "content", content, REVOCATION, newest=True)
+    return "" if said is None or said["lifted"] else str(said["reason"])
+
+
 def _registered(new: Provenance) -> Provenance:
     """Register content once; content that is already held keeps the provenance of its first time."""
     with store.reading() as connection:
         held, entry = _held(connection, new.content_sha256), _entry(connection, new.content_sha256)
+        why = _revoked(connection, new.content_sha256)
+    if why:
+        refuse(f"{new.source} content {new.name!r}", f"was revoked: {why}", LIFT, kind="mistake")
     if held is None or entry is None:
         with store.writing() as connection:
             held = _held(connection, new.content_sha256) or _register(connection, new)

@@ -12,11 +12,14 @@ from mltrainer.data.dates import Day
 from mltrainer.data.universes import Universe
 from mltrainer.errors import MltrainerError, Partial, StorageError, Tampered, Unavailable
 from mltrainer.evaluation.record import Evaluation
+from mltrainer.settings import settings
 from mltrainer.trading.alerts import delivery, ledger, watching
 from mltrainer.trading.alerts.delivery import Delivery
 from mltrainer.trading.alerts.ledger import Alert
 from mltrainer.trading.alerts.watching import Book, Position, Watched
 from mltrainer.trading.regimes import regimes
+
+BEAT = "alerts.beat"  # a file whose time says when somebody last looked
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,9 @@ def check(
     new: list[str] = []
     subjects: dict[str, str] = {}
     withheld: dict[str, str] = {}
+    if as_of is None:
+        settings().home.mkdir(parents=True, exist_ok=True)
+        (settings().home / BEAT).touch()
     if send:
         delivery.begin()
     looks: dict[str, partial[Watched]] = {name: partial(_market, name, as_of, breadth) for name in named(tickers)}

@@ -108,6 +108,11 @@ def message(waiting: Sequence[tuple[Alert, bool]]) -> tuple[str, str, str]:
     return title, "\n".join(lines), TYPES[worst.severity]
 
 
+def notify(title: str, body: str, severity: str) -> int:
+    """Send words that are no alert of a market to every address; returns how many took them."""
+    return sum(_sent(url, title, body, TYPES.get(severity, "failure")) for url in addresses())
+
+
 def _sent(url: str, title: str, body: str, kind: str) -> bool:
     apprise = notifier()
     there = apprise.Apprise()

@@ -1,0 +1,116 @@
+"""Is every part well? Each has its figure and the limits at which somebody should look; a change of state is told."""
+
+import re
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from mltrainer import store
+from mltrainer.data.providers import cache
+from mltrainer.errors import MltrainerError
+from mltrainer.settings import settings
+from mltrainer.trading.alerts import checking, delivery
+from mltrainer.trust import audit
+
+KIND = "health"  # of the entries that tell of a change
+STATES = ("ok", "warning", "failed")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part: its figure and unit, where a warning and a failure begin, and its state.
+
+    Attributes
+    ----------
+    worse : "above" or "below": on which side of the limits it is worse; "" of a part that either answers or does not.
+    said : why it failed, where there is no figure.
+    """
+
+    name: str
+    figure: float
+    unit: str
+    warning: float
+    failure: float
+    worse: str
+    said: str = ""
+
+    @property
+    def state(self) -> str:
+        """ok, warning or failed."""
+        if self.said:
+            return "failed"
+        sign = {"above": 1, "below": -1, "": 0}[self.worse]
+        return STATES[sum(sign * self.figure > sign * limit for limit in (self.warning, self.failure)) if sign else 0]
+
+    def sentence(self) -> str:
+        """The part in words."""
+        limits = f"; a warning {self.worse} {self.warning:g}, a failure {self.worse} {self.failure:g}"
+        measured = f"{self.figure:,.4g} {self.unit}{limits if self.worse else ''}"
+        return f"{self.name}: {self.said or measured}"
+
+
+def _there(path: Path) -> Path:
+    return next(p for p in (path, *path.absolute().parents) if p.exists())
+
+
+def _milliseconds() -> float:
+    begin = time.perf_counter()
+    audit.head()
+    return (time.perf_counter() - begin) * 1e3
+
+
+def _silence() -> float:
+    """Minutes since the watch of alerts last looked; 0 where none was ever begun."""
+    beat = settings().home / checking.BEAT
+    return (time.time() - beat.stat().st_mtime) / 60 if beat.exists() else 0.0
+
+
+PARTS: tuple[tuple[str, str, float, float, str, Callable[[], float]], ...] = (
+    ("store answers", "ms", 500, 5_000, "above", _milliseconds),
+    ("audit trail", "entries", 0, 0, "", lambda: float(audit.head().size)),
+    ("free disk, state", "GB", 5, 0.5, "below", lambda: shutil.disk_usage(_there(settings().home)).free / 1e9),
+    ("free disk, results", "GB", 5, 0.5, "below", lambda: shutil.disk_usage(_there(store.blob_folder())).free / 1e9),
+    ("available memory", "GB", 1, 0.25, "below", lambda: psutil.virtual_memory().available / 1e9),
+    ("memory of this process", "GB", 2, 4, "above", lambda: psutil.Process().memory_info().rss / 1e9),
+    ("kept answers", "answers", 0, 0, "", lambda: float(re.sub(r"\D.*", "", cache.summary()["kept answers"]) or 0)),
+    ("watch of alerts is silent for", "minutes", 60 * 24, 60 * 24 * 4, "above", _silence),
+)
+"""Name, unit, where a warning and a failure begin, on which side, and what is measured."""
+
+
+def health() -> list[Part]:
+    """Measure every part; one that breaks has failed, and the others are measured all the same."""
+    return [_measured(*row) for row in PARTS]
+
+
+def _measured(name: str, unit: str, warning: float, failure: float, worse: str, measure: Callable[[], float]) -> Part:
+    try:
+        return Part(name, measure(), unit, warning, failure, worse)
+    except (MltrainerError, OSError, ValueError) as error:
+        return Part(name, float("nan"), unit, warning, failure, worse, said=str(error)[:200] or type(error).__name__)
+
+
+def told() -> list[Part]:
+    """Parts whose state is another than the trail last said; tell the trail, and send them where alerts are sent.
+
+    So a part that fails is told once, and once more when it is well again. What cannot be written, as the store itself
+    failed, is sent all the same.
+    """
+    parts = health()
+    try:
+        last: dict[str, str] = {}
+        for entry in audit.entries(kind=KIND):
+            last[entry.payload["part"]] = entry.payload["state"]
+        changed = [p for p in parts if p.state != last.get(p.name, "ok")]
+        for part in changed:
+            audit.append(KIND, part=part.name, state=part.state, sentence=part.sentence())
+    except MltrainerError:
+        changed = [p for p in parts if p.state == "failed"]
+    if changed:
+        worst = max((p.state for p in changed), key=STATES.index)
+        delivery.notify(f"mlTrainer: {worst}", "\n".join(f"{p.state}: {p.sentence()}" for p in changed), worst)
+    return changed

@@ -1,0 +1,60 @@
+"""A part is well within its limits; what changes is told once, to the trail and to whoever gets alerts."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from mltrainer.operations import health
+from mltrainer.operations.health import Part
+from mltrainer.trading.alerts import checking
+from mltrainer.trust import audit
+
+
+@pytest.mark.parametrize(
+    ("figure", "worse", "state"),
+    [
+        (6, "below", "ok"),
+        (5, "below", "ok"),
+        (4.9, "below", "warning"),
+        (0.4, "below", "failed"),
+        (0.4, "above", "ok"),
+        (3, "above", "warning"),
+        (9, "above", "failed"),
+        (9, "", "ok"),
+    ],
+)
+def test_the_state_follows_from_the_figure_and_its_limits(figure: float, worse: str, state: str):
+    limits = (5, 0.5) if worse == "below" else (1, 5)
+    assert Part("disk", figure, "GB", *limits, worse).state == state
+
+
+def test_every_part_of_a_new_home_is_measured(home: Path):
+    found = health.health()
+    assert [p.name for p in found] == [row[0] for row in health.PARTS]
+    assert not [p.sentence() for p in found if p.said]
+    assert audit.head().size == 0  # looking writes nothing
+
+
+def test_a_part_that_breaks_has_failed_and_the_others_are_measured(home: Path):
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "mltrainer.sqlite").write_bytes(b"this is no database" * 100)
+    states = {p.name: p.state for p in health.health()}
+    assert states["store answers"] == "failed"
+    assert states["free disk, state"] == "ok"
+    assert [p.name for p in health.told() if p.state == "failed"][:1] == ["store answers"]  # though nothing can be told
+
+
+def test_a_change_is_told_once_and_once_more_when_it_is_over(home: Path):
+    checking.check(["MSFT"], send=False)
+    beat = home / checking.BEAT
+    assert health.told() == []
+    os.utime(beat, (time.time() - 5 * 86_400,) * 2)
+    for changed in (["failed"], []):
+        assert [p.state for p in health.told()] == changed
+    beat.touch()
+    assert [p.state for p in health.told()] == ["ok"]
+    said = [(e.payload["part"], e.payload["state"]) for e in audit.entries(kind=health.KIND)]
+    assert said == [("watch of alerts is silent for", "failed"), ("watch of alerts is silent for", "ok")]
+    assert audit.verify() == []

@@ -1,0 +1,77 @@
+"""Logs of a server are JSON, one object a line, and no secret is ever in them."""
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mltrainer.operations import logs
+
+KEY = "Zk3-not-a-real-key-9Qx"
+
+
+@pytest.fixture
+def log(home: Path):
+    """The package's own logger, which the test leaves as it was."""
+    found = logging.getLogger("mltrainer")
+    kept, level, propagate = list(found.handlers), found.level, found.propagate
+    yield found
+    for handler in [h for h in found.handlers if h not in kept]:
+        handler.close()
+        found.removeHandler(handler)
+    found.setLevel(level)
+    found.propagate = propagate
+
+
+def lines(path: Path | None) -> list[dict[str, object]]:
+    assert path is not None
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_line_has_time_level_logger_event_and_the_fields(log: logging.Logger):
+    path = logs.begin("serve")
+    assert logs.begin("serve") == path  # begun twice, written once
+    logging.getLogger("mltrainer.server").info("GET %s", "/api/models", extra={"status": 200, "user": "ada"})
+    (line,) = lines(path)
+    assert str(line.pop("at")).endswith("Z")
+    assert line == {
+        "event": "GET /api/models", "level": "info", "logger": "mltrainer.server", "status": 200, "user": "ada",
+    }  # fmt: skip
+
+
+def test_no_secret_reaches_a_file_or_the_terminal(
+    log: logging.Logger, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("FRED_API_KEY", KEY)
+    path = logs.begin("serve")
+    try:
+        raise ValueError(f"the provider said {KEY} is unknown")
+    except ValueError:
+        logging.getLogger("mltrainer.x").exception(
+            "asked with %s", KEY, extra={"api_key": "other", "url": f"/?q={KEY}"}
+        )
+    assert path is not None
+    text = path.read_text() + capfd.readouterr().err
+    assert KEY not in text
+    assert "ValueError: the provider said *** is unknown" in text
+    assert lines(path)[0]["api_key"] == "***"
+
+
+def test_what_is_off_writes_nothing_and_the_level_is_obeyed(log: logging.Logger, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLTRAINER_LOG", "off")
+    assert logs.begin("serve") is None
+    monkeypatch.setenv("MLTRAINER_LOG", "error")
+    path = logs.begin("serve")
+    log.warning("not this")
+    log.error("this")
+    assert [line["event"] for line in lines(path)] == ["this"]
+
+
+@given(st.from_regex(r"[A-Za-z0-9_-]{12,40}", fullmatch=True))
+def test_a_token_is_masked_in_every_form_in_which_it_travels(secret: str):
+    forms = ("Bearer {}", "token {}", "?token={}&a=1", "apiKey={}", "redis://user:{}@host:6379/0", '"password": "{}"')
+    for form in forms:
+        assert secret not in logs.masked(form.format(secret))
