@@ -82,7 +82,7 @@ def test_what_learns_on_is_carried_through_the_sessions_of_its_own_name(early, w
     judged = judged[judged["fold"] == judged["fold"].max()]
     said = mt.model("RecursiveLS").train(early).predict(whole)
     assert_allclose(said.mean.loc[judged.index], judged["forecast"], rtol=1e-9)
-    other = mt.matrix("MSFT", start="2008-06-02", end="2010-12-31")
+    other = mt.matrix("MSFT", start="2008-06-02", end="2009-11-30")
     with pytest.raises(BadInput, match=r"this matrix lacks 2008-01-30 of MSFT, where the training ended"):
         mt.model("RecursiveLS").train(early).predict(other)
 
@@ -103,7 +103,7 @@ def test_by_name_a_model_is_the_one_that_is_trained_on_that_name_alone(early):
     result = mt.model("RidgeRegression").train(early, Protocol(panel="per-name"))
     alone = mt.model("RidgeRegression").fit(*_rows(early, "IBM"))
     own = result.model.estimator_["IBM"]
-    assert_array_equal(own[-1].coef_, alone.estimator_[-1].coef_)
+    assert_allclose(own[-1].coef_, alone.estimator_[-1].coef_, rtol=1e-9)
     with pytest.raises(BadInput, match="ask about a matrix"):
         result.model.predict(np.zeros((1, 3)))
 
