@@ -90,6 +90,7 @@ def flags(message: str, words: list[str]) -> str:
     for name, flag in names.items():
         message = re.sub(rf"^(protocol )?{name}(?= ['\d-])|`{name}`|(?<=widen ){name}\b", flag, message)
         message = re.sub(rf"(?<![\w-])(protocol )?{name}=", f"{flag} ", message)
+    message = re.sub(r"(--[\w-]+) True\b", r"\1", message)  # a switch is given without a value
     return re.sub(r"(?<=widen --start and )end\b", "--end", message)
 
 

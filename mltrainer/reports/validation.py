@@ -207,7 +207,7 @@ class ValidationPage:
         table = across.by_name(self.peers, nominal)
         said = [self._broken(across.coverage(self.peers, nominal))]
         rows = [[str(t), *map(float, row)] for t, row in zip(table.index, table.to_numpy(), strict=True)]
-        heads = ["Ticker", "Outcomes", "Outside, %", "Kupiec p", "Christoffersen p", "Loss saved, %", "DM p", "Sign p"]
+        heads = ["Ticker", "Outcomes", "Outside, %", "Frequency p", "Clusters p", "Loss saved, %", "Beats p", "Sign p"]
         percent = [lambda v: views.fixed(1)(v * 100)]
         write = [views.number, views.fixed(0), *percent, *[views.fixed(2)] * 2, *percent, *[views.fixed(2)] * 2]
         said.append(Html(views.table(rows, heads, write=write)))

@@ -198,9 +198,10 @@ def test_a_page_shows_a_result_or_says_that_there_is_none(matrix: Matrix):
 
     page = ValidationPage("RidgeRegression", "MSFT", **SPAN)  # type: ignore[arg-type]
     assert "Validation of RidgeRegression on MSFT five sessions ahead" in page.opening().text
-    assert "Minimum track record" in page.bars().text
-    assert "Kupiec" in page.promises().text
-    assert "CUSUM" in page.residuals().text
+    assert "Minimum track record" in page.bars()[0].text
+    assert "Kupiec" in page.promises()[0].text
+    assert "CUSUM" in page.residuals()[0].text
+    assert "it takes names side by side, and this is one" in page.decay()[0].text
     assert "Shuffled K-fold claims" in page.cuts().text
     assert "when exchanged" in page.inside()[0].text
     assert [p.text.count("<tr>") for p in page.by_state()][:2] == [4, 4]  # a head and three states each
