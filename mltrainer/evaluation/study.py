@@ -187,7 +187,7 @@ def left_out(universe: Universe, lacking: dict[str, Exception], *, level: int = 
         return
     if len({str(error) for error in lacking.values()}) == 1:
         raise first
-    raise Unavailable(f"none of the {len(universe)} names of {universe.name} can be had: {first}")
+    raise type(first)(f"none of the {len(universe)} names of {universe.name} can be had: {first}")
 
 
 def _spec(model: Any) -> ModelSpec:
