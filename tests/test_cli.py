@@ -100,6 +100,9 @@ MISTAKES = {
     "no bars": (["fetch", "bars"], "no ticker was given"),
     "quality": (["quality", "XYZZY"], "no ticker in mode sample is called 'XYZZY'"),
     "quality of a series": (["quality", "GPD", "--macro"], "no macro series in mode sample is called 'GPD'"),
+    "quality of nothing": (["quality"], "give a name or --universe"),
+    "quality of ranks": (["quality", "--universe", "dow", "--target", "rank"], "the same ranks in every session"),
+    "a universe of series": (["quality", "--universe", "dow", "--macro"], "leave --macro and --against out"),
     "another source": (["quality", "MSFT", "--against", "XYZZY"], "no ticker in mode sample is called 'XYZZY'"),
     "two others": (["quality", "MSFT", "--against", "IBM", "--against-macro", "unemp"], "not both"),
     "a day of judgment": (["quality", "MSFT", "--asof", "soon"], "--asof 'soon' is not a day"),
@@ -401,6 +404,32 @@ def test_one_bad_ticker_does_not_swallow_the_others(run: Run):
     ]
     said = run("fetch", "bars", "XYZZY", "ZYXXY")
     assert (said.code, said.out, said.err.count("\n")) == (2, "", 2)
+
+
+def test_the_quality_of_a_universe_is_a_line_for_each_name_and_who_is_not_there_fails_it(run: Run, tmp_path: Path):
+    (tmp_path / "mine.txt").write_text("MSFT\nXYZZY\nAAPL\n")
+    answer = run("quality", "--universe", str(tmp_path / "mine.txt"), "--end", "2005-12-30")
+    assert answer.code == 1
+    head, *rows = answer.out.splitlines()
+    assert head.split() == ["ticker", "sessions", "complete", "error", "warning", "info", "the", "gravest"]
+    assert [row.split()[0] for row in rows] == ["MSFT", "XYZZY", "AAPL"]
+    assert "not there: no ticker in mode sample is called 'XYZZY'" in rows[1]
+    (tmp_path / "mine.txt").write_text("MSFT\nAAPL\n")
+    told = run("quality", "--universe", str(tmp_path / "mine.txt"), "--end", "2005-12-30", "--json")
+    assert told.code == 0
+    assert [said["name"] for said in json.loads(told.out)] == ["MSFT", "AAPL"]
+
+
+def test_a_model_of_a_panel_is_trained_as_it_is_judged(run: Run):
+    panel = ["--ticker", "MSFT", "--ticker", "AAPL", "--ticker", "IBM", "--start", "2006-01-03", "--end", "2008-12-31"]
+    answer = run(
+        "train", "RidgeRegression", *panel, "--panel", "hierarchical", "--ranked", "--interval", "0.8", "--json"
+    )
+    said = json.loads(answer.out)
+    assert said["panel"] == "one model of 3 tickers with name effects, features ranked"
+    assert said["protocol"] == {"panel": "hierarchical", "ranked": True, "interval": 0.8}
+    assert sorted(said["effects"]) == ["AAPL", "IBM", "MSFT"]
+    assert "--ranked is of several tickers, and MSFT is one" in run("train", "RidgeRegression", "--ranked").err
 
 
 def test_quality_as_json_and_in_words(run: Run):

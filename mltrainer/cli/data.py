@@ -138,7 +138,8 @@ def universes(json_: Json = False) -> None:
 
 @app.command()
 def quality(
-    name: str,
+    name: Annotated[str | None, typer.Argument(help="ticker, or a macro series with --macro")] = None,
+    universe: Universe = None,
     macro: Annotated[bool, typer.Option("--macro", help="the name is a macro series, not a ticker")] = False,
     against: Annotated[str | None, typer.Option(help="a ticker that should say the same")] = None,
     against_macro: Annotated[str | None, typer.Option(help="a macro series that should say the same")] = None,
@@ -149,13 +150,23 @@ def quality(
     end: End = None,
     json_: Json = False,
 ) -> int:
-    """Ask every rule of a ticker's bars, of a macro series or of a label; exit 1 if one finds an error."""
+    """Ask every rule of a ticker's bars, of a macro series or of a label; exit 1 if one finds an error.
+
+    Of a universe each name is asked on its own.
+    """
     from mltrainer.data import market
     from mltrainer.data.quality import quality as check
     from mltrainer.trust.provenance import notices
 
     if against is not None and against_macro is not None:
         raise BadInput("there is one other source to compare with; give --against or --against-macro, not both")
+    if (name is None) == (universe is None):
+        raise BadInput("quality is of one series or of a universe; give a name or --universe")
+    if universe is not None:
+        if macro or against is not None or against_macro is not None:
+            raise BadInput("a universe is of tickers, each asked on its own; leave --macro and --against out")
+        return _universe(universe, target, horizon, asof, start, end, json_)
+    assert name is not None
     if target is not None:
         return _label(name, target, horizon, start, end, json_)
     data = (market.macro if macro else market.bars)(name, start=start, end=end)
@@ -183,6 +194,39 @@ def _label(name: str, target: str, horizon: int, start: str | None, end: str | N
     else:
         _found(found, "rows, {:.2%} of those up to the last label have one")
     return 0 if found.ok else 1
+
+
+def _universe(universe: str, target: str | None, horizon: int, asof: str | None, start: str | None, end: str | None,
+              json_: bool) -> int:  # fmt: skip
+    """A line for each name: how much of it there is, how many findings of each severity, and the gravest."""
+    from mltrainer.data.quality import SEVERITIES
+    from mltrainer.data.quality import quality as check
+    from mltrainer.evaluation import study
+    from mltrainer.features.targets import target as named
+
+    if target is not None and named(target).cross_sectional:
+        raise BadInput(f"the labels of {target} are the same ranks in every session; there is nothing to find in them")
+    rows, documents, holds = [], [], True
+    for ticker in chosen(None, universe).tickers:
+        try:
+            if target is None:
+                found = check(ticker, asof=asof, start=start, end=end)
+            else:
+                found = check(study.matrix(ticker, target=target, horizon=horizon, start=start, end=end))
+        except MltrainerError as error:
+            rows.append((ticker, "", "", *[""] * len(SEVERITIES), f"not there: {error}"))
+            documents.append({"name": ticker, "ok": False, "reason": str(error)})
+            holds = False
+            continue
+        holds = holds and found.ok
+        count = found.table["severity"].value_counts()
+        gravest = "; ".join(str(part) for part in found.table.iloc[0].tolist()[1:4:2]) if len(found.table) else ""
+        counts = [str(count.get(s, 0)) for s in SEVERITIES]
+        rows.append((ticker, f"{found.sessions:,}", f"{found.completeness:.2%}", *counts, gravest))
+        documents.append(asdict(found) | {"ok": found.ok})
+    heads = ["ticker", "sessions" if target is None else "rows", "complete", *SEVERITIES, "the gravest"]
+    say(document(documents) if json_ else table(heads, rows))
+    return 0 if holds else 1
 
 
 def _found(found: Any, what: str) -> None:

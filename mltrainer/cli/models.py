@@ -1,6 +1,6 @@
 """Commands about the catalog: what there is, training and forecasting."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ from mltrainer.cli.terminal import (
     app,
     chosen,
     document,
+    judged,
     say,
     table,
 )
@@ -45,6 +46,7 @@ def models(
 
 
 @app.command()
+@judged(only=("panel", "ranked", "window", "interval"))
 def train(
     model: str,
     ticker: Tickers = None,
@@ -53,13 +55,14 @@ def train(
     end: End = None,
     horizon: Horizon = 5,
     target: Target = "return",
+    protocol: Any = None,
     json_: Json = False,
 ) -> None:
     """Train one model on all that is known of a ticker, or of several at once, keep it, and print its address."""
     from mltrainer.evaluation import lifecycle, study
 
     opened, asked = lifecycle.model(model), chosen(ticker, universe)
-    result = opened.train(study.matrix(asked, start=start, end=end, horizon=horizon, target=target))
+    result = opened.train(study.matrix(asked, start=start, end=end, horizon=horizon, target=target), protocol)
     artifact = result.save()
     say(document({"artifact": artifact} | result.to_dict()) if json_ else artifact)
 
@@ -80,7 +83,8 @@ def predict(artifact: str, out: OutFile = None, json_: Json = False) -> None:
     percent = said.target in ("return", "excess")
     what = f"{said.target} in %" if percent else f"{said.target}, {targets.target(said.target).unit},"
     say(f"{said.model} on {said.ticker} ({said.mode}): {what} over {said.horizon} sessions from the next entry,")
-    say(f"lower to upper holds {said.interval:.0%} of outcomes; trained to {trained.result.end}")
+    panel = f", {trained.result.panel}" if trained.result.panel else ""
+    say(f"lower to upper holds {said.interval:.0%} of outcomes; trained to {trained.result.end}{panel}")
     heads = ["said on", *(["ticker"] if several else [])]
     rows = [
         (str(row[0])[:10], *row[1 : len(heads)],

@@ -51,13 +51,15 @@ PROTOCOL = {  # of `Protocol.of`, by name: type and help
 STOPPED = 130  # 128 + SIGINT, as shells say it
 
 
-def judged(command: Callable[..., Any]) -> Callable[..., Any]:
+def judged(command: Callable[..., Any] | None = None, *, only: Iterable[str] = tuple(PROTOCOL)) -> Callable[..., Any]:
     """Give a command the options of `PROTOCOL`, which reach it as its argument `protocol`; None if none is given."""
+    if command is None:
+        return functools.partial(judged, only=only)
     known = inspect.signature(command, eval_str=True)
     options = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None,
-                          annotation=Annotated[kind | None, typer.Option(help=words)])
-        for name, (kind, words) in PROTOCOL.items()
+                          annotation=Annotated[PROTOCOL[name][0] | None, typer.Option(help=PROTOCOL[name][1])])
+        for name in only
     ]  # fmt: skip
     own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in known.parameters.values() if p.name != "protocol"]
 
@@ -65,7 +67,7 @@ def judged(command: Callable[..., Any]) -> Callable[..., Any]:
     def call(**given: Any) -> Any:
         from mltrainer.evaluation.protocol import Protocol
 
-        asked = {name: value for name in PROTOCOL if (value := given.pop(name)) is not None}
+        asked = {name: value for name in only if (value := given.pop(name)) is not None}
         return command(**given, protocol=Protocol.of(**asked) if asked else None)
 
     call.__dict__.pop("__wrapped__")
@@ -88,6 +90,7 @@ def flags(message: str, words: list[str]) -> str:
     for name, flag in names.items():
         message = re.sub(rf"^(protocol )?{name}(?= ['\d-])|`{name}`|(?<=widen ){name}\b", flag, message)
         message = re.sub(rf"(?<![\w-])(protocol )?{name}=", f"{flag} ", message)
+    message = re.sub(r"(--[\w-]+) True\b", r"\1", message)  # a switch is given without a value
     return re.sub(r"(?<=widen --start and )end\b", "--end", message)
 
 

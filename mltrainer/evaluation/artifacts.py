@@ -8,12 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 import skops.io as sio
+from sklearn.model_selection import TimeSeriesSplit
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from mltrainer import store
 from mltrainer.errors import MltrainerError, Refused, Unavailable
 from mltrainer.evaluation import trials
+from mltrainer.evaluation.protocol import LEARNING
 from mltrainer.models import catalog, spaces
+from mltrainer.models.base import ModelSpec
 from mltrainer.models.base import canonical as in_words
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import canonical
@@ -100,14 +103,23 @@ OF_NAMES: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
     ),
     "begins": lambda values, state: _of_each(values, state, str),
     "calibrations": lambda values, state: _of_each(values, state, dict),
+    "ends": lambda values, state: _of_each(values, state, str) and _of_each(state["scaling"], state, dict),
+    "effects": lambda values, state: _of_each(values, state, float),
+    "protocol": lambda values, state: isinstance(values, dict) and bool(values) and {*values} <= {*LEARNING},
 }
 """What it says of each of its names, where it does: models that were kept before panels say nothing."""
+
+
+def each(estimator: Any) -> list[Any]:
+    """The estimators of a kept model: one, or where each name has its own those of all."""
+    return list(estimator.values()) if isinstance(estimator, dict) else [estimator]
 
 
 def save(name: str, estimator: Any, state: dict[str, Any]) -> str:
     """Store a fitted estimator and what belongs to it; returns the artifact's address, a sha256.
 
-    `state` is plain JSON: what the model was trained on, by which `libraries`, and how its forecasts are scaled back.
+    `estimator` is a dict where each name has a model of its own. `state` is plain JSON: what
+    the model was trained on, by which `libraries`, and how its forecasts are scaled back.
     A model that was trained twice on the same rows has one address.
     """
     body = store.put_blob(packed(estimator))
@@ -123,9 +135,10 @@ def packed(estimator: Any) -> bytes:
     skops dates every file and names objects by their place in memory, or by chance; here they are counted. CatBoost
     notes when it was trained, and a name that it drew.
     """
-    if type(estimator).__module__.startswith("catboost."):
-        for name in CHANCE:
-            estimator.get_metadata()[name] = ""
+    for one in each(estimator):
+        if type(one).__module__.startswith("catboost."):
+            for name in CHANCE:
+                one.get_metadata()[name] = ""
     with zipfile.ZipFile(io.BytesIO(sio.dumps(estimator))) as written:
         names: dict[Any, Any] = {}
         schema = _counted(json.loads(written.read("schema.json")), names)
@@ -161,12 +174,23 @@ def _misfit(record: dict[str, Any], estimator: Any) -> str:
     odd += [name for name, fits in OF_NAMES.items() if name in state and not fits(state[name], state)]
     if odd:
         return f"says nothing that could be the {odd[0]} of a model"
+    if (sorted(estimator) if isinstance(estimator, dict) else None) != (state["tickers"] if "ends" in state else None):
+        return "holds other models than one for each of its names"
     row = catalog.spec(record["name"])
-    named = (spaces.candidate(row, state["parameters"]) if state["parameters"] else row).build()
-    own = named.get_params(deep=False).keys() & {"horizon", "return_column"}  # the matrix decides them
-    named.set_params(**{name: estimator.get_params(deep=False)[name] for name in own})
-    same = type(estimator) is type(named) and in_words(estimator) == in_words(named)
+    row = spaces.candidate(row, state["parameters"]) if state["parameters"] else row
+    same = all(_same(row, one) for one in each(estimator))
     return "" if same else f"holds another model than the {record['name']} of the catalog"
+
+
+def _same(row: ModelSpec, estimator: Any) -> bool:
+    """Whether a fitted estimator is configured as the catalog's, but for what the matrix decides."""
+    named = row.build()
+    if type(estimator) is not type(named):
+        return False
+    has, asked = estimator.get_params(), named.get_params()
+    decided = [k for k, v in asked.items() if k in row.takes or isinstance(v, TimeSeriesSplit)]
+    named.set_params(**{k: has[k] for k in decided if type(has.get(k)) is type(asked[k])})
+    return in_words(estimator) == in_words(named)
 
 
 def reopened(estimator: Any) -> Any:

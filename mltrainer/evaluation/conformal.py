@@ -78,7 +78,8 @@ def conformalize_each(spec: ModelSpec, matrix: Matrix, protocol: Protocol | None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            said, meta = out_of_sample(spec, matrix, replace(protocol, split=WalkForward(folds=BLOCKS)))
+            split = WalkForward(BLOCKS, protocol.learning.get("window"))
+            said, meta = out_of_sample(spec, matrix, replace(protocol, split=split))
         except NotEnoughHistory:
             return dict.fromkeys(matrix.tickers, nothing)
     nothing = replace(nothing, warned=tuple(sorted({str(w.message).splitlines()[0][:200] for w in caught})))

@@ -66,6 +66,8 @@ def factor(
     if not 2 <= q <= len(panel.tickers):
         raise BadInput(f"{q} quantiles of {len(panel.tickers)} names cannot be told apart; give 2 to {LEAST}")
     said, of, values, among = _found(name, panel, protocol, jobs)
+    if of != "model" and protocol is not None and protocol.of_panels:
+        raise BadInput(f"protocol {protocol.of_panels} is of a model that is fitted, and {said} is not; leave it out")
     return TearSheet(said, of, panel, values, panel.horizon, q, cost_bps, share, among)
 
 

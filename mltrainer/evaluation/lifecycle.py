@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, overload
 
 import numpy as np
@@ -12,23 +12,18 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
-from mltrainer import metrics
 from mltrainer.data import market
 from mltrainer.errors import BadInput, NotEnoughHistory
-from mltrainer.evaluation import artifacts, governance, study, trials
+from mltrainer.evaluation import artifacts, governance, study, training, trials
 from mltrainer.evaluation.conformal import Calibration, conformalize_each, overall
-from mltrainer.evaluation.panels import bounded, places
+from mltrainer.evaluation.panels import in_words
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.results import Forecast
-from mltrainer.evaluation.scaling import Scaling, arrays
-from mltrainer.evaluation.splits import Rows
-from mltrainer.evaluation.walk import carried, configured
-from mltrainer.features import targets
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog, spaces
 from mltrainer.models.base import ModelSpec
-from mltrainer.models.forecasters import checked, deviation, labelled
+from mltrainer.models.forecasters import checked, labelled
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset
 
@@ -80,6 +75,10 @@ class Model(RegressorMixin, BaseEstimator):
             session and ticker.
         """
         check_is_fitted(self, "estimator_")
+        if isinstance(self.estimator_, dict) and not isinstance(X, Matrix):
+            raise BadInput(
+                f"{self.name} has a model for each name; ask about a matrix, which says whose rows are whose"
+            )
         if address := getattr(self, "artifact_", None):
             governance.allowed(address)
         if isinstance(X, Matrix):
@@ -87,54 +86,47 @@ class Model(RegressorMixin, BaseEstimator):
         X = checked(self, X)
         return np.asarray(self.estimator_.predict(X), dtype=float).reshape(len(X))
 
-    def train(self, data: Matrix) -> "ModelResult":
+    def train(self, data: Matrix, protocol: Protocol | None = None) -> "ModelResult":
         """Fit on every labelled row of a sealed matrix and calibrate intervals and probabilities on rows not learned.
 
-        Of a panel, one model learns from the rows of all names, and each name is calibrated on its own errors.
+        Parameters
+        ----------
+        data : a matrix of one ticker, or a panel. Each name of a panel is calibrated on its own errors.
+        protocol : as for `evaluate`. Its `panel`, `ranked`, `winsorize`, `interval` and the window of its split decide
+            what is learned; how time is cut otherwise, what is traded and what that costs are of judging.
 
         Raises
         ------
         Refused
             Anything whose origin cannot be shown.
+        BadInput
+            What cannot be: ranks or name effects of one ticker, or of a model that reads its returns one by one.
         """
         origin = gate.verify(data, "training")
         if not isinstance(data, Matrix):
             raise BadInput(f"{data.name} is a {type(data).__name__} without labels; train on mt.matrix(...) of it")
-        self._can_learn(data)
-        y, session = _learned(self.spec, data)
-        X, unit = arrays(self.spec, data, y.index)
-        z = y.to_numpy(float) / unit
-        scaling = Scaling.fit(self.spec, X, z, Protocol().winsorize)
-        X, z = scaling.features(X), scaling.label(z)
+        protocol = protocol or Protocol()
+        training.can_learn(self.spec, data, protocol)
         with threadpool_limits(1):  # as in an evaluation, so that the same rows give the same model
-            self.estimator_ = configured(self.spec, data, session).fit(X, z)
-            # a series model carries its state forward and cannot go back to its own past
-            recalled = None if self.spec.series else metrics.r2(z, np.reshape(self.estimator_.predict(X), len(z)))
-            calibrations = conformalize_each(self.spec, data)
-        days = y.index.get_level_values("session") if len(data.tickers) > 1 else y.index
-        self.n_features_in_, self.artifact_ = X.shape[1], None
+            self.estimator_, learned = training.learned(self.spec, data, protocol)
+            calibrations = conformalize_each(self.spec, data, protocol)
+        self.n_features_in_, self.artifact_ = learned["columns"], None
         self.state_ = {
-            "scaling": scaling.record,
-            "columns": X.shape[1],
             "horizon": data.horizon,
             "target": data.target,
             "ticker": data.name,
             "tickers": data.tickers,
             "at_close": sorted(data.at_close),
             "mode": origin.mode,
-            "features": list(map(str, self.spec.columns or data.X.columns)),
             "from": data.since,
             "begins": _begins(data),
-            "trained_from": str(days[0].date()),
-            "trained_to": str(days[-1].date()),
-            "rows": len(y),
             "matrix": origin.content_sha256,
             "libraries": trials.libraries(self.spec),
-            "r2": recalled,
             "calibration": _plain(asdict(overall(calibrations))),
             "calibrations": {t: _plain(asdict(c)) for t, c in calibrations.items()},
             "parameters": dict(self.parameters or {}),
-        }
+            **learned,
+        } | ({"protocol": protocol.learning} if protocol.learning else {})
         return self.result
 
     @property
@@ -155,27 +147,14 @@ class Model(RegressorMixin, BaseEstimator):
         data: Any = bars[0] if len(bars) == 1 else bars
         return study.matrix(data, horizon=state["horizon"], target=state.get("target", "return"))
 
-    def _can_learn(self, data: Matrix) -> None:
-        if data.target != "return" and self.spec.reads_returns:
-            raise BadInput(f"{self.name} reads past returns and forecasts those to come, not {data.aim.title}")
-        if self.spec.in_order and len(data.tickers) > 1:
-            lives = f"{self.name} lives in the history of one share, and {data.name} has several"
-            raise BadInput(f"{lives}; train one of each, as an evaluation of a panel does")
-        if data.aim.cross_sectional and len(data.tickers) < targets.LEAST_NAMES:
-            least = f"at least {targets.LEAST_NAMES}, and this is {len(data.tickers)}"
-            raise BadInput(f"target {data.target} is of names side by side: {least}")
-
     def _forecast(self, data: Matrix) -> Forecast:
         origin = gate.verify(data, "prediction")
         state = self._asked(data)
         after = data.X.index[data.X.index.get_level_values("session") > pd.Timestamp(state["trained_to"])]
         if after.empty:
             raise NotEnoughHistory(f"{data.name} has no session after {state['trained_to']}, where the training ended")
-        if self.spec.follows and pd.Timestamp(state["trained_to"]) not in data.X.index:
-            missing = f"{self.name} follows one session after the other, and this matrix has none of {data.name} from"
-            between = f"{state['trained_to']}, where the training ended, to {after[0].date()}"
-            raise BadInput(f"{missing} {between}; build it from an earlier start, or train on it")
-        said, scale = self._said(data, after), data.scale.loc[after]
+        said: dict[str, Any] = training.forecasts(self.spec, self.estimator_, state, data)
+        scale = data.scale.loc[after]
         parts = [
             self._around(found, said["mean"].loc[rows], scale.loc[rows])
             for found, rows in ((self.result.of_name(t), _rows(data, after, t)) for t in data.tickers)
@@ -198,6 +177,9 @@ class Model(RegressorMixin, BaseEstimator):
             entered = f"entered at the {'close' if data.at_close else 'open'}"
             alike = f"of {data.target}, horizon {data.horizon}, on {data.name}{f', {entered}' if one else ''}"
             raise BadInput(f"{self.name} was not trained on a matrix {alike}; train it on one that is built alike")
+        if state.get("protocol", {}).get("ranked") and (gone := sorted(set(_tickers(state)) - set(data.tickers))):
+            ranks = f"{self.name} sees features as ranks among {len(_tickers(state))} names"
+            raise BadInput(f"{ranks}, and this matrix lacks {', '.join(gone[:3])}; ask about all of them together")
         if lost := [name for name in state["features"] if name not in data.X]:
             why = data.unavailable.get(lost[0], "it is not in this matrix")
             raise BadInput(f"{self.name} was trained on {lost[0]} too ({why}); train it on features that last")
@@ -210,23 +192,6 @@ class Model(RegressorMixin, BaseEstimator):
         if self.spec.task == "classifier":
             around["probability_up"] = found.probability(mean, scale)
         return around
-
-    def _said(self, data: Matrix, after: pd.Index) -> dict[str, Any]:
-        """What the estimator says of the sessions `after`, in returns: mean, and deviation or quantile if it does."""
-        state, estimator = self.state_, self.estimator_
-        assert state is not None
-        # a later matrix may have more features than the model was trained on
-        X, unit = arrays(self.spec, replace(data, X=data.X[state["features"]]), after)
-        scaling = Scaling(**state["scaling"])
-        X = scaling.features(X)
-        labels = scaling.label(data.y.loc[after].to_numpy(float) / unit)
-        found = {"mean": carried(self.spec, estimator, X, labels, data.horizon)}
-        if "quantile" in self.spec.gives:
-            found["quantile"] = estimator.predict_quantile(X)
-        out = {name: np.clip(scaling.forecast(z) * unit, *data.aim.bounds) for name, z in found.items()}
-        if "deviation" in self.spec.gives:
-            out["deviation"] = deviation(estimator, X) * scaling.deviation * unit
-        return {name: pd.Series(values, index=after, name=name) for name, values in out.items()}
 
     def evaluate(self, data: "str | Dataset | Matrix", **options: Any) -> Evaluation:
         """Judge the model out of sample; see `mltrainer.evaluate`."""
@@ -265,6 +230,9 @@ class ModelResult:
         of `calibrations`, of each name by its own errors, weighted by their rows.
     matrix : sha256 of the data; `mode` is where that came from.
     libraries : versions of what computed it.
+    panel : what a model of several tickers is of, and what it sees, in words; "" of one ticker.
+    protocol : how it was trained where that is not the default, as `mt.Protocol.of` takes it.
+    effects : of a hierarchical fit, what a forecast of each name is raised by, per unit of volatility.
     """
 
     name: str
@@ -280,6 +248,9 @@ class ModelResult:
     matrix: str
     libraries: dict[str, str]
     calibrations: dict[str, Calibration]
+    panel: str
+    protocol: dict[str, Any]
+    effects: dict[str, float]
     model: Model = field(repr=False, compare=False)
 
     @classmethod
@@ -294,6 +265,9 @@ class ModelResult:
             r2=_number(state["r2"]),
             calibration=_calibration(state["calibration"]),
             calibrations={t: _calibration(c) for t, c in state.get("calibrations", {}).items()},
+            panel=in_words(model.spec, _tickers(state), Protocol.of(**state.get("protocol", {}))),
+            protocol=state.get("protocol", {}),
+            effects=state.get("effects", {}),
             model=model,
             **same,
         )
@@ -307,8 +281,9 @@ class ModelResult:
         return self.model.predict(data)
 
     def evaluate(self, data: "str | Dataset | Matrix", **options: Any) -> Evaluation:
-        """Judge the model out of sample; see `mltrainer.evaluate`."""
-        return self.model.evaluate(data, **options)
+        """Judge the model out of sample, by default fitted as it was trained; see `mltrainer.evaluate`."""
+        own = {"protocol": Protocol.of(**self.protocol)} if self.protocol else {}
+        return self.model.evaluate(data, **own | options)
 
     def save(self) -> str:
         """Keep the trained model and return its address, a sha256."""
@@ -318,14 +293,6 @@ class ModelResult:
         """Everything but the model itself, for JSON."""
         said = {k: v for k, v in vars(self).items() if k != "model"} | {"calibration": asdict(self.calibration)}
         return said | {"calibrations": {t: asdict(c) for t, c in self.calibrations.items()}}
-
-
-def _learned(spec: ModelSpec, data: Matrix) -> "tuple[pd.Series[float], Rows]":
-    """Labels that a model learns from, as many as it bears, and the number of the session of each."""
-    y = data.y.dropna()
-    session = places(data, y.index)[0]
-    kept, _ = bounded(np.arange(len(y)), session, spec.max_train_rows)
-    return y.iloc[kept], session[kept]
 
 
 def _rows(data: Matrix, rows: pd.Index, ticker: str) -> pd.Index:

@@ -72,12 +72,12 @@ def places(matrix: Matrix, labelled: pd.Index) -> tuple[Rows, Rows, Rows]:
     return place, tickers.factorize(sort=True)[0], np.where(end > place + matrix.horizon + 1, end, -1)
 
 
-def in_words(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> str:
+def in_words(spec: ModelSpec, tickers: list[str], protocol: Protocol) -> str:
     """What a model is of, and what it sees; empty for one ticker."""
-    if matrix.tickers == [matrix.name]:
+    if len(tickers) == 1:
         return ""
     own = alone(spec, protocol)
-    said = f"one model {'for each of' if own else 'of'} {len(matrix.tickers)} tickers"
+    said = f"one model {'for each of' if own else 'of'} {len(tickers)} tickers"
     effects = " with name effects" if protocol.panel == "hierarchical" and not own else ""
     return said + effects + (", features ranked" if protocol.ranked and not spec.reads_returns else "")
 

@@ -12,6 +12,7 @@ from mltrainer.evaluation.splits import Fold, Split, WalkForward
 MOST_COST_BPS = 10_000  # all of the value
 PANELS = ("pooled", "per-name", "hierarchical")
 OF_PANELS = ("panel", "ranked")
+LEARNING = (*OF_PANELS, "winsorize", "interval", "window")  # what decides how a model is trained, beside its data
 LATER = (*OF_PANELS, "costs")  # fields that results older than they are do not name
 VERSION = 3  # raise it when the protocol changes what a stored result would be
 
@@ -70,6 +71,12 @@ class Protocol:
         """What of it only a panel can have, in words; empty where nothing is."""
         said = [f.name for f in fields(self) if f.name in OF_PANELS and getattr(self, f.name) != f.default]
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in said)
+
+    @property
+    def learning(self) -> dict[str, Any]:
+        """What of it decides a training, where it differs from the default, as `of` takes it."""
+        own, usual = ({**vars(p), **vars(p.split)} for p in (self, type(self)()))
+        return {name: own[name] for name in LEARNING if name in own and own[name] != usual[name]}
 
     @classmethod
     def of(cls, **options: Any) -> "Protocol":

@@ -19,7 +19,8 @@ def arrays(spec: ModelSpec, matrix: Matrix, rows: pd.Index, ranked: bool = False
     `ranked` features are those of all rows of the session, whether labelled or not: which ones are is known later.
     """
     table = matrix.ranked if ranked and not spec.reads_returns else matrix.X
-    X = table.loc[rows, list(spec.columns or matrix.X.columns)].to_numpy(float)
+    # row by row in memory, as a walk's blocks are: a sum in another order ends in other bits
+    X = np.ascontiguousarray(table.loc[rows, list(spec.columns or matrix.X.columns)].to_numpy(float))
     return X, np.ones(len(rows)) if spec.series else matrix.scale.loc[rows].to_numpy(float)
 
 

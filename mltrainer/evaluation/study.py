@@ -169,14 +169,25 @@ def _of_universe(universe: Universe, **how: Any) -> Matrix:
             parts.append(matrix(ticker, **how))
         except ABSENT as error:
             lacking[ticker] = error
-    if not parts:
-        raise next(iter(lacking.values()))
+    left_out(universe, lacking, level=4)
     whole = matrix(parts)
     if not lacking:
         return whole
-    left = f"{len(lacking)} of {len(universe)} names of {universe.name} are left out: {', '.join(lacking)}"
-    warnings.warn(f"{left} ({next(iter(lacking.values()))})", Partial, stacklevel=3)
     return replace(whole, unavailable=whole.unavailable | {f"every one of {t}": str(e) for t, e in lacking.items()})
+
+
+def left_out(universe: Universe, lacking: dict[str, Exception], *, level: int = 3) -> None:
+    """Name the names of a universe that cannot be had, by a warning `level` calls up; raise where there is no other."""
+    if not lacking:
+        return
+    first = next(iter(lacking.values()))
+    if len(lacking) < len(universe):
+        left = f"{len(lacking)} of {len(universe)} names of {universe.name} are left out: {', '.join(lacking)}"
+        warnings.warn(f"{left} ({first})", Partial, stacklevel=level)
+        return
+    if len({str(error) for error in lacking.values()}) == 1:
+        raise first
+    raise type(first)(f"none of the {len(universe)} names of {universe.name} can be had: {first}")
 
 
 def _spec(model: Any) -> ModelSpec:

@@ -25,13 +25,13 @@ from mltrainer import metrics
 from mltrainer.errors import Unavailable
 from mltrainer.evaluation import engine
 from mltrainer.evaluation.baselines import gain
-from mltrainer.evaluation.panels import bounded
+from mltrainer.evaluation.panels import alone, bounded, places
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
-from mltrainer.evaluation.scaling import Scaling, arrays
+from mltrainer.evaluation.scaling import arrays
 from mltrainer.evaluation.skill import timing_return
-from mltrainer.evaluation.splits import CombinatorialPurged, KFoldDiagnostic, Split
-from mltrainer.evaluation.walk import configured
+from mltrainer.evaluation.splits import MINIMUM_TRAIN, CombinatorialPurged, KFoldDiagnostic, Split
+from mltrainer.evaluation.walk import fit
 from mltrainer.features import targets
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec
@@ -43,6 +43,7 @@ DRAWS = 1_000
 TREES = (BaseDecisionTree, RandomForestRegressor, ExtraTreesRegressor, GradientBoostingRegressor,
          HistGradientBoostingRegressor)  # fmt: skip
 SECONDS = 60.0  # CPU that may be spent on looking into a model
+PANEL_SECONDS = 300.0  # and on other cuts of a panel
 
 
 @dataclass(frozen=True)
@@ -170,9 +171,13 @@ def _differs(p: float) -> str:
 
 
 def bars(e: Evaluation, trials: float) -> list[tuple[str, float, str]]:
-    """The lengths a record must have: (name, sessions or years, words)."""
-    net = timing_return(e.forecasts, e.horizon)
-    need, years_ = metrics.minimum_track_record(net), len(e.forecasts) / metrics.SESSIONS
+    """`lengths` of what its timing earned."""
+    return lengths(timing_return(e.forecasts, e.horizon), trials, len(e.forecasts))
+
+
+def lengths(net: "pd.Series[float]", trials: float, sessions: int) -> list[tuple[str, float, str]]:
+    """The lengths a record of so many sessions must have: (name, sessions or years, words)."""
+    need, years_ = metrics.minimum_track_record(net), sessions / metrics.SESSIONS
     sharpe = metrics.sharpe(net.to_numpy())
     backtest = metrics.minimum_backtest(trials, sharpe)
     enough = "which it has" if need <= len(net) else f"and it has {len(net):,}"
@@ -200,14 +205,23 @@ def cuts() -> dict[str, Split]:
     return {"shuffled K-fold": KFoldDiagnostic(), **paths}
 
 
-def diagnose(spec: ModelSpec, matrix: Matrix, protocol: Protocol, jobs: int = 1) -> dict[str, Evaluation]:
-    """Results of the model under `cuts`, kept as diagnostics; none of what lives in the order of time, or of panels."""
-    if spec.in_order or len(matrix.tickers) > 1:
-        return {}
-    return {
-        name: engine.run([spec], [matrix], protocol=replace(protocol, split=split), jobs=jobs, progress=False)[0]
-        for name, split in cuts().items()
-    }
+def undivided(spec: ModelSpec, matrix: Matrix, fit_seconds: float) -> str:
+    """Why a model that took so many CPU seconds to walk forward is not asked under `cuts`; empty where it is."""
+    if spec.in_order:
+        return f"{spec.name} follows one session after the other, and such cuts take sessions apart"
+    seconds = len(cuts()) * fit_seconds
+    if len(matrix.tickers) > 1 and not seconds <= PANEL_SECONDS:
+        return f"{len(cuts())} more walks through {len(matrix.tickers)} names would take {seconds:,.0f} CPU seconds"
+    return ""
+
+
+def diagnose(spec: ModelSpec, matrix: Matrix, protocol: Protocol, jobs: int = 1) -> dict[str, dict[str, Evaluation]]:
+    """Results of the model on each ticker under `cuts`, kept as diagnostics."""
+    found: dict[str, dict[str, Evaluation]] = {ticker: {} for ticker in matrix.tickers}
+    for name, split in cuts().items():
+        for e in engine.run([spec], [matrix], protocol=replace(protocol, split=split), jobs=jobs, progress=False):
+            found[e.ticker][name] = e
+    return found
 
 
 def gaps(e: Evaluation, others: dict[str, Evaluation]) -> pd.DataFrame:
@@ -233,22 +247,24 @@ def gaps(e: Evaluation, others: dict[str, Evaluation]) -> pd.DataFrame:
 def _fitted(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> Any:
     """Each fold's fit, as in the walk-forward: (scaling, estimator, X of its test, z of its test)."""
     y = matrix.y.dropna()
-    X, unit = arrays(spec, matrix, y.index)
-    z, session = y.to_numpy(float) / unit, np.arange(len(y))
-    for cut in protocol.split.split(len(y), matrix.horizon, matrix.X.shape[1]):
-        train, _ = bounded(np.asarray(cut.train), session, spec.max_train_rows)
-        scaling = Scaling.fit(spec, X[train], z[train], protocol.winsorize)
-        estimator = configured(spec, matrix, session[train])
-        estimator.fit(scaling.features(X[train]), scaling.label(z[train]))
-        yield scaling, estimator, X[cut.test], z[cut.test]
+    X, unit = arrays(spec, matrix, y.index, protocol.ranked)
+    z, (session, ticker, late) = y.to_numpy(float) / unit, places(matrix, y.index)
+    for cut in protocol.split.split(session[-1] + 1, matrix.horizon, matrix.X.shape[1]):
+        known = (late < cut.test[0]) | (session > cut.test[-1])
+        train, _ = bounded(np.flatnonzero(np.isin(session, cut.train) & known), session, spec.max_train_rows)
+        test = np.isin(session, cut.test)
+        if len(train) < MINIMUM_TRAIN or not test.any():
+            continue
+        fitted = fit(spec, matrix, X[train], z[train], session[train], ticker[train], protocol)
+        yield fitted.scaling, fitted.estimator, X[test], z[test]
 
 
-def inspectable(spec: ModelSpec, e: Evaluation, matrix: Matrix) -> str:
+def inspectable(spec: ModelSpec, e: Evaluation, matrix: Matrix, protocol: Protocol) -> str:
     """Why a model cannot be looked into here; empty where it can."""
-    if len(matrix.tickers) > 1:
-        return "it is of a panel, which is not looked into yet"
     if spec.in_order:
         return "it carries its state from session to session, so that a feature cannot be exchanged"
+    if len(matrix.tickers) > 1 and alone(spec, protocol):
+        return f"each of {len(matrix.tickers)} names has a model of its own; a report of one name looks into its"
     seconds = e.meta.get("fit_seconds", 0.0) + (matrix.X.shape[1] + 1) * e.meta.get("predict_seconds", 0.0)
     return f"it would take {seconds:,.0f} CPU seconds" if seconds > SECONDS else ""
 

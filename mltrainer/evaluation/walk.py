@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,7 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
     forecast, quantile, fold = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
     cuts = list(protocol.split.split(session[-1] + 1, matrix.horizon, matrix.X.shape[1]))  # the same for every model
     fit_seconds, predict_seconds, policy, shared, flawed = [], [], "", sharing.seconds(), ""
-    effects = np.zeros(ticker.max() + 1)  # of each name, per unit of volatility
-    hierarchical = protocol.panel == "hierarchical" and not alone(spec, protocol)
+    effects: Array = np.zeros(0)
     for number, cut in enumerate(cuts):
         if spec.in_order and cut.train.max() >= cut.test.min():
             raise BadInput(f"{spec.name} follows one session after the other, and this split takes them apart")
@@ -59,26 +59,17 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
             if len(train) < MINIMUM_TRAIN or not len(test):
                 continue
             train, policy = bounded(train, session, spec.max_train_rows)
-            scaling = Scaling.fit(spec, X[train], z[train], protocol.winsorize)
-            estimator = configured(spec, own, session[train])
             begin = time.process_time()
-            estimator = sharing.fit(estimator, scaling.features(X[train]), scaling.label(z[train]))
-            if hierarchical:
-                left = z[train] - scaling.forecast(estimator.predict(scaling.features(X[train])))
-                effects[:] = 0.0
-                of = name_effects(left, ticker[train], session[train], matrix.horizon)
-                effects[: len(of)] = of
-            raised = effects[ticker[test]]
+            fitted = fit(spec, own, X[train], z[train], session[train], ticker[train], protocol)
             middle = time.process_time()
-            known = scaling.label(z[since])
-            answer = carried(spec, estimator, scaling.features(X[since]), known, matrix.horizon)[-len(test) :]
+            answer = fitted.carried(spec, X[since], z[since], matrix.horizon)[-len(test) :]
             predict_seconds[-1] += time.process_time() - middle
             fit_seconds[-1] += middle - begin
-            forecast[test] = np.clip((scaling.forecast(answer) + raised) * unit[test], *matrix.aim.bounds)
+            effects, raised = fitted.effects, fitted.raised(ticker[test])
+            forecast[test] = np.clip((answer + raised) * unit[test], *matrix.aim.bounds)
             fold[test] = number
             if "quantile" in spec.gives:
-                level = estimator.predict_quantile(scaling.features(X[test]))
-                quantile[test] = (scaling.forecast(level) + raised) * unit[test]
+                quantile[test] = (fitted.quantile(X[test]) + raised) * unit[test]
     tested = np.isfinite(fold)
     if not np.isfinite(forecast[tested]).all():
         raise ValueError(
@@ -102,12 +93,55 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
         "rows": n,
         "features": X.shape[1],
         "policy": policy,
-        "panel": in_words(spec, matrix, protocol),
+        "panel": in_words(spec, matrix.tickers, protocol),
         "quantile": quantile_level(spec),
     }
-    if hierarchical:
+    if len(effects):
         meta["name_effects"] = dict(zip(matrix.tickers, effects.tolist(), strict=False))  # of the last fold
     return frame, meta
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What the train rows of one fit taught; the one way of judging and serving.
+
+    Attributes
+    ----------
+    scaling, estimator : of features and labels, and what was fitted on them.
+    effects : (k,) of each name number, per unit of volatility; empty unless the fit is hierarchical.
+    """
+
+    scaling: Scaling
+    estimator: Any
+    effects: Array
+
+    def carried(self, spec: ModelSpec, X: Array, z: Array, horizon: int) -> Array:
+        """Forecast rows that follow the train rows, (n,), in units of z, before effects; see `carried`."""
+        X, z = self.scaling.features(X), self.scaling.label(z)
+        return self.scaling.forecast(carried(spec, self.estimator, X, z, horizon))
+
+    def recalled(self, X: Array) -> Array:
+        """What it says of its own train rows, (n,), in units of z, before effects."""
+        return self.scaling.forecast(np.reshape(self.estimator.predict(self.scaling.features(X)), len(X)))
+
+    def quantile(self, X: Array) -> Array:
+        """(n,) of a quantile model the quantile, in units of z, before effects."""
+        return self.scaling.forecast(self.estimator.predict_quantile(self.scaling.features(X)))
+
+    def raised(self, ticker: Rows) -> Array:
+        """(n,) effect of the name of each row; 0 for a name that the train rows do not know."""
+        known = ticker < len(self.effects)
+        return np.where(known, np.append(self.effects, 0.0)[np.where(known, ticker, -1)], 0.0)
+
+
+def fit(spec: ModelSpec, own: Matrix, X: Array, z: Array, session: Rows, ticker: Rows, protocol: Protocol) -> Fit:
+    """Fit one model to train rows X (n, p), z (n,) per unit of volatility, of these sessions and name numbers."""
+    scaling = Scaling.fit(spec, X, z, protocol.winsorize)
+    estimator = sharing.fit(configured(spec, own, session), scaling.features(X), scaling.label(z))
+    pooled = Fit(scaling, estimator, np.zeros(0))
+    if protocol.panel != "hierarchical" or alone(spec, protocol):
+        return pooled
+    return replace(pooled, effects=name_effects(z - pooled.recalled(X), ticker, session, own.horizon))
 
 
 def carried(spec: ModelSpec, fitted: Any, X: Array, y: Array, horizon: int) -> Array:

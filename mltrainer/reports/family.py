@@ -150,18 +150,20 @@ class FamilyPage:
         ran = rows[rows["status"] == "ok"]
         if ran.empty:
             return "No model of this family ran to the end."
-        skilled = ran[ran["verdict"].map(skill.shows)]
-        above = int((ran["timing_sharpe"] > ran["timing_luck"]).sum())
+        skilled = ran.loc[ran["verdict"].map(skill.shows), "name"].unique()
+        above = int(ran.loc[ran["timing_sharpe"] > ran["timing_luck"], "name"].nunique())
         if self.aim.proof == "loss":
             return self.board.sentence()
-        best = ran.iloc[0]
-        found = f"{len(skilled)} of its {len(ran)} models" if len(skilled) else f"None of its {len(ran)} models"
+        best, models, several = ran.iloc[0], ran["name"].nunique(), len(self.parts) > 1
+        found = f"{len(skilled)} of its {models} models" if len(skilled) else f"None of its {models} models"
+        on = f" on any of {len(self.parts)} names" if several else ""
+        who = f"{best['name']} on {best['ticker']}" if several else best["name"]
         luck = (
             f"{above} {'beats' if above == 1 else 'beat'} what luck alone would reach" if above else "none beats luck"
         )
         return (
-            f"{found} {'show' if len(skilled) > 1 else 'shows'} evidence of skill after costs; "
-            f"the timing of the best, {best['name']}, has an annual Sharpe ratio of "
+            f"{found} {'show' if len(skilled) > 1 else 'shows'} evidence of skill{on} after costs; "
+            f"the timing of the best, {who}, has an annual Sharpe ratio of "
             f"{views.fixed(2)(best['timing_sharpe'])}, and {luck} ({views.fixed(2)(best['timing_luck'])})."
         )
 

@@ -27,7 +27,7 @@ from mltrainer.evaluation.calibrate import RuleCalibration, calibrate
 from mltrainer.evaluation.leaderboard import Leaderboard, leaderboard
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
-from mltrainer.evaluation.validation import diagnose
+from mltrainer.evaluation.validation import diagnose, undivided
 from mltrainer.features import stored
 from mltrainer.features.matrix import Matrix
 from mltrainer.features.targets import LEAST_NAMES
@@ -40,7 +40,7 @@ from mltrainer.settings import settings
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import fingerprint
 
-FORMAT = 8  # raise it when pages of the same results would look different
+FORMAT = 9  # raise it when pages of the same results would look different
 PAGE_BYTES = 2 * 2**20  # of a page and its notebook
 SCRIPT_BYTES = 5 * 2**20  # of what draws the figures of all pages
 MANIFEST = (
@@ -265,7 +265,9 @@ def _strongest(
         return None
     name, ticker = str(ran.iloc[0]["name"]), str(ran.iloc[0]["ticker"])
     matrix = next(m for m in matrices if ticker in m.tickers)
-    diagnose(catalog.spec(name), matrix, protocol, jobs or os.cpu_count() or 1)
+    spec = catalog.spec(name)
+    if not undivided(spec, matrix, float(ran.iloc[0]["fit_seconds"])):
+        diagnose(spec, matrix, protocol, jobs or os.cpu_count() or 1)
     return {"model": name, "ticker": ticker}
 
 

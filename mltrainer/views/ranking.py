@@ -107,7 +107,7 @@ def _lanes(ran: pd.DataFrame, lines: Sequence[tuple[float, str, str, str]], lane
         if chosen.any()
     ]
     data.append(go.Scatter(x=[None], y=[None], xaxis="x2", showlegend=False, hoverinfo="skip"))
-    fig = figure(data, height=150 + LINES + lane * len(ran), **known)
+    fig = figure(data, height=180 + LINES + lane * len(ran), **known)
     fig.update_layout(margin_t=fig.layout.margin.t + LINES, legend={"yref": "container", "y": 0})
     shown = [*(ran["at"] - ran["error"]), *(ran["at"] + ran["error"]), *(at for at, *_ in lines)]
     width = max(shown) - min(shown) if len(ran) else 2.0

@@ -11,6 +11,7 @@ from mltrainer import metrics
 from mltrainer.views.glossary import term
 from mltrainer.views.numbers import fixed, number, percent
 
+PHONE_LETTERS = 36  # that stand side by side on the narrowest screen, as heads are written
 SKILL = "evidence of skill"  # as a verdict begins that claims it
 
 
@@ -136,6 +137,13 @@ def _board_row(row: pd.Series, columns: Sequence[str], links: Mapping[str, str])
     return f'<tr data-family="{escape(str(row["family"]))}">{"".join(cells)}</tr>'
 
 
+def _abreast(heads: Sequence[str]) -> int:
+    """Numbers that stand side by side on a phone, below the name of their row: as many as their heads leave room."""
+    longest = max((len(word) for head in heads[1:] for word in head.split()), default=1)
+    lines = -(-(len(heads) - 1) // max(PHONE_LETTERS // longest, 1))
+    return max(-(-(len(heads) - 1) // lines), 1) if lines else 1
+
+
 def table(
     rows: Iterable[Sequence[object]],
     heads: Sequence[str],
@@ -164,8 +172,8 @@ def table(
     said = f"<caption>{escape(caption)}</caption>" if caption else ""
     inside = f"{said}<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
     # On a phone, rows of words read better as cards, and a name above its numbers leaves them room.
-    named = sum(words) == 1 and words[0] and len(heads) <= 8
-    stack = ' class="stack"' if sum(words) > 1 else f' class="named" style="--n:{len(heads) - 1}"' if named else ""
+    named = sum(words) == 1 and words[0] and len(heads) <= 10
+    stack = ' class="stack"' if sum(words) > 1 else f' class="named" style="--n:{_abreast(heads)}"' if named else ""
     return f'<div class="scroll" tabindex="0"><table{stack}>{inside}</table></div>'
 
 

@@ -96,6 +96,9 @@ def test_who_is_missing_is_named_and_the_rest_goes_on(tmp_path: Path):
         found = mt.matrix(mine, start="2008-01-02", end="2010-12-31")
     assert found.tickers == ["IBM", "MSFT"]
     assert "NOPE" in found.unavailable["every one of NOPE"]
+    none = mt.universe(file(tmp_path, "NOPE\nNADA\n"))
+    with pytest.raises(UnknownName, match=r"none of the 2 names of mine.txt can be had: no ticker .* 'NOPE'"):
+        mt.matrix(none)
     with warnings.catch_warnings():
         warnings.simplefilter("error", Partial)
         assert mt.matrix(["IBM", "MSFT"], start="2008-01-02", end="2010-12-31").fingerprint() == found.fingerprint()

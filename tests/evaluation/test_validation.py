@@ -104,14 +104,14 @@ def test_a_record_has_to_be_so_long(result: Evaluation):
 
 
 def test_shuffled_folds_flatter_and_the_comparison_is_on_the_same_sessions(matrix: Matrix, result: Evaluation):
-    others = validation.diagnose(catalog.spec("KNeighborsRegressor_5"), matrix, Protocol())
+    others = validation.diagnose(catalog.spec("KNeighborsRegressor_5"), matrix, Protocol())["MSFT"]
     assert list(others) == ["shuffled K-fold", *(f"purged path {i}" for i in range(1, 6))]
     assert {o.status for o in others.values()} == {"diagnostic"}
     table = validation.gaps(result, others)
     assert table.loc["walk-forward", "ic"] == pytest.approx(result.metrics["ic"])
     assert table.loc["walk-forward", "sharpe"] == pytest.approx(result.metrics["sharpe"])
     assert table.loc["shuffled K-fold", "ic"] > table.loc["walk-forward", "ic"] + 0.1
-    assert validation.diagnose(catalog.spec("Theta"), matrix, Protocol()) == {}
+    assert "take sessions apart" in validation.undivided(catalog.spec("Theta"), matrix, 0.0)
 
 
 def test_the_feature_that_was_planted_is_the_most_important_and_bends_the_forecast(matrix: Matrix):
@@ -159,9 +159,9 @@ def test_noise_has_no_important_feature(matrix: Matrix):
 
 def test_what_cannot_be_looked_into_says_why(matrix: Matrix, result: Evaluation):
     slow = replace(result, meta=result.meta | {"predict_seconds": 10.0})
-    assert validation.inspectable(catalog.spec("RidgeRegression"), result, matrix) == ""
-    assert "CPU seconds" in validation.inspectable(catalog.spec("RidgeRegression"), slow, matrix)
-    assert "state" in validation.inspectable(catalog.spec("Theta"), result, matrix)
+    assert validation.inspectable(catalog.spec("RidgeRegression"), result, matrix, FOUR) == ""
+    assert "CPU seconds" in validation.inspectable(catalog.spec("RidgeRegression"), slow, matrix, FOUR)
+    assert "state" in validation.inspectable(catalog.spec("Theta"), result, matrix, FOUR)
 
 
 def test_the_sign_and_the_loss_are_compared(result: Evaluation):
@@ -198,9 +198,10 @@ def test_a_page_shows_a_result_or_says_that_there_is_none(matrix: Matrix):
 
     page = ValidationPage("RidgeRegression", "MSFT", **SPAN)  # type: ignore[arg-type]
     assert "Validation of RidgeRegression on MSFT five sessions ahead" in page.opening().text
-    assert "Minimum track record" in page.bars().text
-    assert "Kupiec" in page.promises().text
-    assert "CUSUM" in page.residuals().text
+    assert "Minimum track record" in page.bars()[0].text
+    assert "Kupiec" in page.promises()[0].text
+    assert "CUSUM" in page.residuals()[0].text
+    assert "it takes names side by side, and this is one" in page.decay()[0].text
     assert "Shuffled K-fold claims" in page.cuts().text
     assert "when exchanged" in page.inside()[0].text
     assert [p.text.count("<tr>") for p in page.by_state()][:2] == [4, 4]  # a head and three states each

@@ -260,7 +260,9 @@ def test_a_picture_without_a_single_model_is_empty_and_says_so():
 
 def test_a_row_of_a_name_and_numbers_sets_the_name_above_them_on_a_phone():
     assert '<table class="named" style="--n:2">' in views.table([["m", 1.0, 2.0]], ["Model", "calm", "stormy"])
-    assert "named" not in views.table([["m", *range(9)]], list("abcdefghij"))
+    assert "named" not in views.table([["m", *range(10)]], list("abcdefghijk"))
+    heads = ["Test block", "Sessions", "IC", "Loss saved", "Coverage", "Hit rate", "Timing Sharpe", "Sharpe"]
+    assert 'style="--n:4"' in views.table([["2007", *range(7)]], heads)  # two lines: eight letters take a quarter each
     assert '<table class="stack">' in views.table([["m", "n", 2.0]], ["Model", "calm", "stormy"])
 
 

@@ -1,6 +1,7 @@
 """What did not change raises few alarms, what broke is found, and the retirement alarm may be looked at every day."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 from scipy import stats
 
 import mltrainer as mt
-from mltrainer.errors import BadInput, NotEnoughHistory
+from mltrainer.errors import BadInput, NotEnoughHistory, Partial
 from mltrainer.evaluation import drift, trials
 from mltrainer.evaluation.judging import evaluate
 from mltrainer.evaluation.protocol import Protocol
@@ -194,3 +195,12 @@ def test_a_mistake_is_one_line(what: str):
     asked, error, said = MISTAKES[what]
     with pytest.raises(error, match=said):
         mt.monitor("MSFT", **asked)
+
+
+def test_a_universe_is_watched_without_the_names_that_are_not_there(tmp_path: Path):
+    (tmp_path / "mine.txt").write_text("MSFT\nNOPE\n")
+    with pytest.warns(Partial, match="1 of 2 names of mine.txt are left out: NOPE"):
+        found = mt.monitor(mt.universe(str(tmp_path / "mine.txt")), target="volatility")
+    assert set(found.rows["ticker"]) == {"MSFT"}
+    with pytest.raises(BadInput, match="no ticker in mode sample is called 'NOPE'"):
+        mt.monitor(["MSFT", "NOPE"], target="volatility")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ import pandas as pd
 from mltrainer.data.dates import Day, day
 from mltrainer.data.universes import Universe
 from mltrainer.errors import BadInput, NotEnoughHistory
-from mltrainer.evaluation import drift
+from mltrainer.evaluation import drift, study
 from mltrainer.evaluation.baselines import LOSSES
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.trading import conformal_interval
@@ -127,27 +127,50 @@ def monitor(
     names: list[Any] = list(given)
     if not names or target == "rank" or not all(isinstance(name, str) for name in names):
         raise BadInput("monitor takes tickers, and a target of one share; rank is of names side by side")
-    rows: list[dict[str, Any]] = []
-    drifts: dict[str, pd.DataFrame] = {}
-    paths: dict[tuple[str, str], pd.DataFrame] = {}
-    dropped: dict[tuple[str, str], str] = {}
+    found: list[tuple[str, Watched]] = []
+    lacking: dict[str, Exception] = {}
+    how: dict[str, Any] = {"protocol": protocol or Protocol(), "models": models, "project": project, "since": since}
     for name in names:
-        matrix = latest_matrix(name, target, horizon, as_of)
-        drifts[name] = drift.inputs(matrix.X)
-        made, lacking = _forecasters(matrix, protocol or Protocol(), models, project)
-        dropped |= {(name, who): why for who, why in lacking.items()}
-        for who, rival, frame in made:
-            try:
-                row, path = watched(frame, matrix, who, rival, since=since, interval=(protocol or Protocol()).interval)
-            except NotEnoughHistory as error:
-                if who == made[0][0]:
-                    raise  # the plain forecast has all there is
-                dropped[name, who] = str(error)
-                continue
-            rows.append(_judged(row | _most(drifts[name])))
-            paths[name, who] = path
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    return Monitor(table, drifts, paths, dropped)
+        try:
+            found.append((name, _of_name(latest_matrix(name, target, horizon, as_of), **how)))
+        except study.ABSENT as error:
+            if not isinstance(data, Universe):
+                raise
+            lacking[name] = error
+    if isinstance(data, Universe):
+        study.left_out(data, lacking)
+    table = pd.DataFrame([row for _, own in found for row in own.rows], columns=COLUMNS)
+    paths = {(name, who): path for name, own in found for who, path in own.paths.items()}
+    dropped = {(name, who): why for name, own in found for who, why in own.dropped.items()}
+    return Monitor(table, {name: own.drift for name, own in found}, paths, dropped)
+
+
+class Watched(NamedTuple):
+    """What was watched of one name: a row and a path for each forecaster, the drift of inputs, and who was not."""
+
+    rows: list[dict[str, Any]]
+    drift: pd.DataFrame
+    paths: dict[str, pd.DataFrame]
+    dropped: dict[str, str]
+
+
+def _of_name(
+    matrix: Matrix, *, protocol: Protocol, models: Sequence[str] | None, project: str | None, since: Day
+) -> Watched:
+    own = Watched([], drift.inputs(matrix.X), {}, {})
+    made, lacking = _forecasters(matrix, protocol, models, project)
+    own.dropped.update(lacking)
+    for who, rival, frame in made:
+        try:
+            row, path = watched(frame, matrix, who, rival, since=since, interval=protocol.interval)
+        except NotEnoughHistory as error:
+            if who == made[0][0]:
+                raise  # the plain forecast has all there is
+            own.dropped[who] = str(error)
+            continue
+        own.rows.append(_judged(row | _most(own.drift)))
+        own.paths[who] = path
+    return own
 
 
 def _forecasters(
