@@ -9,6 +9,7 @@ from mltrainer.cli.terminal import (
     End,
     Horizon,
     Json,
+    Project,
     Start,
     Target,
     Tickers,
@@ -20,6 +21,7 @@ from mltrainer.cli.terminal import (
     say,
     table,
 )
+from mltrainer.errors import BadInput
 
 
 @app.command()
@@ -56,6 +58,7 @@ def train(
     horizon: Horizon = 5,
     target: Target = "return",
     protocol: Any = None,
+    project: Project = None,
     json_: Json = False,
 ) -> None:
     """Train one model on all that is known of a ticker, or of several at once, keep it, and print its address."""
@@ -63,17 +66,29 @@ def train(
 
     opened, asked = lifecycle.model(model), chosen(ticker, universe)
     result = opened.train(study.matrix(asked, start=start, end=end, horizon=horizon, target=target), protocol)
-    artifact = result.save()
+    artifact = result.save(project)
     say(document({"artifact": artifact} | result.to_dict()) if json_ else artifact)
 
 
 @app.command()
-def predict(artifact: str, out: OutFile = None, json_: Json = False) -> None:
+def predict(
+    artifact: str,
+    target: Annotated[str | None, typer.Option(help="refuse a model that forecasts anything else")] = None,
+    project: Annotated[str | None, typer.Option(help="refuse a model that was kept for anything else")] = None,
+    out: OutFile = None,
+    json_: Json = False,
+) -> None:
     """Forecast with a kept model: every session after the last it was trained on, of a panel for each name."""
-    from mltrainer.evaluation import lifecycle
+    from mltrainer.evaluation import artifacts, lifecycle
     from mltrainer.features import targets
 
     trained = lifecycle.Model.load(artifact)
+    known = (trained.state_ or {}).get("target", "return")
+    if target is not None and known != targets.target(target).name:
+        raise BadInput(f"{trained.name} {artifact[:12]} forecasts the {known}, not the {target}")
+    if project is not None and project not in (made_for := artifacts.projects_of(artifact)):
+        kept = ", ".join(sorted(filter(None, made_for))) or "no project"
+        raise BadInput(f"{trained.name} {artifact[:12]} was kept for {kept}, not for {project[:60]}")
     said = trained.predict(trained.matrix_now())
     several = "ticker" in said.rows
     write(said.rows.assign(model=said.model, **{} if several else {"ticker": said.ticker}), out)

@@ -115,18 +115,25 @@ def each(estimator: Any) -> list[Any]:
     return list(estimator.values()) if isinstance(estimator, dict) else [estimator]
 
 
-def save(name: str, estimator: Any, state: dict[str, Any]) -> str:
+def save(name: str, estimator: Any, state: dict[str, Any], project: str = "") -> str:
     """Store a fitted estimator and what belongs to it; returns the artifact's address, a sha256.
 
     `estimator` is a dict where each name has a model of its own. `state` is plain JSON: what
     the model was trained on, by which `libraries`, and how its forecasts are scaled back.
-    A model that was trained twice on the same rows has one address.
+    A model that was trained twice on the same rows has one address. The trail is told the `project` it was kept for.
     """
     body = store.put_blob(packed(estimator))
     record = {"format": FORMAT, "name": name, "estimator": body, "state": state}
     artifact = store.put_blob(canonical(record).encode())
-    audit.append("artifact", artifact=artifact, model=name, estimator=body, ticker=state.get("ticker", ""))
+    said = {"artifact": artifact, "model": name, "estimator": body, "ticker": state.get("ticker", "")}
+    audit.append("artifact", **said, **({"project": project} if project else {}))
     return artifact
+
+
+def projects_of(artifact: str) -> set[str]:
+    """What a model was kept for: a name for each time; "" where none was given."""
+    told = (entry.payload for entry in audit.entries(kind="artifact"))
+    return {str(said.get("project", "")) for said in told if said["artifact"] == artifact}
 
 
 def packed(estimator: Any) -> bytes:

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from mltrainer.data import market
 from mltrainer.errors import BadInput, NotEnoughHistory
-from mltrainer.evaluation import artifacts, governance, study, training, trials
+from mltrainer.evaluation import artifacts, governance, projects, study, training, trials
 from mltrainer.evaluation.conformal import Calibration, conformalize_each, overall
 from mltrainer.evaluation.panels import in_words
 from mltrainer.evaluation.protocol import Protocol
@@ -198,12 +198,15 @@ class Model(RegressorMixin, BaseEstimator):
         result: Evaluation = study.evaluate(self.spec, data, **options)
         return result
 
-    def save(self) -> str:
-        """Keep the trained model and return its address, a sha256; only what was trained on sealed data is kept."""
+    def save(self, project: str | None = None) -> str:
+        """Keep the trained model and return its address, a sha256; only what was trained on sealed data is kept.
+
+        `project` is what it is kept for, a label in the audit trail; default that of the settings.
+        """
         check_is_fitted(self, "estimator_")
         if self.state_ is None:
             raise BadInput(f"{self.name} was fitted on plain arrays, whose origin is not known; train it before saving")
-        return artifacts.save(self.name, self.estimator_, self.state_)
+        return artifacts.save(self.name, self.estimator_, self.state_, projects.named(project))
 
     @classmethod
     def load(cls, artifact: str) -> "Model":
@@ -285,9 +288,9 @@ class ModelResult:
         own = {"protocol": Protocol.of(**self.protocol)} if self.protocol else {}
         return self.model.evaluate(data, **own | options)
 
-    def save(self) -> str:
-        """Keep the trained model and return its address, a sha256."""
-        return self.model.save()
+    def save(self, project: str | None = None) -> str:
+        """Keep the trained model and return its address, a sha256; `project` as for `Model.save`."""
+        return self.model.save(project)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the model itself, for JSON."""
