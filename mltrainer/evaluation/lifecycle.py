@@ -175,6 +175,8 @@ class Model(RegressorMixin, BaseEstimator):
             missing = f"{self.name} follows one session after the other, and this matrix has none of {data.name} from"
             between = f"{state['trained_to']}, where the training ended, to {after[0].date()}"
             raise BadInput(f"{missing} {between}; build it from an earlier start, or train on it")
+        if short := _short(self.spec.lags, data, after):
+            raise NotEnoughHistory(f"{self.name} reads {self.spec.lags} sessions at once, and {short}")
         said, scale = self._said(data, after), data.scale.loc[after]
         parts = [
             self._around(found, said["mean"].loc[rows], scale.loc[rows])
@@ -330,6 +332,15 @@ def _learned(spec: ModelSpec, data: Matrix) -> "tuple[pd.Series[float], Rows]":
 
 def _rows(data: Matrix, rows: pd.Index, ticker: str) -> pd.Index:
     return rows[rows.get_level_values("ticker") == ticker] if isinstance(rows, pd.MultiIndex) else rows
+
+
+def _short(lags: int, data: Matrix, after: pd.Index) -> str:
+    """Which ticker has fewer than `lags` sessions up to the first that is asked about, in words; "" where none has."""
+    for ticker in data.tickers if lags > 1 else ():
+        own, asked = _rows(data, data.X.index, ticker), _rows(data, after, ticker)
+        if len(asked) and (held := int((own <= asked[0]).sum())) < lags:
+            return f"this matrix has {held} of {ticker} up to the first asked about; build it from an earlier start"
+    return ""
 
 
 def _begins(data: Matrix) -> dict[str, str]:

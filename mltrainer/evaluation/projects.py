@@ -63,7 +63,7 @@ def _split(split: Split) -> Iterator[str]:
 
 
 def _model(spec: ModelSpec) -> Iterator[str]:
-    known = {row.name: row for row in catalog.specs()}
+    known = {row.name: row for row in catalog.every()}
     entry = known.get(spec.name) or known.get(spec.name.partition("(")[0])
     if entry is None or entry.engine != spec.engine:
         return (f"{part.name}({_pairs(part.chosen)})" for part in parts(spec.estimator) if part.chosen)

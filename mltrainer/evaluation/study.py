@@ -186,10 +186,10 @@ def _spec(model: Any) -> ModelSpec:
 
 
 def select(families: Iterable[str] | None = None, models: Iterable[str | ModelSpec] | None = None) -> list[ModelSpec]:
-    """Catalog entries by family or by name, or as they are given; everything when neither is given."""
+    """Catalog entries by family or by name, or as they are given; all named ones when neither is given."""
     if models:
         return list({s.name: s for s in map(_spec, models)}.values())
-    return [s for f in dict.fromkeys(families or catalog.FAMILIES) for s in catalog.specs(f)]
+    return [s for f in dict.fromkeys(families or catalog.NAMED) for s in catalog.specs(f)]
 
 
 def evaluate(

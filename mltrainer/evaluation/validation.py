@@ -249,6 +249,8 @@ def inspectable(spec: ModelSpec, e: Evaluation, matrix: Matrix) -> str:
         return "it is of a panel, which is not looked into yet"
     if spec.in_order:
         return "it carries its state from session to session, so that a feature cannot be exchanged"
+    if spec.lags > 1:
+        return f"it reads {spec.lags} sessions at once, so that a feature cannot be exchanged in one of them"
     seconds = e.meta.get("fit_seconds", 0.0) + (matrix.X.shape[1] + 1) * e.meta.get("predict_seconds", 0.0)
     return f"it would take {seconds:,.0f} CPU seconds" if seconds > SECONDS else ""
 
