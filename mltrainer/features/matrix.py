@@ -245,12 +245,13 @@ def matrix(
     return gate.derive(build, bars, *context, horizon=horizon, target=target, **known)
 
 
-def panel(*matrices: Matrix) -> Matrix:
+def panel(*matrices: Matrix, own: tuple[Own, ...] = ()) -> Matrix:
     """Seal several tickers' matrices as one panel: the features that all have, rows by session, then ticker.
 
     Parameters
     ----------
     matrices : sealed matrices of different tickers and of one horizon; sessions may differ.
+    own : registered features that compare the names of a session.
     """
     for part in matrices:
         part.of_one("a panel")
@@ -258,10 +259,10 @@ def panel(*matrices: Matrix) -> Matrix:
         raise BadInput("a panel takes each ticker once, all with one horizon and target; build its matrices alike")
     if any(m.own != matrices[0].own for m in matrices):
         raise BadInput("a panel takes matrices with the same features and target of one's own; build them alike")
-    return gate.derive(stack, *matrices)
+    return gate.derive(stack, *matrices, **({"own": own} if own else {}))
 
 
-def stack(*matrices: Matrix) -> Matrix:
+def stack(*matrices: Matrix, own: tuple[Own, ...] = ()) -> Matrix:
     """Compute the unsealed panel; call `panel` instead, which has the gate seal it."""
     first = matrices[0]
     common = [c for c in first.X if all(c in m.X for m in matrices)]
@@ -277,6 +278,13 @@ def stack(*matrices: Matrix) -> Matrix:
         return pd.concat(parts, names=["ticker", "session"]).swaplevel().sort_index()
 
     X, y, scale, prices, past = map(together, PARTS)
+    if own:
+        bars = {m.name: m.sources[0].frame for m in matrices if m.sources}
+        if bare := [m.name for m in matrices if not m.sources]:
+            raise BadInput(f"{own[0].text} needs the bars of all names, and {bare[0]} was made without")
+        theirs = owned.beside(own, bars, X.index)
+        owned.gapless(theirs, 0)
+        X = X.join(theirs)
     if first.aim.cross_sectional:
         y, scale = targets.rank(y), scale * 0 + 1
     name = f"panel of {len(matrices)}: {', '.join(m.name for m in matrices)}"
@@ -288,5 +296,5 @@ def stack(*matrices: Matrix) -> Matrix:
     gaps = first.unavailable | lacking
     return Matrix(
         X, y, scale, prices, first.horizon, name, gaps, since, min(m.start for m in matrices), at_close,
-        sources=sources, target=first.target, past=past, own=first.own,
+        sources=sources, target=first.target, past=past, own=first.own | owned.codes(own),
     )  # fmt: skip
