@@ -38,6 +38,7 @@ def differences(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> str:
     Of a model of the catalog its parameters that are not the catalog's, of another those that are not its library's.
     """
     said = [*_protocol(protocol), *_model(spec), *matrix.notes]
+    said += [f"judged after its knowledge cutoff {spec.cutoff}"] if spec.cutoff else []
     return ", ".join(said)
 
 

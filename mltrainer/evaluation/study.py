@@ -25,6 +25,7 @@ from mltrainer.features.own import Own
 from mltrainer.features.targets import LEAST_NAMES, OWN
 from mltrainer.models import catalog
 from mltrainer.models.base import ModelSpec
+from mltrainer.models.foundation import PREFIX, foundation
 from mltrainer.models.own import register
 from mltrainer.settings import settings
 from mltrainer.trust import gate
@@ -201,7 +202,9 @@ def _of_universe(universe: Universe, **how: Any) -> Matrix:
 def _spec(model: Any) -> ModelSpec:
     if isinstance(model, ModelSpec):
         return model
-    return catalog.spec(model) if isinstance(model, str) else register(model)
+    if isinstance(model, str):
+        return foundation(model.removeprefix(PREFIX)) if model.startswith(PREFIX) else catalog.spec(model)
+    return register(model)
 
 
 def select(families: Iterable[str] | None = None, models: Iterable[str | ModelSpec] | None = None) -> list[ModelSpec]:
@@ -228,7 +231,8 @@ def evaluate(
 
     Parameters
     ----------
-    models : a name of the catalog, an entry with other settings (`Tuned.spec`), a scikit-learn estimator (`register`),
+    models : a name of the catalog, a folder of weights as "weights:FOLDER" (`foundation`), an entry with other
+        settings (`Tuned.spec`), a scikit-learn estimator (`register`),
         or several of them.
     data : a ticker, bars or a matrix; a list of tickers or a `universe` is a panel: one model
         learns from all of them, unless it is of a kind that lives in the history of one share.

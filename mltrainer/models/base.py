@@ -86,6 +86,8 @@ class ModelSpec:
     gives : what the estimator says beside the mean, of `GIVES`.
     lags : rows that it is given at once: its own and those of the same share before it, the oldest first, so that X has
         `lags` times as many columns. Unlike a model that follows, it carries nothing and can learn from several shares.
+    cutoff : last day, YYYY-MM-DD, of what it was trained on elsewhere; sessions up to it are contaminated and never
+        ranked. Empty for what learns from the train rows alone.
     origin : "named" for the models that were ordered by name; "added" for what stands beside them, is not counted among
         them and runs only where its family or name is asked for; "own" for a researcher's.
     """
@@ -106,6 +108,7 @@ class ModelSpec:
     gives: frozenset[str] = frozenset()
     lags: int = 1
     origin: Literal["named", "added", "own"] = "named"
+    cutoff: str = ""
 
     @property
     def series(self) -> bool:
@@ -127,7 +130,8 @@ class ModelSpec:
         """Everything of the row that decides a forecast, in words; what is only said of it (cost, reading) is not."""
         declared = (self.follows, sorted(self.takes), sorted(self.gives))
         windows = (f"lags {self.lags}",) if self.lags > 1 else ()  # addresses of other rows stay what they were
-        return (self.identity(), self.max_train_rows, self.columns, *declared, *windows)
+        knows = (f"until {self.cutoff}",) if self.cutoff else ()
+        return (self.identity(), self.max_train_rows, self.columns, *declared, *windows, *knows)
 
     @property
     def available(self) -> bool:
