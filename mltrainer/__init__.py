@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mltrainer.checks.attest import attest as attest
     from mltrainer.checks.leakcheck import leakcheck as leakcheck
     from mltrainer.checks.register import register as register
+    from mltrainer.data.alternative import alternative as alternative
     from mltrainer.data.market import actions as actions
     from mltrainer.data.market import bars as bars
     from mltrainer.data.market import macro as macro
@@ -65,6 +66,7 @@ PUBLIC = {
     "View": "mltrainer.trading.portfolio.records:View",
     "actions": "mltrainer.data.market:actions",
     "alerts": "mltrainer.trading.alerts",
+    "alternative": "mltrainer.data.alternative:alternative",
     "ask": "mltrainer.assistant.asking:ask",
     "attest": "mltrainer.checks.attest:attest",
     "audit": "mltrainer.trust.audit",

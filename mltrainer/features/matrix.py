@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from mltrainer.errors import BadInput, NotEnoughHistory, Unavailable
-from mltrainer.features import indicators, macro, microstructure, targets
+from mltrainer.features import alternative, indicators, macro, microstructure, targets
 from mltrainer.features import own as owned
 from mltrainer.features.own import Own
 from mltrainer.features.targets import Target
@@ -69,8 +69,8 @@ class Matrix:
 
     @property
     def notes(self) -> list[str]:
-        """What its provenance has to say of code that is not of this package."""
-        return owned.notes(self.own)
+        """What its provenance has to say of code that is not of this package, and of alternative data."""
+        return [*owned.notes(self.own), *alternative.notes(self.X.columns)]
 
     @property
     def tickers(self) -> list[str]:
@@ -109,7 +109,7 @@ class Matrix:
         """
         if self.tickers == [self.name]:
             raise BadInput(f"ranks are among several tickers, and {self.name} is one; give more, or leave it out")
-        own = [c for c in self.X if c not in macro.COMMON]
+        own = [c for c in self.X if c not in macro.COMMON and not str(c).startswith(alternative.PREFIX)]
         return self.X.assign(**targets.ranks(self.X[own]))
 
     @property
@@ -150,8 +150,9 @@ def build(
     ours, missing = indicators.compute(frame)
     theirs = owned.columns(own, frame)
     around, absent = macro.context(market, series, frame.index, frame["close"])
+    others = alternative.columns({d.name: d.frame for d in context if d.kind.startswith("alternative")}, frame.index)
     quoted, unquoted = _quoted(bars, context)
-    X, unavailable = _complete(ours.join([around, quoted, theirs]), {**missing, **absent, **unquoted})
+    X, unavailable = _complete(ours.join([around, quoted, others, theirs]), {**missing, **absent, **unquoted})
     owned.gapless(theirs, _warm(len(frame)))
     try:
         label = _parts(target, own)(frame, market, horizon)
