@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import mltrainer as mt
+from mltrainer.cli.terminal import mode_line
 from mltrainer.data import alternative as room
 from mltrainer.data import sample
 from mltrainer.errors import BadInput, Refused, UnknownName
@@ -169,4 +170,11 @@ def test_a_report_names_the_source_on_its_pages(on, tmp_path, monkeypatch):
     assert len(pages) > 1
     for page in pages:
         text = re.sub(r"\s+", " ", page.read_text(encoding="utf-8"))
-        assert SOURCES["elnino"].notice in text, page.name
+        assert "with ALTERNATIVE data of elnino" in text, page.name
+    assert SOURCES["elnino"].notice in (run.path / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_terminal_says_so_beside_the_mode(on, monkeypatch):
+    assert mode_line().endswith("with ALTERNATIVE data of elnino.")
+    monkeypatch.setenv("MLTRAINER_ALTERNATIVE", "")
+    assert "ALTERNATIVE" not in mode_line()
