@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from mltrainer.evaluation.study import matrix as matrix
     from mltrainer.evaluation.study import preregister as preregister
     from mltrainer.evaluation.tune import tune as tune
+    from mltrainer.evaluation.weights import foundation as foundation
     from mltrainer.models.catalog import specs as catalog  # noqa: F401 - the other names are re-exported as themselves
-    from mltrainer.models.foundation import foundation as foundation
     from mltrainer.reports import report as report
     from mltrainer.reports import runs as runs
     from mltrainer.reports import survey as survey
@@ -78,7 +78,7 @@ PUBLIC = {
     "factor": "mltrainer.evaluation.factor:factor",
     "forecast": "mltrainer.trading.forecasts.inference:forecast",
     "forecasts": "mltrainer.trading.forecasts",
-    "foundation": "mltrainer.models.foundation:foundation",
+    "foundation": "mltrainer.evaluation.weights:foundation",
     "leaderboard": "mltrainer.evaluation.study:leaderboard",
     "leakage_gap": "mltrainer.evaluation.gap:leakage_gap",
     "leakcheck": "mltrainer.checks.leakcheck:leakcheck",

@@ -18,6 +18,7 @@ from mltrainer.evaluation.leaderboard import leaderboard as rank
 from mltrainer.evaluation.preregistered import Registration
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
+from mltrainer.evaluation.weights import PREFIX, foundation
 from mltrainer.features import matrix as matrices
 from mltrainer.features import own as owned
 from mltrainer.features.matrix import Matrix
@@ -25,7 +26,6 @@ from mltrainer.features.own import Own
 from mltrainer.features.targets import LEAST_NAMES, OWN
 from mltrainer.models import catalog
 from mltrainer.models.base import ModelSpec
-from mltrainer.models.foundation import PREFIX, foundation
 from mltrainer.models.own import register
 from mltrainer.settings import settings
 from mltrainer.trust import gate

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import mltrainer as mt
 from mltrainer import views
 from mltrainer.cli import app
-from mltrainer.errors import BadInput, Refused
+from mltrainer.errors import BadInput, Refused, Tampered
 from mltrainer.evaluation import judging, study, trials
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.splits import WalkForward
@@ -185,5 +185,5 @@ def test_weights_that_were_changed_since_are_refused_when_they_are_opened(folder
     row = mt.foundation(place)
     (place / "tiny.keras").write_bytes(b"other bytes")
     room.opened.cache_clear()
-    with pytest.raises(Refused, match="are not those of the manifest"):
+    with pytest.raises(Tampered, match="are not those of the manifest"):
         row.build().fit(np.random.default_rng(0).normal(size=(70, 4)), np.zeros(70))
