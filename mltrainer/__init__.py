@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mltrainer.checks.attest import attest as attest
     from mltrainer.checks.leakcheck import leakcheck as leakcheck
     from mltrainer.checks.register import register as register
+    from mltrainer.data.alternative import alternative as alternative
     from mltrainer.data.market import actions as actions
     from mltrainer.data.market import bars as bars
     from mltrainer.data.market import macro as macro
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from mltrainer.evaluation.study import matrix as matrix
     from mltrainer.evaluation.study import preregister as preregister
     from mltrainer.evaluation.tune import tune as tune
+    from mltrainer.evaluation.weights import foundation as foundation
     from mltrainer.models.catalog import specs as catalog  # noqa: F401 - the other names are re-exported as themselves
     from mltrainer.reports import report as report
     from mltrainer.reports import runs as runs
@@ -64,6 +66,7 @@ PUBLIC = {
     "View": "mltrainer.trading.portfolio.records:View",
     "actions": "mltrainer.data.market:actions",
     "alerts": "mltrainer.trading.alerts",
+    "alternative": "mltrainer.data.alternative:alternative",
     "ask": "mltrainer.assistant.asking:ask",
     "attest": "mltrainer.checks.attest:attest",
     "audit": "mltrainer.trust.audit",
@@ -75,6 +78,7 @@ PUBLIC = {
     "factor": "mltrainer.evaluation.factor:factor",
     "forecast": "mltrainer.trading.forecasts.inference:forecast",
     "forecasts": "mltrainer.trading.forecasts",
+    "foundation": "mltrainer.evaluation.weights:foundation",
     "leaderboard": "mltrainer.evaluation.study:leaderboard",
     "leakage_gap": "mltrainer.evaluation.gap:leakage_gap",
     "leakcheck": "mltrainer.checks.leakcheck:leakcheck",

@@ -109,6 +109,9 @@ class Settings(BaseSettings):
     llm: str | None = Field(
         None, description="language model of the chat as provider:model; default none, and phrasings are understood"
     )
+    alternative: str = Field(
+        "", description="alternative sources that are let in beside market data, by commas; none by default"
+    )
     project: str = Field("", description="what trials are made for: a label in the ledger, and no other luck")
     worlds: int = Field(
         100, ge=0, description="worlds without skill by which each report measures its verdict; 0 for none"
@@ -142,6 +145,11 @@ class Settings(BaseSettings):
     @classmethod
     def _word(cls, value: object) -> object:
         return value or None  # an empty word seals nothing
+
+    @property
+    def alternatives(self) -> tuple[str, ...]:
+        """Names of the alternative sources that are allowed."""
+        return tuple(dict.fromkeys(name for part in self.alternative.split(",") if (name := part.strip())))
 
     @property
     def data_mode(self) -> Mode:

@@ -307,6 +307,14 @@ def test_a_feature_of_ones_own_is_given_by_module_and_name(run: Run):
     assert_one_line(run(*call, "mine:nothing"))
 
 
+def test_a_feature_is_given_as_an_expression(run: Run):
+    call = ["evaluate", "KNeighborsRegressor_5", *SPAN, "--feature"]
+    (row,) = document(run(*call, "Mean($volume,5) / adv20", "--json"))["rows"]
+    assert row["settings"].endswith(" = ts_mean(volume, 5) / adv20")
+    assert_one_line(said := run(*call, "delay(close, -1)"))
+    assert "would look ahead" in said.err
+
+
 def test_the_map_as_json_and_in_words(run: Run):
     call = ["map", "--model", "RidgeRegression", "--target", "volatility", "--horizon", "5", *SPAN]
     done = document(run(*call, "--json"))

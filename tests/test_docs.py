@@ -75,13 +75,13 @@ def table(heads: list[str], rows: list[list[str]]) -> str:
 
 def families() -> str:
     rows = []
-    for family in catalog.FAMILIES.values():
+    for family in map(catalog.FAMILIES.get, catalog.NAMED):
         names = [s.name for s in family.specs]
         shown = [names[0], names[len(names) // 2], names[-1]]
         assumes = f"{family.assumes.partition('. ')[0].rstrip('.')}."
         examples = ", ".join(f"`{n}`" for n in dict.fromkeys(shown))
         rows.append([f"{family.title} (`{family.key}`)", str(len(names)), assumes, examples])
-    n, k = len(catalog.specs()), len(catalog.FAMILIES)
+    n, k = len(catalog.specs()), len(catalog.NAMED)
     said = f"{n} models in {k} families" if n >= CATALOG else f"{n} of the catalog's {CATALOG} models, in {k} families"
     return f"{said}:\n\n{table(['Family', 'Models', 'It assumes', 'Among them'], rows)}"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
@@ -17,7 +18,7 @@ from mltrainer.checks import leakcheck
 from mltrainer.evaluation import artifacts, study
 from mltrainer.evaluation.engine import unwatched
 from mltrainer.evaluation.protocol import Protocol
-from mltrainer.evaluation.scaling import Scaling, arrays
+from mltrainer.evaluation.scaling import Scaling, arrays, lagged
 from mltrainer.evaluation.walk import carried, configured
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec, engine
@@ -151,7 +152,8 @@ def _planted(spec: ModelSpec, matrix: Matrix) -> float:
     matrix = replace(matrix, at_close=())  # sessions of made numbers are entered when they begin
     if spec.series:
         return max((_followed(spec, matrix, r) for r in _returns()), key=lambda c: (np.isfinite(c), c))
-    X, y = _lead(matrix.X.shape[1], volatile=spec.task == "volatility")
+    X, y = _lead(len(spec.columns or matrix.X.columns), volatile=spec.task == "volatility")
+    X = lagged(pd.DataFrame(X), spec.lags)
     return _correlation(_answer(configured(spec, matrix).fit(X[:CUT], y[:CUT]), spec, X[CUT:]), y[CUT:])
 
 

@@ -1,4 +1,4 @@
-"""A researcher's own model, feature or target: tested, named by the hash of its code, and let in beside ours."""
+"""A researcher's own model, feature, target or expression: tested, named by its hash, let in beside ours."""
 
 import inspect
 from functools import partial
@@ -13,7 +13,8 @@ from mltrainer.checks.leakcheck import Leak
 from mltrainer.data import market
 from mltrainer.errors import BadInput
 from mltrainer.evaluation import code
-from mltrainer.features import indicators
+from mltrainer.features import expressions, indicators
+from mltrainer.features.expressions import Expression
 from mltrainer.features.own import REGISTERED, Own
 from mltrainer.models import own as models
 from mltrainer.models.base import ModelSpec
@@ -36,7 +37,8 @@ def register(
         (bars) is a feature: it gives one number for each session, made of rows up to its own. One of (bars, horizon)
         is a target: the label of each session, of what the `horizon` sessions after it bring; it is known at the close
         of t + horizon + 1 at the latest. `bars` is a frame by session with open, high, low, close and volume as far as
-        the source has them.
+        the source has them. Or text: a feature as an expression, `"ts_mean(volume, 5) / close"`, in the language of
+        `mltrainer.features.expressions`; one that ranks names against each other is for panels only.
     name : shown in every table; default that of the class or the function.
     max_train_rows : how many rows a model can bear.
     unit : of a feature or target, in words.
@@ -55,14 +57,17 @@ def register(
     BadInput
         What is neither model nor function, fails on the bars, or gives something else than numbers by session.
     """
-    if not isinstance(thing, FunctionType):
+    if isinstance(thing, str):
+        thing = expressions.parse(thing)
+    if not isinstance(thing, FunctionType | Expression):
         return models.register(thing, name, max_train_rows=max_train_rows)
-    kind, name = _kind(thing), name or thing.__name__
+    written = thing if isinstance(thing, Expression) else None
+    kind, name = _kind(thing), name or str(getattr(thing, "name" if written else "__name__"))
     if not name.isidentifier() or len(name) > 40:
         raise BadInput(f"{name[:60]!r} is no name of a feature or target; give name='...', letters and digits")
     bars = market.bars(ticker)
-    text = (inspect.getdoc(thing) or "").partition("\n")[0]
-    own = Own(kind, name, thing, code.function(thing), unit, text, _source(thing))
+    text = written.text if written else (inspect.getdoc(thing) or "").partition("\n")[0]
+    own = Own(kind, name, thing, code.function(thing), unit, text, "" if written else _source(thing))
     _tried(own, bars)
     leak, cuts = (_feature if kind == "feature" else _target)(own, bars)
     if leak:
@@ -74,7 +79,9 @@ def register(
     return own
 
 
-def _kind(function: FunctionType) -> Literal["feature", "target"]:
+def _kind(function: FunctionType | Expression) -> Literal["feature", "target"]:
+    if isinstance(function, Expression):
+        return "feature"
     needed = [p.name for p in inspect.signature(function).parameters.values() if p.default is p.empty]
     if len(needed) == 1:
         return "feature"
@@ -84,7 +91,7 @@ def _kind(function: FunctionType) -> Literal["feature", "target"]:
     raise BadInput(f"{said}: a feature is a function of (bars), a target one of (bars, horizon)")
 
 
-def _source(function: FunctionType) -> str:
+def _source(function: Any) -> str:
     try:
         return inspect.getsource(function)
     except (OSError, TypeError):  # typed into a console that keeps nothing

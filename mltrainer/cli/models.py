@@ -44,6 +44,10 @@ def models(
         ]
         say(table(["model", "family", "task", "runs", "also gives", "CPU s"], rows))
         say("\n".join(f"unavailable: {s.why_unavailable}" for s in specs if not s.available) or "all are available")
+        if family is None:
+            beside = [f for f in catalog.FAMILIES.values() if f.origin == "added"]
+            added = "; ".join(f"{', '.join(r.name for r in f.specs)} (--family {f.key})" for f in beside)
+            say(f"added beside the {len(specs)}, run where asked for: {added}")
         say("each gives a forecast with an interval; `mltrainer models NAME` shows its card")
 
 

@@ -33,7 +33,8 @@ Horizon = Annotated[int, typer.Option(help="sessions a position is held")]
 Target = Annotated[str, typer.Option(help="what is forecast: return, direction, volatility, range ...")]
 Jobs = Annotated[int | None, typer.Option(help="worker processes; default the number of cores")]
 Feature = Annotated[
-    list[str] | None, typer.Option(help="function of bars of one's own as module:name, a feature beside ours")
+    list[str] | None,
+    typer.Option(help="a feature beside ours: an expression, as 'ts_mean(volume, 5) / close', or module:name of yours"),
 ]
 Project = Annotated[
     str | None, typer.Option(help="what this is tried for, a label in the ledger; default MLTRAINER_PROJECT")
@@ -123,13 +124,13 @@ def chosen(tickers: list[str] | None, universe: str | None) -> Any:
 
 
 def own(functions: list[str] | None) -> list[Any]:
-    """Functions of one's own, named as module:name, tested for look-ahead and registered."""
+    """Functions of one's own, named as module:name, and expressions, tested for look-ahead and registered."""
     if not functions:
         return []
     from mltrainer.checks.leakcheck import imported
     from mltrainer.checks.register import register
 
-    return [register(imported(path)) for path in functions]
+    return [register(imported(f) if re.fullmatch(r"[\w.]+:\w*", f) else f) for f in functions]
 
 
 def partly(

@@ -126,16 +126,25 @@ def _text(on: Day) -> str | None:
 
 
 def context(dataset: Dataset) -> list[Dataset]:
-    """What else was known while `dataset` traded: the market (not for itself) and every macro series.
+    """What else was known while `dataset` traded: the market (not for itself), every macro series, and what
+    MLTRAINER_ALTERNATIVE allows.
 
     The market is the S&P 500: the index in mode sample, the fund SPY live, where the plan holds it.
     """
     if settings().data_mode != "sample":
         from mltrainer.data import live_macro
 
-        return [*_fund(dataset), *live_macro.context()]
+        return [*_fund(dataset), *live_macro.context(), *_alternative()]
     names = [] if dataset.name == "SPX" else ["SPX"]
-    return [*(bars(name) for name in names), *(entry.load() for entry in sample.MACRO)]
+    return [*(bars(name) for name in names), *(entry.load() for entry in sample.MACRO), *_alternative()]
+
+
+def _alternative() -> list[Dataset]:
+    if not settings().alternatives:
+        return []
+    from mltrainer.data.alternative import allowed  # what it needs takes time that only its users should pay
+
+    return allowed()
 
 
 # --- live -----------------------------------------------------------------------------------------------------

@@ -57,6 +57,7 @@ TRUSTED = (
     "mltrainer.models.forecasters.RecentGaussianProcess",
     "mltrainer.models.forecasters.RecursiveForecaster",
     "mltrainer.models.networks.LstmForecaster",
+    "mltrainer.models.sequences.SequenceForecaster",
     "mltrainer.models.volatility.ParticleFilter",
     "mltrainer.models.volatility.UnscentedFilter",
     "numpy.dtype",

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from mltrainer.features.expressions import Expression
 from mltrainer.models.base import Lazy, canonical
 from mltrainer.trust.provenance import fingerprint
 
@@ -34,7 +35,9 @@ def source(estimator: Any) -> str:
 
 
 def function(value: Any) -> str:
-    """Hash of what a function runs; of one of an installed library its name and version."""
+    """Hash of what a function runs; of one of an installed library its name and version, of an expression its text."""
+    if isinstance(value, Expression):
+        return value.code
     return source(value) or fingerprint(value.__module__, value.__qualname__, _version(value.__module__))
 
 

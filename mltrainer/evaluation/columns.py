@@ -41,7 +41,7 @@ name | text | of the model
 family | text | of the catalog; "own" for a registered estimator
 task | text | regressor, classifier, quantile, volatility, online or series
 ticker | text | what was forecast
-status | text | ok, failed, timeout, memory, unavailable or diagnostic
+status | text | ok, failed, timeout, memory, unavailable, diagnostic or contaminated
 verdict | text | what the evidence says; of a row that did not run its status
 mse | target² | mean squared error
 mae | target | mean absolute error

@@ -63,6 +63,9 @@ def evaluate_each(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str 
     flawed = meta.pop("flaw")
     flawed = protocol.split.diagnostic or flawed
     base |= {"status": "diagnostic", "reason": flawed} if flawed else {}
+    forecasts, contaminated, why = uncontaminated(forecasts, spec.cutoff)
+    base |= {"status": "contaminated", "reason": why} if why and not flawed else {}
+    meta |= {"contaminated": contaminated} if contaminated else {}
     results = []
     for ticker, k in keys(matrix, key).items():
         own = forecasts
@@ -82,6 +85,26 @@ def evaluate_each(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str 
         for result in results:
             result.meta.update(pooled=together, trial=key)
     return results
+
+
+LEAST_CLEAN = 63  # sessions after a cutoff on which a model that was trained elsewhere can be judged
+
+
+def uncontaminated(forecasts: pd.DataFrame, cutoff: str) -> tuple[pd.DataFrame, str, str]:
+    """Forecasts of sessions after a model's knowledge cutoff, and in words what is left out.
+
+    Where fewer than 63 sessions are later all are kept, and the third says why they must not be ranked; "" else.
+    """
+    if not cutoff:
+        return forecasts, "", ""
+    session = forecasts.index.get_level_values(0)
+    clean = session > pd.Timestamp(cutoff)
+    known, later = session[~clean].nunique(), session[clean].nunique()
+    if later < LEAST_CLEAN and known:
+        why = f"contaminated: trained elsewhere until {cutoff}, and {known} of {known + later} sessions are not later"
+        return forecasts, "", f"{why}; never ranked"
+    left = f"{known} sessions up to its knowledge cutoff {cutoff} are contaminated and left out"
+    return forecasts[clean], left if known else "", ""
 
 
 def _lookahead(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> str:

@@ -153,6 +153,8 @@ class Model(RegressorMixin, BaseEstimator):
         after = data.X.index[data.X.index.get_level_values("session") > pd.Timestamp(state["trained_to"])]
         if after.empty:
             raise NotEnoughHistory(f"{data.name} has no session after {state['trained_to']}, where the training ended")
+        if short := _short(self.spec.lags, data, after):
+            raise NotEnoughHistory(f"{self.name} reads {self.spec.lags} sessions at once, and {short}")
         said: dict[str, Any] = training.forecasts(self.spec, self.estimator_, state, data)
         scale = data.scale.loc[after]
         parts = [
@@ -300,6 +302,15 @@ class ModelResult:
 
 def _rows(data: Matrix, rows: pd.Index, ticker: str) -> pd.Index:
     return rows[rows.get_level_values("ticker") == ticker] if isinstance(rows, pd.MultiIndex) else rows
+
+
+def _short(lags: int, data: Matrix, after: pd.Index) -> str:
+    """Which ticker has fewer than `lags` sessions up to the first that is asked about, in words; "" where none has."""
+    for ticker in data.tickers if lags > 1 else ():
+        own, asked = _rows(data, data.X.index, ticker), _rows(data, after, ticker)
+        if len(asked) and (held := int((own <= asked[0]).sum())) < lags:
+            return f"this matrix has {held} of {ticker} up to the first asked about; build it from an earlier start"
+    return ""
 
 
 def _begins(data: Matrix) -> dict[str, str]:

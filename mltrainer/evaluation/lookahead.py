@@ -82,9 +82,10 @@ def later(source: Dataset, day: pd.Timestamp, how: str, seed: int = 0) -> Datase
 def rebuilt(matrix: Matrix, change: Callable[[Dataset], Dataset] | None = None) -> Matrix:
     """The unsealed matrix that its sources give, each after `change`."""
     how: dict[str, Any] = {"horizon": matrix.horizon, "target": matrix.target, "start": matrix.start}
-    how["own"] = own.recalled(matrix.own)
+    functions = own.recalled(matrix.own)
+    how["own"] = tuple(o for o in functions if not o.across)
     members = [features.build(*map(change or (lambda d: d), each), **how) for each in matrix.histories]
-    return members[0] if len(members) == 1 else features.stack(*members)
+    return members[0] if len(members) == 1 else features.stack(*members, own=tuple(o for o in functions if o.across))
 
 
 def rebuildable(matrix: Matrix) -> bool:

@@ -38,6 +38,7 @@ def differences(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> str:
     Of a model of the catalog its parameters that are not the catalog's, of another those that are not its library's.
     """
     said = [*_protocol(protocol), *_model(spec), *matrix.notes]
+    said += [f"judged after its knowledge cutoff {spec.cutoff}"] if spec.cutoff else []
     return ", ".join(said)
 
 
@@ -63,7 +64,7 @@ def _split(split: Split) -> Iterator[str]:
 
 
 def _model(spec: ModelSpec) -> Iterator[str]:
-    known = {row.name: row for row in catalog.specs()}
+    known = {row.name: row for row in catalog.every()}
     entry = known.get(spec.name) or known.get(spec.name.partition("(")[0])
     if entry is None or entry.engine != spec.engine:
         return (f"{part.name}({_pairs(part.chosen)})" for part in parts(spec.estimator) if part.chosen)

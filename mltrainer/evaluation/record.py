@@ -20,8 +20,9 @@ class Evaluation:
 
     Attributes
     ----------
-    status : "ok", "failed", "timeout", "memory", "unavailable", or "diagnostic" for a split that trains on the
-        future, which is shown and never ranked; `reason` says why it is not ok.
+    status : "ok", "failed", "timeout", "memory", "unavailable"; or "diagnostic" for a split that trains on the
+        future and "contaminated" for a model trained elsewhere on the sessions it is judged by, which are shown and
+        never ranked; `reason` says why it is not ok.
     target : what is forecast, a name of `targets.TARGETS`; forecasts are in its unit.
     forecasts : one row per out-of-sample session; `columns.FORECASTS` says each column and its unit.
     metrics : figures of design section 5, by name or as attributes, NaN where undefined.
@@ -69,7 +70,8 @@ class Evaluation:
         m = self.metrics
         said = f"IC {m['ic']:.3f}, Sharpe {m['sharpe']:.2f} net of costs, out-of-sample R2 {m['r2_oos']:.4f}"
         panel = f", {self.meta['panel']}" if self.meta.get("panel") else ""
-        return f"Evaluation({self.model} on {self.ticker}{panel}: {said})"
+        left = f"; {self.meta['contaminated']}" if self.meta.get("contaminated") else ""
+        return f"Evaluation({self.model} on {self.ticker}{panel}: {said}{left})"
 
     @property
     def measured(self) -> dict[str, Any]:

@@ -19,9 +19,26 @@ def arrays(spec: ModelSpec, matrix: Matrix, rows: pd.Index, ranked: bool = False
     `ranked` features are those of all rows of the session, whether labelled or not: which ones are is known later.
     """
     table = matrix.ranked if ranked and not spec.reads_returns else matrix.X
-    # row by row in memory, as a walk's blocks are: a sum in another order ends in other bits
-    X = np.ascontiguousarray(table.loc[rows, list(spec.columns or matrix.X.columns)].to_numpy(float))
+    table = table[list(spec.columns or matrix.X.columns)]
+    at = table.index.get_indexer(rows) if spec.lags > 1 else None
+    wide = table.loc[rows].to_numpy(float) if at is None else lagged(table, spec.lags)[at]
+    X = np.ascontiguousarray(wide)  # by row, as a walk's blocks are: a sum in another order ends in other bits
     return X, np.ones(len(rows)) if spec.series else matrix.scale.loc[rows].to_numpy(float)
+
+
+def lagged(table: pd.DataFrame, lags: int) -> Array:
+    """Rows (n, lags p) of a table (n, p): those up to each row, the oldest first, of its own ticker alone.
+
+    Where a ticker has fewer, its first row stands for those before it: what came later fills nothing.
+    """
+    panel = isinstance(table.index, pd.MultiIndex)
+    ticker = pd.factorize(table.index.get_level_values("ticker"))[0] if panel else np.zeros(len(table), int)
+    order = np.argsort(ticker, kind="stable")  # rows of one ticker stay in the order of their sessions
+    first = np.searchsorted(ticker[order], ticker[order])
+    before = np.maximum(np.arange(len(table))[:, None] - np.arange(lags)[::-1], first[:, None])
+    out = np.empty((len(table), lags * table.shape[1]))
+    out[order] = table.to_numpy(float)[order][before].reshape(len(table), -1)
+    return out
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from mltrainer.evaluation.leaderboard import leaderboard as rank
 from mltrainer.evaluation.preregistered import Registration
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
+from mltrainer.evaluation.weights import PREFIX, foundation
 from mltrainer.features import matrix as matrices
 from mltrainer.features import own as owned
 from mltrainer.features.matrix import Matrix
@@ -82,12 +83,18 @@ def matrix(
     if isinstance(data, list | tuple):
         if quotes:
             raise BadInput("quotes are of one ticker; give them with that ticker, and the matrices in a list")
-        asked = {"horizon": horizon, "start": start, "end": end, "target": target, "features": features}
+        across, alone = _parted(features)
+        asked = {"horizon": horizon, "start": start, "end": end, "target": target, "features": alone}
         parts = {m.name: m for m in (matrix(d, **asked) for d in data)}
         if not parts:
             raise BadInput("an empty list names no ticker; give at least one")
         members = [parts[name] for name in sorted(parts)]  # the order asked for is no other panel
-        return matrices.panel(*members) if len(members) > 1 else members[0]
+        if across and len(members) == 1:
+            raise BadInput(f"{across[0].text} compares the names of a session, and this is one; give several tickers")
+        for one in across:
+            for bars in {m.name: m.sources[0] for m in members if m.sources}.values():
+                _unmoved(one, bars, members[0].horizon)
+        return matrices.panel(*members, own=across) if len(members) > 1 else members[0]
     if isinstance(data, str) and not data.lower().endswith((".csv", ".parquet", ".json")):
         data = _reaching(data, start, end)
     elif isinstance(data, Dataset | Matrix) and (start is not None or end is not None):
@@ -107,6 +114,8 @@ def matrix(
     gate.verify(data, "features")
     assert isinstance(data, Dataset)
     own, target, horizon = _own(features, target), _named(target), 5 if horizon is None else horizon
+    if lonely := next((o for o in own if o.across), None):
+        raise BadInput(f"{lonely.text} compares the names of a session, and this is one; give several tickers")
     quality.gatekeep(data)  # before anything else is fetched for it
     context = market.context(data)
     for part in context:
@@ -124,7 +133,7 @@ def _named(target: str | Own | None) -> str:
 
 def _own(features: Sequence[Own | str], target: str | Own | None) -> tuple[Own, ...]:
     """The registered functions that are asked for; `BadInput` if one runs other code by now."""
-    given: list[Any] = [features] if isinstance(features, str | Own) else list(features)
+    given: list[Any] = _listed(features)
     if isinstance(target, Own) or str(target).startswith(OWN):
         given.append(target)
     own = owned.chosen(given)
@@ -132,6 +141,16 @@ def _own(features: Sequence[Own | str], target: str | Own | None) -> tuple[Own, 
         if one.code != code.function(one.function):
             raise BadInput(f"{one.column} runs other code than when it was registered; register it again")
     return own
+
+
+def _parted(features: Any) -> tuple[tuple[Own, ...], list[Own]]:
+    """Features that compare the names of a session, and the others."""
+    own = _own(features, None)
+    return tuple(o for o in own if o.across), [o for o in own if not o.across]
+
+
+def _listed(features: Any) -> list[Any]:
+    return [features] if isinstance(features, str | Own) else list(features)
 
 
 def _unmoved(own: Own, bars: Dataset, horizon: int) -> None:
@@ -164,13 +183,14 @@ def _reaching(ticker: str, start: Day, end: Day) -> Dataset:
 def _of_universe(universe: Universe, **how: Any) -> Matrix:
     parts: list[Data] = []
     lacking: dict[str, Exception] = {}
+    across, how["features"] = _parted(how["features"])
     for ticker in universe.tickers:
         try:
             parts.append(matrix(ticker, **how))
         except ABSENT as error:
             lacking[ticker] = error
     left_out(universe, lacking, level=4)
-    whole = matrix(parts)
+    whole = matrix(parts, features=across) if across else matrix(parts)
     if not lacking:
         return whole
     return replace(whole, unavailable=whole.unavailable | {f"every one of {t}": str(e) for t, e in lacking.items()})
@@ -193,14 +213,16 @@ def left_out(universe: Universe, lacking: dict[str, Exception], *, level: int = 
 def _spec(model: Any) -> ModelSpec:
     if isinstance(model, ModelSpec):
         return model
-    return catalog.spec(model) if isinstance(model, str) else register(model)
+    if isinstance(model, str):
+        return foundation(model.removeprefix(PREFIX)) if model.startswith(PREFIX) else catalog.spec(model)
+    return register(model)
 
 
 def select(families: Iterable[str] | None = None, models: Iterable[str | ModelSpec] | None = None) -> list[ModelSpec]:
-    """Catalog entries by family or by name, or as they are given; everything when neither is given."""
+    """Catalog entries by family or by name, or as they are given; all named ones when neither is given."""
     if models:
         return list({s.name: s for s in map(_spec, models)}.values())
-    return [s for f in dict.fromkeys(families or catalog.FAMILIES) for s in catalog.specs(f)]
+    return [s for f in dict.fromkeys(families or catalog.NAMED) for s in catalog.specs(f)]
 
 
 def evaluate(
@@ -220,7 +242,8 @@ def evaluate(
 
     Parameters
     ----------
-    models : a name of the catalog, an entry with other settings (`Tuned.spec`), a scikit-learn estimator (`register`),
+    models : a name of the catalog, a folder of weights as "weights:FOLDER" (`foundation`), an entry with other
+        settings (`Tuned.spec`), a scikit-learn estimator (`register`),
         or several of them.
     data : a ticker, bars or a matrix; a list of tickers or a `universe` is a panel: one model
         learns from all of them, unless it is of a kind that lives in the history of one share.

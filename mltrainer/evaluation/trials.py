@@ -204,7 +204,7 @@ def last_attempt(result_key: str) -> Evaluation | None:
     return None if found is None else load(found)
 
 
-FINISHED = ("ok", "diagnostic")
+FINISHED = ("ok", "diagnostic", "contaminated")
 LEDGER = "seq key at model family ticker horizon target status sharpe n reason mode matrix blob trial".split()
 LEDGER += ["settings", "project"]
 LOST = "key model ticker horizon target mode status n matrix trial seq why".split()

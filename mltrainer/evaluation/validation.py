@@ -265,6 +265,8 @@ def inspectable(spec: ModelSpec, e: Evaluation, matrix: Matrix, protocol: Protoc
         return "it carries its state from session to session, so that a feature cannot be exchanged"
     if len(matrix.tickers) > 1 and alone(spec, protocol):
         return f"each of {len(matrix.tickers)} names has a model of its own; a report of one name looks into its"
+    if spec.lags > 1:
+        return f"it reads {spec.lags} sessions at once, so that a feature cannot be exchanged in one of them"
     seconds = e.meta.get("fit_seconds", 0.0) + (matrix.X.shape[1] + 1) * e.meta.get("predict_seconds", 0.0)
     return f"it would take {seconds:,.0f} CPU seconds" if seconds > SECONDS else ""
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from mltrainer.errors import BadInput, NotEnoughHistory, Unavailable
-from mltrainer.features import indicators, macro, microstructure, targets
+from mltrainer.features import alternative, indicators, macro, microstructure, targets
 from mltrainer.features import own as owned
 from mltrainer.features.own import Own
 from mltrainer.features.targets import Target
@@ -69,8 +69,8 @@ class Matrix:
 
     @property
     def notes(self) -> list[str]:
-        """What its provenance has to say of code that is not of this package."""
-        return owned.notes(self.own)
+        """What its provenance has to say of code that is not of this package, and of alternative data."""
+        return [*owned.notes(self.own), *alternative.notes(self.X.columns)]
 
     @property
     def tickers(self) -> list[str]:
@@ -109,7 +109,7 @@ class Matrix:
         """
         if self.tickers == [self.name]:
             raise BadInput(f"ranks are among several tickers, and {self.name} is one; give more, or leave it out")
-        own = [c for c in self.X if c not in macro.COMMON]
+        own = [c for c in self.X if c not in macro.COMMON and not str(c).startswith(alternative.PREFIX)]
         return self.X.assign(**targets.ranks(self.X[own]))
 
     @property
@@ -150,8 +150,9 @@ def build(
     ours, missing = indicators.compute(frame)
     theirs = owned.columns(own, frame)
     around, absent = macro.context(market, series, frame.index, frame["close"])
+    others = alternative.columns({d.name: d.frame for d in context if d.kind.startswith("alternative")}, frame.index)
     quoted, unquoted = _quoted(bars, context)
-    X, unavailable = _complete(ours.join([around, quoted, theirs]), {**missing, **absent, **unquoted})
+    X, unavailable = _complete(ours.join([around, quoted, others, theirs]), {**missing, **absent, **unquoted})
     owned.gapless(theirs, _warm(len(frame)))
     try:
         label = _parts(target, own)(frame, market, horizon)
@@ -245,12 +246,13 @@ def matrix(
     return gate.derive(build, bars, *context, horizon=horizon, target=target, **known)
 
 
-def panel(*matrices: Matrix) -> Matrix:
+def panel(*matrices: Matrix, own: tuple[Own, ...] = ()) -> Matrix:
     """Seal several tickers' matrices as one panel: the features that all have, rows by session, then ticker.
 
     Parameters
     ----------
     matrices : sealed matrices of different tickers and of one horizon; sessions may differ.
+    own : registered features that compare the names of a session.
     """
     for part in matrices:
         part.of_one("a panel")
@@ -258,10 +260,10 @@ def panel(*matrices: Matrix) -> Matrix:
         raise BadInput("a panel takes each ticker once, all with one horizon and target; build its matrices alike")
     if any(m.own != matrices[0].own for m in matrices):
         raise BadInput("a panel takes matrices with the same features and target of one's own; build them alike")
-    return gate.derive(stack, *matrices)
+    return gate.derive(stack, *matrices, **({"own": own} if own else {}))
 
 
-def stack(*matrices: Matrix) -> Matrix:
+def stack(*matrices: Matrix, own: tuple[Own, ...] = ()) -> Matrix:
     """Compute the unsealed panel; call `panel` instead, which has the gate seal it."""
     first = matrices[0]
     common = [c for c in first.X if all(c in m.X for m in matrices)]
@@ -277,6 +279,13 @@ def stack(*matrices: Matrix) -> Matrix:
         return pd.concat(parts, names=["ticker", "session"]).swaplevel().sort_index()
 
     X, y, scale, prices, past = map(together, PARTS)
+    if own:
+        bars = {m.name: m.sources[0].frame for m in matrices if m.sources}
+        if bare := [m.name for m in matrices if not m.sources]:
+            raise BadInput(f"{own[0].text} needs the bars of all names, and {bare[0]} was made without")
+        theirs = owned.beside(own, bars, X.index)
+        owned.gapless(theirs, 0)
+        X = X.join(theirs)
     if first.aim.cross_sectional:
         y, scale = targets.rank(y), scale * 0 + 1
     name = f"panel of {len(matrices)}: {', '.join(m.name for m in matrices)}"
@@ -288,5 +297,5 @@ def stack(*matrices: Matrix) -> Matrix:
     gaps = first.unavailable | lacking
     return Matrix(
         X, y, scale, prices, first.horizon, name, gaps, since, min(m.start for m in matrices), at_close,
-        sources=sources, target=first.target, past=past, own=first.own,
+        sources=sources, target=first.target, past=past, own=first.own | owned.codes(own),
     )  # fmt: skip

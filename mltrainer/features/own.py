@@ -13,6 +13,7 @@ import pandas as pd
 
 from mltrainer.errors import BadInput, Unavailable
 from mltrainer.features import targets
+from mltrainer.features.expressions import Expression
 from mltrainer.features.targets import Parts
 
 PREFIX = "own_"  # of a column of X, so that it can never pass for one of ours
@@ -25,7 +26,8 @@ class Own:
     Attributes
     ----------
     function : of a frame of bars by session; a target takes the horizon as well.
-    code : sha256 of what it runs, with the functions, classes and constants of one's own that it names.
+    code : sha256 of what it runs, with the functions, classes and constants of one's own that it names; of an
+        expression its canonical text after it.
     text : its docstring's first line; source : its source, where Python still has it.
     checked : what the leak test looked at.
     """
@@ -44,9 +46,14 @@ class Own:
         """What it is called in a matrix: the column of X, or the target."""
         return f"{PREFIX if self.kind == 'feature' else targets.OWN}{self.name}"
 
+    @property
+    def across(self) -> bool:
+        """Whether it compares the names of a session: an expression with a rank in it, which needs a panel."""
+        return isinstance(self.function, Expression) and self.function.across
+
     def __str__(self) -> str:
         """Name it as notes do."""
-        return f"own {self.kind} {self.name}, code {self.code[:12]}"
+        return f"own {self.kind} {self.name}, {_coded(self.code)}"
 
     def values(self, frame: pd.DataFrame, *horizon: int) -> "pd.Series[float]":
         """What it gives of bars, (n,) by session; NaN where it says nothing."""
@@ -115,7 +122,12 @@ def notes(codes: Mapping[str, str]) -> list[str]:
     """What a matrix made with such functions says of itself."""
     kinds = {True: ("feature", PREFIX), False: ("target", targets.OWN)}
     said = [(*kinds[column.startswith(PREFIX)], column, code) for column, code in codes.items()]
-    return [f"own {kind} {column.removeprefix(prefix)}, code {code[:12]}" for kind, prefix, column, code in said]
+    return [f"own {kind} {column.removeprefix(prefix)}, {_coded(code)}" for kind, prefix, column, code in said]
+
+
+def _coded(code: str) -> str:
+    digest, _, text = code.partition(": ")
+    return f"code {digest[:12]}{f' = {text}' if text else ''}"
 
 
 def known(codes: Mapping[str, str]) -> bool:
@@ -130,9 +142,22 @@ def recalled(codes: Mapping[str, str]) -> tuple[Own, ...]:
     return tuple(REGISTERED[column] for column in codes)
 
 
-def columns(own: Iterable[Own], frame: pd.DataFrame) -> pd.DataFrame:
+def columns(own: tuple[Own, ...], frame: pd.DataFrame) -> pd.DataFrame:
     """(n, k) of the features among them."""
+    if lonely := next((o for o in own if o.across), None):
+        raise BadInput(f"{lonely.text} compares the names of a session, and this is one; give several tickers")
     return pd.DataFrame({o.column: o.values(frame) for o in own if o.kind == "feature"}, index=frame.index)
+
+
+def beside(own: Iterable[Own], bars: Mapping[str, pd.DataFrame], rows: pd.MultiIndex) -> pd.DataFrame:
+    """(n, k) of the features that compare names, at rows by session and ticker; `bars` of every ticker by name."""
+    found = {}
+    for o in own:
+        assert isinstance(o.function, Expression)
+        wide = o.function.panel(bars)
+        session, ticker = (rows.get_level_values(level) for level in ("session", "ticker"))
+        found[o.column] = wide.to_numpy()[wide.index.get_indexer(session), wide.columns.get_indexer(ticker)]
+    return pd.DataFrame(found, index=rows)
 
 
 def gapless(features: pd.DataFrame, warm: int) -> None:
@@ -142,5 +167,10 @@ def gapless(features: pd.DataFrame, warm: int) -> None:
         if gaps.any():
             raise BadInput(
                 f"{name} is missing on {int(gaps.sum())} sessions after the first {warm}, first on "
-                f"{gaps.index[int(np.argmax(gaps))].date()}; a feature needs a value on each of them"
+                f"{_day(gaps.index[int(np.argmax(gaps))])}; a feature needs a value on each of them"
             )
+
+
+def _day(row: Any) -> str:
+    """The session of a row, of a panel with its ticker."""
+    return f"{row[0].date()} of {row[1]}" if isinstance(row, tuple) else str(row.date())

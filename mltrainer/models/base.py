@@ -84,6 +84,12 @@ class ModelSpec:
         on as labels mature; empty where `predict` needs the row alone, clipped, with y z-scored.
     takes : parameters of the estimator that only the matrix knows, of `TAKES`.
     gives : what the estimator says beside the mean, of `GIVES`.
+    lags : rows that it is given at once: its own and those of the same share before it, the oldest first, so that X has
+        `lags` times as many columns. Unlike a model that follows, it carries nothing and can learn from several shares.
+    cutoff : last day, YYYY-MM-DD, of what it was trained on elsewhere; sessions up to it are contaminated and never
+        ranked. Empty for what learns from the train rows alone.
+    origin : "named" for the models that were ordered by name; "added" for what stands beside them, is not counted among
+        them and runs only where its family or name is asked for; "own" for a researcher's.
     """
 
     name: str
@@ -100,6 +106,9 @@ class ModelSpec:
     follows: Literal["", "returns", "labels"] = ""
     takes: frozenset[str] = frozenset()
     gives: frozenset[str] = frozenset()
+    lags: int = 1
+    origin: Literal["named", "added", "own"] = "named"
+    cutoff: str = ""
 
     @property
     def series(self) -> bool:
@@ -120,7 +129,9 @@ class ModelSpec:
     def decides(self) -> tuple[Any, ...]:
         """Everything of the row that decides a forecast, in words; what is only said of it (cost, reading) is not."""
         declared = (self.follows, sorted(self.takes), sorted(self.gives))
-        return (self.identity(), self.max_train_rows, self.columns, *declared)
+        windows = (f"lags {self.lags}",) if self.lags > 1 else ()  # addresses of other rows stay what they were
+        knows = (f"until {self.cutoff}",) if self.cutoff else ()
+        return (self.identity(), self.max_train_rows, self.columns, *declared, *windows, *knows)
 
     @property
     def available(self) -> bool:
@@ -179,6 +190,11 @@ class Family:
     good: str
     bad: str
     specs: tuple[ModelSpec, ...]
+
+    @property
+    def origin(self) -> str:
+        """Of its rows: "named", or "added" beside them."""
+        return self.specs[0].origin
 
 
 def scaled(estimator: BaseEstimator, *before: BaseEstimator) -> Pipeline:

@@ -39,6 +39,7 @@ class ModelCard:
     method : what was published: formula (LaTeX), assumption, use, complexity, reference.
     parts : the estimators it is made of, outermost first and in the order they work, with every setting.
     parameters : the same in one line, as the ledger keeps it: equal text means an equal model.
+    origin : "named", "added" or "own".
     gives : what comes with a forecast: "interval", "probability", "deviation", "quantile 0.1".
     policy : how many rows it learns from where there are more.
     """
@@ -57,6 +58,7 @@ class ModelCard:
     policy: str
     warns: str
     cost_seconds: float
+    origin: str = "named"
 
     @classmethod
     def of(cls, spec: ModelSpec) -> "ModelCard":
@@ -76,6 +78,7 @@ class ModelCard:
             policy=policy(spec),
             warns=spec.warns,
             cost_seconds=spec.cost,
+            origin=spec.origin,
         )
 
     @property
@@ -99,6 +102,7 @@ class ModelCard:
             ("Cost", f"{m.complexity}; about {self.cost_seconds:g} CPU s for one ticker"),
             ("May warn", self.warns),
             ("Reference", m.reference),
+            ("Origin", ADDED.format(self.family) if self.origin == "added" else ""),
             ("Status", self.why_unavailable),
         ]
         return [(what, words) for what, words in said if words]
@@ -121,6 +125,7 @@ class ModelCard:
         return views.card(self)
 
 
+ADDED = "added beside the named models and not counted among them; runs where its name or family {} is asked for"
 MEANS = {
     "interval": "conformal, from its own errors on train rows it had not learned from",
     "probability": "of a return above zero, by Platt's method on the same rows; the point forecast keeps its own",
@@ -143,6 +148,7 @@ def gives(spec: ModelSpec) -> Iterator[str]:
 def policy(spec: ModelSpec) -> str:
     """How many rows it learns from."""
     rows = spec.policy or "all rows"
+    rows += f", each with the {spec.lags - 1} sessions before it" if spec.lags > 1 else ""
     if spec.columns is None:
         return f"{rows}, all features"
     return f"{rows}; of the features only {', '.join(spec.columns)}"

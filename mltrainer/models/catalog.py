@@ -1,13 +1,15 @@
 """The catalog: every model the workbench knows, by family and by name."""
 
 from mltrainer.errors import BadInput, UnknownName
-from mltrainer.models import clusters, ensembles, gaussian, linear, neighbors, neural, series, special, svm, trees
+from mltrainer.models import clusters, deep, ensembles, gaussian, linear, neighbors, neural, series, special, svm, trees
 from mltrainer.models.base import Family, ModelSpec
 
 FAMILIES: dict[str, Family] = {
     room.FAMILY.key: room.FAMILY
-    for room in (linear, trees, ensembles, neural, svm, series, clusters, neighbors, gaussian, special)
+    for room in (linear, trees, ensembles, neural, svm, series, clusters, neighbors, gaussian, special, deep)
 }
+NAMED = tuple(key for key, family in FAMILIES.items() if family.origin == "named")
+"""The families that run where none is asked for; the others are asked for by their key."""
 _SPECS = {row.name: row for family in FAMILIES.values() for row in family.specs}
 
 
@@ -34,13 +36,18 @@ def claimed(row: ModelSpec) -> ModelSpec:
 
 
 def specs(family: str | None = None) -> list[ModelSpec]:
-    """All rows, or those of one family, in the order of the catalog.
+    """All named rows, or those of one family, in the order of the catalog; of an added family by its key only.
 
-    >>> len(specs("neighbors"))
-    5
+    >>> len(specs("neighbors")), len(specs("deep"))
+    (5, 4)
     """
     if family is None:
-        return list(_SPECS.values())
+        return [row for key in NAMED for row in FAMILIES[key].specs]
     if family not in FAMILIES:
         raise UnknownName.of("family", family, FAMILIES)
     return list(FAMILIES[family].specs)
+
+
+def every() -> list[ModelSpec]:
+    """All rows, the added ones too."""
+    return list(_SPECS.values())

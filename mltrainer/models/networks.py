@@ -31,7 +31,7 @@ class LazyLstm(Lazy):
         """Whether keras and jax can be imported, found out without importing them."""
         return find_spec("keras") is not None and find_spec("jax") is not None
 
-    def build(self) -> "LstmForecaster":
+    def build(self) -> Any:
         """Configure the forecaster; keras is imported when it is fitted."""
         return LstmForecaster(**self.params)
 
@@ -88,7 +88,7 @@ class LstmForecaster(RegressorMixin, BaseEstimator):
         for _ in range(self.epochs):
             order = rng.permutation(full)
             network.model.fit(windows[order], target[order], batch_size=self.batch, shuffle=False, verbose=0)
-        self.weights_ = _values(network.model.weights)
+        self.weights_ = values(network.model.weights)
         self.history_ = X[len(X) - self.window + 1 :]
         return self
 
@@ -101,7 +101,7 @@ class LstmForecaster(RegressorMixin, BaseEstimator):
         windows = self._windows(np.vstack([self.history_, X]))
         padded = np.concatenate([windows, np.zeros((-len(windows) % ASKED, *windows.shape[1:]), "float32")])
         model = self._network().model
-        _assign(model.weights, self.weights_)
+        assign(model.weights, self.weights_)
         parts = [np.asarray(model.predict_on_batch(part)) for part in padded.reshape(-1, ASKED, *windows.shape[1:])]
         z = np.concatenate(parts)[: len(X), 0].astype(float)
         return (z * self.deviation_ + self.mean_) * self._scale(X)
@@ -133,14 +133,14 @@ class Network:
 
     def reset(self) -> None:
         """Forget what was learned, keep what was compiled."""
-        _assign(self.model.weights, self.weights)
-        _assign(self.model.optimizer.variables, self.optimizer)
+        assign(self.model.weights, self.weights)
+        assign(self.model.optimizer.variables, self.optimizer)
 
 
 @cache
 def network(shape: tuple[int, int], units: int, learning_rate: float, seed: int) -> Network:
     """LSTM(units) -> Dense(1), compiled once in this process for windows of `shape`."""
-    keras = _keras()
+    keras = keras_on_jax()
     draw = keras.initializers
     lstm = keras.layers.LSTM(
         units, kernel_initializer=draw.GlorotUniform(seed), recurrent_initializer=draw.Orthogonal(seed=seed + 1)
@@ -149,19 +149,21 @@ def network(shape: tuple[int, int], units: int, learning_rate: float, seed: int)
     model = keras.Sequential([keras.Input(shape), lstm, dense])
     model.compile(optimizer=keras.optimizers.Adam(learning_rate), loss="mse")
     model.optimizer.build(model.trainable_variables)
-    return Network(model, _values(model.weights), _values(model.optimizer.variables))
+    return Network(model, values(model.weights), values(model.optimizer.variables))
 
 
-def _values(variables: Any) -> list[Any]:
+def values(variables: Any) -> list[Any]:
+    """What variables of keras hold, as arrays."""
     return [np.array(v.value) for v in variables]
 
 
-def _assign(variables: Any, values: list[Any]) -> None:
+def assign(variables: Any, values: list[Any]) -> None:
+    """Give variables of keras other values."""
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
 
 
-def _keras() -> Any:
+def keras_on_jax() -> Any:
     """Import keras on jax: one thread, no accelerator to look for, its settings file among our own state."""
     os.environ["KERAS_BACKEND"] = "jax"
     os.environ["KERAS_HOME"] = str(settings().home / "keras")

@@ -47,9 +47,9 @@ def register(estimator: Any, name: str = "", *, max_train_rows: int | None = Non
         what = f"the class {estimator.__name__}" if isinstance(estimator, type) else f"{str(estimator)[:60]!r}"
         raise BadInput(f"{what} is no model: give a name of the catalog, or a configured scikit-learn estimator")
     name = name or f"{type(estimator).__name__} (own)"
-    if name in {spec.name for spec in catalog.specs()}:
+    if name in {spec.name for spec in catalog.every()}:
         raise BadInput(f"{name} is a model of the catalog; give yours another name")
     if is_classifier(estimator) and not callable(getattr(estimator, "predict_proba", None)):
         raise BadInput(f"{name} is a classifier without predict_proba, and a forecast is made of probabilities")
     task, made = ("classifier", ClassMeans(estimator)) if is_classifier(estimator) else ("regressor", estimator)
-    return ModelSpec(name, OWN, made, 1.0, FAMILY, task, max_train_rows=max_train_rows)
+    return ModelSpec(name, OWN, made, 1.0, FAMILY, task, max_train_rows=max_train_rows, origin="own")

@@ -55,6 +55,12 @@ SHARE = real("share", 0.01, 0.25)
 COMPONENTS = whole("components__n", 3, 30)
 MARGIN = scale("C", 0.001, 10.0)
 BLOCKS = whole("blocks", 3, 8)
+NETWORK = (
+    Knob("units", choices=(8, 16, 32)),  # two heads share them
+    whole("depth", 1, 3),
+    whole("epochs", 3, 20),
+    scale("learning_rate", 0.0003, 0.01),
+)
 
 ESTIMATED = "its parameters are estimated on the train rows, and nothing is left to choose"
 # Method key (or the name of an entry whose method's row does not fit it) -> knobs, or why there are none.
@@ -125,6 +131,8 @@ SPACES: Mapping[str, tuple[Knob, ...] | str] = {
     "markov": ESTIMATED,
     "var": "BIC chooses its lags on the train rows",
     "theta": ESTIMATED,
+    # deep
+    **dict.fromkeys(("gru", "tcn", "patchtst", "tide"), NETWORK),
     # clusters
     "k-means": (whole("n_clusters", 2, 12), PRIOR),
     "agglomerative": (whole("n_clusters", 2, 12), PRIOR),

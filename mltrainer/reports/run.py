@@ -206,7 +206,7 @@ def report(
         before as a line. A run that was killed goes on where it stopped: finished fits are in the ledger, finished
         pages in the folder.
     """
-    chosen = list(dict.fromkeys(families or catalog.FAMILIES))
+    chosen = list(dict.fromkeys(families or catalog.NAMED))
     specs = study.select(chosen)
     folder, protocol = place(out), protocol or Protocol()
     given: Any = [tickers] if isinstance(tickers, Universe) else dict.fromkeys(map(str, tickers or ("MSFT",)))

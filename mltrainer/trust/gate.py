@@ -33,8 +33,9 @@ PINS: dict[str, str] = {
     "410bd07360dc798f7206d681b8347c6150e7fbd8b05fb1ae29bbe2c9985d66ef": "arch/data/vix/vix.csv.gz",
     "81fc912d5967ad23f4b3722a10f76867034405354b8f03f3951ebce31e5bd412": "arch/data/core_cpi/core-cpi.csv.gz",
     "d93c0d3a7a77ef83c3af14e46032bb1d02ae3a512b22ab94159a8ca226fcf708": "statsmodels/datasets/macrodata/macrodata.csv",
+    "b647be00e0fd264be9764e317e6b963f35030014ecca2b21b204521716e463ad": "statsmodels/datasets/elnino/elnino.csv",
 }
-"""The packaged bodies that source `sample` may admit: sha256 -> where the package keeps it."""
+"""The packaged bodies that `sample` and alternative sources may admit: sha256 -> where the package keeps it."""
 
 LIFT = "use another span or source; mltrainer revoke --lift lets it in again"
 FETCH = "fetch it with mt.bars(...) or build it with mt.matrix(...)"
@@ -76,10 +77,16 @@ def admit(
     if source is None:
         raise UnknownName.of("source", source_id, SOURCES)
     what, mode, digest = f"{source_id} content {name!r}", settings().data_mode, sha256(body).hexdigest()
-    if not (source.live if mode == "live" else source_id == mode):
+    if source.alternative:
+        _allowed(source_id)
+        if mode == "replay":
+            refuse(
+                what, "is no data of mode replay, and modes are never mixed", "use it in another mode", kind="mistake"
+            )
+    elif not (source.live if mode == "live" else source_id == mode):
         remedy = f"set MLTRAINER_MODE={'live' if source.live else source_id} to use it"
         refuse(what, f"is no data of mode {mode}, and modes are never mixed", remedy, kind="mistake")
-    if source_id == "sample" and digest not in PINS:
+    if (source_id == "sample" or source.alternative) and digest not in PINS:
         refuse(what, f"has body {digest[:12]}, which is not a pinned packaged file", "install the locked versions")
     if not _ours(parse):
         why = f"would be parsed by {_named(parse)}, which is not of this package"
@@ -101,6 +108,14 @@ def admit(
         note=note,
     )
     return dataclasses.replace(dataset, provenance=_registered(provenance))
+
+
+def _allowed(sources: str) -> None:
+    """Refuse alternative sources, ids joined by "+", that the settings do not name."""
+    for name in sources.split("+"):
+        if name in SOURCES and SOURCES[name].alternative and name not in settings().alternatives:
+            why = "is alternative data and off by default: research here rests on Polygon and FRED"
+            refuse(f"the source {name!r}", why, f"set MLTRAINER_ALTERNATIVE={name} to allow it", kind="mistake")
 
 
 def derive(transform: Callable[..., S], *parents: Sealed, **params: Any) -> S:
@@ -199,6 +214,7 @@ def verify(item: object, purpose: str) -> Provenance:
     if held is None:
         refuse(what, f"was never let in (content {content[:12]})", FETCH, purpose=purpose)
     remedy = "run mltrainer audit verify to see what was changed"
+    _allowed(item.provenance.source)
     if held != item.provenance.to_json():
         refuse(what, "carries another provenance than the registry holds for it", remedy, purpose=purpose)
     if held != entry:

@@ -22,13 +22,18 @@ Day = str | date | pd.Timestamp | None
 
 @dataclass(frozen=True)
 class Source:
-    """An authorised origin of data; `live` says that a recommendation about today may rest on it."""
+    """An authorised origin of data; `live` says that a recommendation about today may rest on it.
+
+    An `alternative` one is refused unless MLTRAINER_ALTERNATIVE names it; `rights` says what may be done with it.
+    """
 
     id: str
     name: str
     terms: str
     notice: str
     live: bool
+    alternative: bool = False
+    rights: str = ""
 
 
 FRED_NOTICE = (
@@ -66,13 +71,23 @@ SOURCES: dict[str, Source] = {
             notice="TEST: replayed answers, not market data.",
             live=False,
         ),
+        Source(
+            id="elnino",
+            name="NOAA sea surface temperature, packaged with statsmodels",
+            terms="public domain; research only, never for live recommendations",
+            notice="ALTERNATIVE: sea surface temperature of NOAA, beside the market data; allowed by its switch.",
+            live=False,
+            alternative=True,
+            rights="free to use, keep and pass on",
+        ),
     )
 }
 
 
 def notices(notes: Iterable[str]) -> list[str]:
-    """What providers want said wherever data with these notes shows."""
-    return [FRED_NOTICE] if any(FRED_NOTICE in note for note in notes) else []
+    """What must be said wherever data with these notes shows: what providers want, and each alternative source."""
+    given, asked = list(notes), [FRED_NOTICE, *(s.notice for s in SOURCES.values() if s.alternative)]
+    return [notice for notice in asked if any(notice in note for note in given)]
 
 
 # --- text that means one thing --------------------------------------------------------------------------------

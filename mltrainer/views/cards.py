@@ -6,6 +6,8 @@ from typing import Any
 
 from latex2mathml.converter import convert as mathml
 
+from mltrainer.settings import settings
+
 
 def asides(lines: Iterable[str]) -> str:
     """Quiet lines below what they belong to."""
@@ -13,12 +15,14 @@ def asides(lines: Iterable[str]) -> str:
 
 
 def mode_words(mode: str, as_of: str = "") -> str:
-    """What kind of data a mode shows, "as_of" its last session where that is known."""
-    return {
+    """What kind of data a mode shows, "as_of" its last session where that is known, and what is let in beside it."""
+    beside = settings().alternatives
+    said = {
         "sample": f"real historical data{as_of and f' to {as_of}'}, not Polygon/FRED, not for trading",
         "live": f"provider data{as_of and f' as of {as_of}'}",
         "replay": f"TEST: replayed answers{as_of and f' as of {as_of}'}, worth nothing",
     }.get(mode, f"unknown mode{as_of and f', as of {as_of}'}")
+    return f"{said}, with ALTERNATIVE data of {', '.join(beside)}" if beside else said
 
 
 def banner(mode: str, as_of: str) -> str:

@@ -14,8 +14,9 @@ from sklearn.base import BaseEstimator
 from sklearn.model_selection import TimeSeriesSplit
 
 from mltrainer.errors import Unavailable, UnknownName
+from mltrainer.evaluation.study import select
 from mltrainer.models.base import Lazy, canonical
-from mltrainer.models.catalog import FAMILIES, spec, specs
+from mltrainer.models.catalog import FAMILIES, NAMED, every, spec, specs
 
 LINEAR = "sklearn.linear_model."
 STACK = "mltrainer.models.combiners.ForwardStack"
@@ -156,23 +157,36 @@ def test_the_names_are_those_of_the_promised_list():
     assert sorted(promised) == sorted((row.name, row.family) for row in specs() if row.family in ENGINES)
 
 
+def test_deep_networks_stand_beside_the_123_and_run_only_where_they_are_asked_for():
+    added = [row.name for row in specs("deep")]
+    assert added == ["GRU", "TCN", "PatchTST", "TiDE"]
+    assert len(specs()) == 123
+    assert len(every()) == 127
+    assert [family.key for family in FAMILIES.values() if family.origin == "added"] == ["deep"]
+    assert not {row.name for row in specs()} & set(added)
+    assert {row.name for row in select()} == {row.name for row in specs()}
+    assert [row.name for row in select(["deep"])] == added
+    assert [spec(name).family for name in added] == ["deep"] * 4
+    assert "deep" not in NAMED
+
+
 def test_every_family_and_method_says_what_it_assumes():
     for family in FAMILIES.values():
         assert family.assumes.count(". ") == 2  # three sentences
         assert family.assumes.endswith(".")
         assert family.good.endswith("?")
         assert family.bad
-    for method in {row.method for row in specs()}:
+    for method in {row.method for row in every()}:
         texts = (method.name, method.formula, method.assumes, method.use, method.complexity, method.reference)
         assert all(texts)
         assert method.formula.count("{") == method.formula.count("}")
         assert "$" not in method.formula
-    keys = [m.key for m in {row.method for row in specs()}]
+    keys = [m.key for m in {row.method for row in every()}]
     assert len(keys) == len(set(keys))
 
 
 def test_costs_are_positive_and_a_reading_is_a_sentence_or_two():
-    for row in specs():
+    for row in every():
         assert 0 < row.cost < 60
         assert row.reading == "" or (row.reading.endswith(".") and len(row.reading) < 400), row.name
 
@@ -216,7 +230,7 @@ def test_built_estimators_share_nothing_with_the_table():
 
 
 def test_identities_differ_between_models_and_carry_every_parameter():
-    assert len({row.identity() for row in specs()}) == len(set(specs())) == len(specs())
+    assert len({row.identity() for row in every()}) == len(set(every())) == len(every())
     assert "alpha=0.05" in spec("LassoRegression").identity()
     assert canonical(spec("RidgeRegression").build().set_params(ridge__alpha=2.0)) != spec("RidgeRegression").identity()
 

@@ -74,7 +74,7 @@ def test_the_library_on_the_card_does_the_work(name, msft, monkeypatch):
     module, _, kind = row.engine.rpartition(".")
     networks.network.cache_clear()
     if name == "LSTM_simulation":
-        networks._keras()  # before the test imports keras itself, which would look for another backend
+        networks.keras_on_jax()  # before the test imports keras itself, which would look for another backend
     genuine, made = getattr(import_module(module), kind), []
     inside = genuine.__init__
 

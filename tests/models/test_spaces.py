@@ -10,7 +10,7 @@ from mltrainer.errors import BadInput
 from mltrainer.models import catalog
 from mltrainer.models.spaces import SPACES, Knob, candidate, label, own, space
 
-ROWS = catalog.specs()
+ROWS = catalog.every()
 TUNABLE = [s for s in ROWS if not isinstance(SPACES.get(s.name, SPACES.get(s.method.key)), str)]
 FIXED = [s for s in ROWS if s not in TUNABLE]
 BY_ITSELF = {"RidgeCV", "LassoCV_walkforward", "ElasticNetCV_walkforward", "LassoLarsIC_bic"}

@@ -216,6 +216,7 @@ def test_the_sources_say_their_terms_and_fred_its_notice() -> None:
         "polygon": True,
         "fred": True,
         "replay": False,
+        "elnino": False,
     }
     # the sentence that FRED's terms of use require on screen
     assert SOURCES["fred"].notice == (
