@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.random import default_rng
 from tqdm.auto import tqdm
 
-from mltrainer.checks import recommending
-from mltrainer.checks.columns import TRUNCATE, FeatureFunction, Leak, Part, of_columns, of_function
+from mltrainer.checks import decisions
+from mltrainer.checks.columns import TRUNCATE, FeatureFunction, Leak, Part, _moved, of_columns, of_function
 from mltrainer.data import market
 from mltrainer.errors import MltrainerError
 from mltrainer.evaluation import judging, lookahead, study, tune
@@ -31,12 +32,13 @@ from mltrainer.models import catalog, sharing
 from mltrainer.models.base import ModelSpec
 from mltrainer.trading import regimes
 from mltrainer.trading.alerts import firing
-from mltrainer.trading.alerts.watching import Position, held_frame
+from mltrainer.trading.alerts.watching import Book, Position, drift, held_frame, signals
 from mltrainer.trust.provenance import Dataset
 
 START, END = "2004-01-02", "2008-12-31"  # both ways of the market, and quick to fit
 FOLDS = 3
 STATES = 1_100  # sessions in which hidden states are estimated three times, at a sixth of a second each
+YEAR = 252
 CHEAP = "RidgeRegression"  # trades and search are the same for every model, so the quickest shows them
 
 
@@ -233,17 +235,42 @@ def _panel(matrix: Matrix) -> Part:
 
 
 def _alerts(bars: pd.DataFrame) -> pd.DataFrame:
-    """Which alerts stand at each session, of a market and of a position entered after a year."""
+    """Which alerts stand at each session, of a market, and of a position and a book entered after a year."""
     known = regimes.of_bars(bars).join(regimes.filtered(bars["close"]))
-    held = Position("a share", str(bars.index[252].date()), stop=0.2, target=0.2) if len(bars) > 252 else None
     stand = firing.flags(known, "market")
-    return stand.join(firing.flags(held_frame(held, bars), "position")) if held else stand
+    if len(bars) <= YEAR:
+        return stand
+    entered = str(bars.index[YEAR].date())
+    held, book = Position("a share", entered, stop=0.2, target=0.2), Book("a book", entered, {"a": 0.5})
+    off = drift(book, {"a": bars["close"]})
+    return stand.join(firing.flags(held_frame(held, bars), "position")).join(firing.flags(off, "book"))
 
 
-def _recommended(bars: Dataset) -> Part:
-    kind, found = "recommendation", recommending.moved(bars.frame)
+def _signals(matrix: Matrix) -> Iterator[Leak]:
+    """Alerts of the signals of a model, when later forecasts are rewritten, and outcomes not known by then."""
+    made, rng = judging.evaluate(catalog.spec(CHEAP), matrix, Protocol(split=WalkForward(folds=FOLDS))), default_rng(0)
+    said = signals(made, evidence=True)
+    past = firing.flags(said, "signal").join(said)
+    for at in (400, 600):
+        known = {"y": at - made.horizon - 1}
+        noise = {
+            str(c): column.where(np.arange(len(column)) <= known.get(str(c), at), column + rng.normal(size=len(column)))
+            for c, column in made.forecasts.select_dtypes(float).items()
+        }
+        other = signals(replace(made, forecasts=made.forecasts.assign(**noise)), evidence=True)
+        again = firing.flags(other, "signal").join(other)
+        yield from _moved("alert", past.iloc[: at + 1], again.iloc[: at + 1], "replaced by noise")
+
+
+def _alerted(bars: Dataset, matrix: Matrix) -> Part:
+    kind, n, leaks = of_columns("alert", _alerts, bars.frame.iloc[:STATES], most=2)
+    return kind, n, [*leaks, *_signals(matrix)]
+
+
+def _decided(kind: str, bars: Dataset) -> Part:
+    found = decisions.moved(decisions.DECISIONS[kind], bars)
     note = "it moves when later sessions are {}"
-    return kind, len(recommending.CUTS), [Leak(kind, c, note=note.format(how)) for c, how in found.items()]
+    return kind, len(decisions.SHARES), [Leak(kind, c, note=note.format(how)) for c, how in found.items()]
 
 
 PARTS: dict[str, Callable[[Dataset, Matrix], Part]] = {
@@ -252,8 +279,10 @@ PARTS: dict[str, Callable[[Dataset, Matrix], Part]] = {
     "hidden state": lambda bars, m: of_columns(
         "hidden state", lambda f: regimes.filtered(f["close"]), bars.frame.iloc[:STATES], most=3
     ),
-    "alert": lambda bars, m: of_columns("alert", _alerts, bars.frame.iloc[:STATES], most=2),
-    "recommendation": lambda bars, m: _recommended(bars),
+    "alert": _alerted,
+    "recommendation": lambda bars, m: _decided("recommendation", bars),
+    "stated forecast": lambda bars, m: _decided("stated forecast", bars),
+    "weight": lambda bars, m: _decided("weight", bars),
     "matrix column": lambda bars, m: _matrix(m),
     "fold": lambda bars, m: _folds(m.horizon),
     "record column": lambda bars, m: _trades(m),
