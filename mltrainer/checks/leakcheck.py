@@ -241,7 +241,10 @@ def _alerts(bars: pd.DataFrame) -> pd.DataFrame:
     if len(bars) <= YEAR:
         return stand
     entered = str(bars.index[YEAR].date())
-    held, book = Position("a share", entered, stop=0.2, target=0.2), Book("a book", entered, {"a": 0.5})
+    held, book = (
+        Position("a share", entered, stop=0.2, target=0.2),
+        Book("a book", entered, {"a": 0.5}, limit=0.5, worst=0.05),
+    )
     off = drift(book, {"a": bars["close"]})
     return stand.join(firing.flags(held_frame(held, bars), "position")).join(firing.flags(off, "book"))
 

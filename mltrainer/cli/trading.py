@@ -95,6 +95,7 @@ def alerts_check(
     ticker: Tickers = None,
     universe: Universe = None,
     position: Annotated[list[str] | None, typer.Option(help="what is held, as TICKER@YYYY-MM-DD of its entry")] = None,
+    account: Annotated[list[str] | None, typer.Option(help="an account whose purchases and book are watched")] = None,
     as_of: AsOf = None,
     send: Annotated[bool, typer.Option("--send/--no-send", help="send what MLTRAINER_ALERT_URLS asks for")] = True,
     json_: Json = False,
@@ -103,8 +104,8 @@ def alerts_check(
     from mltrainer.trading.alerts import Position, check
 
     held = [Position.parse(p) for p in position or ()]
-    asked = chosen(ticker, universe) if ticker or universe or not held else []
-    found = check(asked, positions=held, as_of=as_of, send=send)
+    asked = chosen(ticker, universe) if ticker or universe or not (held or account) else []
+    found = check(asked, positions=held, accounts=account or (), as_of=as_of, send=send)
     if json_:
         new = {"new": [a.to_dict() for a in found.new], "subjects": found.subjects, "withheld": found.withheld}
         say(document(new | {"deliveries": found.deliveries, "sentence": found.sentence()}))
@@ -136,6 +137,7 @@ def alerts_replay(
     model: Annotated[
         list[str] | None, typer.Option(help="replay signals of these models, as if they had skill")
     ] = None,
+    account: Annotated[list[str] | None, typer.Option(help="also what an account has held")] = None,
     start: Start = None,
     end: End = None,
     page: Annotated[Path | None, typer.Option(help="write the span as a page to this HTML file instead")] = None,
@@ -153,7 +155,8 @@ def alerts_replay(
         say(f"wrote {write(page, names, start, end)}\n{mode_line()}")
         return
     made = [e for t in getattr(names, "tickers", names) for e in study.evaluate(model, t, end=end)] if model else []
-    found = replay(names, kinds=kind, start=start, end=end, evaluations=[e for e in made if e.ok], evidence=bool(model))
+    how: dict[str, Any] = {"evaluations": [e for e in made if e.ok], "evidence": bool(model), "accounts": account or ()}
+    found = replay(names, kinds=kind, start=start, end=end, **how)
     if json_:
         rows = {"alerts": found.alerts.to_dict("records"), "rates": found.rates.to_dict("records")}
         say(document({"mode": found.mode, "sentence": found.sentence(), **rows}))

@@ -25,7 +25,7 @@ from mltrainer.trading.alerts.watching import Watched
 from mltrainer.trust import audit
 from mltrainer.trust.provenance import plain
 
-VERSION = 1  # of the rules: raise it when a condition means something else
+VERSION = 2  # of the rules: raise it when a condition means something else
 GRACE = WEEK  # sessions before the last check that are looked at again: a bar may come late
 STATES = ("new", "acknowledged", "resolved")
 COLUMNS = "id at kind condition severity subject session state message mode".split()
