@@ -67,18 +67,18 @@ def alerts(context: typer.Context, json_: Json = False) -> None:
 
 
 @alerts_app.command("list")
-def alerts_list(state: State = None, json_: Json = False) -> None:
-    """List the alerts of the mode in force, the newest first."""
+def alerts_list(state: State = None, as_of: AsOf = None, json_: Json = False) -> None:
+    """List the alerts of the mode in force, the newest first; as of a day, in the state they had then."""
     from mltrainer.trading.alerts import history
 
-    wanted = set(history(state)["id"])
-    _listed([a for a in _alerts() if a.id in wanted], json_)
+    wanted = set(history(state, as_of=as_of)["id"])
+    _listed([a for a in _alerts(as_of) if a.id in wanted], json_)
 
 
-def _alerts() -> list[Any]:
+def _alerts(as_of: str | None = None) -> list[Any]:
     from mltrainer.trading.alerts import ledger
 
-    return ledger.alerts()[::-1]
+    return ledger.alerts(as_of=as_of)[::-1]
 
 
 def _listed(found: list[Any], json_: bool) -> None:
