@@ -61,7 +61,8 @@ class WalkPage:
     @property
     def title(self) -> str:
         """The question."""
-        names = self.tickers[0] if len(self.tickers) == 1 else f"{self.tickers[0]} and {len(self.tickers) - 1} others"
+        n = len(self.tickers) - 1
+        names = f"{self.tickers[0]} and {n} other{'s' * (n > 1)}" if n else self.tickers[0]
         return f"{names}, {self.start[:4]} to {self.end[:4]}: what would have been said, and what came of it?"
 
     def _row(self, name: str) -> Any:
