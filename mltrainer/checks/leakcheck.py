@@ -5,21 +5,20 @@ shuffled, replaced by noise or moved to other dates, everything is computed agai
 """
 
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.random import default_rng
 from tqdm.auto import tqdm
 
-from mltrainer.checks import recommending
+from mltrainer.checks import decisions
+from mltrainer.checks.columns import TRUNCATE, FeatureFunction, Leak, Part, _moved, of_columns, of_function
 from mltrainer.data import market
-from mltrainer.errors import BadInput, MltrainerError
+from mltrainer.errors import MltrainerError
 from mltrainer.evaluation import judging, lookahead, study, tune
 from mltrainer.evaluation.engine import Task, results, unwatched
 from mltrainer.evaluation.lookahead import PATH
@@ -33,33 +32,14 @@ from mltrainer.models import catalog, sharing
 from mltrainer.models.base import ModelSpec
 from mltrainer.trading import regimes
 from mltrainer.trading.alerts import firing
-from mltrainer.trading.alerts.watching import Position, held_frame
+from mltrainer.trading.alerts.watching import Book, Position, drift, held_frame, signals
 from mltrainer.trust.provenance import Dataset
 
-FeatureFunction = Callable[[pd.DataFrame], "pd.DataFrame | pd.Series[float]"]
 START, END = "2004-01-02", "2008-12-31"  # both ways of the market, and quick to fit
 FOLDS = 3
 STATES = 1_100  # sessions in which hidden states are estimated three times, at a sixth of a second each
+YEAR = 252
 CHEAP = "RidgeRegression"  # trades and search are the same for every model, so the quickest shows them
-
-
-@dataclass(frozen=True)
-class Leak:
-    """Something said of a session that moved when only later sessions were rewritten.
-
-    `note` says it in words where it was found in another way.
-    """
-
-    kind: str
-    name: str
-    how: str = ""
-    first: str = ""
-    cut: str = ""
-    note: str = ""
-
-    def __str__(self) -> str:
-        said = f"its value of {self.first} moves when sessions after {self.cut} are {self.how}"
-        return f"{self.kind} {self.name}: {self.note or said}"
 
 
 @dataclass(frozen=True)
@@ -79,9 +59,6 @@ class LeakCheck:
         what = ", ".join(f"{n} {kind}s" for kind, n in self.checked.items())
         said = "; ".join(map(str, self.leaks)) or "the future moves none of them"
         return f"LeakCheck({what}: {said})"
-
-
-Part = tuple[str, int, list[Leak]]  # the kind of thing, how many were checked, what leaked
 
 
 def leakcheck(
@@ -117,175 +94,8 @@ def leakcheck(
     return _gathered(parts)
 
 
-def imported(path: str, *, fresh: bool = False) -> FeatureFunction:
-    """Import a feature function named as module:name; modules of the current folder are found too.
-
-    `fresh` runs the module again, so that the function knows nothing of what it was asked before.
-    """
-    module, _, name = path.partition(":")
-    if not name or not all(part.isidentifier() for part in [*module.split("."), name]):
-        raise BadInput(f"{path[:80]!r} names no function; write module:name")
-    sys.path.insert(0, str(Path.cwd()))
-    before = sys.modules.pop(module, None) if fresh else None
-    try:
-        function = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise BadInput(f"{path[:80]!r} cannot be imported: {error}") from None
-    finally:
-        sys.path.pop(0)
-        if before is not None:
-            sys.modules[module] = before
-    if not callable(function):
-        raise BadInput(f"{path[:80]!r} is no function but {type(function).__name__}")
-    return cast(FeatureFunction, function)
-
-
 def _gathered(parts: list[Part]) -> LeakCheck:
     return LeakCheck({kind: n for kind, n, _ in parts}, [leak for *_, leaks in parts for leak in leaks])
-
-
-# --- functions of bars ----------------------------------------------------------------------------------------
-
-EARLY = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233)  # where a warm-up may have been filled from behind
-LATE = (1, 2, 3, 6, 22)  # rows from the end
-TRUNCATE = 300  # rows that an honest feature may need to say anything
-MOST = 400  # cuts at which a function of one's own is tested
-ALL = 8  # cuts at which every rewrite is tried; at the others, two
-ELSEWHERE = 0.15  # correlation with returns it was not given; of 3,000 rows, eight standard errors
-
-
-def of_function(function: FeatureFunction | str, bars: Dataset, *, most: int = MOST) -> Part:
-    """A feature function of somebody's own, which may also remember, throw dice, or read its bars elsewhere."""
-    compute = imported(function) if isinstance(function, str) else function
-    try:
-        compute(bars.frame.copy())
-    except Exception as error:
-        said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        raise BadInput(f"the function fails on the bars of {bars.name} as they are ({said}); mend it first") from error
-    kind, n, leaks = of_columns("feature", compute, bars.frame, most=most)
-    past = _columns(compute, bars.frame)
-    leaks += _elsewhere(kind, compute, bars.frame, past)
-    if isinstance(function, str):
-        rows, rng = bars.frame, np.random.default_rng(0)
-        half = len(rows) // 2
-        other = _columns(imported(function, fresh=True), indicators.REWRITES["noise"](rows, half, rng))
-        again = _columns(imported(function, fresh=True), rows)
-        leaks += _moved(kind, again.iloc[:half], other.iloc[:half], "replaced before it was asked for the first time")
-    return kind, n, list({leak.name: leak for leak in reversed(leaks)}.values())[::-1]
-
-
-def of_columns(kind: str, compute: FeatureFunction, frame: pd.DataFrame, *, most: int) -> Part:
-    """Rewrite the bars after many cuts: early, late, anywhere, and beside rows that are out of the ordinary."""
-    rng = np.random.default_rng(0)
-    past = _columns(compute, frame)
-    leaks = {leak.name: leak for leak in _moved(kind, past, _columns(compute, frame), "left as they are")}
-    for number, cut in enumerate(_cuts(frame, past, most, rng)):
-        if len(leaks) == past.shape[1]:
-            break
-        for how, other in _others(frame, cut, number, rng):
-            try:
-                again = _columns(compute, other)
-            except Exception as error:  # what it says must not hang on what comes later, not even that it says it
-                how, again = f"{how} ({type(error).__name__}: {str(error)[:80]})", past.iloc[:0, :0]
-            for leak in _moved(kind, past.iloc[:cut], again.iloc[:cut], how):
-                leaks.setdefault(leak.name, leak)
-    return kind, past.shape[1], list(leaks.values())
-
-
-def _columns(compute: FeatureFunction, rows: pd.DataFrame) -> pd.DataFrame:
-    """What a function makes of bars: columns of text names, each once, in the order of the bars."""
-    out = compute(rows.copy())
-    out = out.to_frame() if isinstance(out, pd.Series) else pd.DataFrame(out)
-    if len(out) != len(rows):
-        raise BadInput(f"the function gave {len(out)} rows for {len(rows)} sessions; it must give one for each")
-    if isinstance(out.index, pd.DatetimeIndex) and out.index.is_unique and rows.index.isin(out.index).all():
-        out = out.reindex(rows.index)
-    names = [str(c) for c in out.columns]
-    return out.set_axis([f"{c} ({i})" if c in names[:i] else c for i, c in enumerate(names)], axis=1)
-
-
-def _cuts(frame: pd.DataFrame, past: pd.DataFrame, most: int, rng: np.random.Generator) -> list[int]:
-    """How many rows stay, `most` times: first where every rewrite is tried, then beside special rows, then anywhere."""
-    n = len(frame)
-    spread = [n // 3, n * 4 // 5, *(int(n * share) for share in rng.uniform(0.15, 0.98, ALL - 2))]
-    beside = sorted({row + after for row in {*_events(frame), *_rare(past)} for after in (0, 1)})
-    cuts = [*spread, *EARLY, *(n - k for k in LATE), *rng.permutation(beside).tolist(), *rng.permutation(n).tolist()]
-    return [cut for cut in dict.fromkeys(cuts) if 0 < cut < n][:most]
-
-
-def _events(frame: pd.DataFrame) -> Iterator[int]:
-    """Rows out of the ordinary: the largest and least moves of each column, long gaps, ends of quarters."""
-    changes = np.diff(np.log(frame.select_dtypes("number").clip(lower=1e-12).to_numpy(float)), axis=0)
-    for column in changes.T:
-        order = np.argsort(column) + 1
-        yield from (int(row) for row in (*order[:5], *order[-5:]))
-    yield from (int(row) for row in np.argsort(np.diff(frame.index.to_numpy()))[-5:] + 1)
-    quarters = pd.DatetimeIndex(frame.index).to_period("Q").asi8
-    yield from (int(row) for row in np.flatnonzero(np.diff(quarters)) + 1)
-
-
-def _rare(past: pd.DataFrame, each: int = 3) -> Iterator[int]:
-    """Rows where a column says what it seldom says: its extremes, its rarest values, where it begins or is missing."""
-    for name in past:
-        column = past[name].reset_index(drop=True)
-        words = column.astype(object).map(repr)
-        yield from (int(row) for row in words.map(words.value_counts()).sort_values(kind="stable").index[:each])
-        changes = np.flatnonzero(np.diff(column.isna().to_numpy())) + 1
-        yield from (int(row) for row in (*changes[:each], *changes[-each:]))
-        if _real(column):
-            order = np.argsort(column.to_numpy(float, na_value=np.nan))[: int(column.notna().sum())]
-            yield from (int(row) for row in (*order[:each], *order[-each:]))
-
-
-def _real(column: pd.Series) -> bool:
-    kind = column.dtype
-    return pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind)
-
-
-def _others(frame: pd.DataFrame, cut: int, number: int, rng: np.random.Generator) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Other futures: all there are at the first cuts; then noise on other dates, and one of the others in turn."""
-    table = {how: r for how, r in indicators.REWRITES.items() if how != "truncated" or cut >= TRUNCATE}
-    if number >= ALL:
-        noise = indicators.REWRITES["noise"](frame, cut, rng)
-        yield "replaced by noise on other dates", indicators.REWRITES["postponed"](noise, cut, rng)
-        turn = list(table)[number % len(table)]
-        table = {turn: table[turn]}
-    for how, rewrite in table.items():
-        yield WORDS.get(how, how), rewrite(frame, cut, rng)
-
-
-WORDS = {"noise": "replaced by noise"}
-
-
-def _moved(kind: str, past: pd.DataFrame, again: pd.DataFrame, how: str) -> Iterator[Leak]:
-    """One leak per column that is not bit for bit the same, with the first session that differs."""
-    for name in indicators.differing(past, again):
-        row = 0
-        if name in again and len(again) == len(past):
-            row = int(np.argmax(indicators.unequal(past[name], again[name])))
-        first, cut = (str(pd.Timestamp(day).date()) for day in (past.index[row], past.index[-1]))
-        yield Leak(kind, name, how, first, cut)
-
-
-def _elsewhere(kind: str, compute: FeatureFunction, frame: pd.DataFrame, past: pd.DataFrame) -> Iterator[Leak]:
-    """Columns that no bar they are given can move, and that move with the market all the same."""
-    order = np.random.default_rng(1).permutation(len(frame))
-    try:
-        other = _columns(compute, frame.iloc[order].set_axis(frame.index))
-    except Exception:  # it looks at its bars, at least
-        return
-    moved, returns = set(indicators.differing(past, other)), np.log(frame["close"]).diff()
-    for name, column in past.items():
-        if name in moved or not _real(column):
-            continue
-        values = pd.Series(column.to_numpy(float, na_value=np.nan), frame.index)
-        if values.nunique() < 2:
-            continue
-        pairs = [(v, returns.shift(-ahead)) for v in (values, values.diff()) for ahead in range(-1, 6)]
-        known = max(abs(a.corr(b)) for a, b in pairs if a.std() > 0)
-        if known > ELSEWHERE:
-            note = "no bar it is given moves it, but it moves with the market: what it reads elsewhere is not checked"
-            yield Leak(kind, str(name), note=f"{note} (correlation {known:.2f})")
 
 
 # --- from bars to trades and choices --------------------------------------------------------------------------
@@ -425,17 +235,45 @@ def _panel(matrix: Matrix) -> Part:
 
 
 def _alerts(bars: pd.DataFrame) -> pd.DataFrame:
-    """Which alerts stand at each session, of a market and of a position entered after a year."""
+    """Which alerts stand at each session, of a market, and of a position and a book entered after a year."""
     known = regimes.of_bars(bars).join(regimes.filtered(bars["close"]))
-    held = Position("a share", str(bars.index[252].date()), stop=0.2, target=0.2) if len(bars) > 252 else None
     stand = firing.flags(known, "market")
-    return stand.join(firing.flags(held_frame(held, bars), "position")) if held else stand
+    if len(bars) <= YEAR:
+        return stand
+    entered = str(bars.index[YEAR].date())
+    held, book = (
+        Position("a share", entered, stop=0.2, target=0.2),
+        Book("a book", entered, {"a": 0.5}, limit=0.5, worst=0.05),
+    )
+    off = drift(book, {"a": bars["close"]})
+    return stand.join(firing.flags(held_frame(held, bars), "position")).join(firing.flags(off, "book"))
 
 
-def _recommended(bars: Dataset) -> Part:
-    kind, found = "recommendation", recommending.moved(bars.frame)
+def _signals(matrix: Matrix) -> Iterator[Leak]:
+    """Alerts of the signals of a model, when later forecasts are rewritten, and outcomes not known by then."""
+    made, rng = judging.evaluate(catalog.spec(CHEAP), matrix, Protocol(split=WalkForward(folds=FOLDS))), default_rng(0)
+    said = signals(made, evidence=True)
+    past = firing.flags(said, "signal").join(said)
+    for at in (400, 600):
+        known = {"y": at - made.horizon - 1}
+        noise = {
+            str(c): column.where(np.arange(len(column)) <= known.get(str(c), at), column + rng.normal(size=len(column)))
+            for c, column in made.forecasts.select_dtypes(float).items()
+        }
+        other = signals(replace(made, forecasts=made.forecasts.assign(**noise)), evidence=True)
+        again = firing.flags(other, "signal").join(other)
+        yield from _moved("alert", past.iloc[: at + 1], again.iloc[: at + 1], "replaced by noise")
+
+
+def _alerted(bars: Dataset, matrix: Matrix) -> Part:
+    kind, n, leaks = of_columns("alert", _alerts, bars.frame.iloc[:STATES], most=2)
+    return kind, n, [*leaks, *_signals(matrix)]
+
+
+def _decided(kind: str, bars: Dataset) -> Part:
+    found = decisions.moved(decisions.DECISIONS[kind], bars)
     note = "it moves when later sessions are {}"
-    return kind, len(recommending.CUTS), [Leak(kind, c, note=note.format(how)) for c, how in found.items()]
+    return kind, len(decisions.SHARES), [Leak(kind, c, note=note.format(how)) for c, how in found.items()]
 
 
 PARTS: dict[str, Callable[[Dataset, Matrix], Part]] = {
@@ -444,8 +282,10 @@ PARTS: dict[str, Callable[[Dataset, Matrix], Part]] = {
     "hidden state": lambda bars, m: of_columns(
         "hidden state", lambda f: regimes.filtered(f["close"]), bars.frame.iloc[:STATES], most=3
     ),
-    "alert": lambda bars, m: of_columns("alert", _alerts, bars.frame.iloc[:STATES], most=2),
-    "recommendation": lambda bars, m: _recommended(bars),
+    "alert": _alerted,
+    "recommendation": lambda bars, m: _decided("recommendation", bars),
+    "stated forecast": lambda bars, m: _decided("stated forecast", bars),
+    "weight": lambda bars, m: _decided("weight", bars),
     "matrix column": lambda bars, m: _matrix(m),
     "fold": lambda bars, m: _folds(m.horizon),
     "record column": lambda bars, m: _trades(m),

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from mltrainer.checks import leakcheck
-from mltrainer.checks.leakcheck import Leak
+from mltrainer.checks import columns
+from mltrainer.checks.columns import Leak
 from mltrainer.data import market
 from mltrainer.errors import BadInput
 from mltrainer.evaluation import code
@@ -114,7 +114,7 @@ def _tried(own: Own, bars: Dataset) -> None:
 
 def _feature(own: Own, bars: Dataset) -> tuple[str, int]:
     """What is wrong with a feature, in words, and how many cuts it was tested at."""
-    _, _, leaks = leakcheck.of_function(own.values, bars, most=MOST)
+    _, _, leaks = columns.of_function(own.values, bars, most=MOST)
     return (_words(leaks[0]) if leaks else ""), MOST
 
 
@@ -126,7 +126,7 @@ def _target(own: Own, bars: Dataset) -> tuple[str, int]:
     """A label that was known h + 1 sessions ago is a feature of today, and must pass as one; and it must look ahead."""
     for horizon in HORIZONS:
         late = partial(_known, own, horizon)
-        _, _, leaks = leakcheck.of_columns("target", late, bars.frame, most=MOST // len(HORIZONS))
+        _, _, leaks = columns.of_columns("target", late, bars.frame, most=MOST // len(HORIZONS))
         if leaks:
             place = int(bars.frame.index.searchsorted(pd.Timestamp(leaks[0].first))) - horizon - 1
             first, after = bars.frame.index[max(place, 0)].date(), f"sessions after {leaks[0].cut} are {leaks[0].how}"

@@ -100,11 +100,24 @@ def monitor(
         say(document(found.to_dict()))
     else:
         shown = [
-            (r.ticker, r.model, r.state, number(r.e_value), number(r.cusum_ratio), percent(r.saved_before),
+            (r.ticker, r.model, r.source, r.state, number(r.e_value), number(r.cusum_ratio), percent(r.saved_before),
              percent(r.saved), percent(r.coverage), r.says)
             for r in found.rows.itertuples()
         ]  # fmt: skip
-        heads = ["ticker", "model", "state", "e value", "CUSUM", "saved before, %", "since, %", "held, %", "why"]
+        heads = [
+            "ticker",
+            "model",
+            "source",
+            "state",
+            "e value",
+            "CUSUM",
+            "saved before, %",
+            "since, %",
+            "held, %",
+            "why",
+        ]
         say(table(heads, shown))
+        for (name, who), why in found.dropped.items():
+            say(f"not watched, {name}, {who}: {why}") if who.startswith("committed") else None
         say(f"{found.sentence()}\n{mode_line()}")
     return int((found.rows["state"] == "retire").any())

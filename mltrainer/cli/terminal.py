@@ -127,7 +127,7 @@ def own(functions: list[str] | None) -> list[Any]:
     """Functions of one's own, named as module:name, and expressions, tested for look-ahead and registered."""
     if not functions:
         return []
-    from mltrainer.checks.leakcheck import imported
+    from mltrainer.checks.columns import imported
     from mltrainer.checks.register import register
 
     return [register(imported(f) if re.fullmatch(r"[\w.]+:\w*", f) else f) for f in functions]

@@ -68,18 +68,18 @@ def alerts(context: typer.Context, json_: Json = False) -> None:
 
 
 @alerts_app.command("list")
-def alerts_list(state: State = None, json_: Json = False) -> None:
-    """List the alerts of the mode in force, the newest first."""
+def alerts_list(state: State = None, as_of: AsOf = None, json_: Json = False) -> None:
+    """List the alerts of the mode in force, the newest first; as of a day, in the state they had then."""
     from mltrainer.trading.alerts import history
 
-    wanted = set(history(state)["id"])
-    _listed([a for a in _alerts() if a.id in wanted], json_)
+    wanted = set(history(state, as_of=as_of)["id"])
+    _listed([a for a in _alerts(as_of) if a.id in wanted], json_)
 
 
-def _alerts() -> list[Any]:
+def _alerts(as_of: str | None = None) -> list[Any]:
     from mltrainer.trading.alerts import ledger
 
-    return ledger.alerts()[::-1]
+    return ledger.alerts(as_of=as_of)[::-1]
 
 
 def _listed(found: list[Any], json_: bool) -> None:
@@ -96,6 +96,7 @@ def alerts_check(
     ticker: Tickers = None,
     universe: Universe = None,
     position: Annotated[list[str] | None, typer.Option(help="what is held, as TICKER@YYYY-MM-DD of its entry")] = None,
+    account: Annotated[list[str] | None, typer.Option(help="an account whose purchases and book are watched")] = None,
     as_of: AsOf = None,
     send: Annotated[bool, typer.Option("--send/--no-send", help="send what MLTRAINER_ALERT_URLS asks for")] = True,
     json_: Json = False,
@@ -104,8 +105,8 @@ def alerts_check(
     from mltrainer.trading.alerts import Position, check
 
     held = [Position.parse(p) for p in position or ()]
-    asked = chosen(ticker, universe) if ticker or universe or not held else []
-    found = check(asked, positions=held, as_of=as_of, send=send)
+    asked = chosen(ticker, universe) if ticker or universe or not (held or account) else []
+    found = check(asked, positions=held, accounts=account or (), as_of=as_of, send=send)
     if send and as_of is None:
         from mltrainer.operations import health
 
@@ -142,6 +143,7 @@ def alerts_replay(
     model: Annotated[
         list[str] | None, typer.Option(help="replay signals of these models, as if they had skill")
     ] = None,
+    account: Annotated[list[str] | None, typer.Option(help="also what an account has held")] = None,
     start: Start = None,
     end: End = None,
     page: Annotated[Path | None, typer.Option(help="write the span as a page to this HTML file instead")] = None,
@@ -159,7 +161,8 @@ def alerts_replay(
         say(f"wrote {write(page, names, start, end)}\n{mode_line()}")
         return
     made = [e for t in getattr(names, "tickers", names) for e in study.evaluate(model, t, end=end)] if model else []
-    found = replay(names, kinds=kind, start=start, end=end, evaluations=[e for e in made if e.ok], evidence=bool(model))
+    how: dict[str, Any] = {"evaluations": [e for e in made if e.ok], "evidence": bool(model), "accounts": account or ()}
+    found = replay(names, kinds=kind, start=start, end=end, **how)
     if json_:
         rows = {"alerts": found.alerts.to_dict("records"), "rates": found.rates.to_dict("records")}
         say(document({"mode": found.mode, "sentence": found.sentence(), **rows}))

@@ -180,9 +180,9 @@ class BriefPage:
         return Html(f"<p>{escape(said)}</p>" + (views.table(rows, heads) if rows else ""))
 
     def alerts(self) -> Html:
-        """Alerts that stand."""
-        rows = alerts.history()
-        rows = rows[rows["state"].ne("resolved") & rows["session"].le(self.found.as_of)] if len(rows) else rows
+        """Alerts that stood on this day."""
+        rows = alerts.history(as_of=self.found.as_of)
+        rows = rows[rows["state"].ne("resolved")]
         if rows.empty:
             how = f"mltrainer alerts check --universe {self.universe}" if "," not in self.universe else "alerts check"
             return Html(views.asides([f"No alert stands. {how} asks every condition, and writes what is new."]))

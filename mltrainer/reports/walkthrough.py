@@ -11,6 +11,7 @@ from mltrainer import store, views
 from mltrainer.data.dates import Day
 from mltrainer.errors import BadInput
 from mltrainer.reports.family import Html
+from mltrainer.reports.recommended import section
 from mltrainer.settings import settings
 from mltrainer.trading.alerts import replay
 from mltrainer.trading.alerts.checking import named
@@ -24,11 +25,6 @@ KINDS = ("regime_change", "stop_loss", "target_reached", "exit_signal", "portfol
 Section = Callable[[Sequence[str], str, str], str]  # of tickers, first and last session: HTML, "" where there is none
 
 
-def nothing(tickers: Sequence[str], start: str, end: str) -> str:
-    """No recommendation was made in the span."""
-    return ""
-
-
 class WalkPage:
     """What would have been said and held in a span, session by session, by what was known on the day.
 
@@ -37,11 +33,11 @@ class WalkPage:
     tickers : what is held in equal weights; the regimes are those of the first.
     start, end : first and last day.
     target : annual volatility to which the sized book is held by cash.
-    recommended : the section of recommendations of the span, "" where there are none.
+    recommended : makes the section of what was recommended in the span, "" where there was nothing.
     """
 
     def __init__(
-        self, tickers: Any, start: Day, end: Day, *, target: float = 0.10, recommended: Section = nothing
+        self, tickers: Any, start: Day, end: Day, *, target: float = 0.10, recommended: Section = section
     ) -> None:
         self.tickers, self.target, self.recommended = named(tickers), target, recommended
         if not self.tickers or start is None or end is None:
@@ -65,7 +61,8 @@ class WalkPage:
     @property
     def title(self) -> str:
         """The question."""
-        names = self.tickers[0] if len(self.tickers) == 1 else f"{self.tickers[0]} and {len(self.tickers) - 1} others"
+        n = len(self.tickers) - 1
+        names = f"{self.tickers[0]} and {n} other{'s' * (n > 1)}" if n else self.tickers[0]
         return f"{names}, {self.start[:4]} to {self.end[:4]}: what would have been said, and what came of it?"
 
     def _row(self, name: str) -> Any:

@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from typer.testing import CliRunner
 
 import mltrainer as mt
+from mltrainer.checks import columns
 from mltrainer.checks import leakcheck as room
 from mltrainer.cli import app
 from mltrainer.evaluation import study, trials
@@ -267,5 +268,5 @@ def test_the_command_names_the_leak_and_exits_1(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("path", ["nothing", "os:path:join", "no_such_module:f", "os:sep", "../x:f", "os:nothing"])
 def test_a_wrong_function_path_is_one_clear_line(path: str) -> None:
     with pytest.raises(mt.errors.BadInput) as error:
-        room.imported(path)
+        columns.imported(path)
     assert "\n" not in str(error.value)

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mltrainer.checks import decisions
 from mltrainer.checks import leakcheck as room
-from mltrainer.checks import recommending
 from mltrainer.data import market
 from mltrainer.evaluation import judging, splits, trading, tune, walk
 from mltrainer.evaluation.scaling import Scaling
@@ -24,6 +24,7 @@ from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
 from mltrainer.trading import regimes
 from mltrainer.trading.alerts import firing
+from mltrainer.trading.portfolio.walk import Past
 from mltrainer.trading.regimes import markov, score
 from mltrainer.trust.provenance import Dataset
 
@@ -95,6 +96,14 @@ def tomorrows_alerts(patch: pytest.MonkeyPatch) -> None:
         return dataclasses.replace(kind, fire=lambda f: kind.fire(f).shift(-1, fill_value=False))
 
     patch.setattr(firing, "KINDS", tuple(map(early, firing.KINDS)))
+
+
+def a_session_late(true: Any) -> Any:
+    return lambda bars, end: true(bars, end=bars.frame.loc[end:].index[:2][-1])
+
+
+def knowing_at_once(true: Any) -> Any:
+    return lambda e, **k: true(dataclasses.replace(e, horizon=-1), **k)
 
 
 def whole_sample(frame: pd.DataFrame) -> pd.DataFrame:
@@ -282,8 +291,20 @@ MUTATIONS = (
     Mutation(
         "a recommendation that knows the session after",
         "recommendation",
-        instead(recommending, "decide", lambda true: lambda f, day: true(f, f[0].loc[day:].index[:2][-1])),
+        instead(decisions, "cut", a_session_late),
     ),
+    Mutation("a forecast that knows the session after", "stated forecast", instead(decisions, "cut", a_session_late)),
+    Mutation(
+        "weights that know the session after",
+        "weight",
+        instead(Past, "decided", lambda true: lambda self, who, t, held: true(self, who, t + 1, held)),
+    ),
+    Mutation(
+        "weights by the covariance of all sessions",
+        "weight",
+        instead(Past, "decided", lambda true: lambda self, who, t, held: true(self, who, len(self.R) - 1, held)),
+    ),
+    Mutation("a signal by outcomes that have not matured", "alert", instead(room, "signals", knowing_at_once)),
     Mutation("states smoothed back from the last session", "hidden state", after(regimes, "filtered", smoothed)),
     Mutation(
         "a search that sees the sessions which judge it",

@@ -46,6 +46,7 @@ class Replay:
         self.canned: dict[str, Any] = {}
         self.keys = {"polygon": POLYGON_KEY, "fred": FRED_KEY}
         self.elsewhere = "http://elsewhere.invalid"
+        self.until: dict[str, str] = {}  # ticker, or "" for all -> the last day of which there are bars
         self._faults: list[list[Any]] = []
         self._lock, self.stopped = threading.Lock(), threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
@@ -105,8 +106,13 @@ class Replay:
             return fred.ROUTES[path](params)
         for pattern, make in polygon.ROUTES:
             if found := re.fullmatch(pattern, path):
-                return make(self.url, path, params, found.groups())
+                return make(self.url, path, params, self._so_far(found.groups()))
         raise Http(404, {"status": "NOT_FOUND", "request_id": polygon.REQUEST, "message": "no such path"})
+
+    def _so_far(self, found: tuple[str, ...]) -> tuple[str, ...]:
+        """The span of bars asked for, as far as it has happened."""
+        last = self.until.get(found[0], self.until.get("")) if len(found) == 5 else None
+        return found if last is None else (*found[:4], min(found[4], last))
 
     def _admitted(self, provider: str, key: str) -> None:
         if key == self.keys[provider]:

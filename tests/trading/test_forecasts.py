@@ -292,7 +292,7 @@ def test_live_a_forecast_whose_outcome_is_known_is_refused_as_back_dated(live: F
 
 
 def test_a_clock_that_was_put_back_dates_nothing(live: Forecast):
-    with pytest.raises(Refused, match=r"the clock says .* and the trail's last entry .* set the clock right"):
+    with pytest.raises(Refused, match=r"the clock says .* and the trail's latest entry .* set the clock right"):
         commit(live, latest=live.as_of, now=datetime.now(UTC) - timedelta(days=1))
     assert records(mode="live") == []
 

@@ -15,7 +15,8 @@ from mltrainer.evaluation.judging import evaluate
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
-from mltrainer.trading.forecasts import speakers
+from mltrainer.trading.forecasts import commit, speakers
+from mltrainer.trading.forecasts.inference import after
 from mltrainer.trading.forecasts.monitor import COLUMNS, HEALTH, STATES, watched
 
 RIDGE = "RidgeRegression"
@@ -204,3 +205,50 @@ def test_a_universe_is_watched_without_the_names_that_are_not_there(tmp_path: Pa
     assert set(found.rows["ticker"]) == {"MSFT"}
     with pytest.raises(BadInput, match="no ticker in mode sample is called 'NOPE'"):
         mt.monitor(["MSFT", "NOPE"], target="volatility")
+
+
+# --- what was committed ---------------------------------------------------------------------------------------
+
+
+def committing(made: tuple[Matrix, pd.DataFrame], days: int, shift: float = 0.0) -> pd.DatetimeIndex:
+    """Commit what HAR said on each of so many sessions of 2012, plus a shift, in the ledger of forecasts."""
+    one = mt.forecast("MSFT", target="volatility", as_of="2012-01-03", commit=False)
+    said = made[1].loc["2012-01-03":].iloc[:days]
+    for session, row in said.iterrows():
+        at, value = str(session.date()), float(row["forecast"]) + shift
+        bounds = {"low": value - 1.5, "high": value + 1.5, "baseline_forecast": float(row["rival"])}
+        commit(replace(one, as_of=at, known_on=after(session, 5), forecast=value, **bounds), latest=at)
+    return pd.DatetimeIndex(said.index)
+
+
+def test_what_was_committed_is_watched_beside_the_walk_forward_and_each_is_labelled(made: tuple[Matrix, pd.DataFrame]):
+    days = committing(made, 80)
+    found = mt.monitor("MSFT", target="volatility")
+    assert list(found.rows["source"]) == ["walk-forward", "committed, historical"]
+    row = found.rows.iloc[1]
+    assert (row["model"], row["rival"], row["since"], row["forecasts"]) == ("HAR", "mean", "2012-01-03", 80)
+    y, said = made[1]["y"].loc[days], made[1]["forecast"].loc[days]
+    assert row["coverage"] == pytest.approx(((y - said).abs() <= 1.5).mean())  # by the bounds as they were stated
+    saved = 1 - ((y - said) ** 2).mean() / ((y - made[1]["rival"].loc[days]) ** 2).mean()
+    assert row["saved"] == pytest.approx(saved)
+    assert row["state"] != "retire"
+    assert found.sentence().startswith("2 forecasters watched, 1 of them by what was committed: ")
+    assert ("MSFT", "committed, historical") in found.paths
+    then = mt.monitor("MSFT", target="volatility", as_of=str(days[60].date()))
+    assert then.rows["forecasts"].iloc[1] < 61  # outcomes that were not known then do not count
+
+
+def test_committed_forecasts_that_went_wrong_ring_the_alarm_of_their_own_row(made: tuple[Matrix, pd.DataFrame]):
+    committing(made, 120, shift=2.0)
+    found = mt.monitor("MSFT", target="volatility")
+    assert list(found.rows["state"])[1] == "retire"
+    assert found.rows["state"].iloc[0] != "retire"  # the walk-forward said nothing of the kind
+
+
+def test_too_few_committed_forecasts_are_named_and_not_judged(made: tuple[Matrix, pd.DataFrame]):
+    committing(made, 39)
+    found = mt.monitor("MSFT", target="volatility")
+    assert found.rows["source"].tolist() == ["walk-forward"]
+    assert "39 since; 252 and 40 are needed" in found.dropped["MSFT", "committed, historical"]
+    assert "all of them as a walk-forward has it, none committed" in found.sentence()
+    assert found.to_dict()["dropped"][0]["model"] == "committed, historical"

@@ -290,7 +290,7 @@ def on_random_windows(count: int) -> None:
         assert not found.status.startswith("fallback"), (method, day, found.notes)
         assert_within(found, LIMITS)
         if method in ("risk-parity", "risk-budgeting"):
-            plain = mt.optimize(sealed, method=method, constraints=mt.Constraints(upper=1.0), **more)
+            plain = mt.optimize(sealed, method=method, as_of=day, constraints=mt.Constraints(upper=1.0), **more)
             assert plain.status == "optimal", plain.notes
             wanted = list(budgets.values()) if "budgets" in more else 1 / 20
             np.testing.assert_allclose(plain.risk_contributions, wanted, atol=1e-6)

@@ -4,7 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -19,7 +19,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 import mltrainer as mt
 from mltrainer import store
-from mltrainer.checks import leakcheck, recommending
+from mltrainer.checks import decisions, leakcheck
 from mltrainer.data import sample
 from mltrainer.data.quality.case import SPLITS
 from mltrainer.errors import BadInput, NotEnoughHistory, Refused, UnknownName
@@ -304,18 +304,19 @@ def test_no_later_session_moves_a_row(bars: dict[str, pd.DataFrame], at: int):
     later = [f.copy() for f in list(bars.values())[:2]]
     for f in later:
         f.iloc[at:] *= 3.0
-    pd.testing.assert_frame_equal(past, recommending.decide(later, bars["MSFT"].index[at - 1]))
+    again = [Dataset(f, t, "bars") for t, f in zip("ab", later, strict=True)]
+    pd.testing.assert_frame_equal(past, decisions.recommended(again, bars["MSFT"].index[at - 1]))
 
 
 def test_leakcheck_finds_a_leak_that_is_planted_and_none_else(bars: dict[str, pd.DataFrame]):
-    frame = bars["MSFT"].loc["2004-01-02":"2008-12-31"]
-    assert recommending.moved(frame) == {}
+    data = Dataset(bars["MSFT"].loc["2004-01-02":"2008-12-31"], "MSFT", "bars")
+    assert decisions.moved(decisions.recommended, data) == {}
 
-    def tomorrow(frames: list[pd.DataFrame], session: pd.Timestamp) -> pd.DataFrame:
-        rows = recommending.decide(frames, session)
-        return rows.assign(stop=frames[0]["low"].loc[session:].iloc[:2].iloc[-1])
+    def tomorrow(pair: Sequence[Dataset], session: pd.Timestamp) -> pd.DataFrame:
+        rows = decisions.recommended(pair, session)
+        return rows.assign(stop=pair[0].frame["low"].loc[session:].iloc[:2].iloc[-1])
 
-    assert recommending.moved(frame, tomorrow).keys() == {"stop"}
+    assert decisions.moved(tomorrow, data).keys() == {"stop"}
     assert "recommendation" in leakcheck.PARTS
 
 

@@ -6,6 +6,7 @@
 """
 
 from mltrainer.trading.alerts.checking import Checked, check
+from mltrainer.trading.alerts.holding import Account
 from mltrainer.trading.alerts.kinds import KINDS, AlertKind
 from mltrainer.trading.alerts.ledger import Alert, acknowledge, history
 from mltrainer.trading.alerts.replay import Replay, replay
@@ -13,6 +14,7 @@ from mltrainer.trading.alerts.watching import Book, Position, signals
 
 __all__ = [
     "KINDS",
+    "Account",
     "Alert",
     "AlertKind",
     "Book",

@@ -13,8 +13,9 @@ from mltrainer.data.universes import Universe
 from mltrainer.errors import MltrainerError, Partial, StorageError, Tampered, Unavailable
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.settings import settings
-from mltrainer.trading.alerts import delivery, ledger, watching
+from mltrainer.trading.alerts import delivery, holding, ledger, watching
 from mltrainer.trading.alerts.delivery import Delivery
+from mltrainer.trading.alerts.holding import Account
 from mltrainer.trading.alerts.ledger import Alert
 from mltrainer.trading.alerts.watching import Book, Position, Watched
 from mltrainer.trading.regimes import regimes
@@ -59,6 +60,7 @@ def check(
     *,
     positions: Iterable[Position] = (),
     books: Iterable[Book] = (),
+    accounts: "Iterable[str | Account]" = (),
     evaluations: Iterable[Evaluation] = (),
     skilled: Iterable[str] = (),
     as_of: Day = None,
@@ -72,6 +74,7 @@ def check(
     ----------
     tickers : whose regimes are watched.
     positions, books : what is held; see `Position` and `Book`.
+    accounts : of the ledger of positions, whose purchases and book are watched; a name, or an `Account` with limits.
     evaluations : out-of-sample forecasts whose signals are watched.
     skilled : names of models of which the leaderboard says that there is evidence; others enter nothing.
     as_of : the day to check as of; default the last session there is.
@@ -95,6 +98,8 @@ def check(
     looks: dict[str, partial[Watched]] = {name: partial(_market, name, as_of, breadth) for name in named(tickers)}
     looks |= {p.subject: partial(_position, p, as_of) for p in positions}
     looks |= {b.name: partial(_book, b, as_of) for b in books}
+    for own in accounts:
+        looks |= holding.looks(Account(own) if isinstance(own, str) else own, as_of)
     known = set(skilled)
     looks |= {
         f"{e.model} on {e.ticker}": partial(watching.signal, e, evidence=e.model in known, as_of=as_of)

@@ -21,6 +21,7 @@ SURPRISE = 2.0  # standard deviations of the score's own last 60 sessions
 DROP, LOW, BACK = 20.0, 50.0, 10.0  # points of confidence: lost in a week, below, and recovered
 GAP = (0.10, 0.08)  # weight off its target that fires, and that clears
 ACTIVE = (0.15, 0.10)  # the same of the active share
+LIMIT, WORST = 0.10, 0.20  # weight of a position, and loss of a book from its peak, that are too much
 NEAR = 0.9  # of the way from entry to target
 
 Fire = Callable[[pd.DataFrame], pd.Series]  # of a frame: which sessions meet the condition
@@ -154,8 +155,8 @@ def expires(f: pd.DataFrame) -> pd.Series:
 
 
 def stopped(f: pd.DataFrame) -> pd.Series:
-    """The low is at the stop or below."""
-    return f["held"] & (f["low"] <= f["stop"])
+    """The low is at the stop or below, on a session after the entry."""
+    return f["held"] & (f["age"] > 0) & (f["low"] <= f["stop"])
 
 
 def gets(f: pd.DataFrame, *, share: float) -> pd.Series:
@@ -176,6 +177,26 @@ def beyond(f: pd.DataFrame, *, column: str, band: float) -> pd.Series:
 def inside(f: pd.DataFrame, at: int, *, column: str, band: float) -> pd.Series:
     """It is well inside the band again."""
     return f[column] <= band
+
+
+def falls(f: pd.DataFrame) -> pd.Series:
+    """A book has lost as much from its peak as it may."""
+    return f["drawdown"] >= f["worst"] - 1e-9
+
+
+def half_back(f: pd.DataFrame, at: int) -> pd.Series:
+    """It has won back half of that, or more."""
+    return f["drawdown"] <= f["worst"] / 2
+
+
+def outgrows(f: pd.DataFrame) -> pd.Series:
+    """The largest position has more of the wealth than one may have."""
+    return f["largest"] > f["limit"]
+
+
+def shrinks(f: pd.DataFrame, at: int) -> pd.Series:
+    """It is well below that again."""
+    return f["largest"] <= GAP[1] / GAP[0] * f["limit"]
 
 
 # --- whether they were right: replay alone may ask ------------------------------------------------------------
@@ -237,6 +258,18 @@ def stays_beyond(f: pd.DataFrame, *, column: str, band: float) -> pd.Series:
     return _said(ahead > band, ahead)
 
 
+def falls_on(f: pd.DataFrame) -> pd.Series:
+    """A month later the book is worth less: it would have paid to leave."""
+    ahead = f["wealth"].shift(-MONTH)
+    return _said(ahead < f["wealth"], ahead)
+
+
+def stays_large(f: pd.DataFrame) -> pd.Series:
+    """A month later it is too large still: waiting would not have mended it."""
+    ahead = f["largest"].shift(-MONTH)
+    return _said(ahead > f["limit"], ahead, f["limit"])
+
+
 # --- the table ------------------------------------------------------------------------------------------------
 
 
@@ -291,8 +324,20 @@ KINDS: tuple[AlertKind, ...] = (
         "{subject}: held {age:.0f} sessions, the horizon it was entered for",
     ),
     AlertKind(
-        *("stop_loss", "touched", "critical", "position", ("held", "open", "low", "stop", "slip"), stopped, closed),
+        *(
+            "stop_loss",
+            "touched",
+            "critical",
+            "position",
+            ("held", "age", "open", "low", "stop", "slip"),
+            stopped,
+            closed,
+        ),
         *(spares, "{subject}: low {low:.2f} at or below the stop {stop:.2f}; the open gapped {slip:.2%} through it"),
+    ),
+    AlertKind(
+        *("stop_loss", "drawdown", "critical", "book", ("drawdown", "worst", "wealth"), falls, half_back, falls_on),
+        "{subject}: down {drawdown:.1%} from its peak, where {worst:.0%} is the most it may lose",
     ),
     _gets("90 %", "info", NEAR, arrives),
     _gets("100 %", "success", 1.0, tops),
@@ -307,4 +352,8 @@ KINDS: tuple[AlertKind, ...] = (
     ),
     _off("weight", "gap", GAP, "{subject}: a weight is {gap:.1%} off its target"),
     _off("active share", "active", ACTIVE, "{subject}: active share {active:.1%} against the target"),
+    AlertKind(
+        *("portfolio_deviation", "position", "warning", "book", ("largest", "limit"), outgrows, shrinks, stays_large),
+        "{subject}: the largest position has {largest:.1%} of the wealth, where {limit:.0%} is the most it may have",
+    ),
 )

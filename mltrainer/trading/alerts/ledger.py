@@ -17,6 +17,7 @@ import pandas as pd
 from sqlalchemy import Connection, func, insert, select
 
 from mltrainer import store
+from mltrainer.data.dates import Day, day
 from mltrainer.errors import BadInput, UnknownName
 from mltrainer.settings import settings
 from mltrainer.trading.alerts.firing import Episode, asked, episodes
@@ -25,7 +26,7 @@ from mltrainer.trading.alerts.watching import Watched
 from mltrainer.trust import audit
 from mltrainer.trust.provenance import plain
 
-VERSION = 1  # of the rules: raise it when a condition means something else
+VERSION = 2  # of the rules: raise it when a condition means something else
 GRACE = WEEK  # sessions before the last check that are looked at again: a bar may come late
 STATES = ("new", "acknowledged", "resolved")
 COLUMNS = "id at kind condition severity subject session state message mode".split()
@@ -182,17 +183,23 @@ def _text(session: object) -> str:
 # --- reading --------------------------------------------------------------------------------------------------
 
 
-def alerts(*, mode: str | None = None) -> list[Alert]:
-    """Every alert of the mode in force, the oldest first."""
-    a, v = store.alerts.c, store.alert_events.c
+def alerts(*, mode: str | None = None, as_of: Day = None) -> list[Alert]:
+    """Every alert of the mode in force, the oldest first; as of a day, those of its sessions in their state of then.
+
+    A state is that of the sessions of the data: what was over later stood. That somebody had seen an alert counts from
+    the day, UTC, on which it was written.
+    """
+    a, v, last = store.alerts.c, store.alert_events.c, day(as_of, "as_of")
     with store.reading() as connection:
         chosen = select(store.alerts).where(a.mode == (mode or settings().data_mode)).order_by(a.seq)
         rows = connection.execute(chosen).all()
-        happened = connection.execute(select(v.alert, v.event).where(v.event.in_(STATES))).all()
+        happened = connection.execute(select(v.alert, v.event, v.at, v.payload).where(v.event.in_(STATES))).all()
     states: dict[str, str] = {}
-    for alert, event in happened:
-        states[alert] = max(states.get(alert, "new"), event, key=STATES.index)
-    return [_read(row, states.get(row.key, "new")) for row in rows]
+    for e in happened:
+        when = json.loads(e.payload).get("session", e.at)
+        if last is None or _text(when) <= _text(last):
+            states[e.alert] = max(states.get(e.alert, "new"), e.event, key=STATES.index)
+    return [_read(r, states.get(r.key, "new")) for r in rows if last is None or r.session <= _text(last)]
 
 
 def _read(row: Any, state: str) -> Alert:
@@ -202,12 +209,13 @@ def _read(row: Any, state: str) -> Alert:
     return Alert(id=row.key[:12], state=state, content=tuple(told["content"]), **known, **rest)
 
 
-def history(state: str | None = None) -> pd.DataFrame:
+def history(state: str | None = None, *, as_of: Day = None) -> pd.DataFrame:
     """The alerts of the mode in force, the newest first.
 
     Parameters
     ----------
     state : "new", "acknowledged" or "resolved"; default all.
+    as_of : a day; only alerts of sessions up to it, in the state they had then. Default now.
 
     Returns
     -------
@@ -216,7 +224,7 @@ def history(state: str | None = None) -> pd.DataFrame:
     """
     if state is not None and state not in STATES:
         raise UnknownName.of("state of an alert", state, STATES)
-    found = [a for a in alerts()[::-1] if state in (None, a.state)]
+    found = [a for a in alerts(as_of=as_of)[::-1] if state in (None, a.state)]
     return pd.DataFrame([[getattr(a, c) for c in COLUMNS] for a in found], columns=COLUMNS)
 
 

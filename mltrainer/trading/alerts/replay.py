@@ -6,6 +6,7 @@ stands the share of all sessions on which the same would have been right. Only w
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,10 @@ from mltrainer.data.universes import Universe
 from mltrainer.errors import UnknownName
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.settings import settings
+from mltrainer.trading.alerts import holding
 from mltrainer.trading.alerts.checking import named
 from mltrainer.trading.alerts.firing import asked, episodes
+from mltrainer.trading.alerts.holding import Account
 from mltrainer.trading.alerts.kinds import KINDS, MONTH, AlertKind
 from mltrainer.trading.alerts.watching import Book, Position, drift, held_frame, signals
 from mltrainer.trading.regimes import regimes
@@ -69,6 +72,7 @@ def replay(
     end: Day = None,
     evaluations: Iterable[Evaluation] = (),
     evidence: bool = False,
+    accounts: "Iterable[str | Account]" = (),
     breadth: str | None = None,
 ) -> Replay:
     """Walk every condition through the history of tickers; nothing is written or sent.
@@ -81,6 +85,7 @@ def replay(
     start, end : days of the alerts that count; the history before them is used all the same.
     evaluations : forecasts whose signals are replayed.
     evidence : take it that the models have evidence, as entry signals need; what comes of it is no claim that they do.
+    accounts : of the ledger of positions, as for `check`: what would have been said of one's own portfolio.
     breadth : as for `regimes`.
     """
     first, last = span(start, end)
@@ -92,7 +97,9 @@ def replay(
     rows: list[list[object]] = []
     days: dict[str, list[tuple[float, float, int]]] = {}
     seen: list[pd.Timestamp] = []
-    for subject, watches, frame in _frames(named(tickers), list(evaluations), evidence, first, last, breadth, wanted):
+    walked = _frames(named(tickers), list(evaluations), evidence, first, last, breadth, wanted)
+    own = (holding.frames(Account(a) if isinstance(a, str) else a, last) for a in accounts)
+    for subject, watches, frame in chain(walked, *own):
         inside = np.asarray((frame.index >= (first or frame.index[0])) & (frame.index <= (last or frame.index[-1])))
         seen += list(frame.index[inside][[0, -1]]) if inside.any() else []
         for kind in (k for k in asked(watches, frame) if k.kind in wanted):
@@ -156,7 +163,7 @@ def _frames(
             yield name, "market", regimes(bars, breadth=breadth).history
         for held, frame in _positions(name, bars.frame, first):
             yield held.subject, "position", frame
-    if len(names) > 1 and "portfolio_deviation" in kinds:
+    if len(names) > 1 and kinds & {"portfolio_deviation", "stop_loss"}:
         yield from _books(closes, first)
     for e in evaluations:
         yield f"{e.model} on {e.ticker}", "signal", signals(e, evidence=evidence)

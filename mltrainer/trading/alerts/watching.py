@@ -14,6 +14,7 @@ from mltrainer.errors import BadInput, NotEnoughHistory
 from mltrainer.evaluation import trials
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.settings import settings
+from mltrainer.trading.alerts.kinds import WORST
 from mltrainer.trading.regimes import Regimes
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset
@@ -87,6 +88,8 @@ class Position:
     atr : multiples of the average true range of 14 sessions for the stop instead; None for the fraction.
     horizon : sessions it is entered for.
     closed : the day on which it was closed; None while it is held.
+    price : what was paid a share, in the prices of the bars; default the close.
+    account : to which it belongs, where there is one.
     """
 
     ticker: str
@@ -96,6 +99,8 @@ class Position:
     atr: float | None = None
     horizon: int = 63
     closed: str | None = None
+    price: float | None = None
+    account: str = ""
 
     def __post_init__(self) -> None:
         day(self.entered, "entered")
@@ -105,8 +110,8 @@ class Position:
 
     @property
     def subject(self) -> str:
-        """Ticker and entry."""
-        return f"{self.ticker}@{self.entered}"
+        """Account, ticker and entry."""
+        return f"{self.account and f'{self.account}/'}{self.ticker}@{self.entered}"
 
     @classmethod
     def parse(cls, text: str) -> "Position":
@@ -134,7 +139,7 @@ def held_frame(held: Position, bars: pd.DataFrame) -> pd.DataFrame:
         raise NotEnoughHistory(f"{held.subject} is entered after {bars.index[-1]:%Y-%m-%d}, the last session there is")
     f = bars.iloc[at:]
     f = pd.DataFrame({c: f.get(c, f["close"]) for c in ("open", "high", "low", "close")})
-    entry = float(f["close"].iloc[0])
+    entry = held.price or float(f["close"].iloc[0])
     stop = entry * (1 - held.stop) if held.atr is None else entry - held.atr * true_range(bars.iloc[: at + 1])
     f["entry"], f["stop"], f["target"] = entry, stop, entry * (1 + held.target)
     f["age"], f["horizon"] = np.arange(float(len(f))), float(held.horizon)
@@ -163,11 +168,14 @@ class Book:
     ----------
     name, entered : what it is called, and when it was last traded to its weights.
     weights : ticker -> target, each from 0 to 1, together at most 1.
+    limit, worst : weight of one position, and loss from the peak, that are too much; NaN for none.
     """
 
     name: str
     entered: str
     weights: Mapping[str, float]
+    limit: float = np.nan
+    worst: float = WORST
 
     def __post_init__(self) -> None:
         day(self.entered, "entered")
@@ -185,25 +193,41 @@ def book(held: Book, bars: Mapping[str, Dataset]) -> Watched:
 
 
 def drift(held: Book, closes: "Mapping[str, pd.Series[float]]") -> pd.DataFrame:
-    r"""How far the weights drifted from their targets, by session: `gap` (the largest) and `active` (active share).
+    r"""How far the weights drifted from their targets, by session, and what the book lost; see `book_frame`.
 
-    .. math:: w_{i,t} = \frac{w_i P_{i,t} / P_{i,0}}{1 - \sum_j w_j + \sum_j w_j P_{j,t} / P_{j,0}}, \qquad
-        \text{active} = \tfrac12 \sum_i |w_{i,t} - w_i|
-
-    References
-    ----------
-    Cremers and Petajisto (2009), *How Active Is Your Fund Manager?*, Review of Financial Studies 22.
+    .. math:: w_{i,t} = \frac{w_i P_{i,t} / P_{i,0}}{1 - \sum_j w_j + \sum_j w_j P_{j,t} / P_{j,0}}
     """
     prices = pd.DataFrame({t: closes[t] for t in held.weights}).dropna().loc[held.entered :]
     if prices.empty:
         raise NotEnoughHistory(f"{held.name} was entered on {held.entered}, and no session after it has all prices")
     target = pd.Series(dict(held.weights))
     grown = prices / prices.iloc[0] * target
-    cash = 1 - target.sum()
-    weights = grown.div(grown.sum(axis=1) + cash, axis=0)
-    away = (weights - target).abs()
-    off_cash = (cash / (grown.sum(axis=1) + cash) - cash).abs()
-    return pd.DataFrame({"gap": away.max(axis=1), "active": (away.sum(axis=1) + off_cash) / 2})
+    wealth = grown.sum(axis=1) + (1 - target.sum())
+    return book_frame(grown.div(wealth, axis=0), wealth, target, limit=held.limit, worst=held.worst)
+
+
+def book_frame(
+    weights: pd.DataFrame, wealth: "pd.Series[float]", target: "pd.DataFrame | pd.Series[float]", *,
+    limit: float = np.nan, worst: float = WORST,
+) -> pd.DataFrame:  # fmt: skip
+    r"""A book by session: `gap` (the largest of a weight to its target), `active` (share), `largest`, `drawdown`.
+
+    .. math:: \text{active} = \tfrac12 \sum_i |w_{i,t} - w_i|, \text{ cash among them}
+
+    Parameters
+    ----------
+    weights : (t, n) of names; what they leave is cash. `target` is like it, or one row for all sessions.
+    wealth : (t,) of one unit, without what was brought in or taken out.
+
+    References
+    ----------
+    Cremers and Petajisto (2009), *How Active Is Your Fund Manager?*, Review of Financial Studies 22.
+    """
+    away = weights - target
+    made = {"gap": away.abs().max(axis=1), "active": (away.abs().sum(axis=1) + away.sum(axis=1).abs()) / 2}
+    # one unit was there at first, so a loss on the first session is a loss
+    made |= {"largest": weights.max(axis=1), "wealth": wealth, "drawdown": 1 - wealth / wealth.cummax().clip(lower=1.0)}
+    return pd.DataFrame(made).assign(limit=limit, worst=worst)
 
 
 # --- signals --------------------------------------------------------------------------------------------------

@@ -130,19 +130,24 @@ def said_of(matrix: Matrix, protocol: Protocol, models: Sequence[str] | None = N
     chosen = speakers.choose(matrix, protocol, models, project)
     chosen, now = asked(matrix, chosen, protocol)
     value = sum(chosen.weights[name] * said for name, said in now.items())
-    scale, center = float(matrix.scale.iloc[-1]), speakers.center_now(matrix)
-    past = chosen.past.assign(forecast=chosen.said)
-    known = past[["y", "forecast"]].notna().all(axis=1)
-    bounds: dict[str, Any] = around(past[known], value, scale, matrix, protocol)
     session = matrix.X.index[-1]
     return Forecast(
         ticker=matrix.name, target=matrix.target, horizon=matrix.horizon, as_of=str(session.date()),
         known_on=after(session, matrix.aim.purge(matrix.horizon)), forecast=float(value), interval=protocol.interval,
-        center=center, confidence=confidence(past[known], value, scale, center), models=chosen.weights,
-        dropped=chosen.dropped, baseline=chosen.rival, baseline_forecast=speakers.plain_now(matrix, chosen.rival),
-        reason=chosen.reason, past=int(known.sum()), inputs=(origin.content_sha256, *_roots(matrix)),
-        evaluations=tuple(chosen.evaluations.values()), mode=origin.mode, project=project, **bounds,
+        models=chosen.weights, dropped=chosen.dropped, baseline=chosen.rival,
+        baseline_forecast=speakers.plain_now(matrix, chosen.rival), reason=chosen.reason,
+        inputs=(origin.content_sha256, *_roots(matrix)), evaluations=tuple(chosen.evaluations.values()),
+        mode=origin.mode, project=project, **figures(matrix, chosen, float(value), protocol),
     )  # fmt: skip
+
+
+def figures(matrix: Matrix, chosen: Speakers, value: float, protocol: Protocol) -> dict[str, Any]:
+    """What is said beside a value: center, confidence, bounds and how often they held, from so many past errors."""
+    scale, center = float(matrix.scale.iloc[-1]), speakers.center_now(matrix)
+    past = chosen.past.assign(forecast=chosen.said)
+    past = past[past[["y", "forecast"]].notna().all(axis=1)]
+    sure = {"center": center, "confidence": confidence(past, value, scale, center), "past": len(past)}
+    return sure | around(past, value, scale, matrix, protocol)
 
 
 def _roots(matrix: Matrix) -> list[str]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pandas as pd
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from mltrainer import store
 from mltrainer.data.quality.case import ZONE, exchange_sessions
@@ -74,11 +74,11 @@ def _new_york(now: datetime) -> str:
 
 
 def _in_order(connection: Connection, now: datetime) -> None:
-    c = store.audit.c
-    last = connection.execute(select(c.at).order_by(c.seq.desc()).limit(1)).scalar()
+    # the latest of all and not the last: data fetched by the clock that was put back is in the trail before this
+    last = connection.execute(select(func.max(store.audit.c.at))).scalar()
     if last is not None and now < datetime.fromisoformat(last):
         raise Refused(
-            f"the clock says {now:%Y-%m-%d %H:%M} and the trail's last entry {last[:16]}; set the clock right"
+            f"the clock says {now:%Y-%m-%d %H:%M} and the trail's latest entry {last[:16]}; set the clock right"
         )
 
 

@@ -1,6 +1,6 @@
 """Do forecasts still do what they did? Outcomes as they arrive, drift of inputs and errors, health, the last alarm."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,8 +15,9 @@ from mltrainer.evaluation.baselines import LOSSES
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.trading import conformal_interval
 from mltrainer.features.matrix import Matrix
-from mltrainer.trading.forecasts import speakers
+from mltrainer.trading.forecasts import ledger, scoring, speakers
 from mltrainer.trading.forecasts.inference import latest_matrix
+from mltrainer.trading.forecasts.record import Forecast
 
 YEAR, MONTH = 252, 21  # sessions
 LEAST = 8  # blocks that must have arrived before anything is said
@@ -50,9 +51,10 @@ HEALTH = (
     Threshold("inputs_p", 0.05, NEVER, False, "its inputs are unlike before, {drifted} most"),
 )
 """Health: a row for each figure; a model is as well as the worst of them."""
+WALK, COMMITTED = "walk-forward", "committed"  # where forecasts are from: replayed as if they arrived, or kept
 COLUMNS = (
-    "ticker model rival target horizon since forecasts state says e_value retired_on cusum_ratio cusum_on saved_before "
-    "saved saved_t saved_p coverage coverage_p inputs_p drifted"
+    "ticker model source rival target horizon since forecasts state says e_value retired_on cusum_ratio cusum_on "
+    "saved_before saved saved_t saved_p coverage coverage_p inputs_p drifted"
 ).split()
 
 
@@ -62,7 +64,9 @@ class Monitor:
 
     Attributes
     ----------
-    rows : since : the first session whose forecasts are watched; forecasts : so many with a known outcome.
+    rows : source : "walk-forward", replayed as if it had arrived, or "committed, forward" (late, historical), what
+        the forward ledger holds. since : the first session whose forecasts are watched; forecasts : so many with a
+        known outcome.
         state and says, in words; e_value : evidence that it is worse than its rival, the highest so far, and
         `retired_on`, the session at whose close the alarm rang. cusum_ratio : CUSUM over its limit; `cusum_on`.
         saved_before, saved : share of the rival's loss saved before and since; saved_t, saved_p : HAC test that it
@@ -84,7 +88,9 @@ class Monitor:
         said = ", ".join(f"{count[s]} {s}" for s in STATES if s in count)
         worst = self.rows[self.rows["state"] == "retire"]
         names = "; ".join(f"{r.model} on {r.ticker} since {r.retired_on}" for r in worst.itertuples())
-        return f"{len(self.rows)} forecasters watched: {said}{f'; to retire: {names}' if names else ''}."
+        kept = int(self.rows["source"].ne(WALK).sum())
+        by = f"{kept} of them by what was committed" if kept else "all of them as a walk-forward has it, none committed"
+        return f"{len(self.rows)} forecasters watched, {by}: {said}{f'; to retire: {names}' if names else ''}."
 
     def __repr__(self) -> str:
         return f"Monitor({self.sentence()})"
@@ -95,7 +101,9 @@ class Monitor:
     def to_dict(self) -> dict[str, Any]:
         """Everything but the paths, for JSON."""
         drifted = {t: f.reset_index(names="feature").to_dict("records") for t, f in self.inputs.items()}
-        return {"sentence": self.sentence(), "rows": self.rows.to_dict("records"), "inputs": drifted}
+        left = [{"ticker": t, "model": who, "why": why} for (t, who), why in self.dropped.items()]
+        rows = self.rows.to_dict("records")
+        return {"sentence": self.sentence(), "rows": rows, "inputs": drifted, "dropped": left}
 
 
 def monitor(
@@ -115,7 +123,8 @@ def monitor(
     ----------
     data : a ticker, several or a universe.
     target, horizon, models, as_of, protocol : as for `mt.forecast`. The walk-forward's forecasts are replayed as if
-        they arrived; each was made by what was known then.
+        they arrived; each was made by what was known then. Those of the forward ledger are watched beside them, from
+        the first that was committed on, against what the walk-forward of the same speakers did before.
     since : the first session watched, default that 504 sessions before the end; what was before is what is usual.
 
     Raises
@@ -132,7 +141,7 @@ def monitor(
     how: dict[str, Any] = {"protocol": protocol or Protocol(), "models": models, "project": project, "since": since}
     for name in names:
         try:
-            found.append((name, _of_name(latest_matrix(name, target, horizon, as_of), **how)))
+            found.append((name, _of_name(latest_matrix(name, target, horizon, as_of), as_of, **how)))
         except study.ABSENT as error:
             if not isinstance(data, Universe):
                 raise
@@ -155,21 +164,26 @@ class Watched(NamedTuple):
 
 
 def _of_name(
-    matrix: Matrix, *, protocol: Protocol, models: Sequence[str] | None, project: str | None, since: Day
+    matrix: Matrix, as_of: Day, *, protocol: Protocol, models: Sequence[str] | None, project: str | None, since: Day
 ) -> Watched:
     own = Watched([], drift.inputs(matrix.X), {}, {})
     made, lacking = _forecasters(matrix, protocol, models, project)
     own.dropped.update(lacking)
-    for who, rival, frame in made:
+    watch: list[Any] = [(who, rival, frame, WALK, since) for who, rival, frame in made]
+    watch += [
+        (by, rival, frame, source, begun) for source, by, rival, frame, begun in committed(matrix, protocol, as_of)
+    ]
+    for who, rival, frame, source, begun in watch:
+        key = who if source == WALK else source
         try:
-            row, path = watched(frame, matrix, who, rival, since=since, interval=protocol.interval)
+            row, path = watched(frame, matrix, who, rival, since=begun, interval=protocol.interval)
         except NotEnoughHistory as error:
-            if who == made[0][0]:
+            if who == made[0][0] and source == WALK:
                 raise  # the plain forecast has all there is
-            own.dropped[who] = str(error)
+            own.dropped[key] = str(error)
             continue
-        own.rows.append(_judged(row | _most(own.drift)))
-        own.paths[who] = path
+        own.rows.append(_judged(row | {"source": source} | _most(own.drift)))
+        own.paths[key] = path
     return own
 
 
@@ -189,10 +203,53 @@ def _forecasters(
     return made, dropped | apart
 
 
+def committed(
+    matrix: Matrix, protocol: Protocol, as_of: Day = None
+) -> Iterator[tuple[str, str, pd.DataFrame, str, str]]:
+    """What the forward ledger holds of the question of a matrix, by its kind of evidence, never mixed.
+
+    Yields
+    ------
+    (speakers, rival, frame, source, begun) : the frame has y, forecast, rival, scale, lower and upper by session: from
+    `begun`, the first session of which a forecast was committed, what was committed and has an outcome, the first of
+    each session; before it the walk-forward of those who speak now, whose bounds are not known.
+    """
+    last, known = day(as_of, "as_of"), dict[Any, Any]()
+    found: dict[str, dict[pd.Timestamp, Forecast]] = {}
+    for f in ledger.records(matrix.name, target=matrix.target, horizon=matrix.horizon):
+        session = pd.Timestamp(f.as_of)
+        if f.interval == protocol.interval and (last is None or session <= last) and session in matrix.X.index:
+            found.setdefault(f.evidence, {}).setdefault(session, f)
+    if not found:
+        return
+    chosen = speakers.choose(matrix, protocol)
+    before = chosen.past.assign(forecast=chosen.said, rival=chosen.past[chosen.rival])[[*USED]]
+    for evidence, said in sorted(found.items()):
+        rows = {
+            s: {"y": scoring.outcome(f, last, known)[0], "forecast": f.forecast, "rival": f.baseline_forecast,
+                "scale": float(matrix.scale.loc[s]), "lower": f.low, "upper": f.high}
+            for s, f in sorted(said.items())
+        }  # fmt: skip
+        kept = pd.DataFrame.from_dict(rows, orient="index").dropna(subset=["y"])
+        begun = min(said)
+        by, rival = (max(set(x), key=x.count) for x in zip(*(_names(f) for f in said.values()), strict=True))
+        yield by, rival, pd.concat([before[before.index < begun], kept]), f"{COMMITTED}, {evidence}", str(begun.date())
+
+
+USED = ("y", "forecast", "rival", "scale")
+
+
+def _names(f: Forecast) -> tuple[str, str]:
+    return " and ".join(sorted(f.models)) if len(f.models) < 4 else f"{len(f.models)} models", f.baseline
+
+
 def watched(
     frame: pd.DataFrame, matrix: Matrix, who: str, rival: str, *, since: Day = None, interval: float = 0.9
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Figures of one forecaster, and its paths; `frame` has y, forecast, rival and scale by session."""
+    """Figures of one forecaster, and its paths; `frame` has y, forecast, rival and scale by session.
+
+    Where it has lower and upper as well, these are the intervals that were stated; else they are made as usual.
+    """
     aim, h = matrix.aim, matrix.horizon
     size = max(h, 5)
     first = day(since, "since") or frame.index[max(len(frame) - 2 * YEAR, 0)]
@@ -209,7 +266,7 @@ def watched(
     e = drift.wealth(*sums["now"])
     page = drift.cusum(better["past"], better["now"], a_year=YEAR / size)
     ends = _arrivals(matrix, now.index[size - 1 :: size][: len(e)])
-    lower, upper = conformal_interval(frame, h, interval)
+    lower, upper = (frame["lower"], frame["upper"]) if "lower" in frame else conformal_interval(frame, h, interval)
     here = frame.index >= first
     share, held_p = drift.held(now["y"], lower[here], upper[here], h, interval) if aim.name != "direction" else NOTHING
     over = np.flatnonzero(e >= 1 / drift.ALPHA)

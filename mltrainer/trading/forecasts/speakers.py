@@ -72,11 +72,14 @@ def choose(
     models : only these of the catalog; what the ledger does not know of them is evaluated, and so a trial. Default all
         that the ledger knows of the question.
     """
-    plain = plain_past(matrix, protocol)
-    found, dropped = judged(matrix, protocol, models, project)
+    return among(matrix, plain_past(matrix, protocol), *judged(matrix, protocol, models, project))
+
+
+def among(matrix: Matrix, plain: pd.DataFrame, found: dict[str, Evaluation], dropped: dict[str, str]) -> Speakers:
+    """Who may speak of the plain forecasts and of the results of models there are."""
     said = {name: e.forecasts[["y", "forecast"]] for name, e in found.items()}
     models_said, apart = comparable(said, plain)
-    dropped |= apart
+    dropped = dropped | apart
     names = list(matrix.aim.baselines)
     table = plain.loc[models_said.index].join(models_said) if len(models_said.columns) else plain
     losses = pd.DataFrame({c: LOSSES[matrix.aim.loss](table, c) for c in [*names, *models_said]})

@@ -173,6 +173,7 @@ class Contender:
 class _Walk:
     net: Array
     exposure: Array
+    decided: dict[int, Array]  # session at whose close -> weights
     traded: float  # one-way, of all trades after the first
     paid: float
     fallbacks: int
@@ -216,6 +217,7 @@ def walked(who: Contender, past: Past, first: int, every: int, bps: float) -> _W
     """Net returns of sessions first + 1 on: what was decided at the close of t earns from t + 2."""
     held, net, exposure, traded, paid, fell = np.zeros(past.R.shape[1]), [], [], [], [], 0
     wanted: Array | None = None
+    decided: dict[int, Array] = {}
     for t, r in enumerate(past.R[first:], first):
         if t > first:  # the close of t: earn what was held, then trade what was decided at the close before
             gain, cost = float(held @ r), 0.0
@@ -229,8 +231,9 @@ def walked(who: Contender, past: Past, first: int, every: int, bps: float) -> _W
             exposure.append(float(held.sum()))
         if (t - first) % every == 0 and (who.trades or t == first):
             wanted, status = past.decided(who, t, held)
+            decided[t] = wanted
             fell += status.startswith("fallback")
-    return _Walk(np.array(net), np.array(exposure), sum(traded[1:]), sum(paid), fell)
+    return _Walk(np.array(net), np.array(exposure), decided, sum(traded[1:]), sum(paid), fell)
 
 
 def _table(found: dict[str, _Walk], net: pd.DataFrame, every: int, delta: float, size: float) -> pd.DataFrame:

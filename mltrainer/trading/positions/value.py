@@ -70,7 +70,7 @@ def value(account: str = MAIN, *, as_of: Day = None, benchmark: str | None = Non
         raise BadInput(f"account {account} has no entry{'' if last is None else f' up to {last.date()}'}; record one")
     if settings().data_mode == "sample" and any(e.kind in ("dividend", "split") for e in found):
         raise BadInput("the sample's prices hold dividends and splits already; value accounts that enter them live")
-    prices = _prices(sorted({e.ticker for e in found if e.ticker}), found[0].day, last)
+    prices = prices_of(found, last)
     values, flows = history(found, prices)
     state, price = walk(found), prices.iloc[-1] if len(prices.columns) else pd.Series(dtype=float)
     table, total = _table(state, price), float(values.iloc[-1])
@@ -94,9 +94,14 @@ def what_if(targets: Mapping[str, float], account: str = MAIN, *, as_of: Day = N
 
 def history(found: list[Entry], prices: pd.DataFrame) -> tuple["pd.Series[float]", "pd.Series[float]"]:
     """Value at the close of every session, and what came in during it; an entry of no session counts on the next."""
+    states = sessions(found, prices)
+    return states.sum(axis=1) - states["flow"], states["flow"]
+
+
+def sessions(found: list[Entry], prices: pd.DataFrame) -> pd.DataFrame:
+    """Dollars in each ticker and in `cash` at the close of every session, and the `flow` that came in during it."""
     state, waiting = State(), list(found)
-    values: dict[Any, float] = {}
-    flows: dict[Any, float] = {}
+    rows: list[dict[str, float]] = []
     closes = {t: prices[t].tolist() for t in prices}
     for n, session in enumerate(prices.index):
         flow = 0.0
@@ -104,9 +109,14 @@ def history(found: list[Entry], prices: pd.DataFrame) -> tuple["pd.Series[float]
             e = waiting.pop(0)
             apply(state, e)
             flow += e.flow
-        worth = sum(q * closes[t][n] for t, q in state.quantities.items())
-        values[session], flows[session] = state.cash + worth, flow
-    return pd.Series(values), pd.Series(flows)
+        worth = {t: q * closes[t][n] for t, q in state.quantities.items()}
+        rows.append(worth | {"cash": state.cash, "flow": flow})
+    return pd.DataFrame(rows, prices.index, [*closes, "cash", "flow"]).fillna(0.0)
+
+
+def prices_of(found: list[Entry], last: pd.Timestamp | None) -> pd.DataFrame:
+    """Closes of whatever entries name, from the first of them on, as `value` reads them."""
+    return _prices(sorted({e.ticker for e in found if e.ticker}), found[0].day, last)
 
 
 def _prices(tickers: list[str], first: str | None, last: pd.Timestamp | None) -> pd.DataFrame:

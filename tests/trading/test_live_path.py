@@ -1,0 +1,196 @@
+"""The live path, day by day, against the replayed provider: fetch, forecast, recommend, watch; the outcome, the score.
+
+The history is the packaged one in the provider's envelopes, and ends on the day the clock shows.
+"""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import pytest
+from replay import faults
+from replay.server import Replay
+
+import mltrainer as mt
+from mltrainer.data import live_bars
+from mltrainer.errors import Refused
+from mltrainer.trading.alerts import Account, check, history
+from mltrainer.trading.forecasts import ledger as forecasts
+from mltrainer.trading.recommendations import ledger as recommendations
+from mltrainer.trust import audit
+
+NAMES = ["MSFT", "IBM"]
+SESSIONS = ("2010-03-01", "2010-03-02", "2010-03-03", "2010-03-04", "2010-03-05", "2010-03-08", "2010-03-09",
+            "2010-03-10", "2010-03-11")  # fmt: skip
+AGGS = "/v2/aggs"
+
+
+class Clock(datetime):
+    """The time of the world that is replayed: from the moment it was set, in all processes alike, it goes on."""
+
+    moment, since = datetime(2010, 3, 1, 23, tzinfo=UTC), time.monotonic()
+
+    @classmethod
+    def put(cls, moment: datetime) -> None:
+        cls.moment, cls.since = moment, time.monotonic()
+
+    @classmethod
+    def now(cls, tz: Any = None) -> "Clock":
+        return cls.fromtimestamp(cls.moment.timestamp() + time.monotonic() - cls.since, tz or UTC)
+
+
+@pytest.fixture
+def day(replay: Replay, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Move to the evening of a day in New York: bars, and the clock of everything that is committed."""
+    monkeypatch.setenv("MLTRAINER_WIRE_SECONDS", "30")
+    for room in (forecasts, audit):
+        monkeypatch.setattr(room, "datetime", Clock)
+    through = live_bars.through
+
+    def go(to: str) -> None:
+        replay.until = {"": to}
+        now = pd.Timestamp(f"{to} 21:00", tz="America/New_York")
+        Clock.put(now.to_pydatetime().astimezone(UTC))
+        monkeypatch.setattr(live_bars, "through", partial(through, now=now))
+
+    return go
+
+
+def run() -> None:
+    """What cron does in the evening."""
+    mt.forecast(NAMES, target="volatility")
+    mt.recommend(NAMES)
+    check("MSFT", accounts=[Account(limit=0.5)], send=False)
+
+
+def apart(work: Callable[[], None]) -> "multiprocessing.process.BaseProcess":
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    return process
+
+
+def killed(kind: str) -> Callable[[], None]:
+    """The evening's work, killed right after the entry of a kind was written, before its transaction ended."""
+
+    def work() -> None:
+        true = audit.extend
+
+        def extend(connection: object, what: str, payload: object) -> str:
+            head = true(connection, what, payload)  # type: ignore[arg-type]
+            if what == kind:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return head
+
+        audit.extend = extend  # type: ignore[assignment]
+        run()
+
+    return work
+
+
+def written() -> tuple[int, int, int]:
+    return len(forecasts.records()), len(recommendations.written()), len(history())
+
+
+def once(session: str) -> bool:
+    """Whether a session has each forecast and each recommendation once."""
+    said = [f.ticker for f in forecasts.records() if f.as_of == session]
+    rows = recommendations.written()
+    return sorted(said) == sorted(NAMES) == sorted(rows.loc[rows["as_of"] == session, "ticker"])
+
+
+def unadjusted(sent: faults.Sent) -> faults.Sent:
+    """Ten for one from four bars before the last, and nobody says so."""
+
+    def change(found: faults.Rows, _: int) -> faults.Rows:
+        names = dict.fromkeys("ohlc", 0.1) | {"v": 10.0}
+        return found[:-4] + [row | {n: round(row[n] * by, 4) for n, by in names.items()} for row in found[-4:]]
+
+    return faults.rows(change)(sent)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes")
+def test_evenings_started_twice_killed_or_run_by_a_clock_put_back_lose_nothing_and_double_nothing(
+    day: Callable[[str], None],
+):
+    mt.portfolio.record("deposit", SESSIONS[0], cash=10_000)
+    mt.portfolio.record("buy", SESSIONS[0], ticker="MSFT", quantity=300, price=29.0)
+    # the first evening: forward evidence, committed before its outcome
+    day(SESSIONS[0])
+    run()
+    assert once(SESSIONS[0])
+    assert {(f.evidence, f.mode) for f in forecasts.records()} == {("forward", "replay")}
+    assert set(mt.forecasts.history()["status"]) == {"open"}
+    assert set(history()["condition"]) >= {"position"}
+    standing = len(history())
+    # the second: started twice at once
+    day(SESSIONS[1])
+    both = [apart(run), apart(run)]
+    for process in both:
+        process.join(240)
+    assert [p.exitcode for p in both] == [0, 0]
+    assert once(SESSIONS[1])
+    assert len(history()) == len(set(history()["id"])) == standing
+    # the third: killed in the middle of each thing it commits, then run once more
+    day(SESSIONS[2])
+    before = written()
+    for kind in ("forecast", "recommendation"):
+        process = apart(killed(kind))
+        process.join(240)
+        assert process.exitcode == -signal.SIGKILL
+        assert written()[1:] == before[1:]
+    assert len(forecasts.records()) == before[0] + 2  # those of the second attempt were whole before it was killed
+    run()
+    assert once(SESSIONS[2])
+    # the fourth: the clock is put back by a day
+    day(SESSIONS[3])
+    before = written()
+    Clock.put(datetime.fromisoformat(f"{SESSIONS[2]}T20:00:00+00:00"))
+    with pytest.raises(Refused, match="set the clock right"):
+        mt.forecast("MSFT", target="volatility")
+    assert written() == before
+    day(SESSIONS[3])
+    run()
+    assert once(SESSIONS[3])
+    rows = recommendations.written()
+    assert not rows.duplicated(["ticker", "as_of", "horizon"]).any()
+    assert len(history()) == len(set(history()["id"]))
+    assert audit.verify() == []
+
+
+@pytest.mark.slow
+def test_no_recommendation_rests_on_unadjusted_or_missing_bars_and_outcomes_are_scored_as_they_arrive(
+    day: Callable[[str], None], replay: Replay, monkeypatch: pytest.MonkeyPatch
+):
+    day(SESSIONS[0])
+    mt.forecast("MSFT", target="volatility")
+    mt.recommend("MSFT")
+    assert mt.forecasts.history()["status"].tolist() == ["open"]
+    # a split that is not in the prices of one name
+    day(SESSIONS[4])
+    monkeypatch.setitem(faults.FAULTS, "unadjusted", unadjusted)
+    replay.fault("unadjusted", path=f"{AGGS}/ticker/IBM", times=None)
+    found = mt.recommend(NAMES)
+    assert set(found.refused) == {"IBM"}
+    assert "split" in found.refused["IBM"]
+    replay.heal()
+    # one name has no bar of the session yet
+    day(SESSIONS[5])
+    replay.until["IBM"] = SESSIONS[4]
+    assert "last bar is of 2010-03-05" in mt.recommend(NAMES).refused["IBM"]
+    # outcomes arrived
+    day(SESSIONS[8])
+    first = mt.forecasts.history().iloc[0]
+    assert first["status"] == "known"
+    y = mt.matrix("MSFT", target="volatility").y
+    assert first["outcome"] == pytest.approx(float(y[SESSIONS[0]]), abs=1e-12)
+    over = mt.recommendations.history().rows
+    assert over.loc[over["as_of"] == SESSIONS[0], "state"].tolist() == ["over"]
+    assert "IBM" not in set(recommendations.written()["ticker"])
+    assert audit.verify() == []
