@@ -102,6 +102,10 @@ class Settings(BaseSettings):
     share: bool = Field(
         True, description="what several models of a batch have in common is fitted once, to the same bits"
     )
+    dask: str | None = Field(
+        None,
+        description="Dask scheduler, tcp:// or tls://host:port, whose workers run all batches; it runs anybody's code",
+    )
 
     llm: str | None = Field(
         None, description="language model of the chat as provider:model; default none, and phrasings are understood"

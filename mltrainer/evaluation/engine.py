@@ -16,7 +16,7 @@ import psutil
 from tqdm.auto import tqdm
 
 from mltrainer.errors import BadInput
-from mltrainer.evaluation import projects, trials
+from mltrainer.evaluation import cluster, projects, trials
 from mltrainer.evaluation.panels import checked
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
@@ -54,7 +54,8 @@ def run(
     Parameters
     ----------
     specs, matrices : what to cross; each matrix must be sealed. A panel gives a result per ticker.
-    jobs : worker processes; default the number of cores. 1 computes in this process, which no budget ends.
+    jobs : worker processes; default the number of cores. 1 computes in this process, which no budget ends. With
+        MLTRAINER_DASK set the workers of that cluster do all of it, however many they are.
     progress : show a progress bar on stderr.
     project : what the trials are made for, a label in the ledger; default that of the settings.
 
@@ -97,11 +98,11 @@ def unwatched(progress: bool = True) -> bool:
 
 
 def results(tasks: Iterable[Task], jobs: int) -> Iterator[tuple[Task, Evaluation]]:
-    """Do tasks in so many worker processes, or in this one, and yield each result as it comes; nothing is stored."""
+    """Do tasks in so many worker processes, in this one, or on the cluster of MLTRAINER_DASK; nothing is stored."""
     tasks = list(tasks)
-    if jobs == 1:
-        return _serial(tasks)
-    return Pool(jobs).map(tasks)
+    if tasks and settings().dask:
+        return cluster.results(tasks)
+    return _serial(tasks) if jobs == 1 else Pool(jobs).map(tasks)
 
 
 def _workers(todo: list[Task], jobs: int) -> int:
