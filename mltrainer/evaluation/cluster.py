@@ -89,6 +89,7 @@ class Cluster:
         future.cancel()
         with suppress(Exception):  # a worker without a nanny goes on, and what it says is not heard
             self.client.restart_workers(at, timeout=30, raise_for_error=False)
+            self.client.run(difference, self.expected)  # it imports now, and not in the time of its next task
 
 
 def _alone(work: "Work[Said]", common: Any, given: Any, expected: tuple[tuple[str, str], ...]) -> Said:
@@ -142,8 +143,11 @@ def _asked(client: Any, address: str, question: Callable[[], str]) -> dict[str, 
     except TimeoutError:
         start = f"`dask worker {address} --nthreads 1`"
         raise Unavailable(f"the Dask scheduler at {address} has no workers; start some with {start}") from None
-    except ImportError as error:
-        raise Unavailable(f"a Dask worker of {address} has no mltrainer that answers ({error}); install it") from None
+    except Exception as error:  # of a worker that cannot read the question, or died meanwhile
+        if "No module named" not in str(error):
+            return {}  # each call asks again
+        said = str(error).splitlines()[0][:160]
+        raise Unavailable(f"a Dask worker of {address} has no mltrainer that answers ({said})") from None
 
 
 # --- the same versions ----------------------------------------------------------------------------------------
@@ -241,6 +245,8 @@ def _over_budget(cluster: Cluster, agenda: Agenda, running: dict[Any, Bundle]) -
             continue
         del running[future]
         cluster.stop(future)
+        late = time.monotonic() - now  # the others had to wait for that, too
+        running |= {other: (theirs, begun + late) for other, (theirs, begun) in running.items()}
         if len(steps) > 1:
             agenda.waiting += [[step] for step in reversed(steps)]
         else:
