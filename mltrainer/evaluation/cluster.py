@@ -9,6 +9,7 @@ import platform
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -29,9 +30,14 @@ HOUSE = Path(__file__).resolve().parents[1]
 CONNECT_SECONDS = 10.0
 NOBODY_SECONDS = 60.0  # without any worker, after which the batch is given up
 POLL_SECONDS = 0.5
+TRIES = 3  # of a call whose workers die, all of them at once
 Said = TypeVar("Said")
 Work = Callable[[Any, Any], Said]
 _one_at_a_time = threading.Lock()  # warnings, BLAS threads and shared fits are of the process, not of a thread
+
+
+class Lost(Exception):
+    """No worker is left that knows what was asked."""
 
 
 @dataclass
@@ -42,6 +48,7 @@ class Cluster:
     client: Any
     expected: tuple[tuple[str, str], ...]
     held: dict[int, Any] = field(default_factory=dict)
+    losses: Counter[str] = field(default_factory=Counter)
     ready: "queue.SimpleQueue[Any]" = field(default_factory=queue.SimpleQueue)
     _counted: tuple[float, int] = (-1.0, 0)
 
@@ -66,6 +73,11 @@ class Cluster:
     def forget(self, common: Any) -> None:
         """Send it again with the next call: the workers that held it are gone."""
         self.held.pop(id(common), None)
+
+    def keep(self, needed: Iterable[Any]) -> None:
+        """Let workers forget all that was sent and is not among what is still needed."""
+        left = {id(common) for common in needed}
+        self.held = {key: future for key, future in self.held.items() if key in left}
 
     def ended(self, running: Mapping[Any, Any]) -> list[Any]:
         """Those of the calls that have ended, or none after a moment; `Unavailable` once nobody is left to do them."""
@@ -215,25 +227,38 @@ def results(tasks: Iterable[Task]) -> Iterator[tuple[Task, Evaluation]]:
                 steps, _ = running.pop(future)
                 yield from _heard(cluster, agenda, future, steps)
             yield from _over_budget(cluster, agenda, running)
+            if len(cluster.held) > 1:
+                cluster.keep(bundle[0].task.matrix for bundle in (*agenda.waiting, *(s for s, _ in running.values())))
+
+
+def _answer(future: Any) -> tuple[Any, Exception | None]:
+    """What a call said, or its error; `Lost` where it went with the last worker that held what is common."""
+    try:
+        return future.result(), None
+    except Exception as error:
+        gone = future.status in ("cancelled", "lost") or "Cancelled" in type(error).__name__
+        return None, Lost() if gone else error
 
 
 def _heard(cluster: Cluster, agenda: Agenda, future: Any, steps: list[Step]) -> Iterator[tuple[Task, Evaluation]]:
-    if future.status in ("cancelled", "lost"):  # with the last worker that held the matrix
-        cluster.forget(steps[0].task.matrix)
-        agenda.waiting.append(steps)
-        return
-    error = future.exception()
+    (answers, error), first = _answer(future), steps[0].task
     if isinstance(error, MltrainerError):
         raise error
     if error is None:
-        for step, (said, seconds) in zip(steps, future.result(), strict=True):
+        for step, (said, seconds) in zip(steps, answers, strict=True):
             yield from agenda.told(step, said, seconds)
-    elif len(steps) > 1:  # which of them it was is found out one by one
+        return
+    if isinstance(error, Lost):
+        cluster.forget(first.matrix)
+        cluster.losses[first.key] += 1
+    if len(steps) > 1:  # which of them it was is found out one by one
         agenda.waiting += [[step] for step in reversed(steps)]
+    elif isinstance(error, Lost) and cluster.losses[first.key] <= TRIES:
+        agenda.waiting.append(steps)
     else:
-        died = type(error).__name__ == "KilledWorker"
+        died = isinstance(error, Lost) or type(error).__name__ == "KilledWorker"
         why = "the workers that tried it died" if died else f"{type(error).__name__}: {error}".splitlines()[0][:300]
-        yield from agenda.end(steps[0].task, "failed", why)
+        yield from agenda.end(first, "failed", why)
 
 
 def _over_budget(cluster: Cluster, agenda: Agenda, running: dict[Any, Bundle]) -> Iterator[tuple[Task, Evaluation]]:
@@ -264,12 +289,13 @@ def each(work: "Work[Said]", common: Any, items: Iterable[Any], specs: Iterable[
             if not running:
                 return
             for future in cluster.ended(running):
-                item = running.pop(future)
-                if future.status in ("cancelled", "lost"):
+                item, (said, error) = running.pop(future), _answer(future)
+                if error is None:
+                    yield said
+                elif isinstance(error, Lost) and cluster.losses["each"] < TRIES * cluster.workers:
                     cluster.forget(common)
+                    cluster.losses["each"] += 1
                     again.append(item)
-                elif (error := future.exception()) is None:
-                    yield future.result()
                 elif isinstance(error, MltrainerError):
                     raise error
                 else:

@@ -15,6 +15,7 @@ from mltrainer.models.base import ModelSpec
 
 WHOLE_SECONDS = 1.0  # expected CPU seconds up to which models that share fits are one task
 WHOLE_SHARE = 0.05  # of what each worker has to do: what is shorter cannot hold up the others
+TOGETHER = 8  # matrices under way at once, so that a worker need not hold a thousand of them
 Answer = list[Evaluation] | Walked
 
 
@@ -132,7 +133,14 @@ class Agenda:
             long = sum(task.seconds for task in bundle) > max(WHOLE_SECONDS, WHOLE_SHARE * fair)
             apart = [task.folds for task in bundle] if long and workers > 1 else [[]]
             agenda.waiting += agenda._apart(bundle, apart) if all(apart) else [[Step(task) for task in bundle]]
-        agenda.waiting.sort(key=lambda steps: max(step.seconds for step in steps))
+        seen: dict[int, int] = {}
+        for bundle in whole:
+            seen.setdefault(id(bundle[0].matrix), len(seen))
+
+        def late(steps: list[Step]) -> tuple[int, float]:
+            return -(seen[id(steps[0].task.matrix)] // TOGETHER), max(step.seconds for step in steps)
+
+        agenda.waiting.sort(key=late)
         return agenda
 
     def _apart(self, bundle: list[Task], shares: list[list[float]]) -> list[list[Step]]:
