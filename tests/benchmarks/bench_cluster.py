@@ -172,7 +172,7 @@ def plan(one: dict) -> list[str]:
         f"- One fit of one ticker over ten years takes {ticker / CATALOG:.2f} CPU seconds in the mean of {len(specs)} "
         f"models: {len(measured)} were measured here at {ratio:.2f} of what the catalog expects of them, and the rest is "
         f"taken in the same ratio. The ten slowest ({', '.join(s.name for s in slow[:4])} ...) are {share:.0%} of it.",
-        f"- {TICKERS:,} tickers x {CATALOG} models: **{hours:,.0f} core hours**. On 2 cores {hours / 2 / 24:,.0f} days, on 64 "
+        f"- {TICKERS:,} tickers x {CATALOG} models: **{hours:,.0f} core hours**. On 2 cores {hours / 2:,.0f} hours, on 64 "
         f"{hours / 64:,.1f} hours, on 256 {hours / 256:,.1f} hours; at {CORE_HOUR:.2f} $ a core hour about {hours * CORE_HOUR:,.0f} $.",
         f"- Data: a matrix with its sources is {size:.1f} MB; {TICKERS:,} are {TICKERS * size / 1024:.1f} GB in the process that "
         f"asks, and pass once over the wire to each worker that works on them. A worker needs {peak:,.0f} MB at its peak.",
