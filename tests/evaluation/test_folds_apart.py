@@ -169,6 +169,14 @@ def test_the_largest_fold_of_a_long_model_is_the_first_to_be_begun(msft):
     assert sum(task(catalog.spec("RidgeRegression"), msft).folds) == pytest.approx(1.0)
 
 
+def test_eight_matrices_are_under_way_at_a_time(msft):
+    many = [dataclasses.replace(msft) for _ in range(9)]
+    agenda = tasks.Agenda.of([task(catalog.spec("RidgeRegression"), m) for m in many], 2)
+    order = [agenda.take()[0].task.matrix for _ in range(27)]
+    assert {id(m) for m in order[:24]} == {id(m) for m in many[:8]}
+    assert all(m is many[8] for m in order[24:])
+
+
 def test_short_models_and_a_single_worker_take_nothing_apart(msft, monkeypatch):
     todo = [task(catalog.spec("RidgeRegression"), msft)]
     assert [s.fold for s in tasks.Agenda.of(todo, 1).take()] == [None]
