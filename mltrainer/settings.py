@@ -102,6 +102,10 @@ class Settings(BaseSettings):
     share: bool = Field(
         True, description="what several models of a batch have in common is fitted once, to the same bits"
     )
+    dask: str | None = Field(
+        None,
+        description="Dask scheduler, tcp:// or tls://host:port, whose workers run all batches; it runs anybody's code",
+    )
 
     log: Literal["off", "debug", "info", "warning", "error"] = Field(
         "info", description="least level of what servers log, as JSON lines in logs/ of MLTRAINER_HOME; secrets masked"

@@ -44,13 +44,13 @@ from mltrainer.trust.provenance import SOURCES
 
 ROOT = Path(__file__).resolve().parents[1]
 README, CONTRIBUTING, CHANGELOG = (ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG"))
-COLUMNS, REFERENCE, VERDICT, DATA, LIMITS, DECISIONS, SECURITY = (
+COLUMNS, REFERENCE, VERDICT, DATA, LIMITS, DECISIONS, SECURITY, SCALING = (
     ROOT / "docs" / f"{name}.md"
-    for name in ("columns", "reference", "verdict", "data", "limits", "decisions", "security")
+    for name in ("columns", "reference", "verdict", "data", "limits", "decisions", "security", "scaling")
 )
 ASSISTANT = ROOT / "docs" / "assistant.md"
 DOCS = (README, CONTRIBUTING, CHANGELOG, ROOT / "reports" / "README.md", COLUMNS, REFERENCE, VERDICT, DATA, LIMITS,
-        DECISIONS, ASSISTANT, SECURITY)  # fmt: skip
+        DECISIONS, ASSISTANT, SECURITY, SCALING)  # fmt: skip
 CATALOG = 123  # entries of the catalog when all its families are there
 YEARS = (1, 2, 3, 5, 10)
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -28,7 +28,7 @@ from mltrainer.data import market
 from mltrainer.data.market import Day
 from mltrainer.data.universes import Universe
 from mltrainer.errors import BadInput, Unavailable
-from mltrainer.evaluation import engine, judging, skill, study, trials, worlds
+from mltrainer.evaluation import cluster, engine, judging, skill, study, trials, worlds
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.skill import timing_return
@@ -36,6 +36,7 @@ from mltrainer.evaluation.trading import trade
 from mltrainer.evaluation.worlds import World
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec
+from mltrainer.settings import settings
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import Dataset, canonical, fingerprint
 
@@ -244,7 +245,12 @@ def _study(histories: tuple[History, ...], specs: list[ModelSpec], horizon: int,
 
 def outcome(plan: Study, world: World) -> Outcome:
     """Send one world through everything."""
-    matrix = worlds.matrix(world, *plan.histories, horizon=plan.horizon)
+    return _outcome_of(plan, (world, worlds.matrix(world, *plan.histories, horizon=plan.horizon)))
+
+
+def _outcome_of(plan: Study, made: tuple[World, Matrix]) -> Outcome:
+    """What the rule says of a world that was made; the plan may have left its histories behind."""
+    world, matrix = made
     gate.verify(matrix, gate.CALIBRATION)
     results = [e for s in plan.specs for e in judging.evaluate_each(s, matrix, plan.protocol, s.name) if e.ok]
     if not results:
@@ -292,6 +298,11 @@ def _outcomes(plan: Study, wanted: Sequence[World], jobs: int, seconds: float | 
 
 def _made(plan: Study, todo: Sequence[World], jobs: int, seconds: float | None) -> Iterator[Outcome]:
     until = time.monotonic() + seconds if seconds is not None else np.inf
+    if todo and settings().dask:  # worlds are made here, where the gate knows the histories
+        plan_there, in_time = replace(plan, histories=()), (w for w in todo if time.monotonic() < until)
+        made = ((w, worlds.matrix(w, *plan.histories, horizon=plan.horizon)) for w in in_time)
+        yield from cluster.each(_outcome_of, plan_there, made, plan.specs)
+        return
     if jobs == 1 or len(todo) < 2:
         yield from (outcome(plan, world) for world in todo if time.monotonic() < until)
         return

@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection as mpc
@@ -16,11 +16,11 @@ import psutil
 from tqdm.auto import tqdm
 
 from mltrainer.errors import BadInput
-from mltrainer.evaluation import projects, trials
-from mltrainer.evaluation.judging import evaluate, evaluate_each
-from mltrainer.evaluation.panels import checked, keys
+from mltrainer.evaluation import cluster, projects, trials
+from mltrainer.evaluation.panels import checked
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
+from mltrainer.evaluation.tasks import Agenda, Answer, Step, Task, bundles
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog, sharing
 from mltrainer.models.base import ModelSpec
@@ -40,45 +40,6 @@ START_SECONDS = 120.0
 START: Literal["forkserver", "spawn"] = "forkserver" if sys.platform == "linux" else "spawn"
 
 
-def answer(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str, shares: str) -> list[Evaluation]:
-    """The usual work of a task: judge the model, one result per ticker."""
-    sharing.share(shares)
-    if len(matrix.tickers) > 1:
-        return evaluate_each(spec, matrix, protocol, key)
-    return [evaluate(spec, matrix, protocol, key)]
-
-
-@dataclass(frozen=True)
-class Task:
-    """One model on one matrix; `key` is the address of its result, `shares` names whom it can share fits with.
-
-    `work` is what is done with these, a function that a worker process can import.
-    """
-
-    spec: ModelSpec
-    matrix: Matrix
-    protocol: Protocol
-    key: str
-    shares: str = ""
-    work: Callable[[ModelSpec, Matrix, Protocol, str, str], list[Evaluation]] = answer
-
-    @property
-    def seconds(self) -> float:
-        """Expected CPU seconds: the spec's measured cost, scaled by rows."""
-        return self.spec.cost * len(self.matrix.X) / 3000
-
-    @property
-    def keys(self) -> dict[str, str]:
-        """Address of the result of each ticker."""
-        return keys(self.matrix, self.key)
-
-    def each(self, status: str, reason: str) -> list[Evaluation]:
-        """Results of a task that was ended: one per ticker."""
-        s, m = self.spec, self.matrix
-        base = (s.name, s.family, s.task)
-        return [Evaluation(k, *base, t, m.horizon, status, reason, target=m.target) for t, k in self.keys.items()]
-
-
 def run(
     specs: Iterable[ModelSpec],
     matrices: Iterable[Matrix],
@@ -93,7 +54,8 @@ def run(
     Parameters
     ----------
     specs, matrices : what to cross; each matrix must be sealed. A panel gives a result per ticker.
-    jobs : worker processes; default the number of cores. 1 computes in this process, which no budget ends.
+    jobs : worker processes; default the number of cores. 1 computes in this process, which no budget ends. With
+        MLTRAINER_DASK set the workers of that cluster do all of it, however many they are.
     progress : show a progress bar on stderr.
     project : what the trials are made for, a label in the ledger; default that of the settings.
 
@@ -117,7 +79,7 @@ def run(
     known = {k: e for t in tasks for k in t.keys.values() if (e := trials.load(k)) is not None}
     projects.joins(known.values(), project)
     todo = list({t.key: t for t in tasks if not known.keys() >= set(t.keys.values())}.values())
-    jobs = min(jobs or os.cpu_count() or 1, max(len(todo), 1))
+    jobs = _workers(todo, jobs or os.cpu_count() or 1)
     total = len({k for t in tasks for k in t.keys.values()})
     with tqdm(total=total, initial=len(known), disable=unwatched(progress) or not todo, unit="fit", leave=False) as bar:
         for task, result in results(todo, jobs):
@@ -136,25 +98,25 @@ def unwatched(progress: bool = True) -> bool:
 
 
 def results(tasks: Iterable[Task], jobs: int) -> Iterator[tuple[Task, Evaluation]]:
-    """Do tasks in so many worker processes, or in this one, and yield each result as it comes; nothing is stored."""
+    """Do tasks in so many worker processes, in this one, or on the cluster of MLTRAINER_DASK; nothing is stored."""
+    tasks = list(tasks)
+    if tasks and settings().dask:
+        return cluster.results(tasks)
     return _serial(tasks) if jobs == 1 else Pool(jobs).map(tasks)
+
+
+def _workers(todo: list[Task], jobs: int) -> int:
+    """So many that each has something to do, at least one; a single task is done here, unless its folds are many."""
+    return min(jobs, max(len(todo), len(Agenda.of(todo, jobs).waiting) if jobs > 1 else 1, 1))
 
 
 def _serial(tasks: Iterable[Task]) -> Iterator[tuple[Task, Evaluation]]:
     try:
-        for task in (t for bundle in _bundles(tasks) for t in bundle):
+        for task in (t for bundle in bundles(tasks) for t in bundle):
             for result in task.work(task.spec, task.matrix, task.protocol, task.key, task.shares):
                 yield task, result
     finally:
         sharing.share("")
-
-
-def _bundles(tasks: Iterable[Task]) -> list[list[Task]]:
-    """Tasks that can share fits go to one worker, one after another; the longest is first among and in the bundles."""
-    bundles: dict[tuple[int, str], list[Task]] = {}
-    for task in sorted(tasks, key=lambda t: -t.seconds):
-        bundles.setdefault((id(task.matrix), task.shares or f"{task.spec.name} {task.key}"), []).append(task)
-    return list(bundles.values())
 
 
 # --- the pool -------------------------------------------------------------------------------------------------
@@ -167,10 +129,13 @@ class Worker:
     process: Any
     pipe: Any
     holds: set[str] = field(default_factory=set)
-    task: Task | None = None
-    rest: list[Task] = field(default_factory=list)  # of the bundle it is at
+    step: Step | None = None
+    rest: list[Step] = field(default_factory=list)  # of the bundle it is at
     since: float = field(default_factory=time.monotonic)
     started: bool = False
+
+
+Found = Iterator[tuple[Task, Evaluation]]
 
 
 @dataclass
@@ -182,36 +147,84 @@ class Pool:
 
     jobs: int
     workers: list[Worker] = field(default_factory=list)
+    agenda: Agenda = field(default_factory=Agenda)
 
-    def map(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Evaluation]]:
+    def map(self, tasks: Iterable[Task]) -> Found:
         """Yield (task, result) as they finish, the longest tasks first; a panel's task gives a result per ticker."""
-        waiting, knobs = _bundles(tasks)[::-1], settings()
+        self.agenda, knobs = Agenda.of(tasks, self.jobs), settings()
         try:
-            self.workers = [_start(waiting.pop()) for _ in range(min(self.jobs, len(waiting)))]
-            while busy := [w for w in self.workers if w.task is not None]:
+            while busy := self._busy():
                 ready = mpc.wait([w.pipe for w in busy], timeout=POLL_SECONDS)
                 for worker in busy:
-                    task = worker.task
-                    assert task is not None
-                    results = _receive(worker) if worker.pipe in ready else _over_budget(worker, knobs)
-                    if results is None:
+                    if worker.step is None:  # its task was ended by another of its folds
                         continue
-                    worker.task = None
-                    bundle = worker.rest or (waiting.pop() if waiting else [])
-                    if not worker.process.is_alive() or results[0].status == "memory":
-                        _end(worker)
-                        self.workers.remove(worker)
-                        self.workers += [_start(bundle)] if bundle else []
-                    elif bundle:
-                        worker.rest = bundle[1:]
-                        _give(worker, bundle[0])
-                    yield from ((task, result) for result in results)
+                    yield from self._heard(worker) if worker.pipe in ready else self._checked(worker, knobs)
         finally:
             for worker in self.workers:
                 _end(worker)
 
+    def _busy(self) -> list[Worker]:
+        """The workers that have something to do, once all that are free have been given what waits."""
+        for worker in (w for w in self.workers if w.step is None):
+            if steps := self.agenda.left(worker.rest) or self.agenda.take():
+                worker.rest = steps[1:]
+                _give(worker, steps[0])
+        while len(self.workers) < self.jobs and (steps := self.agenda.take()):
+            self.workers.append(_start(steps))
+        return [w for w in self.workers if w.step is not None]
 
-def _start(bundle: list[Task]) -> Worker:
+    def _heard(self, worker: Worker) -> Found:
+        step = worker.step
+        assert step is not None
+        try:
+            said: Answer | None = worker.pipe.recv()
+        except (EOFError, OSError):
+            worker.process.join(1)
+            yield from self._ended(step.task, "failed", f"the worker died (exit code {worker.process.exitcode})")
+            return
+        if said is None:  # it is ready for its first task
+            worker.started = True
+            _give(worker, step)
+            return
+        worker.step = None
+        if "memory" in (said[0].status if isinstance(said, list) else said.failure):
+            self._leave(worker)
+        yield from self.agenda.told(step, said, time.monotonic() - worker.since)
+
+    def _checked(self, worker: Worker, knobs: Settings) -> Found:
+        """End the task of a worker that breaks its budget; time is that of all folds together."""
+        step, now = worker.step, time.monotonic()
+        assert step is not None
+        if not worker.started:
+            if now - worker.since > START_SECONDS:
+                yield from self._ended(step.task, "failed", f"the worker did not start within {START_SECONDS:g} s")
+            return
+        limit, key = knobs.task_seconds * len(step.task.matrix.tickers), step.task.key
+        under_way = sum(now - w.since for w in self.workers if w.started and w.step and w.step.task.key == key)
+        if self.agenda.spent.get(key, 0.0) + under_way > limit:
+            reason = f"over its time budget of {limit:g} s (MLTRAINER_TASK_SECONDS)"
+            yield from self._ended(step.task, "timeout", reason)
+        elif _megabytes(worker) > knobs.task_megabytes:
+            most = f"{knobs.task_megabytes:g} MB (MLTRAINER_TASK_MEGABYTES)"
+            yield from self._ended(step.task, "memory", f"over its memory budget of {most}")
+
+    def _ended(self, task: Task, status: str, reason: str) -> Found:
+        """End every worker that is at a task, and say so of each of its tickers."""
+        found = self.agenda.end(task, status, reason)
+        for worker in [w for w in self.workers if w.step and w.step.task.key == task.key]:
+            worker.step = None
+            self._leave(worker)
+        yield from found
+
+    def _leave(self, worker: Worker) -> None:
+        """End a worker; what is left of its bundle is the next to be begun."""
+        _end(worker)
+        self.workers.remove(worker)
+        if rest := self.agenda.left(worker.rest):
+            self.agenda.waiting.append(rest)
+
+
+def _start(bundle: list[Step]) -> Worker:
     context: Any = mp.get_context(START)
     if START == "forkserver":  # its server imports once for all workers, and a worker that was ended is back at once
         context.set_forkserver_preload([__name__, "mltrainer.models.catalog"])
@@ -220,7 +233,7 @@ def _start(bundle: list[Task]) -> Worker:
     with clean_start():
         process.start()
     theirs.close()
-    return Worker(process, ours, task=bundle[0], rest=bundle[1:])
+    return Worker(process, ours, step=bundle[0], rest=bundle[1:])
 
 
 @contextmanager
@@ -252,14 +265,14 @@ def _no_script() -> Iterator[None]:
         sys.modules["__main__"] = script
 
 
-def _give(worker: Worker, task: Task) -> None:
+def _give(worker: Worker, step: Step) -> None:
     # Only to a worker that waits for it: sending a matrix to one that is still importing would hold up all the others.
-    worker.task, worker.since = task, time.monotonic()
-    content = _content(task.matrix)
-    matrix = None if content in worker.holds else task.matrix
+    worker.step, worker.since = step, time.monotonic()
+    content = _content(step.task.matrix)
+    matrix = None if content in worker.holds else step.task.matrix
     worker.holds.add(content)
-    with suppress(OSError):  # a worker that died is found by `_receive`
-        worker.pipe.send((task.work, task.spec, content, matrix, task.protocol, task.key, task.shares))
+    with suppress(OSError):  # a worker that died is found when it is heard
+        worker.pipe.send((step.bare(), content, matrix))
 
 
 def _content(matrix: Matrix) -> str:
@@ -267,39 +280,10 @@ def _content(matrix: Matrix) -> str:
     return matrix.provenance.content_sha256 if matrix.provenance else matrix.fingerprint()
 
 
-def _receive(worker: Worker) -> list[Evaluation] | None:
-    try:
-        results: list[Evaluation] | None = worker.pipe.recv()
-    except (EOFError, OSError):
-        worker.process.join(1)
-        return _ended(worker, "failed", f"the worker died (exit code {worker.process.exitcode})")
-    if results is None and worker.task is not None:  # it is ready for its first task
-        worker.started = True
-        _give(worker, worker.task)
-    return results
-
-
-def _over_budget(worker: Worker, knobs: Settings) -> list[Evaluation] | None:
-    assert worker.task is not None
-    spent, limit = time.monotonic() - worker.since, knobs.task_seconds * len(worker.task.matrix.tickers)
-    if not worker.started:
-        late = spent > START_SECONDS
-        return _ended(worker, "failed", f"the worker did not start within {START_SECONDS:g} s") if late else None
-    if spent > limit:
-        return _ended(worker, "timeout", f"over its time budget of {limit:g} s (MLTRAINER_TASK_SECONDS)")
+def _megabytes(worker: Worker) -> float:
     with suppress(psutil.Error):
-        used = psutil.Process(worker.process.pid).memory_info().rss / 2**20
-        if used > knobs.task_megabytes:
-            most = f"{knobs.task_megabytes:g} MB (MLTRAINER_TASK_MEGABYTES)"
-            return _ended(worker, "memory", f"over its memory budget of {most}")
-    return None
-
-
-def _ended(worker: Worker, status: str, reason: str) -> list[Evaluation]:
-    worker.process.kill()
-    worker.process.join(5)
-    assert worker.task is not None
-    return worker.task.each(status, reason)
+        return float(psutil.Process(worker.process.pid).memory_info().rss / 2**20)
+    return 0.0
 
 
 def _end(worker: Worker) -> None:
@@ -322,6 +306,6 @@ def _work(pipe: Any) -> None:
     with suppress(EOFError, KeyboardInterrupt):
         pipe.send(None)
         while True:
-            work, spec, content, matrix, protocol, key, shares = pipe.recv()
+            step, content, matrix = pipe.recv()
             held[content] = held.get(content, matrix)
-            pipe.send(work(spec, held[content], protocol, key, shares))
+            pipe.send(step.done(held[content]))

@@ -76,6 +76,7 @@ def in_words(p: float) -> str:
     return f"{p:.2g}" if p >= 1e-6 else "below 0.000001"
 
 
+MANY_ROWS = 50_000  # beyond which what is quick on one ticker no longer is
 LEAST = 0.05  # of the loss of the mean of the past, below which a plain forecast is not called one
 
 
@@ -97,7 +98,9 @@ def forecastable(
     Parameters
     ----------
     data : a ticker, or a list of tickers or a universe, which is a panel.
-    models : names of the catalog; default the fast ones of `calibrate.FAST`.
+    models : names of the catalog; default the fast ones of `calibrate.FAST`, of which the nearest neighbors are left
+        out of a matrix of more than 50,000 rows: their cost grows with the square of the rows, and of twenty names
+        they alone would be three quarters of it.
     targets : names of `features.targets.TARGETS`, default all that the data has; horizons : sessions, 1 to 63.
     start, end, jobs, protocol, project, features : as for `evaluate`.
 
@@ -108,6 +111,7 @@ def forecastable(
     """
     names = [target(name).name for name in targets or TARGETS]
     specs = study.select(models=list(models or FAST))
+    quick = [spec for spec in specs if models or spec.family != "neighbors"]
     cells: dict[Cell, str | list[Evaluation]] = {}
     seen: list[Matrix] = []
     for cell in ((name, horizon) for name in names for horizon in horizons):
@@ -116,7 +120,8 @@ def forecastable(
             cells[cell] = matrix
             continue
         seen.append(matrix)
-        cells[cell] = engine.run(specs, [matrix], jobs=jobs, progress=False, protocol=protocol, project=project)
+        asked = specs if len(matrix.X) <= MANY_ROWS else quick
+        cells[cell] = engine.run(asked, [matrix], jobs=jobs, progress=False, protocol=protocol, project=project)
     return mapped(cells, leaderboard([e for found in cells.values() for e in found if isinstance(e, Evaluation)]), seen)
 
 

@@ -3,8 +3,9 @@
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from mltrainer.evaluation.record import Evaluation, constant_forecast
 from mltrainer.evaluation.results import Metrics
 from mltrainer.evaluation.skill import timing_return, unusually_strong
 from mltrainer.evaluation.trading import trade
-from mltrainer.evaluation.walk import out_of_sample
+from mltrainer.evaluation.walk import Layout, Part
 from mltrainer.features import targets
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec
@@ -33,53 +34,67 @@ def evaluate(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str = "")
     return result
 
 
+@dataclass
+class Walked:
+    """How the walk of some folds went: their parts, or why there are none, and what was seen on the way.
+
+    `failure` is a status and a reason, empty where there is none.
+    """
+
+    parts: list[Part] = field(default_factory=list)
+    failure: tuple[str, ...] = ()
+    warnings: list[str] = field(default_factory=list)
+    peak_mb: float = float("nan")
+
+
 def evaluate_each(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str = "") -> list[Evaluation]:
     """`evaluate` for a panel: one result per ticker, from one model of all of them where the model can be pooled."""
-    base: dict[str, Any] = {
-        "model": spec.name, "family": spec.family, "task": spec.task, "horizon": matrix.horizon,
-        "target": matrix.target,
-    }  # fmt: skip
+    if why := unsuited(spec, matrix):
+        return [replace(e, status="unavailable", reason=why) for e in _blank(spec, matrix, key)]
+    return judged(spec, matrix, protocol, key, [walked(spec, matrix, protocol)])
 
-    def each(status: str, reason: str) -> list[Evaluation]:
-        return [Evaluation(k, ticker=t, status=status, reason=reason, **base) for t, k in keys(matrix, key).items()]
 
+def unsuited(spec: ModelSpec, matrix: Matrix) -> str:
+    """Why a model has nothing to say here; "" where it has."""
     if not spec.available:
-        return each("unavailable", spec.why_unavailable)
+        return spec.why_unavailable
     if matrix.target != "return" and spec.reads_returns:
-        return each("unavailable", f"it reads the past returns and forecasts those to come, not {matrix.aim.title}")
-    with warnings.catch_warnings(record=True) as caught, threadpool_limits(1), _peak_memory() as peak:
-        warnings.simplefilter("always")
-        try:
-            forecasts, meta = out_of_sample(spec, matrix, protocol)
-        except MemoryError:
-            return each("memory", "the model asked for more memory than there is")
-        except Exception as error:  # any model's failure is a result to show, not an end of the batch
-            said = (str(error).strip().splitlines() or [""])[0]
-            return each("failed", f"{type(error).__name__}: {said}"[:300])
-    meta |= {"warnings": sorted({f"{w.category.__name__}: {w.message}".splitlines()[0][:200] for w in caught})}
-    meta |= {"peak_mb": peak[0], "reading": spec.reading}
+        return f"it reads the past returns and forecasts those to come, not {matrix.aim.title}"
+    return ""
+
+
+def walked(spec: ModelSpec, matrix: Matrix, protocol: Protocol, fold: int | None = None) -> Walked:
+    """Walk one fold, by default all one after another, with one BLAS thread."""
+    with _watched() as seen:
+        layout = Layout.of(spec, matrix, protocol)
+        for number in range(len(layout.cuts)) if fold is None else [fold]:
+            seen.parts += layout.parts(number)
+    return seen
+
+
+def judged(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str, walks: Sequence[Walked]) -> list[Evaluation]:
+    """Results, one per ticker, of walks that have all folds between them, in order."""
+    frame, meta, walks = pd.DataFrame(), {}, [*walks]
+    if not any(walk.failure for walk in walks):
+        with _watched() as seen:
+            layout, parts = Layout.of(spec, matrix, protocol), [part for walk in walks for part in walk.parts]
+            frame, meta = layout.frame(parts), layout.meta(parts)
+        walks.append(seen)
+    blank = _blank(spec, matrix, key)
+    if failure := next((walk.failure for walk in walks if walk.failure), ()):
+        return [replace(e, status=failure[0], reason=failure[1]) for e in blank]
+    meta |= {"warnings": sorted({text for walk in walks for text in walk.warnings}), "reading": spec.reading}
+    meta |= {"peak_mb": float(pd.Series([walk.peak_mb for walk in walks]).max())}
     if matrix.aim.cross_sectional:
-        forecasts["place"] = forecasts["forecast"].groupby(level="session").rank(pct=True, method="first")
+        frame["place"] = frame["forecast"].groupby(level="session").rank(pct=True, method="first")
     flawed = meta.pop("flaw")
-    flawed = protocol.split.diagnostic or flawed
-    base |= {"status": "diagnostic", "reason": flawed} if flawed else {}
-    forecasts, contaminated, why = uncontaminated(forecasts, spec.cutoff)
-    base |= {"status": "contaminated", "reason": why} if why and not flawed else {}
+    if flawed := protocol.split.diagnostic or flawed:
+        blank = [replace(e, status="diagnostic", reason=flawed) for e in blank]
+    frame, contaminated, why = uncontaminated(frame, spec.cutoff)
+    if why and not flawed:
+        blank = [replace(e, status="contaminated", reason=why) for e in blank]
     meta |= {"contaminated": contaminated} if contaminated else {}
-    results = []
-    for ticker, k in keys(matrix, key).items():
-        own = forecasts
-        if forecasts.index.nlevels > 1:
-            own = forecasts[forecasts.index.get_level_values("ticker") == ticker].droplevel("ticker")
-        if own.empty:
-            reason = f"no test block reaches the sessions of {ticker}"
-            results.append(Evaluation(k, ticker=ticker, **base | {"status": "failed", "reason": reason}))
-            continue
-        own, rivals = compared(trade(own, matrix.of(ticker), protocol), matrix.aim)
-        figures = judge(own, matrix.horizon, meta["quantile"], matrix.target)
-        if unusually_strong(figures, len(own), matrix.horizon, matrix.aim) and "lookahead" not in meta:
-            meta["lookahead"] = _lookahead(spec, matrix, protocol)
-        results.append(Evaluation(k, ticker=ticker, forecasts=own, metrics=figures, meta=meta | rivals, **base))
+    results = [_result(e, spec, matrix, protocol, frame, meta) for e in blank]
     if len(results) > 1:
         together = pooled_figures([e.forecasts for e in results if len(e.forecasts)], matrix.horizon)
         for result in results:
@@ -105,6 +120,31 @@ def uncontaminated(forecasts: pd.DataFrame, cutoff: str) -> tuple[pd.DataFrame, 
         return forecasts, "", f"{why}; never ranked"
     left = f"{known} sessions up to its knowledge cutoff {cutoff} are contaminated and left out"
     return forecasts[clean], left if known else "", ""
+
+
+def _blank(spec: ModelSpec, matrix: Matrix, key: str) -> list[Evaluation]:
+    """Results that say nothing yet, one per ticker."""
+    base: dict[str, Any] = {
+        "model": spec.name, "family": spec.family, "task": spec.task, "horizon": matrix.horizon,
+        "target": matrix.target,
+    }  # fmt: skip
+    return [Evaluation(k, ticker=ticker, **base) for ticker, k in keys(matrix, key).items()]
+
+
+def _result(
+    blank: Evaluation, spec: ModelSpec, matrix: Matrix, protocol: Protocol, frame: pd.DataFrame, meta: dict[str, Any]
+) -> Evaluation:
+    """What the walk says of one ticker; whether the model looks ahead is asked once for all, and kept in `meta`."""
+    own, ticker = frame, blank.ticker
+    if frame.index.nlevels > 1:
+        own = frame[frame.index.get_level_values("ticker") == ticker].droplevel("ticker")
+    if own.empty:
+        return replace(blank, status="failed", reason=f"no test block reaches the sessions of {ticker}")
+    own, rivals = compared(trade(own, matrix.of(ticker), protocol), matrix.aim)
+    figures = judge(own, matrix.horizon, meta["quantile"], matrix.target)
+    if unusually_strong(figures, len(own), matrix.horizon, matrix.aim) and "lookahead" not in meta:
+        meta["lookahead"] = _lookahead(spec, matrix, protocol)
+    return replace(blank, forecasts=own, metrics=figures, meta=meta | rivals)
 
 
 def _lookahead(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> str:
@@ -168,6 +208,23 @@ def judge(forecasts: pd.DataFrame, horizon: int, level: float | None = None, tar
         figures["pinball"] = metrics.pinball(y, forecasts["quantile"], q=level)
         figures["quantile_coverage"] = float(np.mean(y <= forecasts["quantile"].to_numpy()))
     return Metrics({name: float(value) for name, value in figures.items()})
+
+
+@contextmanager
+def _watched() -> Iterator[Walked]:
+    """Note warnings and peak memory inside; any exception of a model is a result to show, not an end of the batch."""
+    seen = Walked()
+    with warnings.catch_warnings(record=True) as caught, threadpool_limits(1), _peak_memory() as peak:
+        warnings.simplefilter("always")
+        try:
+            yield seen
+        except MemoryError:
+            seen.failure = ("memory", "the model asked for more memory than there is")
+        except Exception as error:
+            said = (str(error).strip().splitlines() or [""])[0]
+            seen.failure = ("failed", f"{type(error).__name__}: {said}"[:300])
+    seen.warnings = sorted({f"{w.category.__name__}: {w.message}".splitlines()[0][:200] for w in caught})
+    seen.peak_mb = peak[0]
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The walk forward: fit on the past, forecast the next block; nothing that learns sees a row of the block."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,11 +16,135 @@ from mltrainer.evaluation.effects import name_effects
 from mltrainer.evaluation.panels import alone, bounded, in_words, members, places
 from mltrainer.evaluation.protocol import Protocol, flaw
 from mltrainer.evaluation.scaling import Array, Scaling, arrays
-from mltrainer.evaluation.splits import MINIMUM_TRAIN, Rows
+from mltrainer.evaluation.splits import MINIMUM_TRAIN, Fold, Rows
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import sharing
 from mltrainer.models.base import ModelSpec
 from mltrainer.models.forecasters import quantile_level
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one fit said of the rows of one test block.
+
+    Attributes
+    ----------
+    fold : number of the block.
+    rows : (m,) numbers of the rows it forecasts, among those with a label.
+    forecast, quantile : (m,) in units of the label; the quantile is NaN where the model gives none.
+    effects : (k,) of each name, per unit of volatility; empty unless the panel is hierarchical.
+    fit_seconds, predict_seconds, shared_seconds : of the CPU; shared is what another model of the process had spent.
+    policy : in words, which train rows were left out; "" where none were.
+    """
+
+    fold: int
+    rows: Rows
+    forecast: Array
+    quantile: Array
+    effects: Array
+    fit_seconds: float
+    predict_seconds: float
+    shared_seconds: float
+    policy: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Everything that the folds of one walk have in common; each of them knows the others in no other way."""
+
+    spec: ModelSpec
+    matrix: Matrix
+    protocol: Protocol
+    y: "pd.Series[float]"
+    X: Array
+    unit: Array
+    session: Rows
+    ticker: Rows
+    late: Rows
+    cuts: tuple[Fold, ...]
+
+    @classmethod
+    def of(cls, spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> "Layout":
+        """Lay out the labelled rows, and cut time: the same for every model."""
+        y = matrix.y.dropna()
+        session, ticker, late = places(matrix, y.index)
+        cuts = protocol.split.split(session[-1] + 1, matrix.horizon, matrix.X.shape[1])
+        return cls(
+            spec, matrix, protocol, y, *arrays(spec, matrix, y.index, protocol.ranked), session, ticker, late, (*cuts,)
+        )
+
+    def parts(self, fold: int) -> list[Part]:
+        """Fit one fold and forecast its block: one part for each model that there is, none where rows are too few."""
+        spec, cut = self.spec, self.cuts[fold]
+        if spec.in_order and cut.train.max() >= cut.test.min():
+            raise BadInput(f"{spec.name} follows one session after the other, and this split takes them apart")
+        owners = members(spec, self.matrix, self.y.index, self.ticker, self.protocol)
+        found = (self._part(fold, own, rows) for own, rows in owners)
+        return [part for part in found if part is not None]
+
+    def _part(self, fold: int, own: Matrix, rows: Rows) -> Part | None:
+        spec, cut, when = self.spec, self.cuts[fold], self.session[rows]
+        first, last = cut.test[0], cut.test[-1]
+        train = rows[np.isin(when, cut.train) & ((self.late[rows] < first) | (when > last))]
+        test = rows[np.isin(when, cut.test)]
+        since = rows[(when > cut.train[-1]) & (when <= last)] if spec.follows else test
+        if len(train) < MINIMUM_TRAIN or not len(test):
+            return None
+        train, policy = bounded(train, self.session, spec.max_train_rows)
+        X, z, shared = self.X, self.y.to_numpy(float) / self.unit, sharing.seconds()
+        begin = time.process_time()
+        fitted = fit(spec, own, X[train], z[train], self.session[train], self.ticker[train], self.protocol)
+        middle = time.process_time()
+        answer = fitted.carried(spec, X[since], z[since], self.matrix.horizon)[-len(test) :]
+        end = time.process_time()
+        raised = fitted.raised(self.ticker[test])
+        forecast = np.clip((answer + raised) * self.unit[test], *self.matrix.aim.bounds)
+        level = np.full(len(test), np.nan)
+        if "quantile" in spec.gives:
+            level = (fitted.quantile(X[test]) + raised) * self.unit[test]
+        spent = (middle - begin, end - middle, sharing.seconds() - shared)
+        return Part(fold, test, forecast, level, fitted.effects, *spent, policy)
+
+    def frame(self, parts: Sequence[Part]) -> pd.DataFrame:
+        """Forecasts of every block beside outcomes and plain forecasts, one row per forecast."""
+        n, y = len(self.y), self.y.to_numpy(float)
+        forecast, quantile, fold = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
+        for part in parts:
+            forecast[part.rows], quantile[part.rows], fold[part.rows] = part.forecast, part.quantile, part.fold
+        tested = np.isfinite(fold)
+        if gone := int((~np.isfinite(forecast[tested])).sum()):
+            raise ValueError(f"{gone} of {int(tested.sum())} forecasts are not finite")
+        mean = np.empty(n)
+        for t in np.unique(self.ticker):
+            mean[self.ticker == t] = known_mean(y[self.ticker == t], self.matrix.horizon)
+        scale = self.matrix.scale.loc[self.y.index].to_numpy(float)
+        columns = {"y": y, "forecast": forecast, "expanding_mean": mean, "fold": fold, "scale": scale}
+        if "quantile" in self.spec.gives:
+            columns["quantile"] = quantile
+        plain = baselines(self.matrix, self.y, self.cuts, self.session, self.ticker, self.late)
+        return pd.DataFrame(columns, index=self.y.index).join(plain)[tested]
+
+    def meta(self, parts: Sequence[Part]) -> dict[str, Any]:
+        """What is said of the walk beside its forecasts; seconds are of the CPU."""
+        spec, matrix, shared = self.spec, self.matrix, sum(p.shared_seconds for p in parts)
+        spent = np.zeros(len(self.cuts))
+        for part in parts:
+            spent[part.fold] += part.fit_seconds + part.predict_seconds
+        said = {
+            "fit_seconds": sum(p.fit_seconds for p in parts) + shared,  # what it costs on its own
+            "shared_seconds": shared,  # of which so many were spent by a model that ran before
+            "predict_seconds": sum(p.predict_seconds for p in parts),
+            "slowest_fold": float(spent.max()),
+            "flaw": next((found for cut in self.cuts if (found := flaw(cut, matrix.horizon))), ""),
+            "rows": len(self.y),
+            "features": self.X.shape[1],
+            "policy": parts[-1].policy if parts else "",
+            "panel": in_words(spec, matrix.tickers, self.protocol),
+            "quantile": quantile_level(spec),
+        }
+        if parts and len(effects := parts[-1].effects):
+            said["name_effects"] = dict(zip(matrix.tickers, effects.tolist(), strict=False))  # of the last fold
+        return said
 
 
 def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -36,69 +160,9 @@ def out_of_sample(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> tuple[
     history of one share (`spec.in_order`) or `protocol.panel` is "per-name": then each ticker has its own. If it is
     "hierarchical", a pooled forecast is raised by the effect of its name, which the train rows alone decide.
     """
-    y = matrix.y.dropna()
-    n, scale = len(y), matrix.scale.loc[y.index].to_numpy(float)
-    X, unit = arrays(spec, matrix, y.index, protocol.ranked)
-    z = y.to_numpy(float) / unit
-    session, ticker, late = places(matrix, y.index)
-    forecast, quantile, fold = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
-    cuts = list(protocol.split.split(session[-1] + 1, matrix.horizon, matrix.X.shape[1]))  # the same for every model
-    fit_seconds, predict_seconds, policy, shared, flawed = [], [], "", sharing.seconds(), ""
-    effects: Array = np.zeros(0)
-    for number, cut in enumerate(cuts):
-        if spec.in_order and cut.train.max() >= cut.test.min():
-            raise BadInput(f"{spec.name} follows one session after the other, and this split takes them apart")
-        flawed = flawed or flaw(cut, matrix.horizon)
-        fit_seconds.append(0.0)
-        predict_seconds.append(0.0)
-        for own, rows in members(spec, matrix, y.index, ticker, protocol):
-            when, first, last = session[rows], cut.test[0], cut.test[-1]
-            train = rows[np.isin(when, cut.train) & ((late[rows] < first) | (when > last))]
-            test = rows[np.isin(when, cut.test)]
-            since = rows[(when > cut.train[-1]) & (when <= last)] if spec.follows else test
-            if len(train) < MINIMUM_TRAIN or not len(test):
-                continue
-            train, policy = bounded(train, session, spec.max_train_rows)
-            begin = time.process_time()
-            fitted = fit(spec, own, X[train], z[train], session[train], ticker[train], protocol)
-            middle = time.process_time()
-            answer = fitted.carried(spec, X[since], z[since], matrix.horizon)[-len(test) :]
-            predict_seconds[-1] += time.process_time() - middle
-            fit_seconds[-1] += middle - begin
-            effects, raised = fitted.effects, fitted.raised(ticker[test])
-            forecast[test] = np.clip((answer + raised) * unit[test], *matrix.aim.bounds)
-            fold[test] = number
-            if "quantile" in spec.gives:
-                quantile[test] = (fitted.quantile(X[test]) + raised) * unit[test]
-    tested = np.isfinite(fold)
-    if not np.isfinite(forecast[tested]).all():
-        raise ValueError(
-            f"{int((~np.isfinite(forecast[tested])).sum())} of {int(tested.sum())} forecasts are not finite"
-        )
-    mean = np.empty(n)
-    for t in np.unique(ticker):
-        mean[ticker == t] = known_mean(y.to_numpy(float)[ticker == t], matrix.horizon)
-    columns = {"y": y.to_numpy(float), "forecast": forecast, "expanding_mean": mean, "fold": fold, "scale": scale}
-    if "quantile" in spec.gives:
-        columns["quantile"] = quantile
-    plain = baselines(matrix, y, cuts, session, ticker, late)
-    frame = pd.DataFrame(columns, index=y.index).join(plain)[tested]
-    shared = sharing.seconds() - shared
-    meta = {
-        "fit_seconds": sum(fit_seconds) + shared,  # what it costs on its own
-        "shared_seconds": shared,  # of which so many were spent by a model that ran before
-        "predict_seconds": sum(predict_seconds),
-        "slowest_fold": max(a + b for a, b in zip(fit_seconds, predict_seconds, strict=True)),
-        "flaw": flawed,
-        "rows": n,
-        "features": X.shape[1],
-        "policy": policy,
-        "panel": in_words(spec, matrix.tickers, protocol),
-        "quantile": quantile_level(spec),
-    }
-    if len(effects):
-        meta["name_effects"] = dict(zip(matrix.tickers, effects.tolist(), strict=False))  # of the last fold
-    return frame, meta
+    layout = Layout.of(spec, matrix, protocol)
+    parts = [part for fold in range(len(layout.cuts)) for part in layout.parts(fold)]
+    return layout.frame(parts), layout.meta(parts)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
     python tests/benchmarks/bench_engine.py [--quick]
 
-Three figures: CPU of the engine in this process over the bare fit and predict of the same folds; wall time of two
-workers over the least two cores could need, max(sum of CPU / 2, longest task); and a second run over the first.
-A busy machine spoils the second figure, so the load is printed beside it.
+Four figures: CPU of the engine in this process over the bare fit and predict of the same folds; wall time of two
+workers over the least two cores could need, max(sum of CPU / 2, longest step), where a step of a long model is a fold;
+the CPU of the busier worker over the same least, which is what the wall would be on two free cores; and a second run
+over the first. A busy machine spoils the second figure, so the load is printed beside it.
 """
 
 import argparse
@@ -64,6 +65,14 @@ def main() -> None:
     home()
     matrix = mt.matrix("MSFT", **span)
     own, before = time.process_time(), psutil.Process().cpu_times()
+    busy, leave = [], engine._end
+
+    def counted(worker) -> None:
+        spent = psutil.Process(worker.process.pid).cpu_times()
+        busy.append(spent.user + spent.system)
+        leave(worker)
+
+    engine._end = counted
     begin = time.perf_counter()
     results = engine.run(specs, [matrix], jobs=2, progress=False)
     wall = time.perf_counter() - begin
@@ -71,8 +80,11 @@ def main() -> None:
     children = after.children_user + after.children_system - before.children_user - before.children_system
     assert all(e.ok for e in results)
     tasks = [e.meta["fit_seconds"] + e.meta["predict_seconds"] for e in results]
-    least = max(sum(tasks) / 2, max(tasks))
-    print(f"wall of 2 workers over the least    {wall:6.2f} / {least:6.2f} s = {wall / least:.3f}   (goal 1.10)")  # noqa: T201
+    least = max(sum(tasks) / 2, max(e.meta["slowest_fold"] for e in results))
+    print(f"wall of 2 workers over the least    {wall:6.2f} / {least:6.2f} s = {wall / least:.3f}   (goal 1.05)")  # noqa: T201
+    dealt = max(sum(busy) / 2, max(e.meta["slowest_fold"] for e in results))
+    ratio = f"{max(busy):6.2f} / {dealt:6.2f} s = {max(busy) / dealt:.3f}"
+    print(f"busier worker over the least        {ratio}   (goal 1.05)")  # noqa: T201
     parent = time.process_time() - own
     print(f"  workers' CPU {children:.2f} s, of which fit + predict {sum(tasks):.2f}; parent {parent:.2f} s")  # noqa: T201
 

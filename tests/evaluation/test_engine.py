@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from mltrainer.errors import BadInput, NotEnoughHistory, Refused
-from mltrainer.evaluation import engine, study, trials
+from mltrainer.evaluation import engine, study, tasks, trials
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.models import catalog, sharing
@@ -79,7 +79,7 @@ def test_two_processes_give_the_bits_of_one_and_are_gone_afterwards(msft, home, 
 def test_a_second_call_opens_what_is_there(msft, monkeypatch):
     first = run(CHEAP[:3], msft)
     before = trials.ledger()
-    monkeypatch.setattr(engine, "evaluate", never)
+    monkeypatch.setattr(tasks, "evaluate", never)
     monkeypatch.setattr(engine, "Pool", never)
     same_numbers(run(CHEAP[:3], msft), first)
     same_numbers(run(CHEAP[:3], msft, jobs=2), first)
@@ -105,7 +105,7 @@ def test_a_failed_fit_is_tried_again_and_both_attempts_are_kept(msft, monkeypatc
         return Evaluation(key, spec.name, spec.family, spec.task, matrix.name, matrix.horizon, "failed", "out of luck")
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "evaluate", broken)
+        patch.setattr(tasks, "evaluate", broken)
         assert run(["LinearRegression"], msft)[0].reason == "out of luck"
     assert run(["LinearRegression"], msft)[0].ok
     assert list(trials.ledger()["status"]) == ["failed", "ok"]
@@ -129,13 +129,13 @@ def test_no_worker_at_all_is_said_so(msft, jobs):
 def test_too_short_a_history_is_said_before_any_work(template, home, monkeypatch):
     shutil.copytree(template[0], home)
     short = study.matrix("MSFT", start="2005-01-03", end="2006-06-30")
-    monkeypatch.setattr(engine, "evaluate", never)
+    monkeypatch.setattr(tasks, "evaluate", never)
     with pytest.raises(NotEnoughHistory, match="421 are needed"):
         run(CHEAP, short)
 
 
 def test_a_matrix_that_is_not_registered_is_refused_before_any_work(template, monkeypatch):
-    monkeypatch.setattr(engine, "evaluate", never)  # the home of this test is empty: nothing was admitted in it
+    monkeypatch.setattr(tasks, "evaluate", never)  # the home of this test is empty: nothing was admitted in it
     with pytest.raises(Refused):
         run(CHEAP, template[1])
     assert len(audit.entries(kind="violation")) == 1
@@ -155,9 +155,9 @@ def battered(template, tmp_path_factory) -> Iterator[SimpleNamespace]:
     heavy: set[int] = set()
     give, process = engine._give, psutil.Process
 
-    def watched(worker, task):
-        give(worker, task)
-        pid = worker.process.pid
+    def watched(worker, step):
+        give(worker, step)
+        pid, task = worker.process.pid, step.task
         heavy.discard(pid)
         if task.spec.name == HEAVY:
             heavy.add(pid)
@@ -327,8 +327,8 @@ def test_shared_fits_give_the_bits_of_separate_ones_and_say_what_was_shared(msft
 
 
 def test_models_that_share_go_to_one_worker_the_longest_first(msft):
-    tasks = [engine.Task(catalog.spec(n), msft, Protocol(), n, "forest" * n.startswith("Extra")) for n in FORESTS]
-    bundles = [[t.spec.name for t in bundle] for bundle in engine._bundles(tasks)]
+    todo = [engine.Task(catalog.spec(n), msft, Protocol(), n, "forest" * n.startswith("Extra")) for n in FORESTS]
+    bundles = [[t.spec.name for t in bundle] for bundle in tasks.bundles(todo)]
     assert bundles == [["ExtraTrees_50", "ExtraTrees_10"], ["RidgeRegression"]]
 
 

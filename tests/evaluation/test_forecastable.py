@@ -5,6 +5,8 @@ import pytest
 
 import mltrainer as mt
 from mltrainer.errors import UnknownName
+from mltrainer.evaluation import forecastable
+from mltrainer.evaluation.calibrate import FAST
 from mltrainer.evaluation.forecastable import COLUMNS
 
 SPAN = {"start": "2000-03-01", "end": "2009-12-31"}
@@ -33,3 +35,15 @@ def test_a_cell_that_a_source_cannot_answer_says_why_and_the_others_stand():
     assert pd.isna(closes.rows.set_index("target").loc["range", "gain"])
     with pytest.raises(UnknownName, match="no target is called 'vol'"):
         mt.map("MSFT", targets=["vol"])
+
+
+def test_by_default_nearest_neighbors_are_left_out_of_a_large_matrix(monkeypatch):
+    asked = []
+    monkeypatch.setattr(forecastable.engine, "run", lambda specs, *_, **__: asked.append([s.name for s in specs]) or [])
+    for rows in (10, 10_000):
+        monkeypatch.setattr(forecastable, "MANY_ROWS", rows)
+        mt.map("MSFT", targets=["return"], horizons=[5], **SPAN)
+    assert asked == [[name for name in FAST if not name.startswith("KNeighbors")], FAST]
+    monkeypatch.setattr(forecastable, "MANY_ROWS", 10)
+    mt.map("MSFT", models=["KNeighborsRegressor_3"], targets=["return"], horizons=[5], **SPAN)
+    assert asked[-1] == ["KNeighborsRegressor_3"]  # what is named is done

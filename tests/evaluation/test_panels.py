@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 import mltrainer as mt
 from mltrainer import metrics
 from mltrainer.errors import BadInput, Refused
-from mltrainer.evaluation import artifacts, engine, lookahead, panels, trials
+from mltrainer.evaluation import artifacts, engine, lookahead, panels, tasks, trials
 from mltrainer.evaluation.effects import name_effects
 from mltrainer.evaluation.judging import evaluate, evaluate_each
 from mltrainer.evaluation.lifecycle import Model
@@ -279,7 +279,7 @@ def test_every_kind_of_model_gives_a_result_per_ticker_and_the_second_call_opens
     assert "one model of 3 tickers: IC" in repr(results[0])
     assert len(trials.ledger()) == len(results) + 1 == trials.ledger()["key"].nunique()
     assert audit.verify() == []
-    monkeypatch.setattr(engine, "evaluate_each", None)
+    monkeypatch.setattr(tasks, "evaluate_each", None)
     again = mt.evaluate(KINDS[0], panel)
     assert [e.key for e in again] == [e.key for e in results[:3]]
     pd.testing.assert_frame_equal(again[1].forecasts, results[1].forecasts, check_freq=False)
