@@ -22,7 +22,8 @@ from voila.app import Voila
 from voila.paths import collect_static_paths, collect_template_paths
 
 from mltrainer.paths import figures_script, look
-from mltrainer.server.handlers import INSTEAD_OF, OURS, NotFound, title_of
+from mltrainer.server import private
+from mltrainer.server.handlers import INSTEAD_OF, KERNELLESS, OURS, NotFound, title_of
 from mltrainer.server.identity import Doorkeeper
 from mltrainer.server.seats import Seats
 from mltrainer.server.sockets import PageConnection
@@ -159,6 +160,7 @@ def configuration(plan: dict[str, Any]) -> Config:
         VoilaExecutor={"cell_error_instruction": "Reload the page; if it stays, tell whoever runs this server."},
         IdentityProvider={"cookie_options": {"samesite": "Lax"}},
         Seats={"seats": plan["seats"], "patience": plan["patience"], "told": plan["kernels"]},
+        VoilaKernelManager={"preheat_denylist": [f"{name}.ipynb" for name in KERNELLESS]},
         MappingKernelManager={
             "cull_idle_timeout": 120,
             "cull_interval": 30,
@@ -173,6 +175,7 @@ def main() -> None:
     logging.getLogger("tornado.general").setLevel(logging.ERROR)  # it warns of ping settings that are Jupyter's own
     plan = json.loads(sys.stdin.read())
     os.environ.update(plan["writer"])  # after this process began: no list of processes shows it
+    private.learn(plan["model"])
     app = Dashboards.instance(config=configuration(plan))  # the instance is who logs
     app.initialize([])
     app.start()

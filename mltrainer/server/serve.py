@@ -1,7 +1,8 @@
 """`mltrainer serve`: open the dashboards to people who may look and choose, and nothing else.
 
 The serving process is a new one (`mltrainer.server.app`), started with an environment that never held a provider key:
-whatever a dashboard could be talked into printing, a key is not in it.
+whatever a dashboard could be talked into printing, a key is not in it. That of the chat's language model goes to the
+serving process alone, by its standard input, and to no kernel.
 """
 
 import json
@@ -16,6 +17,7 @@ from typing import NoReturn
 
 from mltrainer.errors import BadInput, Unavailable
 from mltrainer.paths import notebooks, runs_folder
+from mltrainer.server.private import of_model
 from mltrainer.settings import environment, settings
 
 
@@ -58,6 +60,7 @@ def serve(
         "seats": seats,
         "patience": patience,
         "writer": {name: value for name, value in environment().items() if name == "MLTRAINER_DATABASE_URL"},
+        "model": of_model(settings().llm, os.environ),
         "kernels": {name: value for name, value in told.items() if name == "MLTRAINER_DATABASE_URL"},
     }
     become([sys.executable, "-P", "-m", "mltrainer.server.app"], told, json.dumps(plan))
