@@ -103,6 +103,12 @@ class Settings(BaseSettings):
         True, description="what several models of a batch have in common is fitted once, to the same bits"
     )
 
+    trusted_proxies: str = Field(
+        "", description="addresses or networks whose X-Forwarded headers `serve` believes, by commas; default none"
+    )
+    public_hosts: str = Field(
+        "", description="host names under which a reverse proxy shows `serve`, by commas; default none but localhost"
+    )
     llm: str | None = Field(
         None, description="language model of the chat as provider:model; default none, and phrasings are understood"
     )

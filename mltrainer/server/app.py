@@ -25,6 +25,7 @@ from mltrainer.paths import figures_script, look
 from mltrainer.server import private
 from mltrainer.server.handlers import INSTEAD_OF, KERNELLESS, OURS, NotFound, title_of
 from mltrainer.server.identity import Doorkeeper
+from mltrainer.server.proxies import Behind
 from mltrainer.server.seats import Seats
 from mltrainer.server.sockets import PageConnection
 from mltrainer.server.stream import Watch
@@ -47,6 +48,8 @@ class Dashboards(Voila):
     port: int
     identity_provider_class = Doorkeeper
     names = List(Unicode(), config=True, help="the notebooks served, without .ipynb")
+    proxies = List(Unicode(), config=True, help="networks whose X-Forwarded headers are believed")
+    hosts = List(Unicode(), config=True, help="names under which a proxy shows this server")
     mode = Unicode(config=True, help="live, sample or replay")
 
     def setup_template_dirs(self) -> None:
@@ -63,6 +66,7 @@ class Dashboards(Voila):
             "mode": self.mode,
             "mltrainer_watch": Watch(),
             "allow_remote_access": False,  # a foreign Host header is refused: no DNS rebinding
+            "local_hostnames": ["localhost", *self.hosts],
             "headers": {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin"},
             "xsrf_cookie_kwargs": {"samesite": "Lax"},
             "websocket_max_message_size": 256 * KIBIBYTE,
@@ -87,7 +91,7 @@ class Dashboards(Voila):
         # The path of a kernel's socket must stay under 104 characters, and macOS's own temporary folder is long.
         short = "/tmp" if os.name == "posix" else None  # noqa: S108 - mkdtemp makes it private
         self.connection_dir = tempfile.mkdtemp(prefix="mt-", dir=short)
-        self.app = web.Application(**self.init_settings())
+        self.app = Behind(proxies=self.proxies, **self.init_settings())
         self.app.add_handlers(".*$", self.init_handlers())
         server = HTTPServer(
             self.app,
@@ -132,6 +136,8 @@ def configuration(plan: dict[str, Any]) -> Config:
         Dashboards={
             "names": names,
             "mode": plan["mode"],
+            "proxies": plan["proxies"],
+            "hosts": plan["hosts"],
             "config_file_paths": [],
             "root_dir": plan["dashboards"],
             "ip": "127.0.0.1",

@@ -18,6 +18,7 @@ from typing import NoReturn
 from mltrainer.errors import BadInput, Unavailable
 from mltrainer.paths import notebooks, runs_folder
 from mltrainer.server.private import of_model
+from mltrainer.server.proxies import names, networks
 from mltrainer.settings import environment, settings
 
 
@@ -60,6 +61,8 @@ def serve(
         "seats": seats,
         "patience": patience,
         "writer": {name: value for name, value in environment().items() if name == "MLTRAINER_DATABASE_URL"},
+        "proxies": networks(settings().trusted_proxies),
+        "hosts": names(settings().public_hosts),
         "model": of_model(settings().llm, os.environ),
         "kernels": {name: value for name, value in told.items() if name == "MLTRAINER_DATABASE_URL"},
     }

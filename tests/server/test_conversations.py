@@ -10,10 +10,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from caller import ROLES, TOKEN, Running
+from caller import ADD, ROLES, TOKEN, Running, folder_of
 
 import mltrainer as mt
-from conftest import ADD, folder_of
 from mltrainer.assistant.records import UNKNOWN
 
 TRAIN = "train RidgeRegression on MSFT between 2005-01-03 and 2009-12-31"
@@ -101,7 +100,7 @@ SPEAKING = """
 import io, json, os, sys
 from pathlib import Path
 from pydantic_ai import models
-from pydantic_ai.messages import ModelResponse, TextPart, ToolReturnPart
+from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import DeltaToolCall, FunctionModel
 from mltrainer.server.serve import serve
 
@@ -109,19 +108,29 @@ models.ALLOW_MODEL_REQUESTS = False
 CALLS = {"price": ("prices", {"ticker": "MSFT", "start": "2010-01-04", "end": "2010-12-31"}),
          "train": ("train", {"model": "RidgeRegression", "ticker": "MSFT"})}
 
-async def stream(messages, info):
-    question = next(p.content for p in reversed(messages[-1].parts + messages[0].parts) if p.part_kind == "user-prompt")
+def reply(messages, info):
+    question = [p.content for m in messages for p in m.parts if p.part_kind == "user-prompt"][-1]
     results = [p.content for m in messages for p in m.parts if isinstance(p, ToolReturnPart)]
     known = [(name, given) for word, (name, given) in CALLS.items() if word in question]
     offered = {t.name for t in info.function_tools}
     if known and known[0][0] in offered and not results:
-        yield {0: DeltaToolCall(name=known[0][0], json_args=json.dumps(known[0][1]))}
-        return
+        return known[0], ""
     has = "has the key" if os.environ.get("OPENAI_API_KEY") == sys.argv[1] else "has no key"
-    words = "MSFT closed at a price of {{c1}}. It may reach $99. "
+    words = "MSFT closed at a price of {{c1}}. It may reach $99. " if results else ""
     if known and known[0][0] not in offered:
         words = "There is no such tool. "
-    for word in (words + "This process " + has + ".").split(" "):
+    return None, words + "This process " + has + "."
+
+def say(messages, info):
+    call, words = reply(messages, info)
+    return ModelResponse(parts=[ToolCallPart(*call) if call else TextPart(words)])
+
+async def stream(messages, info):
+    call, words = reply(messages, info)
+    if call:
+        yield {0: DeltaToolCall(name=call[0], json_args=json.dumps(call[1]))}
+        return
+    for word in words.split(" "):
         yield word + " "
 
 def run(command, environment, plan):
@@ -129,7 +138,7 @@ def run(command, environment, plan):
     os.environ.update(environment)
     sys.stdin = io.StringIO(plan)
     from mltrainer.assistant import language
-    language._model = lambda: FunctionModel(stream_function=stream)
+    language._model = lambda: FunctionModel(say, stream_function=stream)
     from mltrainer.server import app
     app.main()
 
