@@ -171,7 +171,7 @@ class StaticFiles(Gate, MultiStaticFileHandler):
 
 
 class Script(Gate, web.StaticFileHandler):
-    """What draws the figures, kept by the browser for as long as plotly stays the same, and the chat's own."""
+    """What draws the figures, kept by the browser for as long as plotly stays the same, the chat's own and the widgets'."""
 
 
 class Themes(Gate, ThemesHandler):
@@ -188,6 +188,7 @@ OURS: list[tuple[Any, ...]] = [
     *api.handlers(),
     ("/(plotly.min.js)", Script, {"path": str(Path(plotly.__file__).parent / "package_data")}),
     ("/(chat.js)", Script, {"path": str(answers.DASHBOARDS)}),
+    ("/(widgets.js)", Script, {"path": str(Path(__file__).parent / "template")}),
 ]
 # Voilà's routes that a page needs, and what we serve in their place. What is not in this table is not served:
 # no tree, no contents, no files, and no route of a later Voilà before somebody has looked at it.
