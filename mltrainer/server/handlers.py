@@ -171,7 +171,7 @@ class StaticFiles(Gate, MultiStaticFileHandler):
 
 
 class Script(Gate, web.StaticFileHandler):
-    """What draws the figures, kept by the browser for as long as plotly stays the same, the chat's own and the widgets'."""
+    """What draws figures, kept by the browser while plotly stays the same, and the scripts of chat and widgets."""
 
 
 class Themes(Gate, ThemesHandler):

@@ -78,7 +78,7 @@ PASSED_ON = set(
 )
 # What dashboards read by. A database's address may hold its password, and there is no reading without it: an operator
 # who names a role that may only read (MLTRAINER_DASHBOARD_DATABASE_URL) has that in the kernels, and no other.
-SETTINGS = ("MLTRAINER_HOME", "MLTRAINER_DATABASE_URL")
+SETTINGS = ("MLTRAINER_HOME", "MLTRAINER_DATABASE_URL", "MLTRAINER_POLYGON_URL", "MLTRAINER_FRED_URL")
 READER = "MLTRAINER_DASHBOARD_DATABASE_URL"
 
 
@@ -90,6 +90,8 @@ def dashboard_environment(out: str | Path | None = None) -> dict[str, str]:
     known |= {"MLTRAINER_DATABASE_URL": here[READER]} if READER in here else {}
     place = str(runs_folder(out or settings().out))
     told = {"MLTRAINER_MODE": settings().data_mode, "MLTRAINER_OUT": place, "MLTRAINER_SERVE": "1"}
+    if settings().data_mode != "sample":
+        told["MLTRAINER_OFFLINE"] = "true"  # without a key it shows what was fetched before, and of when that is
     return machine | known | told
 
 

@@ -24,7 +24,7 @@ REPORT = (
 PROBE = """import os
 from pathlib import Path
 from ipywidgets import HTML
-HTML("<p class=probe>" + " ".join(sorted(k for k in os.environ if k.endswith("_API_KEY"))) + "</p>")"""
+HTML("<p class=probe>Keys: " + " ".join(sorted(k for k in os.environ if k.endswith("_API_KEY"))) + "</p>")"""
 
 
 @pytest.fixture(scope="session")
