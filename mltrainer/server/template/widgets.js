@@ -120,7 +120,7 @@ function open() {
   socket.onclose = () => setTimeout(() => !document.hidden && again(), 1500);
 }
 // A lost socket is opened anew; a lost kernel is another page at the same address, which `revive` asks for.
-const again = async () => (await fetch(`/api/kernels/${kernel}`)).ok && open();
+const again = () => fetch(`/api/kernels/${kernel}`).then((said) => said.ok && open(), () => {});
 document.addEventListener("visibilitychange", () => !document.hidden && socket?.readyState === WebSocket.CLOSED && again());
 
 // --- the page ----------------------------------------------------------------------------------------------------
