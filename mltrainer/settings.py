@@ -110,6 +110,12 @@ class Settings(BaseSettings):
     log: Literal["off", "debug", "info", "warning", "error"] = Field(
         "info", description="least level of what servers log, as JSON lines in logs/ of MLTRAINER_HOME; secrets masked"
     )
+    trusted_proxies: str = Field(
+        "", description="addresses or networks whose X-Forwarded headers `serve` believes, by commas; default none"
+    )
+    public_hosts: str = Field(
+        "", description="host names under which a reverse proxy shows `serve`, by commas; default none but localhost"
+    )
     llm: str | None = Field(
         None, description="language model of the chat as provider:model; default none, and phrasings are understood"
     )

@@ -1,6 +1,6 @@
 """One question, one answer: by the table of phrasings, or by a language model over the same tools."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
@@ -37,6 +37,7 @@ def ask(
     user: str = "",
     history: Sequence[Any] | None = None,
     confirm: bool = False,
+    hear: Callable[[str], None] | None = None,
 ) -> Answer:
     """Answer a question in plain words, with tables and figures, each figure with where it came from.
 
@@ -47,6 +48,7 @@ def ask(
     user : whose conversation it is; it is kept under this name and role, and goes on where it was. "" keeps nothing.
     history : answers before this one, instead of what is kept; the last may wait for a yes.
     confirm : says yes beforehand to what would wait for it, such as training.
+    hear : is told each sentence of a language model as soon as it may be shown; the answer has all that stands.
 
     Returns
     -------
@@ -57,7 +59,7 @@ def ask(
     question = checked(question, role)
     before = kept.recent(user, role) if history is None else [kept.plain(a) for a in history]
     with audit.acting(user):
-        answer = answered(question, role, before, confirm=confirm)
+        answer = answered(question, role, before, confirm=confirm, hear=hear)
     if user:
         kept.write(user, role, answer)
     return answer
@@ -73,12 +75,19 @@ def checked(question: str, role: str) -> str:
     return said
 
 
-def answered(question: str, role: str, before: Sequence[dict[str, Any]], *, confirm: bool = False) -> Answer:
+def answered(
+    question: str,
+    role: str,
+    before: Sequence[dict[str, Any]],
+    *,
+    confirm: bool = False,
+    hear: Callable[[str], None] | None = None,
+) -> Answer:
     """The answer, by whoever is set to give it; what waits for a yes is only ever done by the rules."""
     if by_model(question, before, confirm=confirm):
         from mltrainer.assistant import language  # what it imports is an extra
 
-        return language.answered(question, role, before)
+        return language.answered(question, role, before, hear)
     return by_rules(question, role, _waiting(before), confirm=confirm)
 
 

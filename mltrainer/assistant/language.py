@@ -8,9 +8,9 @@ import asyncio
 import contextvars
 import json
 import threading
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from html import escape
-from typing import Any
+from typing import Any, TypeVar
 
 from mltrainer.assistant import asking
 from mltrainer.assistant.claims import FORMULAS, Turn
@@ -20,6 +20,7 @@ from mltrainer.assistant.tools import Tool, allowed, tried
 from mltrainer.errors import Unavailable
 from mltrainer.settings import settings
 
+T = TypeVar("T")
 MOST_CALLS = 8  # of tools and of the model, in one turn
 RULES = (
     "You answer questions about markets and models from the results of tools, and from nothing else. Never write a "
@@ -32,8 +33,12 @@ RULES = (
 )
 
 
-def answered(question: str, role: str, before: Sequence[dict[str, Any]]) -> Answer:
-    """The answer of the model that is set, or of the rules where it fails."""
+def answered(
+    question: str, role: str, before: Sequence[dict[str, Any]], hear: Callable[[str], None] | None = None
+) -> Answer:
+    """The answer of the model that is set, or of the rules where it fails; `hear` is told sentences as they come."""
+    if hear is not None:
+        return _sync(_heard(question, role, before, hear))
     turn = Turn()
     try:
         text = _sync(_whole(question, role, before, turn))
@@ -84,6 +89,15 @@ async def streamed(question: str, role: str, before: Sequence[dict[str, Any]]) -
         yield _without(question, role, error)
         return
     yield finished(question, whole, turn)
+
+
+async def _heard(question: str, role: str, before: Sequence[dict[str, Any]], hear: Callable[[str], None]) -> Answer:
+    async for piece in streamed(question, role, before):
+        if isinstance(piece, Answer):
+            found = piece
+        else:
+            hear(piece)
+    return found
 
 
 async def _pieces(question: str, role: str, before: Sequence[dict[str, Any]], turn: Turn) -> AsyncIterator[str]:
@@ -147,9 +161,9 @@ def told(name: str, given: dict[str, Any], role: str, turn: Turn) -> str:
     return json.dumps({"ok": ok, "says": said, "claims": claims, "tables": rows}, ensure_ascii=False)
 
 
-def _sync(work: Coroutine[Any, Any, str]) -> str:
+def _sync(work: Coroutine[Any, Any, T]) -> T:
     """Wait for a coroutine, also where a loop is running already, as in a notebook."""
-    found: list[Any] = []
+    found: list[tuple[T | None, Exception | None]] = []
     context = contextvars.copy_context()
 
     def run() -> None:
@@ -161,7 +175,7 @@ def _sync(work: Coroutine[Any, Any, str]) -> str:
     thread = threading.Thread(target=run)
     thread.start()
     thread.join()
-    text, error = found[0]
+    result, error = found[0]
     if error is not None:
         raise error
-    return str(text)
+    return result  # type: ignore[return-value]  # without an error there is one

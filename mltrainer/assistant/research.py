@@ -1,12 +1,14 @@
 """Tools about models and what they have shown: catalog, leaderboard, trials, comparison, what is forecastable."""
 
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import pandas as pd
 
 from mltrainer.assistant import parameters as ask
 from mltrainer.assistant.claims import Turn
-from mltrainer.errors import Unavailable
+from mltrainer.errors import BadInput, Unavailable
 from mltrainer.evaluation import skill, study, trials
 from mltrainer.evaluation.forecastable import Map, forecastable, mapped
 from mltrainer.evaluation.leaderboard import leaderboard
@@ -31,6 +33,8 @@ FIGURES = (  # column of a result, its unit, what it is in words
 )
 SHORT = ("sharpe", "timing_sharpe", "ic", "r2_oos", "hit_rate", "max_drawdown", "p_knows")
 _SPAN = "end"
+QUEUE: ContextVar[Callable[[dict[str, Any]], Mapping[str, Any]] | None] = ContextVar("QUEUE", default=None)
+"""Takes what is to be trained, where a server has processes for it: gives the training as it is after a while."""
 
 
 def models(p: ask.Catalog, turn: Turn) -> str:
@@ -174,17 +178,32 @@ def _last(found: Map, model: str) -> str:
 
 
 def train(p: ask.Trial, turn: Turn) -> str:
-    """Train on every labelled row, and keep the model by its hash."""
+    """Train on every labelled row, and keep the model by its hash; where there is a queue of trainings, by that."""
+    if queue := QUEUE.get():
+        return _queued(p, queue(p.model_dump()), turn)
     from mltrainer.evaluation.lifecycle import model
 
     asked = p.model_dump(exclude={"model", "ticker"}, exclude_none=True)
     learned = model(p.model).train(study.matrix(p.ticker, **asked))
-    artifact = learned.save()
-    about = {"ticker": p.ticker, "model": p.model, "as_of": learned.end, "source": f"artifact {artifact[:12]}"}
-    n = turn.claim(learned.rows, "count", "rows learned from", **about)
-    last = turn.claim(learned.end, "date", "last session learned from", **about)
+    return _trained(p, learned.save(), learned.rows, learned.end, turn)
+
+
+def _trained(p: ask.Trial, artifact: str, rows: int, end: str, turn: Turn) -> str:
+    about = {"ticker": p.ticker, "model": p.model, "as_of": end, "source": f"artifact {artifact[:12]}"}
+    n = turn.claim(rows, "count", "rows learned from", **about)
+    last = turn.claim(end, "date", "last session learned from", **about)
     turn.table("Trained", ["Model", "Ticker", "Artifact"], [[p.model, p.ticker, artifact]])
     return f"{p.model} was trained on {p.ticker} with {n} rows up to {last}; the table has its address."
+
+
+def _queued(p: ask.Trial, job: Mapping[str, Any], turn: Turn) -> str:
+    """What became of a training that a server does in a process of its own, or that it goes on."""
+    if job["state"] == "done":
+        return _trained(p, job["artifact"], job["result"]["rows"], job["result"]["end"], turn)
+    if job["state"] == "failed":
+        raise BadInput(job["error"])
+    turn.table("Training", ["Model", "Ticker", "Training", "State"], [[p.model, p.ticker, job["id"], job["state"]]])
+    return f"{p.model} on {p.ticker} is being trained; GET /api/models/train/ and its number say how far it is."
 
 
 def stored(ticker: str | None = None, horizon: int | None = None, aim: str | None = None) -> list[Evaluation]:

@@ -90,7 +90,15 @@ class AnalyticsPage(Page):
             "portfolio": lambda: self.section("portfolio", method, lambda: _portfolio(method)),
             "fit": lambda: self.section("fit", ticker, lambda: _fit(ticker)),
         }
-        bars = market.bars(ticker)
+        try:
+            bars = market.bars(ticker)
+        except MltrainerError as error:
+            self.banner.value = views.banner(settings().data_mode, "")
+            self.bodies["market"].value = _not_there(ticker, error)
+            for name in ("known", "board"):  # which rest on runs alone
+                self.bodies[name].value = _or_why(name, parts[name])
+            self.foot.value = hidden(self.others) + foot([], self.state)
+            return
         self.banner.value = views.banner(settings().data_mode, str(bars.frame.index[-1].date()))
         for name, make in parts.items():
             self.bodies[name].value = _or_why(name, make)
@@ -99,6 +107,13 @@ class AnalyticsPage(Page):
 
 
 METHODS = ("risk-parity", "minimum-variance", "equal-weight", "hierarchical-risk-parity", "maximum-diversification")
+
+
+def _not_there(ticker: str, error: MltrainerError) -> str:
+    """What to do where the prices of a ticker cannot be read here; a page asks no provider, it has no key."""
+    lede = f'<p class="lede">The prices of {escape(ticker)} are not here yet.</p>'
+    advice = f"<p>Whoever holds the key fetches them: <code>mltrainer fetch bars {escape(ticker)}</code>.</p>"
+    return f'{lede}{advice}<p class="quiet">{escape(str(error))}</p>'
 
 
 def _or_why(name: str, make: Callable[[], str]) -> str:

@@ -38,7 +38,10 @@ class ChatBox(anywidget.AnyWidget):
         self.role, self.user = role, user
         self.task: asyncio.Task[None] | None = None  # the answer that is being made
         self.before = history.recent(user, role)
-        super().__init__(messages=[m for turn in self.before for m in _of(turn)], **more)
+        messages = [m for turn in self.before for m in _of(turn)]
+        if messages:
+            messages[-1]["waits"] = self.before[-1].get("pending") is not None
+        super().__init__(messages=messages, **more)
         self.on_msg(self._received)
 
     def _received(self, _widget: Any, content: Any, _buffers: Any) -> None:
@@ -100,7 +103,9 @@ class ChatPage(Page):
 
     @classmethod
     def read(cls, state: Mapping[str, str], out: str | Path | None, basis: Basis) -> widgets.Widget:
-        """A conversation; a served page is a viewer's, and keeps nothing, as its kernel is not told who came."""
+        """A conversation. `mltrainer serve` shows it without a kernel, by /api/chat; under another Voilà anybody may
+        have come, who is a viewer and of whom nothing is kept.
+        """
         return cls(state, "viewer" if "MLTRAINER_SERVE" in os.environ else "researcher", "")
 
     def fill(self) -> None:

@@ -19,6 +19,7 @@ from mltrainer.dashboards.answers import Answer
 from mltrainer.dashboards.incidents import guarded
 from mltrainer.dashboards.pictures import Picture
 from mltrainer.errors import MltrainerError
+from mltrainer.settings import settings
 from mltrainer.trust.provenance import notices
 
 Options = list[tuple[str, str]]  # what a control shows, and its value
@@ -209,8 +210,9 @@ def clear(part: widgets.Widget) -> None:
 
 
 def empty(lede: str, advice: str = "", more: str = "") -> widgets.HTML:
-    """A page without content: what is missing as text, what to do and more as HTML."""
-    return widgets.HTML(f'<p class="lede">{escape(lede)}</p>{advice and f"<p>{advice}</p>"}{more}')
+    """A page without content: what is missing as text, what to do and more as HTML; of which data, all the same."""
+    banner = views.banner(settings().data_mode, "")
+    return widgets.HTML(f'{banner}<p class="lede">{escape(lede)}</p>{advice and f"<p>{advice}</p>"}{more}')
 
 
 def hidden(others: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""The answer before the kernel: a page as it was last shown, made by the server alone.
+"""Pages without a kernel: what a page last showed, and the chat, made by the server alone.
 
 A kernel is started only for whoever chooses what nobody has looked at before, and for a page whose answer is stale.
 """
@@ -15,7 +15,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from mltrainer.dashboards import answers
 from mltrainer.dashboards.answers import Answer
 from mltrainer.errors import MltrainerError
+from mltrainer.server.identity import HOLDER
+from mltrainer.settings import settings
 
+DASHBOARDS = Path(answers.__file__).parent
 log = logging.getLogger("mltrainer.server")
 
 
@@ -36,10 +39,25 @@ def page(answer: Answer, notebook: Path, resources: Mapping[str, Any]) -> str:
     return _template().render(resources=told, title=_question(notebook, notebook.stat().st_mtime_ns), answer=answer)
 
 
+def chat(notebook: Path, resources: Mapping[str, Any], name: str, role: str) -> str:
+    """The chat page of somebody: its questions go to /api/chat, in the role that the server knows them in."""
+    from mltrainer import views
+    from mltrainer.assistant.asking import CANNOT, START
+
+    who = f"You are {name}, {role}; what you ask is kept for you, and Forget deletes it."
+    if name == HOLDER:
+        who = "You came with the server's own token, which many hold: you are a viewer, and what you ask is not kept."
+    told = {"banner": views.banner(settings().data_mode, ""), "cannot": CANNOT, "start": START, "who": who}
+    told["style"] = (DASHBOARDS / "chat.css").read_text(encoding="utf-8")
+    title = _question(notebook, notebook.stat().st_mtime_ns)
+    return _template("chat").render(resources=resources, title=title, **told)
+
+
 @cache
-def _template() -> Any:
+def _template(name: str = "answer") -> Any:
     loader = FileSystemLoader(Path(__file__).parent / "template")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("answer.html.j2")
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    return made.get_template(f"{name}.html.j2")
 
 
 @cache

@@ -2,15 +2,19 @@
 
 import asyncio
 import contextvars
+import inspect
+import json
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import groupby
 from typing import Any, ClassVar
 
 from jupyter_server.base.handlers import APIHandler
 from pydantic_core import to_json
 from tornado import web
+from tornado.iostream import StreamClosedError
 
 from mltrainer.errors import MltrainerError
 from mltrainer.server import metrics
@@ -27,6 +31,7 @@ THREADS = 4
 WAITING = 16  # questions that are being answered or wait for it
 EACH = 4  # of them of one caller
 PATIENCE = 120.0  # seconds for an answer
+LINES = "application/x-ndjson"
 POOL = ThreadPoolExecutor(THREADS, thread_name_prefix="mltrainer-api")
 
 
@@ -35,6 +40,7 @@ class Api(Gate, APIHandler):
 
     routes: dict[str, Route]
     waiting: ClassVar[Counter[str]] = Counter()  # by caller
+    hear: Callable[[str], Any] | None = None
 
     def initialize(self, routes: dict[str, Route]) -> None:
         """Take the rows of this address."""
@@ -73,8 +79,10 @@ class Api(Gate, APIHandler):
         self.set_header("Cache-Control", "no-store")
         await self.answer(lambda: body(self.request.body), places)
 
+    delete = get
+
     # Not in any row, so that `prepare` has refused them; tornado wants them to be there.
-    put = patch = delete = options = get  # type: ignore[assignment]
+    put = patch = options = get  # type: ignore[assignment]
 
     async def answer(self, read: Callable[[], dict[str, Any]], places: tuple[str, ...]) -> None:
         """Call the row's function with what was read, and write what it gives."""
@@ -84,17 +92,38 @@ class Api(Gate, APIHandler):
             arguments = checked(self.route.call, given | dict(zip(names, places, strict=True)))
             found = await self.called(arguments)
         except MltrainerError as error:
+            if self._headers_written:
+                self.finish(f"{json.dumps({'error': told(error)})}\n")
+                return
             raise Fault(status_of(error), told(error), type(error).__name__) from error
         self.set_status(self.route.status)
         if self.route.location:
             self.set_header("Location", self.base_url.rstrip("/") + self.route.location.format(id=found.id))
-        self.finish(to_json(found, inf_nan_mode="null", fallback=plain))
+        said = to_json(found, inf_nan_mode="null", fallback=plain)
+        lines = {"set_content_type": LINES} if self.hear else {}
+        self.finish(b'{"answer": %s}\n' % said if self.hear else said, **lines)
+
+    def hearing(self) -> Callable[[str], Any] | None:
+        """Takes pieces of an answer from its thread, where they are asked for and the route has any."""
+        wanted = self.request.headers.get("Accept", "") == LINES
+        if not wanted or "hear" not in inspect.signature(self.route.call).parameters:
+            return None
+        self.set_header("Content-Type", LINES)
+        loop = asyncio.get_running_loop()
+        self.hear = lambda text: loop.call_soon_threadsafe(self.piece, text)
+        return self.hear
+
+    def piece(self, text: str) -> None:
+        """Send one on; that nobody reads any more ends no answer, which is kept."""
+        with suppress(StreamClosedError):
+            self.write(f"{json.dumps({'piece': text})}\n")
+            asyncio.ensure_future(self.flush()).add_done_callback(lambda sent: sent.exception())
 
     async def called(self, arguments: dict[str, Any]) -> Any:
         """What the row's function gives, in the name of whoever asks."""
         call, caller = self.route.call, Caller(name_of(self), role_of(self))
-        if "caller" in call.__code__.co_varnames[: call.__code__.co_argcount]:
-            arguments = {"caller": caller} | arguments
+        ours = {"caller": caller, "hear": self.hearing()}
+        arguments |= {name: ours[name] for name in inspect.signature(call).parameters if name in ours}
         if self.route.quick:
             return call(**arguments)
         if Api.waiting.total() >= WAITING or Api.waiting[caller.name] >= EACH:

@@ -23,9 +23,10 @@ from voila.paths import collect_static_paths, collect_template_paths
 
 from mltrainer.operations import logs
 from mltrainer.paths import figures_script, look
-from mltrainer.server import metrics
-from mltrainer.server.handlers import INSTEAD_OF, OURS, NotFound, title_of
+from mltrainer.server import metrics, private
+from mltrainer.server.handlers import INSTEAD_OF, KERNELLESS, OURS, NotFound, title_of
 from mltrainer.server.identity import Doorkeeper
+from mltrainer.server.proxies import Behind
 from mltrainer.server.seats import Seats
 from mltrainer.server.sockets import PageConnection
 from mltrainer.server.stream import Watch
@@ -49,6 +50,8 @@ class Dashboards(Voila):
     port: int
     identity_provider_class = Doorkeeper
     names = List(Unicode(), config=True, help="the notebooks served, without .ipynb")
+    proxies = List(Unicode(), config=True, help="networks whose X-Forwarded headers are believed")
+    hosts = List(Unicode(), config=True, help="names under which a proxy shows this server")
     mode = Unicode(config=True, help="live, sample or replay")
 
     def setup_template_dirs(self) -> None:
@@ -65,6 +68,7 @@ class Dashboards(Voila):
             "mode": self.mode,
             "mltrainer_watch": Watch(),
             "allow_remote_access": False,  # a foreign Host header is refused: no DNS rebinding
+            "local_hostnames": ["localhost", *self.hosts],
             "headers": {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin"},
             "xsrf_cookie_kwargs": {"samesite": "Lax"},
             "websocket_max_message_size": 256 * KIBIBYTE,
@@ -89,7 +93,7 @@ class Dashboards(Voila):
         # The path of a kernel's socket must stay under 104 characters, and macOS's own temporary folder is long.
         short = "/tmp" if os.name == "posix" else None  # noqa: S108 - mkdtemp makes it private
         self.connection_dir = tempfile.mkdtemp(prefix="mt-", dir=short)
-        self.app = web.Application(**self.init_settings())
+        self.app = Behind(proxies=self.proxies, **self.init_settings())
         self.app.add_handlers(".*$", self.init_handlers())
         server = HTTPServer(
             self.app,
@@ -138,6 +142,8 @@ def configuration(plan: dict[str, Any]) -> Config:
         Dashboards={
             "names": names,
             "mode": plan["mode"],
+            "proxies": plan["proxies"],
+            "hosts": plan["hosts"],
             "config_file_paths": [],
             "root_dir": plan["dashboards"],
             "ip": "127.0.0.1",
@@ -166,6 +172,7 @@ def configuration(plan: dict[str, Any]) -> Config:
         VoilaExecutor={"cell_error_instruction": "Reload the page; if it stays, tell whoever runs this server."},
         IdentityProvider={"cookie_options": {"samesite": "Lax"}},
         Seats={"seats": plan["seats"], "patience": plan["patience"], "told": plan["kernels"]},
+        VoilaKernelManager={"preheat_denylist": [f"{name}.ipynb" for name in KERNELLESS]},
         MappingKernelManager={
             "cull_idle_timeout": 120,
             "cull_interval": 30,
@@ -181,6 +188,7 @@ def main() -> None:
     plan = json.loads(sys.stdin.read())
     os.environ.update(plan["writer"])  # after this process began: no list of processes shows it
     logs.begin("serve")
+    private.learn(plan["model"])
     app = Dashboards.instance(config=configuration(plan))  # the instance is who logs
     app.initialize([])
     app.start()

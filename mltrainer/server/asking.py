@@ -15,6 +15,7 @@ from mltrainer.server.records import NoSuchJob, NotNow
 from mltrainer.settings import settings
 
 DEEPEST = 32
+OURS = ("caller", "hear")  # what the server gives a route's function itself
 # What an error of ours is in HTTP; the first that fits.
 FAULTS: dict[type[MltrainerError], int] = {
     NoSuchJob: 404,
@@ -32,9 +33,9 @@ FAULTS: dict[type[MltrainerError], int] = {
 
 @cache
 def asked(call: Callable[..., Any]) -> type[BaseModel]:
-    """The parameters of a route's function as a model that checks them; the caller is none of them."""
+    """The parameters of a route's function as a model that checks them; who asks, and who hears, are none of them."""
     hints = get_type_hints(call, include_extras=True)
-    given = {n: p for n, p in inspect.signature(call).parameters.items() if n != "caller"}
+    given = {n: p for n, p in inspect.signature(call).parameters.items() if n not in OURS}
     fields: Any = {n: (hints[n], ... if p.default is p.empty else p.default) for n, p in given.items()}
     name = call.__name__.title().replace("_", "")
     return create_model(name, __config__=ConfigDict(strict=True, extra="forbid"), **fields)

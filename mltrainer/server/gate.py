@@ -21,6 +21,7 @@ def plain_page(title: str, body: str) -> str:
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<link rel="icon" href="data:,">'  # a browser that asks for one is sent to sign in, and gets another XSRF token
         f"<title>{html.escape(title)} · mlTrainer</title><style>{look()}</style></head>"
         f'<body><main class="page"><h1>{html.escape(title)}</h1>{body}</main></body></html>'
     )

@@ -21,7 +21,7 @@ from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 
 from mltrainer.server import answers, api
 from mltrainer.server.gate import Gate, OfKernel, plain_page, printable
-from mltrainer.server.identity import role_of
+from mltrainer.server.identity import name_of, role_of
 from mltrainer.server.roles import allowed
 from mltrainer.server.seats import VISITOR
 from mltrainer.server.sockets import KernelSocket, RequestInfo
@@ -83,6 +83,7 @@ def title_of(name: str) -> str:
 
 
 NEEDS = {"chat": "chat:ask"}  # notebook -> what one must be allowed besides opening dashboards
+KERNELLESS = ("chat",)  # pages that are no notebook here
 
 
 class Dashboard(Gate, TornadoVoilaHandler):
@@ -102,9 +103,15 @@ class Dashboard(Gate, TornadoVoilaHandler):
         if "fresh" in query:
             self.set_status(204 if answer and answer.made == query["fresh"] else 205)
             return
+        notebook = Path(self.settings["dashboards_root"], path)
+        if name in KERNELLESS:
+            self.set_header("Cache-Control", "no-store")
+            _ = self.xsrf_token  # sets the cookie that the page's questions are sent with
+            told = notebook, self.voila_configuration.resources, name_of(self), role_of(self)
+            self.finish(await asyncio.to_thread(answers.chat, *told))
+            return
         if answer is not None:
             self.set_header("Cache-Control", "no-store")
-            notebook = Path(self.settings["dashboards_root"], path)
             self.finish(answers.page(answer, notebook, self.voila_configuration.resources))
             return
         if self.settings["kernel_manager"].full:
@@ -163,8 +170,8 @@ class StaticFiles(Gate, MultiStaticFileHandler):
     """Voilà's own scripts."""
 
 
-class PlotlyScript(Gate, web.StaticFileHandler):
-    """What draws the figures, kept by the browser for as long as plotly stays the same."""
+class Script(Gate, web.StaticFileHandler):
+    """What draws figures, kept by the browser while plotly stays the same, and the scripts of chat and widgets."""
 
 
 class Themes(Gate, ThemesHandler):
@@ -179,7 +186,9 @@ OURS: list[tuple[Any, ...]] = [
     ("/", Home),
     ("/login", Login),
     *api.handlers(),
-    ("/(plotly.min.js)", PlotlyScript, {"path": str(Path(plotly.__file__).parent / "package_data")}),
+    ("/(plotly.min.js)", Script, {"path": str(Path(plotly.__file__).parent / "package_data")}),
+    ("/(chat.js)", Script, {"path": str(answers.DASHBOARDS)}),
+    ("/(widgets.js)", Script, {"path": str(Path(__file__).parent / "template")}),
 ]
 # Voilà's routes that a page needs, and what we serve in their place. What is not in this table is not served:
 # no tree, no contents, no files, and no route of a later Voilà before somebody has looked at it.

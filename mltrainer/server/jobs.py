@@ -5,6 +5,7 @@ on and writes its own end, and one that was killed too is found by the next serv
 """
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from sqlalchemy import Connection, insert, select
 
 from mltrainer import store
 from mltrainer.errors import BadInput, UnknownName
+from mltrainer.server import private
 from mltrainer.server.records import Job, NoSuchJob, NotNow
 from mltrainer.settings import settings
 from mltrainer.trust import audit
@@ -103,6 +105,7 @@ def start(id_: str) -> "subprocess.Popen[bytes]":
     """A process that does a training, apart from this one: it goes on when this one ends."""
     command = [sys.executable, "-P", "-m", "mltrainer.server.work", id_]
     quiet: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    quiet["env"] = private.without(os.environ)
     return subprocess.Popen(command, start_new_session=True, **quiet)  # noqa: S603 - our own module, and an id of ours
 
 

@@ -1,5 +1,6 @@
 """What the interface takes and gives: the types of its parameters, each with its bounds, and the records of answers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,10 @@ class NotNow(MltrainerError):
 
 class NoSuchJob(UnknownName):
     """There is no training of this number."""
+
+
+Hear = Callable[[str], None] | None
+"""Takes the pieces of an answer as they come, for whoever asked for them."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,14 @@ class Answer:
     as_of: str
     notice: str
     answer: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """How many answers were forgotten."""
+
+    mode: Mode
+    forgotten: int
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,21 @@ A route is a plain function: its parameters say, by type, what may be asked, and
 thread, so that one long question does not keep the others waiting.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from mltrainer.server import records as a
-from mltrainer.server.records import Answer, Caller, Findings, Health, Job, Page, Trail
+from mltrainer.server.identity import HOLDER
+from mltrainer.server.records import Answer, Caller, Findings, Forgotten, Health, Job, Page, Trail
 from mltrainer.settings import settings
+
+AWHILE = 20.0  # seconds in which a training that the chat began is waited for
 
 
 def health(caller: Caller) -> Health:
@@ -182,12 +187,53 @@ def predict(
 
 
 def chat(
-    caller: Caller, question: Annotated[str, Field(min_length=1, max_length=2000, description="in plain words")]
+    caller: Caller,
+    hear: a.Hear,
+    question: Annotated[str, Field(min_length=1, max_length=2000, description="in plain words")],
 ) -> Answer:
-    """Ask in plain words; figures come from the tools that answered, never from a language model."""
-    from mltrainer.assistant import ask
+    """Ask in plain words, and say yes to what waits for it; no figure is a language model's own.
 
-    return _answer(ask(question, role=caller.role, user=caller.name).to_dict(), "")
+    Who comes with a token of their own goes on where they were. With Accept: application/x-ndjson each sentence is a
+    line {"piece": "..."} as soon as it may be shown, and the last line has the answer.
+    """
+    from mltrainer.assistant import ask, research
+
+    research.QUEUE.set(partial(_trained, caller.name))  # of this request's context alone
+    return _answer(ask(question, role=caller.role, user=_own(caller), hear=hear).to_dict(), "")
+
+
+def _trained(user: str, asked: dict[str, Any]) -> dict[str, Any]:
+    """A training that was asked for in the chat, waited for as long as anybody waits for an answer."""
+    from mltrainer.server import jobs
+
+    known = {k: asked[k] for k in ("model", "start", "end", "horizon", "target")}
+    found = jobs.submit(user, known | {"tickers": [asked["ticker"]]})
+    until = time.monotonic() + AWHILE
+    while found.state in ("queued", "running") and time.monotonic() < until:
+        time.sleep(0.5)
+        found = jobs.job(found.id)
+    return asdict(found)
+
+
+def _own(caller: Caller) -> str:
+    """Under whose name a conversation is kept: of whoever holds the server's own token under none, they are many."""
+    return "" if caller.name == HOLDER else caller.name
+
+
+def conversation(caller: Caller, limit: a.Limit = 20, offset: a.Offset = 0) -> Page:
+    """What you asked and were answered, the newest first; nothing of the server's own token, which many hold."""
+    from mltrainer.assistant import history
+
+    found = history.recent(_own(caller), caller.role, history.MOST)[::-1]
+    reason = "nothing was asked yet" if _own(caller) else "what is asked with the server's own token is not kept"
+    return _page(found, limit, offset, "" if found else reason)
+
+
+def forgotten(caller: Caller) -> Forgotten:
+    """Forget what you asked and were answered."""
+    from mltrainer.assistant import history
+
+    return Forgotten(settings().data_mode, history.forget(_own(caller), caller.role))
 
 
 def users() -> Page:
@@ -246,5 +292,7 @@ ROUTES = (
     Route("POST", TRAINING, "models:train", resumed, status=202, location=TRAINING),
     Route("POST", "/api/predict", "models:predict", predict),
     Route("POST", "/api/chat", "chat:ask", chat),
+    Route("GET", "/api/chat", "chat:ask", conversation),
+    Route("DELETE", "/api/chat", "chat:ask", forgotten),
     Route("GET", "/api/users", "users:read", users),
 )

@@ -10,6 +10,8 @@ from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelMana
 from tornado import web
 from traitlets import Dict, Float, Integer
 
+from mltrainer.server import private
+
 VISITOR: ContextVar[str] = ContextVar("VISITOR", default="")
 """Who asked for the page that a kernel is started for."""
 
@@ -62,7 +64,7 @@ class Seats(AsyncMappingKernelManager):
         preheat = kwargs["env"].get("VOILA_PREHEAT") == "True"
         if not preheat and self.full:
             raise web.HTTPError(503)
-        kwargs["env"] = kwargs["env"] | self.told
+        kwargs["env"] = private.without(kwargs["env"]) | self.told
         kernel_id, coming = str(uuid4()), self.heating if preheat else self.arriving
         coming.add(kernel_id)
         try:

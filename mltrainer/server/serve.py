@@ -1,7 +1,8 @@
 """`mltrainer serve`: open the dashboards to people who may look and choose, and nothing else.
 
 The serving process is a new one (`mltrainer.server.app`), started with an environment that never held a provider key:
-whatever a dashboard could be talked into printing, a key is not in it.
+whatever a dashboard could be talked into printing, a key is not in it. That of the chat's language model goes to the
+serving process alone, by its standard input, and to no kernel.
 """
 
 import json
@@ -16,6 +17,8 @@ from typing import NoReturn
 
 from mltrainer.errors import BadInput, Unavailable
 from mltrainer.paths import notebooks, runs_folder
+from mltrainer.server.private import of_model
+from mltrainer.server.proxies import names, networks
 from mltrainer.settings import environment, settings
 
 
@@ -58,6 +61,9 @@ def serve(
         "seats": seats,
         "patience": patience,
         "writer": {name: value for name, value in environment().items() if name == "MLTRAINER_DATABASE_URL"},
+        "proxies": networks(settings().trusted_proxies),
+        "hosts": names(settings().public_hosts),
+        "model": of_model(settings().llm, os.environ),
         "kernels": {name: value for name, value in told.items() if name == "MLTRAINER_DATABASE_URL"},
     }
     become([sys.executable, "-P", "-m", "mltrainer.server.app"], told, json.dumps(plan))
@@ -72,7 +78,7 @@ PASSED_ON = set(
 )
 # What dashboards read by. A database's address may hold its password, and there is no reading without it: an operator
 # who names a role that may only read (MLTRAINER_DASHBOARD_DATABASE_URL) has that in the kernels, and no other.
-SETTINGS = ("MLTRAINER_HOME", "MLTRAINER_DATABASE_URL")
+SETTINGS = ("MLTRAINER_HOME", "MLTRAINER_DATABASE_URL", "MLTRAINER_POLYGON_URL", "MLTRAINER_FRED_URL")
 READER = "MLTRAINER_DASHBOARD_DATABASE_URL"
 
 
@@ -84,6 +90,8 @@ def dashboard_environment(out: str | Path | None = None) -> dict[str, str]:
     known |= {"MLTRAINER_DATABASE_URL": here[READER]} if READER in here else {}
     place = str(runs_folder(out or settings().out))
     told = {"MLTRAINER_MODE": settings().data_mode, "MLTRAINER_OUT": place, "MLTRAINER_SERVE": "1"}
+    if settings().data_mode != "sample":
+        told["MLTRAINER_OFFLINE"] = "true"  # without a key it shows what was fetched before, and of when that is
     return machine | known | told
 
 

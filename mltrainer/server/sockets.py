@@ -172,9 +172,13 @@ class RequestInfo(RequestInfoSocketHandler):
     """Tells a preheated kernel which address its visitor asked for; the caller is that kernel, which has no token."""
 
     def prepare(self) -> None:
-        """Only a living kernel's id opens it, and only once at a time."""
+        """Only a living kernel's id opens it, only once at a time, and by no proxy."""
         kernel_id = self.request.path.rsplit("/", 1)[-1]
-        if kernel_id not in self.settings["kernel_manager"] or kernel_id in self._waiters:
+        if (
+            getattr(self.request, "forwarded", False)
+            or kernel_id not in self.settings["kernel_manager"]
+            or kernel_id in self._waiters
+        ):
             raise web.HTTPError(404)
 
     def open(self, kernel_id: str) -> None:

@@ -67,4 +67,6 @@ def watch(job: Job) -> None:
 
 
 if __name__ == "__main__":
+    if hasattr(os, "nice"):
+        os.nice(5)  # whoever looks at a page goes before whoever trains
     work(sys.argv[1])

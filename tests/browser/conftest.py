@@ -2,19 +2,17 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
 import nbformat
 import pytest
 from playwright.sync_api import Browser, sync_playwright
-from visitor import CANARY, HOSTILE, KEPT, TOKEN, Served, Visit
+from visitor import HOSTILE, KEPT, TOKEN, Served, Visit, serving
 
 from mltrainer.paths import notebooks
 
@@ -26,7 +24,7 @@ REPORT = (
 PROBE = """import os
 from pathlib import Path
 from ipywidgets import HTML
-HTML("<p class=probe>" + " ".join(sorted(k for k in os.environ if k.endswith("_API_KEY"))) + "</p>")"""
+HTML("<p class=probe>Keys: " + " ".join(sorted(k for k in os.environ if k.endswith("_API_KEY"))) + "</p>")"""
 
 
 @pytest.fixture(scope="session")
@@ -72,29 +70,6 @@ def chatting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     environment = {**os.environ, "MLTRAINER_HOME": str(folder / "home"), "MLTRAINER_MODE": "sample"}
     with serving(folder, environment) as running:
         yield running
-
-
-@contextmanager
-def serving(folder: Path, environment: dict[str, str], more: str = "") -> Iterator[Served]:
-    """A running `serve` on the dashboards and reports of a folder."""
-    place = f"out={str(folder / 'reports')!r}, dashboards=Path({str(folder / 'dashboards')!r})"
-    call = f"serve(0, token={TOKEN!r}, {place}, {more})"
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", f"from pathlib import Path; from mltrainer.server import serve; {call}"],
-            env={**environment, "POLYGON_API_KEY": CANARY, "OPENAI_API_KEY": CANARY},
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-        assert process.stdout is not None
-        address = process.stdout.readline()
-        found = re.fullmatch(rf"(http://127\.0\.0\.1:\d+)/\?token={TOKEN}\n", address)
-        assert found, f"{address!r} {(folder / 'log').read_text()}"
-        yield Served(found[1], process, folder)
-        process.terminate()
-        process.wait(30)
-        process.stdout.close()
 
 
 TELL = """import json, sys

@@ -2,13 +2,15 @@
 
 import http.client
 import json
+import os
 import time
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
 
+import nbformat
 import pytest
-from playwright.sync_api import expect
-from visitor import CANARY, HOSTILE, TOKEN, Served, Visit
+from playwright.sync_api import Browser, expect
+from visitor import CANARY, HOSTILE, TOKEN, Served, Visit, serving
 
 pytestmark = pytest.mark.browser
 
@@ -241,7 +243,29 @@ def test_the_theme_is_the_readers(visit: Visit):
 
 def test_a_kernel_has_no_provider_key(visit: Visit):
     page = visit.open("probe")
-    expect(page.locator(".probe")).to_have_text("")
+    expect(page.locator(".probe")).to_have_text("Keys:")
+
+
+OTHER = """from ipywidgets import IntSlider
+IntSlider(3, description="Level")"""
+
+
+@pytest.mark.slow
+def test_a_page_with_widgets_of_another_kind_is_left_to_jupyterlabs_scripts(browser: Browser, tmp_path: Path):
+    (tmp_path / "dashboards").mkdir()
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(OTHER)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    nbformat.write(notebook, tmp_path / "dashboards" / "other.ipynb")
+    environment = {**os.environ, "MLTRAINER_HOME": str(tmp_path / "home"), "MLTRAINER_MODE": "sample"}
+    with serving(tmp_path, environment) as running:
+        context = browser.new_context()
+        page, errors = context.new_page(), []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(f"{running.base}/voila/render/other.ipynb?token={TOKEN}", wait_until="commit")
+        expect(page.locator(".widget-slider .widget-readout")).to_have_text("3", timeout=90_000)
+        assert errors == []
+        page.goto("about:blank")
+        context.close()
 
 
 def until_gone(served: Served, kernel: str) -> None:

@@ -1,8 +1,12 @@
 """Who visits: a running server as tests hold it, and a signed-in page that notes what went wrong."""
 
 import json
+import re
 import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +28,29 @@ class Served:
 
     def __call__(self, page: str = "models", query: str = "") -> str:
         return f"{self.base}/voila/render/{page}.ipynb?{query}"
+
+
+@contextmanager
+def serving(folder: Path, environment: dict[str, str], more: str = "") -> Iterator[Served]:
+    """A running `serve` on the dashboards and reports of a folder."""
+    place = f"out={str(folder / 'reports')!r}, dashboards=Path({str(folder / 'dashboards')!r})"
+    call = f"serve(0, token={TOKEN!r}, {place}, {more})"
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"from pathlib import Path; from mltrainer.server import serve; {call}"],
+            env={**environment, "POLYGON_API_KEY": CANARY, "OPENAI_API_KEY": CANARY},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        assert process.stdout is not None
+        address = process.stdout.readline()
+        found = re.fullmatch(rf"(http://127\.0\.0\.1:\d+)/\?token={TOKEN}\n", address)
+        assert found, f"{address!r} {(folder / 'log').read_text()}"
+        yield Served(found[1], process, folder)
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()
 
 
 @dataclass

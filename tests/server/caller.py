@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import nbformat
+
 TOKEN = "a-token-of-the-tests"
 CHANGE = """import sys
 from mltrainer.server import users
@@ -17,6 +19,19 @@ for change in sys.argv[1:]:
     verb, *given = change.split(":")
     print(getattr(users, verb)(*given) or "")"""
 ROLES = ("viewer", "auditor", "researcher", "admin")
+
+CELL = """from ipywidgets import HTML
+HTML("<p class=probe>here</p>")"""
+ADD = "import sys; from mltrainer.server import users; print(*(users.add(f'my-{r}', r) for r in sys.argv[1:]))"
+
+
+def folder_of(place: Path) -> Path:
+    (place / "dashboards").mkdir(parents=True)
+    probe = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
+    probe.metadata["kernelspec"] = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    for name in ("probe", "chat"):
+        nbformat.write(probe, place / "dashboards" / f"{name}.ipynb")
+    return place
 
 
 @dataclass

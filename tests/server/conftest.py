@@ -8,22 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import nbformat
 import pytest
-from caller import ROLES, TOKEN, Running
-
-CELL = """from ipywidgets import HTML
-HTML("<p class=probe>here</p>")"""
-ADD = "import sys; from mltrainer.server import users; print(*(users.add(f'my-{r}', r) for r in sys.argv[1:]))"
-
-
-def folder_of(place: Path) -> Path:
-    (place / "dashboards").mkdir(parents=True)
-    probe = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
-    probe.metadata["kernelspec"] = {"name": "python3", "language": "python", "display_name": "Python 3"}
-    for name in ("probe", "chat"):
-        nbformat.write(probe, place / "dashboards" / f"{name}.ipynb")
-    return place
+from caller import ADD, ROLES, TOKEN, Running, folder_of
 
 
 @contextmanager

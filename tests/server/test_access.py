@@ -27,7 +27,7 @@ NOWHERE = [
     *("/terminals/websocket/1", "/api/config/notebook", "/api/security/csp-report", "/voila/render/absent.ipynb"),
     "/api/kernels/00000000-0000-0000-0000-000000000000",
 ]
-PARTS = ["/", "/plotly.min.js", "/voila/static/voila.js", "/voila/templates/lab/static/index.css",
+PARTS = ["/", "/plotly.min.js", "/chat.js", "/voila/static/voila.js", "/voila/templates/lab/static/index.css",
          "/voila/labextensions/@jupyter-widgets/jupyterlab-manager/package.json"]  # fmt: skip
 
 
@@ -94,6 +94,9 @@ def test_the_chat_page_is_for_those_who_may_ask(served: Running, who: str):
     """`fresh` asks whether an answer still holds, and starts no kernel: 205 says that there is none."""
     said = served("/voila/render/chat.ipynb?fresh=x", role=who)
     assert said.status == (205 if allowed(who, "chat:ask") else 403)
+    page = served("/voila/render/chat.ipynb", role=who)
+    assert page.status == (200 if allowed(who, "chat:ask") else 403)
+    assert "kernelId" not in page.text
     assert served("/voila/render/probe.ipynb?fresh=x", role=who).status == 205
 
 

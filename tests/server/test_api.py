@@ -21,7 +21,7 @@ from mltrainer.server.routes import ROUTES
 READ = {"/api/health": "viewer", "/api/openapi.json": "viewer", "/api/recommendations": "viewer",
         "/api/portfolio": "viewer", "/api/data-quality": "viewer", "/api/compliance/audit": "auditor",
         "/api/models": "viewer", "/api/regime?as_of=2004-01-05": "viewer", "/api/alerts": "viewer",
-        "/api/models/train": "auditor", "/api/users": "admin"}  # fmt: skip
+        "/api/models/train": "auditor", "/api/users": "admin", "/api/chat": "viewer"}  # fmt: skip
 
 
 def envelope(said) -> dict:
