@@ -25,6 +25,7 @@ from mltrainer.evaluation.walk import out_of_sample
 from mltrainer.features import targets
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec
+from mltrainer.plain import cleaned
 
 
 def evaluate(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str = "") -> Evaluation:
@@ -41,7 +42,8 @@ def evaluate_each(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str 
     }  # fmt: skip
 
     def each(status: str, reason: str) -> list[Evaluation]:
-        return [Evaluation(k, ticker=t, status=status, reason=reason, **base) for t, k in keys(matrix, key).items()]
+        why = cleaned(reason)  # it may quote what a model of a stranger's raised
+        return [Evaluation(k, ticker=t, status=status, reason=why, **base) for t, k in keys(matrix, key).items()]
 
     if not spec.available:
         return each("unavailable", spec.why_unavailable)
