@@ -119,13 +119,6 @@ def test_signing_in_the_list_and_what_is_not_there_are_accessible(served: Served
     assert wrong == [], told(wrong)
 
 
-PAGES = """import sys
-from pathlib import Path
-import mltrainer as mt
-from mltrainer.reports import brief, map, walkthrough
-"""
-
-
 @pytest.fixture
 def reading(browser: Browser, served: Served) -> Iterator[tuple[Page, Path]]:
     context = browser.new_context()
