@@ -1,6 +1,9 @@
 """Who sees little, hears the page or has no mouse reads the same: axe-core finds nothing serious, Tab reaches all."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -135,5 +138,33 @@ def reading(browser: Browser, served: Served) -> Iterator[tuple[Page, Path]]:
 def test_a_report_is_accessible(reading: tuple[Page, Path], name: str):
     page, folder = reading
     page.goto(f"{folder.as_uri()}/{name}")
+    page.wait_for_timeout(1500)
+    assert (wrong := checked(page)) == [], told(wrong)
+
+
+OTHERS = """import sys
+from pathlib import Path
+import mltrainer as mt
+from mltrainer.reports import brief, map, walkthrough
+out = Path(sys.argv[1])
+span = {"start": "2004-01-02", "end": "2008-12-31"}
+map.write(out / "map.html", mt.map("MSFT", targets=["return"], horizons=[5], models=["RidgeRegression"], **span))
+walkthrough.write(out / "walk.html", ["MSFT", "AAPL"], "2007-01-01", "2009-12-31")
+brief.write(out, "MSFT,IBM", as_of="2008-12-31", commit=False)"""
+
+
+@pytest.fixture(scope="session")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A map, a walk and a brief."""
+    folder = tmp_path_factory.mktemp("others")
+    env = os.environ | {"MLTRAINER_HOME": str(folder / "home"), "MLTRAINER_MODE": "sample"}
+    subprocess.run([sys.executable, "-c", OTHERS, str(folder)], env=env, check=True)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["map.html", "walk.html", "brief-*.html"])
+def test_a_map_a_walk_and_a_brief_are_accessible(reading: tuple[Page, Path], others: Path, name: str):
+    page, _ = reading
+    page.goto(next(others.glob(name)).as_uri())
     page.wait_for_timeout(1500)
     assert (wrong := checked(page)) == [], told(wrong)
