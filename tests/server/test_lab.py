@@ -56,9 +56,7 @@ def test_a_stranger_gets_nothing_by_any_method(lab: Running, who: str):
     for path in ADDRESSES:
         for method in METHODS:
             said = lab(path, method, role=who)
-            nothing = (
-                method == "OPTIONS" and said.text == ""
-            )  # Jupyter's answer to a browser that asks what it may send
+            nothing = method == "OPTIONS" and said.text == ""  # what a browser may send
             if not (nothing or said.status in (302, 400, 403, 404, 405)) or "Traceback" in said.text:
                 wrong.append((method, path, said.status, said.text[:80]))
     assert wrong == []
