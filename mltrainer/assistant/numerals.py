@@ -5,6 +5,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
+from mltrainer.plain import cleaned
+
 _ONES = "one two three four five six seven eight nine".split()
 _TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
 _TENS = "twenty thirty forty fourty fifty sixty seventy eighty ninety".split()
@@ -73,19 +75,7 @@ _UNDER_40 = frozenset(
     if len(t + o) > 1
 )
 _ROMAN = re.compile(r"^(?=[MDCLXVI])M{0,4}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})$")
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-_BREAKS, _UNSEEN = "\n\r\t\v\f\x85\u2028\u2029", ("Cc", "Cf", "Cs", "Co", "Cn")
 _SPACED = re.compile(r"(?<!\w)(?:\w[\s.\-_*'·]+){2,}\w(?!\w)")
-
-
-def cleaned(text: str) -> str:
-    r"""Text without what a terminal or a reader's eye obeys: escape sequences, controls, direction marks, zero width.
-
-    >>> cleaned("a\x1b[31mb\u202ec\u200bd")
-    'abcd'
-    """
-    kept = (" " if c in _BREAKS else c for c in _ESCAPES.sub("", str(text)))
-    return "".join(c for c in kept if unicodedata.category(c) not in _UNSEEN)
 
 
 def folded(text: str) -> str:

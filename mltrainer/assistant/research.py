@@ -139,10 +139,10 @@ def what_is_forecastable(p: ask.Cells, turn: Turn) -> str:
     found = forecastable(p.ticker) if turn.confirmed else _stored_map(p.ticker)
     ran = found.rows[found.rows["status"] == "ok"] if found is not None else pd.DataFrame()
     if found is None or ran.empty:
-        turn.pending = {"tool": "forecastable", "parameters": p.model_dump()}
+        turn.pending = {"tool": "forecastable", "parameters": p.model_dump()} if turn.may_run else None
         return (
             f"No result is stored for {p.ticker}. To judge the fast models on every target and horizon takes some "
-            "minutes, and each is a trial. Say yes, and a researcher's session will do it."
+            f"minutes, and each is a trial. {'Say yes to do it.' if turn.may_run else 'A researcher can have it done.'}"
         )
     rows = []
     for r in ran.to_dict("records"):

@@ -10,11 +10,10 @@ import typer
 
 from mltrainer.cli.terminal import complain
 from mltrainer.errors import BadInput, Unavailable
+from mltrainer.plain import harmless
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FORMULA = "=+-@\t\r\n＝＋－＠"  # what a spreadsheet may take for the beginning of one
 
 
 def _can_be_written(out: Path | None) -> Path | None:
@@ -62,14 +61,3 @@ def together(parts: "Iterable[tuple[dict[str, str], pd.DataFrame]]") -> "pd.Data
             rows.insert(place, name, text)
         made.append(rows)
     return pd.concat(made, ignore_index=True) if made else pd.DataFrame()
-
-
-def harmless(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """The frame with an apostrophe before each text that a spreadsheet would take for a formula; numbers stay."""
-
-    def cell(value: Any) -> Any:
-        text = isinstance(value, str) and (value[:1] in FORMULA or value.lstrip()[:1] in FORMULA) and value.strip()
-        return f"'{value}" if text else value
-
-    texts = frame.select_dtypes(exclude=["number", "bool", "datetime", "datetimetz", "timedelta"])
-    return frame.assign(**{str(c): texts[c].map(cell) for c in texts}).rename(columns=cell)

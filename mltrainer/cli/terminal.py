@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import json
 import re
 import sys
 import warnings
@@ -14,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from mltrainer.errors import BadInput, Partial
+from mltrainer.plain import cleaned, lines, spelled
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -154,13 +154,14 @@ def fail(message: str, code: int = 2) -> None:
 
 
 def complain(message: str) -> None:
-    line = " ".join(message.split())
+    line = " ".join(cleaned(message).split())
     shown = line if len(line) <= 500 else f"{line[:400]} ... {line[-80:]}"
     print(f"mltrainer: {shown}", file=sys.stderr)  # noqa: T201 - this is the terminal
 
 
 def say(text: str) -> None:
-    typer.echo(text)
+    """Print what may hold a stranger's words: a terminal obeys none of them."""
+    typer.echo(lines(text))
 
 
 def document(value: Any) -> str:
@@ -179,7 +180,7 @@ def document(value: Any) -> str:
             return x
         return plain(x.item()) if hasattr(x, "item") else str(x)
 
-    return json.dumps(plain(value), indent=1, ensure_ascii=False)
+    return spelled(plain(value))
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

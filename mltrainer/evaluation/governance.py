@@ -11,6 +11,7 @@ from typing import Any
 
 from mltrainer import store
 from mltrainer.errors import BadInput, MltrainerError, Refused
+from mltrainer.plain import cleaned
 from mltrainer.trust import audit
 
 KIND = "governance"
@@ -102,6 +103,7 @@ def move(artifact: str, state: str, reason: str, *, ticker: str = "", gates: tup
 
     A new champion of a ticker, horizon and target makes the one before a challenger, in the same transaction.
     """
+    reason = cleaned(reason)
     if not reason.strip():
         raise BadInput("a step is never taken back; give the reason in --reason")
     with store.writing() as connection:  # what is read here stays so until the step is written

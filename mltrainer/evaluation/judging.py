@@ -26,6 +26,7 @@ from mltrainer.evaluation.walk import Layout, Part
 from mltrainer.features import targets
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec
+from mltrainer.plain import cleaned
 
 
 def evaluate(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str = "") -> Evaluation:
@@ -82,7 +83,8 @@ def judged(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str, walks:
         walks.append(seen)
     blank = _blank(spec, matrix, key)
     if failure := next((walk.failure for walk in walks if walk.failure), ()):
-        return [replace(e, status=failure[0], reason=failure[1]) for e in blank]
+        why = cleaned(failure[1])  # it may quote what a model of a stranger's raised
+        return [replace(e, status=failure[0], reason=why) for e in blank]
     meta |= {"warnings": sorted({text for walk in walks for text in walk.warnings}), "reading": spec.reading}
     meta |= {"peak_mb": float(pd.Series([walk.peak_mb for walk in walks]).max())}
     if matrix.aim.cross_sectional:

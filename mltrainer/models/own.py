@@ -1,5 +1,6 @@
 """A researcher's own estimator beside the catalog's: any of scikit-learn's regressors, classifiers or pipelines."""
 
+import re
 from typing import Any
 
 from sklearn.base import is_classifier
@@ -19,6 +20,9 @@ OWN = Method(
     "Not known here.",
     "Its source: the hash of what it runs is part of the address of every result.",
 )
+
+
+NAME = re.compile(r"[^\W_][\w .+()-]{0,79}")  # it stands in tables, files and addresses; none of them obeys it
 
 
 def register(estimator: Any, name: str = "", *, max_train_rows: int | None = None) -> ModelSpec:
@@ -47,6 +51,8 @@ def register(estimator: Any, name: str = "", *, max_train_rows: int | None = Non
         what = f"the class {estimator.__name__}" if isinstance(estimator, type) else f"{str(estimator)[:60]!r}"
         raise BadInput(f"{what} is no model: give a name of the catalog, or a configured scikit-learn estimator")
     name = name or f"{type(estimator).__name__} (own)"
+    if not NAME.fullmatch(name):
+        raise BadInput(f"{name[:60]!a} is no name of a model: up to 80 letters, digits, spaces and . _ - + ( )")
     if name in {spec.name for spec in catalog.every()}:
         raise BadInput(f"{name} is a model of the catalog; give yours another name")
     if is_classifier(estimator) and not callable(getattr(estimator, "predict_proba", None)):

@@ -19,6 +19,7 @@ from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.significance import SIZE
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
+from mltrainer.plain import harmless
 from mltrainer.settings import settings
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import Sealed, notices
@@ -62,9 +63,12 @@ class Work:
 
 
 def csv(board: Leaderboard) -> str:
-    """Write the leaderboard as CSV text; numbers in full precision, so that it can be recomputed exactly."""
+    """Write the leaderboard as CSV text; numbers in full precision, so that it can be recomputed exactly.
+
+    Names and reasons may be a stranger's: none of them is a formula to a spreadsheet.
+    """
     text = io.StringIO()
-    board.rows.to_csv(text, index=False, lineterminator="\n")
+    harmless(board.rows).to_csv(text, index=False, lineterminator="\n")
     return text.getvalue()
 
 

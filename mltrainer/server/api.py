@@ -27,7 +27,7 @@ from mltrainer.server.routes import ROUTES, Route
 from mltrainer.server.stream import Stream
 
 LARGEST = 64 * 1024  # bytes of a body
-THREADS = 4
+THREADS = 6  # more than one caller can take
 WAITING = 16  # questions that are being answered or wait for it
 EACH = 4  # of them of one caller
 PATIENCE = 120.0  # seconds for an answer

@@ -106,13 +106,11 @@ def models(
     return _page([s.card.to_dict() for s in rows if task in (None, s.task)], limit, offset)
 
 
-def regime(
-    ticker: a.Ticker = "MSFT", as_of: a.Day | None = None, states: Annotated[int, Field(ge=2, le=3)] = 2
-) -> Answer:
-    """The regime of a ticker's market: volatility, trend, volume, economy, score and hidden states."""
+def regime(ticker: a.Ticker = "MSFT", as_of: a.Day | None = None) -> Answer:
+    """The regime of a ticker's market: volatility, trend, volume, economy, score and two hidden states."""
     from mltrainer.trading.regimes import regimes
 
-    found = regimes(ticker, as_of=as_of, states=states).to_dict()
+    found = regimes(ticker, as_of=as_of).to_dict()  # three states take half a minute: a question for Python
     return _answer(found, found["session"])
 
 

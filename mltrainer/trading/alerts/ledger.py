@@ -19,6 +19,7 @@ from sqlalchemy import Connection, func, insert, select
 from mltrainer import store
 from mltrainer.data.dates import Day, day
 from mltrainer.errors import BadInput, UnknownName
+from mltrainer.plain import cleaned
 from mltrainer.settings import settings
 from mltrainer.trading.alerts.firing import Episode, asked, episodes
 from mltrainer.trading.alerts.kinds import WEEK, AlertKind
@@ -241,7 +242,7 @@ def acknowledge(*ids: str, note: str = "") -> list[Alert]:
     with store.writing() as connection:
         for alert in wanted:
             key = connection.execute(select(a.key).where(a.key.startswith(alert.id))).scalar_one()
-            _happen(connection, key, "acknowledged", {"note": note[:500]}, _now())
+            _happen(connection, key, "acknowledged", {"note": cleaned(note)[:500]}, _now())
     return [_only(alert.id, alerts()) for alert in wanted]
 
 

@@ -14,6 +14,7 @@ from mltrainer import store
 from mltrainer.data.dates import day
 from mltrainer.data.universes import TICKER
 from mltrainer.errors import BadInput, UnknownName
+from mltrainer.plain import cleaned
 from mltrainer.trading.positions.accounts import KINDS, Entry, State, walk
 from mltrainer.trust import audit
 
@@ -45,7 +46,7 @@ def entry(kind: str, on: str, **values: Any) -> Entry:
     """An entry that says what its kind must and nothing that cannot be meant."""
     if kind not in KINDS:
         raise UnknownName.of("kind of entry", kind, KINDS)
-    known: dict[str, Any] = {k: _number(k, v) if k in NUMBERS else str(v) for k, v in values.items() if k in FIELDS}
+    known: dict[str, Any] = {k: _number(k, v) if k in NUMBERS else cleaned(v) for k, v in values.items() if k in FIELDS}
     known["ticker"] = str(known.get("ticker", "")).upper()
     made = Entry(kind, str((day(on, "day") or _none()).date()), **known)
     lost = [n for n in KINDS[kind].needs if not getattr(made, n)]
@@ -103,7 +104,12 @@ def correct(seq: int, reason: str, *, account: str = MAIN) -> State:
             raise BadInput(f"account {account} has no entry {seq}; mltrainer portfolio entries shows what there is")
         key = sha256(f"{account} voids {seq}".encode()).hexdigest()
         if key not in {row.key for row in rows}:
-            said = {"kind": "correction", "day": str(datetime.now(UTC).date()), "voids": seq, "note": reason[:500]}
+            said = {
+                "kind": "correction",
+                "day": str(datetime.now(UTC).date()),
+                "voids": seq,
+                "note": cleaned(reason)[:500],
+            }
             _insert(connection, key, account, said)
         return walk(_ordered(_standing(_rows(connection, account))))
 

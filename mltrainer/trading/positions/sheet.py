@@ -6,12 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mltrainer.errors import BadInput
+from mltrainer.plain import formula
 from mltrainer.trading.positions import ledger
 from mltrainer.trading.positions.accounts import Entry, State
 from mltrainer.trading.positions.ledger import FIELDS, MAIN
 
 MOST_BYTES = 10_000_000
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet takes as the beginning of a formula (OWASP)
 
 
 def export_csv(account: str = MAIN) -> str:
@@ -61,7 +61,7 @@ def _read(text: str) -> list[Entry]:
 
 
 def _safe(text: str) -> str:
-    return f"'{text}" if text.startswith((*FORMULA, "'")) else text
+    return f"'{text}" if formula(text) or text.startswith("'") else text
 
 
 def _plain(text: str) -> str:
