@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -158,10 +158,8 @@ def ended(call: list[str], environment: dict[str, str], folder: Path, seconds: f
         try:
             out, errors = process.communicate(timeout=seconds)
         finally:
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, 9)
-            except ProcessLookupError:
-                pass
     return subprocess.CompletedProcess(call, process.returncode, out, errors)
 
 
