@@ -31,8 +31,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """
     beside = path.with_name(f".{uuid4().hex}.tmp")
     with on_disk(path):
-        fresh = not path.parent.exists()
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             with beside.open("xb") as file:
                 yield file
@@ -41,8 +40,15 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
-        for folder in (path.parent, *([path.parent.parent] if fresh else [])):
-            _sync(folder)
+        _sync(path.parent)
+
+
+def make_folder(path: Path, mode: int = 0o777) -> None:
+    """Make a folder that is there after a power cut: the name of each new one is forced to the disk, from above."""
+    fresh = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(mode=mode, parents=True, exist_ok=True)
+    for folder in reversed(fresh):
+        _sync(folder.parent)
 
 
 def digest(path: Path) -> str:

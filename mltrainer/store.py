@@ -35,7 +35,18 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from mltrainer.disk import FULL, LOCKED_OUT, digest, drop, hashed, hashed_file, on_disk, whole_file, write_atomic
+from mltrainer.disk import (
+    FULL,
+    LOCKED_OUT,
+    digest,
+    drop,
+    hashed,
+    hashed_file,
+    make_folder,
+    on_disk,
+    whole_file,
+    write_atomic,
+)
 from mltrainer.errors import BadInput, MltrainerError, StorageError, Tampered, Unavailable
 from mltrainer.schema import (
     APPEND_ONLY,
@@ -215,7 +226,7 @@ def _server(url: URL) -> Engine:
 def _sqlite(url: URL) -> Engine:
     folder = Path(url.database or "").parent
     with on_disk(folder):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder, 0o700)
     # No pool: a restored or replaced file is seen at once, and no descriptor is inherited by a worker.
     engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS})
     event.listen(engine, "do_connect", _look_only)
@@ -327,7 +338,7 @@ def _remember(url: URL, head: str) -> None:
     memory = _memory(url)
     beside = memory.with_name(f".{uuid4().hex}.tmp")
     with suppress(OSError):  # on a full disk the next writer remembers; it may be behind, never ahead
-        memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(memory.parent, 0o700)
         beside.write_text(head, encoding="utf-8")
         beside.replace(memory)
     with suppress(OSError):

@@ -174,7 +174,7 @@ def _day(text: str) -> int:
 def private(path: Path) -> Path:
     """Make sure the file is there and that only its owner may read it."""
     with _explained():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        store.make_folder(path.parent, 0o700)
         path.touch(mode=0o600)
         if path.stat().st_mode & 0o077:
             path.chmod(0o600)
