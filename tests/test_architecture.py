@@ -136,7 +136,7 @@ ONE_ROOM = {
             *("requests", "urllib3", "requests_cache", "requests_ratelimiter", "urllib.request", "httpx", "aiohttp"),
             *("socket", "ssl", "http.client", "ftplib", "smtplib", "websocket"),
         ),
-        {"data/providers/transport.py", "data/providers/cache.py"},
+        {f"data/providers/{name}.py" for name in ("transport", "cache", "turns")},
     ),
 }
 
