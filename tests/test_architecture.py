@@ -99,6 +99,8 @@ ONE_ROOM = {
             "assistant/history.py",
             "trust/audit.py",
             "trust/gate.py",
+            "trust/checking.py",
+            "trust/checkpoints.py",
             "trust/moving.py",
             "migrations/__init__.py",
             "evaluation/trials.py",
