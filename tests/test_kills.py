@@ -27,18 +27,6 @@ def test_what_is_stopped_loses_nothing_and_runs_again_to_its_end(job: str, tmp_p
     assert len(made) > 4
 
 
-@pytest.mark.slow
-def test_a_power_cut_right_after_an_acknowledgement_keeps_a_new_home(tmp_path: Path, library: Path) -> None:
-    """The names of new folders are forced to the disk as well as those of files."""
-    with Replay() as replay:
-        world = stops.World(tmp_path / "world", library, stops.environment(tmp_path / "world", "backup", replay))
-        run = world.run("backup", at=150, how="power")
-    assert (run.code, world.home.exists()) == (-9, True)
-    assert any(kind == "head" for kind, _ in world.acknowledged)
-    with stops.inside(world):
-        assert world.findings() == []
-
-
 def test_every_new_folder_is_forced_to_the_disk_in_the_one_above(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
