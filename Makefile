@@ -4,7 +4,7 @@ UV ?= $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 EXTRAS = --extra boost --extra deep
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: report test lint setup setup-report lab serve clean
+.PHONY: report test test-postgresql lint setup setup-report lab serve clean
 .DEFAULT_GOAL := report
 
 report: setup-report  ## evaluate the catalog on the sample and write reports/<run-id>/index.html
@@ -12,6 +12,9 @@ report: setup-report  ## evaluate the catalog on the sample and write reports/<r
 
 test: setup  ## the whole test suite
 	$(UV) run --no-sync pytest -n 2 --dist loadfile $(ARGS)
+
+test-postgresql: setup  ## the same with the rows of every test in a real PostgreSQL
+	$(UV) run --no-sync pytest -n 2 --dist loadfile --store postgresql $(ARGS)
 
 lint: setup  ## style, types, layers
 	$(UV) run --no-sync ruff check .

@@ -8,6 +8,11 @@ import pytest
 MEANT = ("MLTRAINER_REWRITE_DOCS", "MLTRAINER_ALL_CHECKS")  # knobs of the tests themselves
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--store postgresql` runs every test whose database is not its subject on a real server."""
+    parser.addoption("--store", choices=("sqlite", "postgresql"), default="sqlite", help="database of all tests")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def fence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Work in an empty folder, with an own state folder and without keys; before any other fixture is made."""

@@ -7,31 +7,22 @@ database remembers how far the audit trail had come, so that a database which is
 be is not taken for a fresh start. A home that may only be read is read.
 """
 
-import errno
 import hashlib
 import os
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import (
-    DDL,
     URL,
-    Column,
     Connection,
     Engine,
-    Float,
-    Index,
-    Integer,
-    MetaData,
-    Table,
-    Text,
     create_engine,
     event,
     func,
@@ -44,144 +35,65 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from mltrainer.disk import (
+    FULL,
+    LOCKED_OUT,
+    digest,
+    drop,
+    hashed,
+    hashed_file,
+    make_folder,
+    on_disk,
+    whole_file,
+    write_atomic,
+)
 from mltrainer.errors import BadInput, MltrainerError, StorageError, Tampered, Unavailable
+from mltrainer.schema import (
+    APPEND_ONLY,
+    REVISION,
+    SCHEMA,
+    VERSION,
+    admitted,
+    alert_events,
+    alerts,
+    answers,
+    audit,
+    conversations,
+    jobs,
+    positions,
+    recommendations,
+    trials,
+    users,
+    worlds,
+)
 from mltrainer.settings import settings
 
-BUSY_SECONDS = 60.0
-PIECE = 2**20  # bytes of a file in memory at a time
-STALE_SECONDS = 3600.0  # no writer is at one file for so long: an older `.tmp` was left by a process that was killed
-REVISION = "0002"  # the newest of `migrations`
-SCHEMA = MetaData()
-
-
-def _words(*names: str, unique: bool = False) -> list[Column[str]]:
-    return [Column(name, Text, nullable=False, unique=unique) for name in names]
-
-
-audit = Table(
-    "audit",
-    SCHEMA,
-    Column("seq", Integer, primary_key=True, autoincrement=False),
-    *_words("at", "kind", "actor", "payload"),
-    *_words("prev", "hash", unique=True),  # two entries cannot follow the same one: no forks
-    Index("audit_kind", "kind", "seq"),
-)
-admitted = Table("admitted", SCHEMA, Column("content", Text, primary_key=True), *_words("provenance", "at"))
-answers = Table(  # what providers sent and the cache holds: a kept answer whose hash is not here was changed
-    "answers",
-    SCHEMA,
-    Column("key", Text, primary_key=True),
-    Column("sha256", Text, primary_key=True),
-    *_words("at"),
-)
-trials = Table(
-    "trials",
-    SCHEMA,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
-    *_words("key", unique=True),
-    *_words("at", "model", "family", "ticker"),
-    Column("horizon", Integer, nullable=False),
-    *_words("status"),
-    Column("sharpe", Float),
-    Column("n", Integer),
-    *_words("payload"),
-    sqlite_autoincrement=True,
-)
-
-worlds = Table("worlds", SCHEMA, Column("key", Text, primary_key=True), *_words("payload", "at"))  # see calibrate
-alerts = Table(  # one row for each condition and period: the key is the hash of both
-    "alerts",
-    SCHEMA,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
-    *_words("key", unique=True),
-    *_words("at", "kind", "condition", "subject", "session", "severity", "mode", "payload"),
-    sqlite_autoincrement=True,
-)
-alert_events = Table(  # what happened to an alert; with no alert named, that a subject was checked
+__all__ = [  # what others ask of this room, wherever it stands
+    "APPEND_ONLY",
+    "REVISION",
+    "SCHEMA",
+    "admitted",
     "alert_events",
-    SCHEMA,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
-    *_words("key", unique=True),
-    *_words("at", "alert", "event", "payload"),
-    sqlite_autoincrement=True,
-)
-positions = Table(  # entries of accounts; a correction voids one
-    "positions",
-    SCHEMA,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
-    *_words("key", unique=True),
-    *_words("at", "account", "payload"),
-    sqlite_autoincrement=True,
-)
-conversations = Table(  # with the chat, of a user in a role; the only rows that are forgotten
+    "alerts",
+    "answers",
+    "audit",
     "conversations",
-    SCHEMA,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
-    *_words("user", "role", "at", "payload"),
-    sqlite_autoincrement=True,
-)
-recommendations = Table(  # one row for each ticker, session and horizon
-    "recommendations",
-    SCHEMA,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
-    *_words("key", unique=True),
-    *_words("at", "ticker", "session"),
-    Column("horizon", Integer, nullable=False),
-    *_words("mode", "payload"),
-    sqlite_autoincrement=True,
-)
-users = Table(  # who was let in, given another token or removed; of a token there is only the hash
-    "users",
-    SCHEMA,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
-    *_words("key", unique=True),
-    *_words("at", "name", "payload"),
-    sqlite_autoincrement=True,
-)
-jobs = Table(  # what happened to a training: asked for, begun, how far, ended
+    "digest",
+    "drop",
+    "hashed",
+    "hashed_file",
     "jobs",
-    SCHEMA,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
-    *_words("key", unique=True),
-    *_words("at", "job", "event", "payload"),
-    sqlite_autoincrement=True,
-)
+    "positions",
+    "recommendations",
+    "trials",
+    "users",
+    "whole_file",
+    "worlds",
+    "write_atomic",
+]  # fmt: skip
 
-_VERSION = Table("alembic_version", MetaData(), Column("version_num", Text, primary_key=True))  # of Alembic itself
-
-_KEPT = "audit trials admitted worlds alerts alert_events positions recommendations users jobs".split()
-APPEND_ONLY = {
-    **dict.fromkeys(_KEPT, ""),
-    "answers": "key, sha256",
-}
-"""What is never changed nor taken back, table by table; an answer that came again has a later time."""
-
-# An entry is found by the hash that its payload opens with, {"content":"...: 12 characters and 64 hex digits.
-_INDEX = "CREATE INDEX IF NOT EXISTS audit_address ON audit (kind, substr(payload, 1, 76))"
-_SQLITE_TRIGGER = """CREATE TRIGGER IF NOT EXISTS {table}_no_{verb} BEFORE {verb}{of} ON {table}
-BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"""
-_POSTGRES_FUNCTION = """CREATE OR REPLACE FUNCTION append_only() RETURNS trigger AS
-$$ BEGIN RAISE EXCEPTION '%% is append-only', TG_TABLE_NAME; END $$ LANGUAGE plpgsql"""
-_POSTGRES_TRIGGER = """CREATE OR REPLACE TRIGGER {table}_append_only BEFORE UPDATE{of} OR DELETE OR TRUNCATE ON {table}
-FOR EACH STATEMENT EXECUTE FUNCTION append_only()"""
-
-
-def _on_create(dialect: str, statement: str) -> None:
-    # Of the schema, not of a table: that also happens where the tables stand already, so a home of an older version
-    # gets what it lacks, and a trigger that somebody dropped is back.
-    event.listen(SCHEMA, "after_create", DDL(statement).execute_if(dialect=dialect))
-
-
-_on_create("postgresql", _POSTGRES_FUNCTION)
-for _table, _columns in APPEND_ONLY.items():
-    _of = f" OF {_columns}" if _columns else ""
-    _on_create("postgresql", _POSTGRES_TRIGGER.format(table=_table, of=_of))
-    for _verb, _these in (("UPDATE", _of), ("DELETE", "")):
-        _on_create("sqlite", _SQLITE_TRIGGER.format(table=_table, verb=_verb, of=_these))
-for _dialect in ("sqlite", "postgresql"):
-    _on_create(_dialect, _INDEX)
-
-
+BUSY_SECONDS = 60.0
+STALE_SECONDS = 3600.0  # no writer is at one file for so long: an older `.tmp` was left by a process that was killed
 # --- rows -----------------------------------------------------------------------------------------------------
 
 
@@ -277,7 +189,7 @@ def _engine(url: URL, *, writer: bool = False) -> Engine:
 
 
 def _has_bytes(file: Path) -> bool:
-    with _on_disk(file):
+    with on_disk(file):
         return file.exists() and file.stat().st_size > 0
 
 
@@ -293,8 +205,8 @@ def create(connection: Connection) -> None:
     fresh = not SCHEMA.tables.keys() & set(inspect(connection).get_table_names())
     SCHEMA.create_all(connection)
     if fresh and _revision(connection) is None:
-        _VERSION.create(connection, checkfirst=True)
-        connection.execute(insert(_VERSION).values(version_num=REVISION))
+        VERSION.create(connection, checkfirst=True)
+        connection.execute(insert(VERSION).values(version_num=REVISION))
 
 
 def _revision(connection: Connection) -> str | None:
@@ -313,8 +225,8 @@ def _server(url: URL) -> Engine:
 
 def _sqlite(url: URL) -> Engine:
     folder = Path(url.database or "").parent
-    with _on_disk(folder):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with on_disk(folder):
+        make_folder(folder, 0o700)
     # No pool: a restored or replaced file is seen at once, and no descriptor is inherited by a worker.
     engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS})
     event.listen(engine, "do_connect", _look_only)
@@ -426,7 +338,7 @@ def _remember(url: URL, head: str) -> None:
     memory = _memory(url)
     beside = memory.with_name(f".{uuid4().hex}.tmp")
     with suppress(OSError):  # on a full disk the next writer remembers; it may be behind, never ahead
-        memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(memory.parent, 0o700)
         beside.write_text(head, encoding="utf-8")
         beside.replace(memory)
     with suppress(OSError):
@@ -516,27 +428,12 @@ def _state(path: Path) -> tuple[int, int, int]:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def drop(path: Path, younger: float) -> bool:
-    """Remove a file unless it was written or touched since `younger` (a time), even in this moment; whether it went.
-
-    It is moved aside, and looked at there: who touches it after the look finds nothing, and writes it again.
-    """
-    beside = path.with_name(f".{uuid4().hex}.tmp")
-    with suppress(FileNotFoundError):
-        path.replace(beside)
-        if beside.stat().st_mtime > younger:
-            beside.replace(path)
-            return False
-        beside.unlink()
-    return True
-
-
 def get_blob(sha: str) -> bytes:
     """Return the bytes at an address, after hashing them again."""
     path = blob_path(sha)
     if not has_blob(sha):
         raise Unavailable(f"{path} does not hold blob {sha[:12]}; run again what produced it")
-    with _on_disk(path):
+    with on_disk(path):
         data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != sha:
         raise Tampered(f"{path} no longer matches its hash; remove it and run again what produced it")
@@ -593,83 +490,13 @@ def blobs() -> list[str]:
     return sorted(name for name in found if re.fullmatch(r"[0-9a-f]{64}", name))
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a whole file or none; see `whole_file`."""
-    with whole_file(path) as file:
-        file.write(data.encode() if isinstance(data, str) else data)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to that is there when the block ends, whole and on the disk, or never was.
-
-    It is a temporary one beside `path`, renamed over it; the file and its name are forced to the disk.
-    """
-    beside = path.with_name(f".{uuid4().hex}.tmp")
-    with _on_disk(path):
-        fresh = not path.parent.exists()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with beside.open("xb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-        for folder in (path.parent, *([path.parent.parent] if fresh else [])):
-            _sync(folder)
-
-
-def digest(path: Path) -> str:
-    """sha256 of a file, read again only when its inode, size or times have changed; "" where there is none."""
-    try:
-        at = path.stat()
-        return _digest(path, at.st_ino, at.st_size, at.st_mtime_ns, at.st_ctime_ns)
-    except OSError:
-        return ""
-
-
-@lru_cache(maxsize=2048)
-def _digest(path: Path, *_state: int) -> str:
-    return hashed_file(path)
-
-
-def hashed_file(path: Path) -> str:
-    """sha256 of a file, always read again: what a disk lost leaves the times of the file as they were."""
-    with path.open("rb") as file:
-        return hashed(file)
-
-
-def hashed(file: Any, to: Callable[[bytes], object] = lambda _: None) -> str:
-    """sha256 of what a file still holds, read piece by piece; each piece is also given to `to`."""
-    total = hashlib.sha256()
-    while piece := file.read(PIECE):
-        total.update(piece)
-        to(piece)
-    return total.hexdigest()
-
-
-def _sync(folder: Path) -> None:
-    """Force the names in a folder to the disk: without it a power cut may undo a rename."""
-    if os.name == "nt":  # has no such call; its file system keeps a journal of names
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 # --- errors ---------------------------------------------------------------------------------------------------
 
-_FULL = "the disk is full; what was there before is intact, free some space and run again"
-_LOCKED_OUT = "it cannot be written or read; give this user the permission, or set MLTRAINER_HOME to a folder you own"
 _DAMAGED = "it is damaged or no database; restore a backup, or move it away to begin anew"
 _BUSY = f"another process has been writing for {BUSY_SECONDS:.0f} s; run again when it is done"
 _MEANINGS: tuple[tuple[str, type[MltrainerError], str], ...] = (
-    ("full|disk I/O", StorageError, _FULL),
-    ("readonly|read-only|unable to open|permission", StorageError, _LOCKED_OUT),
+    ("full|disk I/O", StorageError, FULL),
+    ("readonly|read-only|unable to open|permission", StorageError, LOCKED_OUT),
     ("malformed|not a database|no such table|no such column|UTF-8", Tampered, _DAMAGED),
     ("locked|busy", StorageError, _BUSY),
 )
@@ -687,14 +514,3 @@ def _explained(url: URL) -> Iterator[None]:
             if re.search(pattern, cause, re.IGNORECASE):
                 raise kind(f"{where}: {meaning} ({cause})") from None
         raise StorageError(f"{where}: the database refused: {cause}") from None
-
-
-@contextmanager
-def _on_disk(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except MltrainerError:  # some of them are errors of the disk too, and say already what was wrong
-        raise
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise StorageError(f"{path}: {_FULL if full else _LOCKED_OUT} ({error.strerror})") from None

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -33,6 +34,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MLTRAINER_HOME", str(folder))
     monkeypatch.setenv("MLTRAINER_WORLDS", "0")  # a report's calibration takes a minute; who tests it asks for some
     return folder
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(request: pytest.FixtureRequest, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """With `--store postgresql` a test that names no database has an empty one there."""
+    if request.config.getoption("--store") == "sqlite" or "database" in request.fixturenames:
+        yield
+        return
+    with _server_database(request.getfixturevalue("postgresql"), monkeypatch):
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +95,13 @@ def database(request: pytest.FixtureRequest, home: Path, monkeypatch: pytest.Mon
     if getattr(request, "param", "sqlite") == "sqlite":
         yield make_url(f"sqlite:///{home / 'mltrainer.sqlite'}")
         return
-    server, name = request.getfixturevalue("postgresql"), f"t{uuid4().hex}"
+    with _server_database(request.getfixturevalue("postgresql"), monkeypatch) as url:
+        yield url
+
+
+@contextmanager
+def _server_database(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[URL]:
+    name = f"t{uuid4().hex}"
     url = server.format(name)
     engine = create_engine(server.format("postgres"), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:

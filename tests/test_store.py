@@ -319,7 +319,7 @@ def test_the_name_of_a_new_file_is_forced_to_the_disk_too(tmp_path: Path, monkey
     monkeypatch.setattr(os, "fsync", noting)
     store.write_atomic(tmp_path / "new" / "file", b"x")
     if sys.platform == "linux":
-        assert synced == ["", str(tmp_path / "new"), str(tmp_path)]
+        assert synced == [str(tmp_path), "", str(tmp_path / "new")]
     assert len(synced) == 3
 
 

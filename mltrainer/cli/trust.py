@@ -45,17 +45,35 @@ def audit_head(json_: Json = False) -> None:
 
 @audit_app.command("verify")
 def audit_verify(
-    against: Annotated[str | None, typer.Option(help="a head printed earlier, size:hash")] = None, json_: Json = False
+    against: Annotated[str | None, typer.Option(help="a head printed earlier, size:hash")] = None,
+    full: Annotated[
+        bool, typer.Option("--full/--since-checkpoint", help="read all, or what came since this home's last checkpoint")
+    ] = True,
+    json_: Json = False,
 ) -> int:
     """Recompute the whole trail, and all that it tells of; exit 0 if it holds, 1 if not."""
     from mltrainer.evaluation import trials
-    from mltrainer.trust import audit
+    from mltrainer.trust import checkpoints
 
-    found = audit.verify(against)
+    done = checkpoints.full(against) if full else checkpoints.verify(against)
+    found = done.findings
     if not found:  # else the trail does not say what there should be
-        lost = trials.lost().fillna("?").to_dict("records")
+        lost = trials.lost(since=done.unread).fillna("?").to_dict("records")
         found = [f"trial {t['key'][:12]} ({t['model']} on {t['ticker']}): {t['why']}; evaluate it again" for t in lost]
-    return findings(found, json_, "" if found else f"{audit.head().size} entries hold")
+    if json_ and done.unread:
+        said = {"holds": not found, "findings": found, "entries": done.entries, "not_read_again": done.unread}
+        say(document(said | {"checkpoint": done.at}))
+        return 1 if found else 0
+    return findings(found, json_, "" if found else done.sentence())
+
+
+@audit_app.command("checkpoint")
+def audit_checkpoint(json_: Json = False) -> None:
+    """Read the whole trail and, if it holds, write down that it did: `verify --since-checkpoint` begins there."""
+    from mltrainer.trust import checkpoints
+
+    head = checkpoints.make()
+    say(document(head) if json_ else f"checkpoint at {head}")
 
 
 @audit_app.command("export")

@@ -232,8 +232,12 @@ def position() -> int:
         return int(connection.execute(select(func.max(store.trials.c.seq))).scalar() or 0)
 
 
-def lost() -> pd.DataFrame:
+def lost(*, since: int = 0) -> pd.DataFrame:
     """Trials that the audit trail tells of and that are not all there; they were tried, so luck had them too.
+
+    Parameters
+    ----------
+    since : only those of later entries of the trail than this one.
 
     Returns
     -------
@@ -242,16 +246,16 @@ def lost() -> pd.DataFrame:
         (its row in the ledger), and why: "row deleted", "result lost" or "result damaged" (its forecasts). What an
         entry of an older version does not say is missing. A result is hashed once while its file stays as it is.
     """
-    entries = _entries()
+    entries = _entries(since)
     entries["why"] = [_why(entry) for entry in entries.to_dict("records")]
     return entries[entries["why"] != ""][LOST].reset_index(drop=True)
 
 
-def _entries() -> pd.DataFrame:
+def _entries(since: int = 0) -> pd.DataFrame:
     """What the trail tells of each trial, and whether its row is `there`; of a row that was made again the last."""
     with store.reading() as connection:
         keys = set(connection.execute(select(store.trials.c.key)).scalars())
-        entries = audit.payloads(connection, "trial")
+        entries = audit.payloads(connection, "trial", since=since)
     last = {entry["key"]: entry | {"there": entry["key"] in keys} for entry in entries}
     return pd.DataFrame(list(last.values()), columns=[*LOST, "blob", "there"])
 

@@ -4,6 +4,7 @@ The rest goes on working: what a damaged file held is then lost, and is named so
 """
 
 import json
+import os
 import re
 import shutil
 import sqlite3
@@ -98,8 +99,10 @@ def _databases() -> Iterator[Damage]:
 
 
 def _unsound(path: Path) -> str:
+    # what a killed process left half done is undone by who may write; read only it would be called damaged
+    mode = "rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "ro"
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True)) as connection:
             said = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
     except sqlite3.Error as error:
         return str(error)

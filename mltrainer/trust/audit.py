@@ -8,7 +8,7 @@ let in, each trial and each kept answer has its entry, and `verify` compares the
 import getpass
 import json
 import re
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, text
+from sqlalchemy import Connection, func, insert, select, text
 
 from mltrainer import store
 from mltrainer.errors import BadInput, Tampered
-from mltrainer.trust.provenance import Provenance, canonical, plain
+from mltrainer.trust.provenance import canonical, plain
 
 GENESIS = "0" * 64
 KEYED = {"trial": "trials", "alert": "alerts", "alert event": "alert_events", "position": "positions",
@@ -96,8 +96,8 @@ def extend(connection: Connection, kind: str, payload: dict[str, Any]) -> Head:
         "payload": canonical(plain(payload)),
         "prev": last.hash,
     }
-    connection.execute(insert(store.audit).values(**row, hash=_digest(row)))
-    return Head(last.size + 1, _digest(row))
+    connection.execute(insert(store.audit).values(**row, hash=digest(row)))
+    return Head(last.size + 1, digest(row))
 
 
 def head() -> Head:
@@ -106,12 +106,12 @@ def head() -> Head:
         return end(connection)
 
 
-def entries(limit: int | None = None, kind: str | None = None) -> list[Entry]:
-    """The newest `limit` entries (default all), of one kind if asked, oldest first."""
+def entries(limit: int | None = None, kind: str | None = None, *, whole: bool = True) -> list[Entry]:
+    """The newest `limit` entries (default all), of one kind if asked, oldest first; `whole` as of `store.reading`."""
     query = select(store.audit).order_by(store.audit.c.seq.desc()).limit(limit)
     if kind is not None:
         query = query.where(store.audit.c.kind == kind)
-    with store.reading() as connection:
+    with store.reading(whole=whole) as connection:
         rows = connection.execute(query).all()
     return [Entry(**{**row._mapping, "payload": _payload(row)}) for row in reversed(rows)]
 
@@ -126,7 +126,7 @@ def latest(*kinds: str) -> int:
 def intact(entry: Entry) -> bool:
     """Whether an entry is as it was hashed when written; that none is missing around it is for `verify` to say."""
     fields = {name: getattr(entry, name) for name in ("seq", "at", "kind", "actor", "prev")}
-    return _digest(fields | {"payload": canonical(entry.payload)}) == entry.hash
+    return digest(fields | {"payload": canonical(entry.payload)}) == entry.hash
 
 
 def rows() -> Iterator[dict[str, Any]]:
@@ -137,11 +137,12 @@ def rows() -> Iterator[dict[str, Any]]:
             yield dict(row._mapping)
 
 
-def payloads(connection: Connection, kind: str) -> list[dict[str, Any]]:
-    """What all entries of a kind say, oldest first; one that cannot be read is left out, `verify` names it."""
+def payloads(connection: Connection, kind: str, *, since: int = 0) -> list[dict[str, Any]]:
+    """What all entries of a kind after entry `since` say, oldest first; one that cannot be read is left out."""
     columns = store.audit.c
-    rows = connection.execute(select(columns.seq, columns.payload).where(columns.kind == kind).order_by(columns.seq))
-    return [payload for row in rows if (payload := _read(row)) is not None]
+    which = columns.kind == kind, columns.seq > since
+    rows = connection.execute(select(columns.seq, columns.payload).where(*which).order_by(columns.seq))
+    return [payload for row in rows if (payload := read(row)) is not None]
 
 
 def told(connection: Connection, field: str, address: str, *kinds: str, newest: bool = False) -> dict[str, Any] | None:
@@ -167,21 +168,17 @@ def verify(against: Head | str | None = None) -> list[str]:
         saved head (this home remembers one, as somebody who may write there can change) a trail cut at its end, or
         written anew from the start, cannot be told from an honest one.
     """
+    from mltrainer.trust import checking  # which reads the trail by this room
+
+    return checking.check(saved(against))
+
+
+def saved(against: Head | str | None = None) -> list[Head | None]:
+    """The heads that the trail is compared with: one that was kept elsewhere, and what this home remembers."""
     heads = [Head.parse(against) if isinstance(against, str) else against]
     with suppress(BadInput):
         heads.append(Head.parse(store.remembered() or ""))
-    with store.reading(whole=False) as connection:
-        rows = connection.execute(select(store.audit).order_by(store.audit.c.seq)).all()
-        told_of = [store.SCHEMA.tables[name] for name in ("admitted", "answers", "worlds", *KEYED.values())]
-        tables = {table.name: connection.execute(select(table)).all() for table in told_of}
-    found = [*_chain_findings(rows), *(line for head in dict.fromkeys(heads) for line in _head_findings(rows, head))]
-    payloads = [(row.kind, payload) for row in rows if (payload := _read(row)) is not None]
-    found += _registry_findings(payloads, tables["admitted"])
-    for what, table in KEYED.items():
-        found += _differences(what, *_keyed(what, payloads, tables[table]))
-    found += _differences("kept answer", *_answers(payloads, tables["answers"]))
-    found += _differences("world", *_worlds(payloads, tables["worlds"]))
-    return found
+    return heads
 
 
 def end(connection: Connection) -> Head:
@@ -191,7 +188,8 @@ def end(connection: Connection) -> Head:
     return Head(row.seq, row.hash) if row else Head(0, GENESIS)
 
 
-def _digest(row: dict[str, Any]) -> str:
+def digest(row: dict[str, Any]) -> str:
+    """Hash of an entry: of all that stands in its row but the hash."""
     return sha256(canonical(row).encode()).hexdigest()
 
 
@@ -214,126 +212,9 @@ def _payload(row: Any) -> dict[str, Any]:
         raise Tampered(f"audit entry {row.seq} cannot be read; run mltrainer audit verify") from None
 
 
-def _read(row: Any) -> dict[str, Any] | None:
+def read(row: Any) -> dict[str, Any] | None:
+    """Payload of a row of the trail; None of one that cannot be read."""
     try:
         return _payload(row)
     except Tampered:
         return None  # already found in the chain
-
-
-def _chain_findings(rows: Sequence[Row[Any]]) -> Iterator[str]:
-    seq, prev = 0, GENESIS
-    for row in rows:
-        if row.seq != seq + 1:
-            yield f"entry {seq + 1} is missing: entry {row.seq} stands after entry {seq}"
-        elif row.prev != prev:
-            yield f"entry {row.seq} does not follow entry {seq}: it names another predecessor"
-        if row.hash != _recomputed(row):
-            yield f"entry {row.seq} was edited: its contents do not match its hash"
-        seq, prev = row.seq, row.hash
-
-
-def _recomputed(row: Row[Any]) -> str | None:
-    try:
-        return _digest({key: item for key, item in row._mapping.items() if key != "hash"})
-    except BadInput:  # a cell of a type that we never write
-        return None
-
-
-def _head_findings(rows: Sequence[Row[Any]], saved: Head | None) -> Iterator[str]:
-    if saved is None or saved == Head(0, GENESIS):
-        return
-    found = {row.seq: row.hash for row in rows}
-    if not rows:
-        yield f"the trail is empty, the saved head names entry {saved.size}: it was emptied"
-    elif saved.size > rows[-1].seq:
-        yield f"the trail ends at entry {rows[-1].seq}, the saved head names entry {saved.size}: it was cut short"
-    elif found.get(saved.size) != saved.hash:
-        yield f"entry {saved.size} is not the one the saved head names: the trail was written anew"
-
-
-# --- what the trail tells of, and what is there ---------------------------------------------------------------
-
-Payloads = Sequence[tuple[str, dict[str, Any]]]
-Fields = dict[str, Any]
-
-
-def _differences(
-    what: str, entries: Mapping[Hashable, list[Fields]], held: Mapping[Hashable, Fields | None]
-) -> Iterator[str]:
-    """Rows without an entry, entries without a row, and what a row says otherwise than all of its entries."""
-    for address in entries.keys() - held.keys():
-        yield f"{what} {_short(address)} stands in the trail and is gone from its table"
-    for address, row in held.items():
-        if row is None:
-            yield f"{what} {_short(address)} cannot be read"
-        elif address not in entries:
-            yield f"{what} {_short(address)} has no entry in the trail: it was put there by hand or by an older version"
-        else:
-            wrong = [[f for f in entry if row.get(f) != entry[f]] for entry in entries[address]]
-            if all(wrong):
-                field, entry = wrong[-1][0], entries[address][-1]
-                values = f"{field} is {str(row.get(field))[:60]!r}, its entry says {str(entry[field])[:60]!r}"
-                yield f"{what} {_short(address)} was edited: {values}"
-
-
-def _short(address: Hashable) -> str:
-    parts = address if isinstance(address, tuple) else (address,)
-    return " ".join(str(part)[:12] + ("#" + str(part).partition("#")[2] if "#" in str(part) else "") for part in parts)
-
-
-def _registry_findings(payloads: Payloads, registry: Sequence[Row[Any]]) -> Iterator[str]:
-    """What was let in must be what its first entry says, and what was derived must have its parents."""
-    entries: dict[Hashable, list[Fields]] = {}
-    for kind, payload in payloads:
-        if kind in ("admit", "derive") and isinstance(payload.get("provenance"), dict):
-            entries.setdefault(payload.get("content"), [payload["provenance"]])
-    held: dict[Hashable, Fields | None] = {row.content: _provenance(row) for row in registry}
-    yield from _differences("content", entries, held)
-    for content, fields in held.items():
-        if fields is not None and fields["content_sha256"] != content:
-            yield f"content {_short(content)} carries the provenance of other content"
-        if fields is not None and (gone := set(fields["parents"]) - held.keys()):
-            yield f"content {_short(content)} was derived of {_short(min(gone))}, which is gone"
-
-
-def _provenance(row: Row[Any]) -> Fields | None:
-    try:
-        return dict(json.loads(Provenance.from_json(row.provenance).to_json()))
-    except Tampered:
-        return None
-
-
-def _keyed(
-    what: str, payloads: Payloads, rows: Sequence[Row[Any]]
-) -> tuple[dict[Hashable, list[Fields]], dict[Hashable, Any]]:
-    """Entries of a kind and the rows they tell of: all columns, and what stands in the payload."""
-    entries: dict[Hashable, list[Fields]] = {}
-    for kind, payload in payloads:
-        if kind == what:  # a row that was lost and made again has two
-            entries.setdefault(payload.get("key"), []).append(payload)
-    return entries, {row.key: _whole(row) for row in rows}
-
-
-def _whole(row: Row[Any]) -> Fields | None:
-    fields = dict(row._mapping)
-    try:
-        return dict(plain(fields | json.loads(fields.pop("payload"))))
-    except (TypeError, ValueError):
-        return None
-
-
-def _answers(payloads: Payloads, rows: Sequence[Row[Any]]) -> tuple[dict[Hashable, list[Fields]], dict[Hashable, Any]]:
-    entries: dict[Hashable, list[Fields]] = {}
-    for kind, payload in payloads:
-        if kind == "answer":  # what came again has a later time
-            entries[payload.get("key"), payload.get("sha256")] = [payload]
-    return entries, {(row.key, row.sha256): dict(row._mapping) for row in rows}
-
-
-def _worlds(payloads: Payloads, rows: Sequence[Row[Any]]) -> tuple[dict[Hashable, list[Fields]], dict[Hashable, Any]]:
-    entries: dict[Hashable, list[Fields]] = {}
-    for kind, payload in payloads:
-        if kind == "worlds":  # many to an entry
-            entries |= {key: [{"sha256": sha}] for key, sha in dict(payload.get("sha256", {})).items()}
-    return entries, {row.key: {"sha256": sha256(row.payload.encode()).hexdigest()} for row in rows}

@@ -44,7 +44,7 @@ def trail(entries: int, _rows: int, what: str) -> tuple[float, float]:
             for n in range(entries):
                 row = {"seq": n + 1, "at": "now", "kind": "work", "actor": "me", "payload": f'{{"n":{n}}}'}
                 row["prev"] = head.hash
-                head = audit.Head(n + 1, audit._digest(row))
+                head = audit.Head(n + 1, audit.digest(row))
                 rows.append(row | {"hash": head.hash})
             connection.execute(store.audit.insert(), rows)
         del rows

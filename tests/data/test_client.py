@@ -32,8 +32,9 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from replay.faults import FAULTS
 from replay.server import POLYGON_KEY, Replay
+from sqlalchemy import URL
 
-from mltrainer.data.providers import cache, client, fred, polygon, polygon_macro, tables, transport
+from mltrainer.data.providers import cache, client, fred, polygon, polygon_macro, tables, transport, turns
 from mltrainer.errors import BadInput, NotEntitled, ProviderError, Refused, StorageError, Unavailable, UnknownName
 from mltrainer.trust import audit
 
@@ -441,7 +442,7 @@ def test_a_head_that_drips_through_a_proxy_is_left_in_time(replay: Replay):
 
 @given(st.integers(1, 10**7))
 def test_whatever_a_plan_allows_it_is_never_more_than_fifty_in_a_second_nor_than_it_says(per_minute: int):
-    rates = transport.rates(per_minute)
+    rates = turns.rates(per_minute)
     assert all(rate.limit >= 1 for rate in rates)
     for seconds, most in ((1, 50), (60, per_minute)):
         windows = [rate.limit * max(1, -(-seconds * 1000 // rate.interval)) for rate in rates]
@@ -504,11 +505,11 @@ def test_who_waits_for_a_turn_is_told_so_once_on_stderr(replay: Replay, monkeypa
 
 
 def test_a_process_that_holds_the_turns_and_stands_still_is_named(replay: Replay, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(transport, "PATIENCE", 0.2)
+    monkeypatch.setattr(turns, "PATIENCE", 0.2)
     for taken_before in (False, True):
         if taken_before:
             bars()
-        lock = FileLock(f"{cache.private(client.turns())}.lock")
+        lock = FileLock(f"{cache.private(client.turns_at())}.lock")
         with lock:
             begin = time.monotonic()
             line = said(lambda: bars(limit=7), StorageError)
@@ -521,7 +522,7 @@ def test_a_turn_that_does_not_come_is_one_line(replay: Replay, monkeypatch: pyte
     monkeypatch.setattr(client, "TURN", 0.1)
     bars()
     assert "the 1 requests a minute are used up" in said(lambda: bars(limit=2))
-    assert transport.turns_taken(client.turns(), "polygon") == 1
+    assert turns.taken(client.turns_at(), "polygon") == 1
 
 
 # --- what is kept ---------------------------------------------------------------------------------------------
@@ -665,11 +666,54 @@ def test_answers_are_kept_in_redis_and_one_that_was_changed_there_is_a_violation
     assert not (home / "answers.sqlite").exists()
     assert "1, in redis" in cache.summary()["kept answers"]
     store = redis.Redis.from_url(redis_url)
-    (key,) = store.scan_iter()
+    (key,) = store.scan_iter("mltrainer:*")
     value = store.get(key)
     assert POLYGON_KEY.encode() not in key + value
     store.set(key, value.replace(b'"_content": "', b'"_content": "AAAA'))
     assert "find out who changed it, then remove it from redis" in said(bars, Refused)
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_two_homes_on_one_postgresql_and_redis_see_one_truth_and_keep_one_rate(
+    replay: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_url: str, database: URL
+):
+    monkeypatch.setenv("MLTRAINER_CACHE_URL", redis_url)
+    monkeypatch.setenv("MLTRAINER_WIRE_SECONDS", "30")
+    before = turns.taken(redis_url, "polygon")
+    call, pipe = [sys.executable, "-c", ASK], subprocess.PIPE
+    homes = [{**os.environ, "MLTRAINER_HOME": str(tmp_path / name)} for name in "ab"]
+    with ExitStack() as running:
+        started = [
+            running.enter_context(subprocess.Popen([*call, str(i)], stdin=pipe, stdout=pipe, text=True, env=home))
+            for i, home in enumerate(homes)
+        ]
+        for process in started:
+            print(1200, 25, file=process.stdin, flush=True)
+        assert [process.stdout.readline() for process in started] == ["done\n"] * 2
+        assert len(replay.log) == 50
+        assert replay.busiest(1.0) <= 20  # 1,200 a minute
+        print(1200, 25, file=started[0].stdin, flush=True)
+        assert started[0].stdout.readline() == "done\n"
+        for process in started:
+            process.stdin.close()
+    assert len(replay.log) == 50  # kept in redis
+    again = subprocess.run([*call, "0"], input="1200 25\n", stdout=pipe, text=True, check=True, env=homes[1])
+    assert (again.stdout, len(replay.log)) == ("done\n", 50)  # what home a was told home b need not ask
+    assert audit.verify() == []
+    assert len(audit.entries(kind="answer")) == 50
+    assert turns.taken(redis_url, "polygon") == before + 50
+    assert not any((tmp_path / name / "turns.sqlite").exists() for name in "ab")
+
+
+def test_a_full_disk_under_the_turns_is_one_line(home: Path):
+    home.mkdir()
+    file = home / "turns.sqlite"
+    file.touch()
+    assert turns.take(file, "polygon", 600, 1.0)
+    turns._bucket(file, "polygon", 600, os.getpid(), file.stat().st_ino).conn.execute("PRAGMA query_only = ON")
+    line = said(lambda: turns.take(file, "polygon", 600, 1.0), StorageError)
+    assert "the turns to ask cannot be written" in line
+    assert turns.take(file, "polygon", 600, 1.0)  # the next one begins anew
 
 
 def test_a_redis_that_does_not_answer_is_one_line_and_no_violation(

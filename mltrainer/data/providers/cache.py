@@ -9,16 +9,17 @@ import re
 import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from requests import PreparedRequest
 from requests.structures import CaseInsensitiveDict
-from requests_cache import CachedSession, SQLiteCache
+from requests_cache import CachedSession, SQLiteCache, SQLiteDict
 from requests_cache.backends import BaseCache
 from requests_cache.models import CachedRequest, CachedResponse
 from requests_cache.policy.settings import DEFAULT_IGNORED_PARAMS
@@ -174,7 +175,7 @@ def _day(text: str) -> int:
 def private(path: Path) -> Path:
     """Make sure the file is there and that only its owner may read it."""
     with _explained():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        store.make_folder(path.parent, 0o700)
         path.touch(mode=0o600)
         if path.stat().st_mode & 0o077:
             path.chmod(0o600)
@@ -210,13 +211,41 @@ def _file() -> Path:
     return settings().home / "answers.sqlite"
 
 
+class _Rows(SQLiteDict):
+    """A table that says what went wrong: the library's asks for ever on a full disk, and drops a failed write."""
+
+    @contextmanager
+    def _acquire_sqlite_lock(self) -> Iterator[None]:
+        with self._lock:
+            assert self._connection is not None
+            self._connection.execute("BEGIN IMMEDIATE")  # waits for its busy timeout
+            self._active_transaction = True
+            try:
+                yield
+                self._connection.commit()
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._connection.rollback()
+                raise
+            finally:
+                self._active_transaction = False
+
+
+class _File(SQLiteCache):
+    def __init__(self, path: str) -> None:
+        BaseCache.__init__(self, cache_name=path)
+        asked: dict[str, Any] = {"busy_timeout": 60_000, "serializer": "json"}  # never pickle: a row would be code
+        self.responses = _Rows(path, table_name="responses", **asked)
+        self.redirects = _Rows(path, table_name="redirects", lock=self.responses._lock, **asked | {"serializer": None})
+
+
 @cache
 def _opened(where: str, _process: int, _file: int) -> BaseCache:
     """A store of answers; another process, and a file that was replaced, open it anew."""
     if where.startswith("memory "):
         backend = BaseCache()
     elif "://" not in where:
-        backend = SQLiteCache(where, serializer="json", busy_timeout=60_000)  # never pickle: a row would be code
+        backend = _File(where)
     elif where.startswith(("redis://", "rediss://")):
         backend = _redis(where)
     else:

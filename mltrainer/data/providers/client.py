@@ -26,7 +26,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 
-from mltrainer.data.providers import cache, transport
+from mltrainer.data.providers import cache, transport, turns
 from mltrainer.errors import (
     BadInput,
     MltrainerError,
@@ -365,7 +365,7 @@ def standing(provider: str, *, seconds: float = 5.0) -> str:
         asking = Thread(target=ask, daemon=True)  # to look a name up can take longer than any timeout
         asking.start()
         asking.join(seconds)
-    used = f"{transport.turns_taken(turns(), provider)} of {row.per_minute()} requests used in the last minute"
+    used = f"{turns.taken(turns_at(), provider)} of {row.per_minute()} requests used in the last minute"
     refused = [e for e in audit.entries(limit=20, kind="not_entitled") if e.payload.get("provider") == provider]
     plan = f"; last refused: {refused[-1].payload['path']} {refused[-1].payload['said']}" if refused else ""
     return f"{url}: {said[-1]}; {used}{plan}"
@@ -407,15 +407,17 @@ def _asked(provider: str, endpoint: str, asked: dict[str, str], *, once: float |
 
 def _turn(provider: str, allowed: int, patience: float) -> bool:
     """Wait for a turn; who waits longer than a moment is told what for, once a minute."""
-    file, moment = cache.private(turns()), min(patience, 1.0)
-    if transport.take_turn(file, provider, allowed, moment):
+    where, moment = turns_at(), min(patience, 1.0)
+    if isinstance(where, Path):
+        cache.private(where)
+    if turns.take(where, provider, allowed, moment):
         return True
     if patience > moment and time.monotonic() - _waiting.get(provider, -math.inf) > 60:
         _waiting[provider] = time.monotonic()
         name, remedy = PROVIDERS[provider].name, "; MLTRAINER_POLYGON_PER_MINUTE says how many your plan allows"
         remedy = remedy if provider == "polygon" else ""
         log.warning("waiting for a turn: the %d requests a minute to %s are used up%s", allowed, name, remedy)
-    return patience > moment and transport.take_turn(file, provider, allowed, patience - moment)
+    return patience > moment and turns.take(where, provider, allowed, patience - moment)
 
 
 _waiting: dict[str, float] = {}  # when it was last said
@@ -496,6 +498,7 @@ def _secrets() -> list[str]:
 transport.mask_logs(masked)
 
 
-def turns() -> Path:
-    """The file in which all processes of this home take their turns."""
-    return settings().home / "turns.sqlite"
+def turns_at() -> Path | str:
+    """Where turns are taken: the redis that homes share, or else the file of all processes of this home."""
+    shared = settings().cache_url or ""
+    return shared if shared.startswith(("redis://", "rediss://")) else settings().home / "turns.sqlite"

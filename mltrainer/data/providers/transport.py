@@ -1,44 +1,37 @@
-"""One question to one host and its answer, on time and whole, and the turns that all processes take to ask.
+"""One question to one host and its answer, on time and whole.
 
 Nothing here knows who may be asked or what an answer means: that is `client`, which alone calls it.
 """
 
 import json
 import logging
-import math
 import os
 import socket
-import sqlite3
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from http.client import HTTPException
 from itertools import chain
-from pathlib import Path
 from threading import Event, Timer
 from typing import Any, NoReturn
 
 import requests
-from filelock import FileLock, Timeout
 from pydantic import SecretStr
 from pydantic_core import from_json
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from requests_ratelimiter import Rate, RateItem, SQLiteBucket
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as TooSlow
 from urllib3.util import Retry
 
-from mltrainer.errors import MltrainerError, ProviderError, StorageError
+from mltrainer.errors import MltrainerError, ProviderError
 
-CEILING = 50  # requests a second, whatever the plan and the settings say
 IDLE = 10.0  # seconds without a byte after which a connection counts as dead
-PATIENCE = 10.0  # seconds for which another process may hold the turns
 LARGEST = 64 * 2**20  # bytes of one answer; 50,000 bars are 6 MB, all vintages of a series 9 MB
 
 
@@ -249,73 +242,6 @@ class _Kept(HTTPAdapter):
 
     def close(self) -> None:
         """Not with the session: the next question uses the same connections."""
-
-
-# --- turns ----------------------------------------------------------------------------------------------------
-
-
-def rates(per_minute: int) -> list[Rate]:
-    """What is let go: `per_minute`, in a second no more than a sixtieth of it (at least 5) and never more than CEILING.
-
-    The windows are a little longer than a second and a minute: between the turn and the arrival lies a way of
-    uneven length, and it is the arrivals that are counted.
-    """
-    second = min(CEILING, max(5, math.ceil(per_minute / 60)))
-    if per_minute <= second:
-        return [Rate(per_minute, 60_500)]
-    short = Rate(second // 10, 125) if second >= 20 else Rate(second, 1_250)  # fast ones go evenly, not in a burst
-    return [short, Rate(min(per_minute, 60_500 * short.limit // short.interval - 1), 60_500)]
-
-
-def take_turn(path: Path, name: str, per_minute: int, patience: float) -> bool:
-    """Wait for a turn under the rate that all processes of this home share; say whether it came in time."""
-    bucket, until = _bucket(path, name, per_minute, os.getpid(), path.stat().st_ino), time.monotonic() + patience
-    pause = min(0.25, max(0.01, 6 / per_minute))
-    while True:
-        with _held(bucket.lock):  # the turn bears the time at which it was given, not the one it was asked for
-            if bucket.put(RateItem(name, bucket.now())):
-                bucket.leak(bucket.now())
-                return True
-        if time.monotonic() + pause > until:
-            return False
-        time.sleep(pause)
-
-
-@cache
-def _bucket(path: Path, name: str, per_minute: int, _process: int, _file: int) -> SQLiteBucket:
-    """The turns given, in a file that one process at a time looks at."""
-    lock = FileLock(f"{path}.lock")
-    with _held(lock):
-        bucket = SQLiteBucket.init_from_file(rates(per_minute), f"bucket_{name}", str(path))
-        for pragma in ("journal_mode = WAL", "synchronous = NORMAL"):
-            bucket.conn.execute(f"PRAGMA {pragma}")
-    bucket.lock = lock  # type: ignore[assignment] # it says RLock, and takes this one itself when asked for it
-    return bucket
-
-
-@contextmanager
-def _held(lock: Any) -> Iterator[None]:
-    """Hold the lock of the turns, which nobody needs for longer than a moment."""
-    try:
-        lock.acquire(timeout=PATIENCE)
-    except Timeout:
-        why = "so no turn can be taken; end the process that stands still, and run again"
-        raise StorageError(f"another process has held {lock.lock_file} for {PATIENCE:.0f} s, {why}") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def turns_taken(path: Path, name: str) -> int:
-    """How many turns were taken in the last minute, by any process."""
-    if not path.exists():
-        return 0
-    minute = (time.time() - 60) * 1000
-    with closing(sqlite3.connect(path)) as connection, suppress(sqlite3.OperationalError):  # no table: nobody asked
-        query = f"SELECT COUNT(*) FROM bucket_{name} WHERE item_timestamp >= ?"  # noqa: S608 - a name of our table
-        return int(connection.execute(query, (minute,)).fetchone()[0])
-    return 0
 
 
 # --- what others log ------------------------------------------------------------------------------------------
