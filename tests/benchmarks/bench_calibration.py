@@ -158,7 +158,7 @@ def _har_and_lead(world: Any, like: Evaluation) -> Evaluation:
     X = world.X.loc[y.index, ["past_session", "past_week", "past_month", "lead"]].to_numpy(float)
     cuts = list(Protocol().split.split(len(y), 5, world.X.shape[1]))
     rows = np.arange(len(y))
-    said = pd.Series(baselines._fitted(X, y.to_numpy(float), cuts, rows, np.full(len(y), -1), rows), y.index)
+    said = pd.Series(baselines.fitted(X, y.to_numpy(float), cuts, rows, np.full(len(y), -1), rows), y.index)
     frame = like.forecasts
     return replace(like, model="HAR and the lead", forecasts=frame.assign(forecast=said.loc[frame.index]))
 

@@ -176,8 +176,8 @@ def test_size_and_power_are_counted():
     weak = tuple(outcome(100 + i, 0.1, 0.5, 3.5 if i < 3 else 1.0) for i in range(10))
     strong = tuple(outcome(200 + i, 0.3, 1.5, 4.0) for i in range(10))
     found = RuleCalibration("MSFT", ("A",), null, weak + strong, critical=3.3)
-    # Clopper and Pearson (1934) for 3 of 100: 0.6 to 8.5 %
-    assert found.size == pytest.approx((0.03, 0.0062, 0.0852), abs=1e-4)
+    # Wilson (1927) by hand: (0.03 + 1.96^2 / 200 -+ 1.96 sqrt(0.03 0.97 / 100 + 1.96^2 / 200^2)) / (1 + 1.96^2 / 100)
+    assert found.size == pytest.approx((0.03, 0.01025, 0.08452), abs=1e-4)
     assert found.power["found"].tolist() == [0.3, 1.0]
     assert 0.5 < found.least < 1.5
     assert found.sentence() == (
