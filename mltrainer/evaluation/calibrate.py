@@ -28,11 +28,12 @@ from mltrainer.data import market
 from mltrainer.data.market import Day
 from mltrainer.data.universes import Universe
 from mltrainer.errors import BadInput, Unavailable
-from mltrainer.evaluation import engine, judging, skill, study, trials, worlds
+from mltrainer.evaluation import encompassing, engine, judging, skill, study, trials, worlds
 from mltrainer.evaluation.baselines import BASELINES, fitted
 from mltrainer.evaluation.levels import LEVELS, PERIOD
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
+from mltrainer.evaluation.significance import SIZE
 from mltrainer.evaluation.skill import timing_return
 from mltrainer.evaluation.trading import trade
 from mltrainer.evaluation.worlds import World
@@ -58,7 +59,8 @@ class Outcome:
     the mean of its tickers'; NaN without one. `best` is that of the model with the best timing. Where HAR is the
     truth (`levels`) both are shares of HAR's loss: what is saved by HAR with the lead beside it, fitted on the same
     folds, and by the model that saves most. `skilled` models were said to show evidence of skill, `leaking` ones to
-    look ahead.
+    look ahead, `adding` ones to know something that no plain forecast does (`encompassing`; of one ticker, where HAR is
+    the truth).
     """
 
     world: World
@@ -68,6 +70,7 @@ class Outcome:
     t: dict[str, tuple[float, float]]
     skilled: tuple[str, ...] = ()
     leaking: tuple[str, ...] = ()
+    adding: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,15 @@ class RuleCalibration:
             rows.append((edge, len(same), truth, best, found, low, high, leaking))
         return pd.DataFrame(rows, columns="edge worlds truth best found low high leaking".split())
 
+    @property
+    def adds(self) -> pd.DataFrame:
+        """A row per edge, from 0: edge, worlds, adds (share in which a model was said to add), low, high (95 %)."""
+        rows = []
+        for edge in sorted({o.world.edge for o in (*self.null, *self.planted)} if self.target in LEVELS else ()):
+            same = [o for o in (*self.null, *self.planted) if o.world.edge == edge]
+            rows.append((edge, len(same), *_share(sum(bool(o.adding) for o in same), len(same))))
+        return pd.DataFrame(rows, columns="edge worlds adds low high".split())
+
     def found(self, outcome: Outcome) -> bool:
         """Whether the rule would have found the skill of a world among all trials of the question."""
         if not np.isfinite(self.critical):
@@ -148,15 +160,20 @@ class RuleCalibration:
 
     def table(self) -> tuple[list[str], list[tuple[str, ...]]]:
         """Heads and rows, in words: one of the worlds without skill, then one for each strength of a lead."""
+        more = {
+            edge: (f"{round(adds * n)}", f"{low:.1%} to {high:.1%}")
+            for edge, n, adds, low, high in self.adds.to_numpy(float).tolist()
+        }
         unit = "{:.1%}" if self.target in LEVELS else "{:.2f}"
         heads = "lead worlds truth best_learner called share 95_%_interval called_leakage".split()
         none = (0.0, len(self.null), np.nan, np.nan, *self.size, sum(bool(o.leaking) for o in self.null))
         rows = [none, *self.power.itertuples(index=False, name=None)]
         said = [
             (f"{edge:g}", str(n), *(unit.format(x) if x == x else "" for x in (truth, best)), str(round(share * n)),
-             f"{share:.1%}", f"{low:.1%} to {high:.1%}", str(leaking))
+             f"{share:.1%}", f"{low:.1%} to {high:.1%}", str(leaking), *more.get(edge, ()))
             for edge, n, truth, best, share, low, high, leaking in rows if n
         ]  # fmt: skip
+        heads += ["add to all plain forecasts", "95 % interval"] if more else []
         return [h.replace("_", " ") for h in heads], said
 
     def to_dict(self) -> dict[str, Any]:
@@ -167,7 +184,7 @@ class RuleCalibration:
             "question": self.question, "target": self.target, "models": list(self.models), "sentence": self.sentence(),
             "null": len(self.null), "called": self.called, "planted": len(self.planted),
             **{k: v if np.isfinite(v) else None for k, v in figures.items()},
-            "power": self.power.to_dict("records"),
+            "power": self.power.to_dict("records"), "adds": self.adds.to_dict("records"),
         }  # fmt: skip
 
     def __repr__(self) -> str:
@@ -296,7 +313,15 @@ def outcome(plan: Study, world: World) -> Outcome:
         {name: (e.t_pays, e.t_knows) for name, e in evidence.items()},
         tuple(n for n, v in verdicts.items() if skill.shows(v)),
         tuple(n for n, v in verdicts.items() if v.startswith(skill.LEAKAGE)),
+        _adding(results, matrix, plan.protocol) if matrix.target in LEVELS else (),
     )
+
+
+def _adding(results: list[Evaluation], matrix: Matrix, protocol: Protocol) -> tuple[str, ...]:
+    if matrix.tickers != [matrix.name]:
+        return ()
+    p = encompassing.adds(results, matrix, protocol).p
+    return tuple(e.model for e, one in zip(results, p, strict=True) if one <= SIZE)
 
 
 def _best(results: list[Evaluation], family: dict[str, skill.Trial]) -> float:
@@ -434,5 +459,5 @@ def _outcome(text: str) -> Outcome:
     row = json.loads(text)
     row |= {k: number(row[k]) for k in ("truth", "best", "p")}
     row |= {"t": {name: (number(a), number(b)) for name, (a, b) in row["t"].items()}}
-    row |= {k: tuple(row[k]) for k in ("skilled", "leaking")}
+    row |= {k: tuple(row[k]) for k in ("skilled", "leaking", "adding")}
     return Outcome(**row | {"world": World(**row["world"])})

@@ -7,9 +7,9 @@ with a stated rate of false alarms a year, and by a test that may be looked at e
 Measured on the sample, with history exchanged in blocks so that nothing changed: one of 74 inputs or more was called
 drifted in 5.0 % of 200 worlds (2.7 to 9.0 %; 5 % meant). A shift of an input drawn by lot, by one (two) of its standard
 deviations for 126 sessions, was found in 27 % (49 %) of 200 cases. The CUSUM rang in 5.4 % of 1,056 first years (4.2 to
-6.9 %; 5 % meant) and in 11 % of two. Where forecasts of HAR were replaced by those of other days, it rang in 99 % of 150
-cases, after 20 weeks in the median, and 91 % were retired within two years. Of 300 pairs of forecasters exchanged by
-chance 2.7 % were ever retired in six years (at most 5 %).
+6.9 %; 5 % meant) and in 11 % of two. Where forecasts of HAR were replaced by those of other days, it rang in 99 % of
+150 cases, after 20 weeks in the median, and 91 % were retired within two years. Of 300 pairs of forecasters exchanged
+by chance 2.7 % were ever retired in six years (at most 5 %).
 """
 
 from dataclasses import dataclass
