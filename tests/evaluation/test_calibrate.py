@@ -137,11 +137,11 @@ def test_ranks_need_names_side_by_side():
 @pytest.mark.slow
 def test_where_har_is_the_truth_hardly_a_model_is_said_to_beat_it_or_to_add_to_it():
     """Measured on 60 worlds of 12 years: 0 said to beat it, 2 to add; a lead was said to add in 6 and 10 of 10."""
-    found = small(null=20, planted=5, edges=(0.4,), target="volatility", start="2000-03-01", end="2008-12-31")
-    assert stats.binomtest(found.called, 20, 0.05, alternative="greater").pvalue > 0.005
+    found = small(null=12, planted=4, edges=(0.4,), target="volatility", start="2000-03-01", end="2008-12-31")
+    assert stats.binomtest(found.called, 12, 0.05, alternative="greater").pvalue > 0.005
     none, lead = found.adds.itertuples()
-    assert stats.binomtest(round(none.adds * 20), 20, 0.05, alternative="greater").pvalue > 0.005
-    assert lead.adds >= 0.6
+    assert stats.binomtest(round(none.adds * 12), 12, 0.05, alternative="greater").pvalue > 0.005
+    assert lead.adds >= 0.5
 
 
 @pytest.mark.parametrize("drift", [-0.5, 0.0, 1.2])

@@ -70,7 +70,7 @@ def test_each_way_to_part_time_is_one_more_search(made: tuple[Regimes, Evaluatio
     assert one.loc[at, "p_knows"] < more.loc[at, "p_knows"]
 
 
-WORLDS = {"nothing": 60, "lead": 30}
+WORLDS = {"nothing": 30, "lead": 9}
 
 
 @pytest.mark.slow

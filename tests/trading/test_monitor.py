@@ -20,7 +20,7 @@ from mltrainer.trading.forecasts.monitor import COLUMNS, HEALTH, STATES, watched
 RIDGE = "RidgeRegression"
 
 
-WORLDS = 100  # of the slow measures; the binomial error of 5 % is then 2.2 %
+WORLDS = 60  # of the slow measures; the binomial error of 5 % is then 2.8 %
 
 
 def within(count: int, n: int, meant: float = 0.05) -> bool:
