@@ -179,10 +179,8 @@ def calibration_table() -> str:
 
 def target_rows(told: dict) -> list[list[str]]:
     """Size and power of one target, and how often a model was said to add to all plain forecasts."""
-    more = {
-        row["edge"]: f"; adds to all plain forecasts, of {row['worlds']}: {interval(row['adds'], row)}"
-        for row in told["adds"]
-    }
+    added = "; adds to all plain forecasts, of"
+    more = {row["edge"]: f"{added} {row['worlds']}: {interval(row['adds'], row)}" for row in told["adds"]}
     head = f"{told['question'].partition(',')[0]}, {len(told['models'])} models in each"
     size = interval(told["rate"], told) + more.get(0.0, "")
     rows = [[f"{head}, nothing to find", str(told["null"]), size]] if told["null"] else []
