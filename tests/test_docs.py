@@ -169,11 +169,34 @@ def calibration_table() -> str:
         lead = f"a lead with a true Sharpe ratio of {level['truth']:.1f} (best learner {level['best']:.1f})"
         what = f"MSFT, {lead}, {found['power']['models']} models in each"
         rows.append([what, str(level["worlds"]), f"{round(level['found'] * level['worlds'])}"])
+    rows += [row for told in found.get("targets", {}).values() for row in target_rows(told)]
     panel = found["panel"]
     many = sum(level["worlds"] for levels in panel["levels"].values() for level in levels)
     least = f"least true Sharpe ratio found in 8 of 10: {panel['many']:.1f}, of one ticker alone {panel['one']:.1f}"
     rows.append(["Twenty tickers at once (closes of 2010 to 2019), the same lead in each", str(many), least])
     return table(["Worlds", "How many", "Said to show evidence of skill"], rows)
+
+
+def target_rows(told: dict) -> list[list[str]]:
+    """Size and power of one target, and how often a model was said to add to all plain forecasts."""
+    added = "; adds to all plain forecasts, of"
+    more = {row["edge"]: f"{added} {row['worlds']}: {interval(row['adds'], row)}" for row in told["adds"]}
+    head = f"{told['question'].partition(',')[0]}, {len(told['models'])} models in each"
+    size = interval(told["rate"], told) + more.get(0.0, "")
+    rows = [[f"{head}, nothing to find", str(told["null"]), size]] if told["null"] else []
+    for level in told["power"]:
+        truth = (
+            f"saving {level['truth']:.1%} of HAR's loss"
+            if more
+            else f"with a true Sharpe ratio of {level['truth']:.1f}"
+        )
+        said = interval(level["found"], level) + more.get(level["edge"], "")
+        rows.append([f"{head}, a lead {truth}", str(level["worlds"]), said])
+    return rows
+
+
+def interval(share: float, row: dict) -> str:
+    return f"{share:.1%} ({row['low']:.1%} to {row['high']:.1%})"
 
 
 def rules_table() -> str:

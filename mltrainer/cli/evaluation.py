@@ -98,6 +98,7 @@ def calibrate(
     start: Start = None,
     end: End = None,
     horizon: Horizon = 5,
+    target: Target = "return",
     protocol: Any = None,
     jobs: Jobs = None,
     json_: Json = False,
@@ -107,18 +108,12 @@ def calibrate(
 
     found = calibrate(
         chosen(ticker, universe), models=model, null=worlds, planted=planted, drift=drift, seconds=seconds,
-        start=start, end=end, horizon=horizon, jobs=jobs, protocol=protocol,
+        start=start, end=end, horizon=horizon, target=target, jobs=jobs, protocol=protocol,
     )  # fmt: skip
     if json_:
         say(document(found.to_dict()))
         return
-    heads = ["lead", "worlds", "true Sharpe", "best learner", "found", "95 % interval", "called leakage"]
-    rows = [
-        (f"{r.edge:g}", r.worlds, f"{r.truth:.2f}", f"{r.best:.2f}", f"{r.found:.0%}", f"{r.low:.0%} to {r.high:.0%}",
-         r.leaking)
-        for r in found.power.itertuples()
-    ]  # fmt: skip
-    say(table(heads, rows)) if rows else None
+    say(table(*found.table()))
     say(found.sentence())
 
 

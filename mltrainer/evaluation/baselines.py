@@ -77,12 +77,13 @@ def baselines(
         X = matrix.past.loc[y.index, list(row.columns)].to_numpy(float)
         values = X[:, 0].copy() if row.columns else np.zeros(len(y))
         for own in owners if row.fitted else ():
-            values[own] = _fitted(X, labels, cuts, session, late, own)
+            values[own] = fitted(X, labels, cuts, session, late, own)
         out[PREFIX + name] = np.clip(values, *matrix.aim.bounds)
     return pd.DataFrame(out, index=y.index).drop(columns=PREFIX + "mean", errors="ignore")
 
 
-def _fitted(X: np.ndarray, y: np.ndarray, cuts: list[Fold], session: Rows, late: Rows, own: Rows) -> np.ndarray:
+def fitted(X: np.ndarray, y: np.ndarray, cuts: list[Fold], session: Rows, late: Rows, own: Rows) -> np.ndarray:
+    """Forecasts by least squares on X for the rows `own`, each learned from the train rows of its fold."""
     forecast = np.full(len(y), np.nan)
     for cut in cuts:
         when, first, last = session[own], cut.test[0], cut.test[-1]

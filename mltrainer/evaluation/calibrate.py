@@ -28,21 +28,26 @@ from mltrainer.data import market
 from mltrainer.data.market import Day
 from mltrainer.data.universes import Universe
 from mltrainer.errors import BadInput, Unavailable
-from mltrainer.evaluation import cluster, engine, judging, skill, study, trials, worlds
+from mltrainer.evaluation import cluster, encompassing, engine, judging, skill, study, trials, worlds
+from mltrainer.evaluation.baselines import BASELINES, fitted
+from mltrainer.evaluation.levels import LEVELS, PERIOD
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
+from mltrainer.evaluation.significance import SIZE
 from mltrainer.evaluation.skill import timing_return
 from mltrainer.evaluation.trading import trade
 from mltrainer.evaluation.worlds import World
+from mltrainer.features import targets
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec
 from mltrainer.settings import settings
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import Dataset, canonical, fingerprint
 
-VERSION = 2  # raise it when the same world would give another outcome
+VERSION = 3  # raise it when the same world would give another outcome
 FAST = "RidgeRegression LassoRegression PLSRegression_3 LogisticRegression KNeighborsRegressor_10".split()
 EDGES = (0.06, 0.10, 0.14, 0.18)
+OF_LEVELS = (0.1, 0.2, 0.3, 0.4)  # in deviations of what HAR leaves
 POWER = 0.8
 History = tuple[Dataset, ...]
 
@@ -52,8 +57,11 @@ class Outcome:
     """What the rule said of one world: `t` holds, per model, the t of what it pays and of what it knows.
 
     `truth` is the annual Sharpe ratio, net of costs, of the timing of somebody who knows the planted lead, of a panel
-    the mean of its tickers'; NaN without one. `best` is that of the model with the best timing. `skilled` models were
-    said to show evidence of skill, `leaking` ones to look ahead.
+    the mean of its tickers'; NaN without one. `best` is that of the model with the best timing. Where HAR is the
+    truth (`levels`) both are shares of HAR's loss: what is saved by HAR with the lead beside it, fitted on the same
+    folds, and by the model that saves most. `skilled` models were said to show evidence of skill, `leaking` ones to
+    look ahead, `adding` ones to know something that no plain forecast does (`encompassing`; of one ticker, where HAR is
+    the truth).
     """
 
     world: World
@@ -63,6 +71,7 @@ class Outcome:
     t: dict[str, tuple[float, float]]
     skilled: tuple[str, ...] = ()
     leaking: tuple[str, ...] = ()
+    adding: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ class RuleCalibration:
 
     Attributes
     ----------
-    question : tickers and horizon; `models` of each world.
+    question : tickers and horizon; `models` of each world; `target`, what they forecast.
     null : outcomes of worlds without skill; `planted` of those with a lead.
     critical : the t that evidence needs among all trials of the question, by which power is counted; NaN: that of the
         world's own models.
@@ -82,6 +91,7 @@ class RuleCalibration:
     null: tuple[Outcome, ...]
     planted: tuple[Outcome, ...]
     critical: float = float("nan")
+    target: str = "return"
 
     @property
     def called(self) -> int:
@@ -90,12 +100,12 @@ class RuleCalibration:
 
     @property
     def size(self) -> tuple[float, float, float]:
-        """Family-wise error rate and its exact 95 % interval (Clopper and Pearson, 1934); NaN without worlds."""
+        """Family-wise error rate and its 95 % interval (Wilson, 1927); NaN without worlds."""
         return _share(self.called, len(self.null))
 
     @property
     def power(self) -> pd.DataFrame:
-        """A row per edge: worlds, truth and best (mean annual Sharpe ratios), found, low, high (95 %), leaking."""
+        """A row per edge: worlds, truth and best (means, see `Outcome`), found, low, high (95 %), leaking."""
         rows = []
         for edge in sorted({o.world.edge for o in self.planted}):
             same = [o for o in self.planted if o.world.edge == edge]
@@ -105,6 +115,15 @@ class RuleCalibration:
             rows.append((edge, len(same), truth, best, found, low, high, leaking))
         return pd.DataFrame(rows, columns="edge worlds truth best found low high leaking".split())
 
+    @property
+    def adds(self) -> pd.DataFrame:
+        """A row per edge, from 0: edge, worlds, adds (share in which a model was said to add), low, high (95 %)."""
+        rows = []
+        for edge in sorted({o.world.edge for o in (*self.null, *self.planted)} if self.target in LEVELS else ()):
+            same = [o for o in (*self.null, *self.planted) if o.world.edge == edge]
+            rows.append((edge, len(same), *_share(sum(bool(o.adding) for o in same), len(same))))
+        return pd.DataFrame(rows, columns="edge worlds adds low high".split())
+
     def found(self, outcome: Outcome) -> bool:
         """Whether the rule would have found the skill of a world among all trials of the question."""
         if not np.isfinite(self.critical):
@@ -113,7 +132,7 @@ class RuleCalibration:
 
     @property
     def least(self) -> float:
-        """Least true annual Sharpe ratio found in 8 of 10 worlds; NaN where no planted lead was found so often."""
+        """Least truth (see `Outcome`) found in 8 of 10 worlds; NaN where no planted lead was found so often."""
         table = self.power
         if table.empty or table["found"].max() < POWER:
             return float("nan")
@@ -132,18 +151,41 @@ class RuleCalibration:
             return f"{said}."
         if not np.isfinite(self.least):
             most = self.power["truth"].max()
-            return f"{said}; a true Sharpe of {most:.1f}, the largest planted, would be found in fewer than 8 of 10."
-        return f"{said}; a true Sharpe of {self.least:.1f} would have been found in 8 of 10."
+            return f"{said}; {self.strength(most)}, the largest planted, would be found in fewer than 8 of 10."
+        return f"{said}; {self.strength(self.least)} would have been found in 8 of 10."
+
+    def strength(self, truth: float) -> str:
+        """A truth in words."""
+        levels = self.target in LEVELS
+        return f"a lead that saves {truth:.1%} of HAR's loss" if levels else f"a true Sharpe of {truth:.1f}"
+
+    def table(self) -> tuple[list[str], list[tuple[str, ...]]]:
+        """Heads and rows, in words: one of the worlds without skill, then one for each strength of a lead."""
+        more = {
+            edge: (f"{round(adds * n)}", f"{low:.1%} to {high:.1%}")
+            for edge, n, adds, low, high in self.adds.to_numpy(float).tolist()
+        }
+        unit = "{:.1%}" if self.target in LEVELS else "{:.2f}"
+        heads = "lead worlds truth best_learner called share 95_%_interval called_leakage".split()
+        none = (0.0, len(self.null), np.nan, np.nan, *self.size, sum(bool(o.leaking) for o in self.null))
+        rows = [none, *self.power.itertuples(index=False, name=None)]
+        said = [
+            (f"{edge:g}", str(n), *(unit.format(x) if x == x else "" for x in (truth, best)), str(round(share * n)),
+             f"{share:.1%}", f"{low:.1%} to {high:.1%}", str(leaking), *more.get(edge, ()))
+            for edge, n, truth, best, share, low, high, leaking in rows if n
+        ]  # fmt: skip
+        heads += ["add to all plain forecasts", "95 % interval"] if more else []
+        return [h.replace("_", " ") for h in heads], said
 
     def to_dict(self) -> dict[str, Any]:
         """What was measured, for JSON; an undefined figure is None."""
         rate, low, high = self.size
         figures = {"rate": rate, "low": low, "high": high, "least": self.least, "critical": self.critical}
         return {
-            "question": self.question, "models": list(self.models), "sentence": self.sentence(),
+            "question": self.question, "target": self.target, "models": list(self.models), "sentence": self.sentence(),
             "null": len(self.null), "called": self.called, "planted": len(self.planted),
             **{k: v if np.isfinite(v) else None for k, v in figures.items()},
-            "power": self.power.to_dict("records"),
+            "power": self.power.to_dict("records"), "adds": self.adds.to_dict("records"),
         }  # fmt: skip
 
     def __repr__(self) -> str:
@@ -154,7 +196,7 @@ class RuleCalibration:
 def _share(count: int, n: int) -> tuple[float, float, float]:
     if not n:
         return float("nan"), float("nan"), float("nan")
-    interval = stats.binomtest(count, n).proportion_ci()
+    interval = stats.binomtest(count, n).proportion_ci(method="wilson")
     return count / n, float(interval.low), float(interval.high)
 
 
@@ -166,6 +208,7 @@ class Study:
     horizon: int
     specs: tuple[ModelSpec, ...]
     protocol: Protocol
+    target: str = "return"
     address: str = field(default="", compare=False)
 
     def key(self, world: World) -> str:
@@ -179,10 +222,11 @@ def calibrate(
     models: Iterable[str | ModelSpec] | None = None,
     null: int = 100,
     planted: int = 15,
-    edges: Sequence[float] = EDGES,
+    edges: Sequence[float] | None = None,
     drift: float | None = None,
     block: int = 1,
     horizon: int = 5,
+    target: str | None = None,
     start: Day = None,
     end: Day = None,
     critical: float = float("nan"),
@@ -197,9 +241,9 @@ def calibrate(
     ----------
     data : a ticker, or several, or a universe, as a panel; or a matrix, of whose sources the worlds are then made.
     models : names of the catalog or entries; default five fast ones.
-    null : worlds without skill; `planted` worlds for each of the `edges` (see `worlds.World`).
+    null : worlds without skill; `planted` worlds for each of the `edges` (see `worlds.World`; default four).
     drift, block : of every world, see `worlds.World`.
-    horizon, start, end : as for `matrix`.
+    horizon, target, start, end : as for `matrix`; a matrix has its own.
     critical : the t that evidence needs where more was tried than these models.
     seconds : no world is begun after so many; what is finished is kept, and the same call goes on there.
     jobs : worker processes; default the number of cores.
@@ -209,6 +253,8 @@ def calibrate(
     RuleCalibration
         Of the worlds that were finished. Nothing of a world enters the trial ledger, a report or a training.
     """
+    aim = targets.target(target or (data.target if isinstance(data, Matrix) else "return"))
+    edges = (OF_LEVELS if aim.name in LEVELS else EDGES) if edges is None else edges
     if null < 0 or planted < 0 or any(not 0 < e < 1 for e in edges) or block < 1:
         raise BadInput("calibrate takes numbers of worlds from 0, edges between 0 and 1 and blocks of 1 or more")
     if isinstance(data, Universe):
@@ -220,24 +266,30 @@ def calibrate(
         names = [data] if isinstance(data, str) else list(dict.fromkeys(data))
         bars = [market.bars(name, start=start, end=end) for name in names]
         histories = tuple((own, *market.context(own)) for own in bars)
-    plan = _study(histories, study.select(models=models or FAST), horizon, protocol or Protocol())
+    if aim.name not in targets.TARGETS or (aim.cross_sectional and len(names) < targets.LEAST_NAMES):
+        needs = f"the target {aim.name} of {len(names)} names; ranks need {targets.LEAST_NAMES}"
+        raise BadInput(f"no world is made of {needs}, and targets of one's own have none")
+    plan = _study(histories, study.select(models=models or FAST), horizon, protocol or Protocol(), aim.name)
     wanted = [World(s, 0.0, drift, block) for s in range(null)]
     wanted += [World(null + s, e, drift, block) for s in range(planted) for e in edges]
     outcomes = _outcomes(plan, wanted, jobs or os.cpu_count() or 1, seconds, progress)
     question = f"{', '.join(names)}, {horizon} sessions ahead"
+    question = question if aim.name == "return" else f"{aim.title} of {question}"
     known = tuple(s.name for s in plan.specs)
     nothing, something = ([o for o in outcomes if bool(o.world.edge) is lead] for lead in (False, True))
-    return RuleCalibration(question, known, tuple(nothing), tuple(something), critical)
+    return RuleCalibration(question, known, tuple(nothing), tuple(something), critical, aim.name)
 
 
-def _study(histories: tuple[History, ...], specs: list[ModelSpec], horizon: int, protocol: Protocol) -> Study:
+def _study(
+    histories: tuple[History, ...], specs: list[ModelSpec], horizon: int, protocol: Protocol, target: str
+) -> Study:
     if lacking := [s.why_unavailable for s in specs if not s.available]:
         raise Unavailable(lacking[0])
     parts = [d.provenance.content_sha256 for h in histories for d in h if d.provenance]
     models = [(s.name, s.identity(), s.max_train_rows) for s in specs]
     used = trials.versions(("mltrainer", "numpy", "scipy", "scikit-learn", "TA-Lib"))
-    address = fingerprint(VERSION, trials.VERSION, parts, horizon, models, repr(protocol), used)
-    return Study(histories, horizon, tuple(specs), protocol, address)
+    address = fingerprint(VERSION, trials.VERSION, parts, horizon, models, repr(protocol), target, used)
+    return Study(histories, horizon, tuple(specs), protocol, target, address)
 
 
 # --- one world ------------------------------------------------------------------------------------------------
@@ -245,7 +297,7 @@ def _study(histories: tuple[History, ...], specs: list[ModelSpec], horizon: int,
 
 def outcome(plan: Study, world: World) -> Outcome:
     """Send one world through everything."""
-    return _outcome_of(plan, (world, worlds.matrix(world, *plan.histories, horizon=plan.horizon)))
+    return _outcome_of(plan, (world, worlds.matrix(world, *plan.histories, horizon=plan.horizon, target=plan.target)))
 
 
 def _outcome_of(plan: Study, made: tuple[World, Matrix]) -> Outcome:
@@ -262,21 +314,56 @@ def _outcome_of(plan: Study, made: tuple[World, Matrix]) -> Outcome:
     return Outcome(
         world,
         _truth(results[: len(matrix.tickers)], matrix, plan.protocol) if world.edge else float("nan"),
-        float(pd.Series([metrics.sharpe(t.pays) for t in family.values()]).max()),  # NaN for one that never moves
+        _best(results, family),
         min(e.p for e in evidence.values()),
         {name: (e.t_pays, e.t_knows) for name, e in evidence.items()},
         tuple(n for n, v in verdicts.items() if skill.shows(v)),
         tuple(n for n, v in verdicts.items() if v.startswith(skill.LEAKAGE)),
+        _adding(results, matrix, plan.protocol) if matrix.target in LEVELS else (),
     )
 
 
+def _adding(results: list[Evaluation], matrix: Matrix, protocol: Protocol) -> tuple[str, ...]:
+    if matrix.tickers != [matrix.name]:
+        return ()
+    p = encompassing.adds(results, matrix, protocol).p
+    return tuple(e.model for e, one in zip(results, p, strict=True) if one <= SIZE)
+
+
+def _best(results: list[Evaluation], family: dict[str, skill.Trial]) -> float:
+    """What the best model reaches; NaN for one that never moves."""
+    if results[0].target in LEVELS:
+        return float(pd.Series([e.metrics["gain"] for e in results]).groupby([e.trial for e in results]).mean().max())
+    return float(pd.Series([metrics.sharpe(t.pays) for t in family.values()]).max())
+
+
 def _truth(results: list[Evaluation], matrix: Matrix, protocol: Protocol) -> float:
-    """Annual Sharpe ratio of the timing of the lead itself, traded like a forecast; of a panel its tickers' mean."""
+    """What the lead itself is worth, of a panel the mean of its tickers'; see `Outcome`."""
+    lead = f"rsi_{PERIOD}"
+    if matrix.target in LEVELS:
+        return float(np.mean([_saved(e, matrix.of(e.ticker), protocol, lead) for e in results]))
+    index = pd.concat({e.ticker: matrix.of(e.ticker).X.loc[e.forecasts.index, lead] for e in results}, axis=1)
+    places = (-index).rank(axis=1, pct=True)  # of names side by side
     frames = {}
     for e in results:
-        index = matrix.of(e.ticker).X.loc[e.forecasts.index, f"rsi_{worlds.PERIOD}"]
-        frames[e.ticker] = trade(e.forecasts.assign(forecast=0.5 - index), matrix.of(e.ticker), protocol)
+        at, known = e.forecasts.index, matrix.aim.center + 0.5 - index[e.ticker]
+        frames[e.ticker] = trade(
+            e.forecasts.assign(forecast=known.loc[at], place=places.loc[at, e.ticker]), matrix.of(e.ticker), protocol
+        )
     return float(np.mean([metrics.sharpe(timing_return(f, matrix.horizon)) for f in frames.values()]))
+
+
+def _saved(e: Evaluation, matrix: Matrix, protocol: Protocol, lead: str) -> float:
+    """Share of HAR's loss that HAR with the lead as a fourth column saves, both fitted on the folds of the model."""
+    y = matrix.y.dropna()
+    cuts = list(protocol.split.split(len(y), matrix.horizon, matrix.X.shape[1]))
+    rows, late = np.arange(len(y)), np.full(len(y), -1)
+    past = matrix.past.loc[y.index, list(BASELINES["HAR"].columns)]
+    losses = []
+    for X in (past, past.assign(lead=matrix.X.loc[y.index, lead])):
+        forecast = pd.Series(fitted(X.to_numpy(float), y.to_numpy(float), cuts, rows, late, rows), y.index)
+        losses.append(float(((y - forecast) ** 2).loc[e.forecasts.index].mean()))
+    return 1 - losses[1] / losses[0]
 
 
 # --- many worlds ----------------------------------------------------------------------------------------------
@@ -300,7 +387,7 @@ def _made(plan: Study, todo: Sequence[World], jobs: int, seconds: float | None) 
     until = time.monotonic() + seconds if seconds is not None else np.inf
     if todo and settings().dask:  # worlds are made here, where the gate knows the histories
         plan_there, in_time = replace(plan, histories=()), (w for w in todo if time.monotonic() < until)
-        made = ((w, worlds.matrix(w, *plan.histories, horizon=plan.horizon)) for w in in_time)
+        made = ((w, worlds.matrix(w, *plan.histories, horizon=plan.horizon, target=plan.target)) for w in in_time)
         yield from cluster.each(_outcome_of, plan_there, made, plan.specs)
         return
     if jobs == 1 or len(todo) < 2:
@@ -383,5 +470,5 @@ def _outcome(text: str) -> Outcome:
     row = json.loads(text)
     row |= {k: number(row[k]) for k in ("truth", "best", "p")}
     row |= {"t": {name: (number(a), number(b)) for name, (a, b) in row["t"].items()}}
-    row |= {k: tuple(row[k]) for k in ("skilled", "leaking")}
+    row |= {k: tuple(row[k]) for k in ("skilled", "leaking", "adding")}
     return Outcome(**row | {"world": World(**row["world"])})

@@ -6,7 +6,8 @@ comes and goes as it did. So features, labels and prices are rebuilt from bars t
 nothing known at a close says anything of the next session.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,16 +15,15 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from mltrainer import metrics
+from mltrainer.evaluation import levels
+from mltrainer.evaluation.levels import PRICES, Strength
 from mltrainer.features import matrix as features
 from mltrainer.features.matrix import Matrix
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import Dataset
 
 Array = NDArray[np.float64]
-PRICES = ("open", "high", "low", "close")
 MEMORY = 21  # sessions over which volatility and volume count as known
-PERIOD = 14  # of the relative strength index that carries a planted lead
-SPREAD = 0.12  # its standard deviation, about
 PERSISTENCE = 0.9  # of the lead of a variance, from session to session
 LEADS = {"open": 1, "close": 2}  # sessions until what was decided at a close can earn: from the next open, or close
 
@@ -36,7 +36,8 @@ class World:
     ----------
     seed : of the order of sessions.
     edge : the lead: expected return of a session in its standard deviations, per standard deviation of the relative
-        strength index of 14 sessions known when the session is entered; 0 for a world with nothing to find.
+        strength index of 14 sessions known when the session is entered; 0 for a world with nothing to find. Of a target
+        that HAR forecasts (`levels`) it moves the log of the session's level, in deviations of what HAR leaves.
     drift : annual Sharpe ratio of holding; None keeps that of the real sessions.
     block : sessions that keep their order; 1 leaves no memory at all.
     """
@@ -47,26 +48,85 @@ class World:
     block: int = 1
 
 
-def matrix(world: World, *histories: tuple[Dataset, ...], horizon: int) -> Matrix:
+def matrix(world: World, *histories: tuple[Dataset, ...], horizon: int, target: str = "return") -> Matrix:
     """Features and labels of a world, admitted for calibration only.
 
     Parameters
     ----------
-    histories : of each ticker its admitted bars, then what was known beside them (an index, macro series), which stay.
+    histories : of each ticker its admitted bars, then what was known beside them (an index, macro series), which stay;
+        but for the return over the market, whose index is redrawn in the same order.
     horizon : sessions a position is held.
+    target : what the world is to be asked. What HAR forecasts (`levels.LEVELS`) follows HAR and nothing else; of ranks
+        the names exchange their sessions.
 
     Returns
     -------
     Matrix
         Of mode NULL; a panel for several tickers, whose sessions keep their common order.
     """
-    made = [gate.quarantine(_built, *h, world=vars(world), horizon=horizon) for h in histories]
+    asked: dict[str, object] = {"world": vars(world), "horizon": horizon}
+    asked |= {"target": target} if target != "return" else {}
+    if target == "rank":
+        every = [d for h in histories for d in h]
+        return gate.quarantine(_panel, *every, sizes=tuple(map(len, histories)), **asked)
+    made = [gate.quarantine(_built, *h, **asked) for h in histories]
     return made[0] if len(made) == 1 else gate.quarantine(features.stack, *made)
 
 
-def _built(bars: Dataset, *context: Dataset, world: dict[str, float], horizon: int) -> Matrix:
-    other = Dataset(redrawn(bars.frame, World(**world)), bars.name, bars.kind)  # type: ignore[arg-type]
-    return features.build(other, *context, horizon=horizon)
+def _built(bars: Dataset, *context: Dataset, world: dict[str, float], horizon: int, target: str = "return") -> Matrix:
+    made = World(**world)  # type: ignore[arg-type]
+    if target in levels.LEVELS:
+        frame = levels.levelled(bars.frame, target, made.edge, _order(len(bars.frame) - levels.WARM, made))
+    else:
+        frame = redrawn(bars.frame, made)
+    if target == "excess":
+        context = tuple(_beside(d, bars.frame, made) if d.kind == "bars" else d for d in context)
+    return features.build(Dataset(frame, bars.name, bars.kind), *context, horizon=horizon, target=target)
+
+
+def _beside(index: Dataset, own: pd.DataFrame, world: World) -> Dataset:
+    """An index whose sessions have the order that those of the ticker have, so that both still fall together."""
+    common = index.frame.reindex(own.index).ffill().bfill()
+    return Dataset(redrawn(common, replace(world, edge=0.0)), index.name, index.kind)
+
+
+def _panel(*data: Dataset, sizes: tuple[int, ...], world: dict[str, float], horizon: int, target: str) -> Matrix:
+    parts = np.split(np.arange(len(data)), np.cumsum(sizes)[:-1])
+    histories = [[data[i] for i in part] for part in parts]
+    frames = exchanged([h[0].frame for h in histories], World(**world))  # type: ignore[arg-type]
+    made = [
+        features.build(Dataset(frame, own.name, own.kind), *context, horizon=horizon, target=target)
+        for frame, (own, *context) in zip(frames, histories, strict=True)
+    ]
+    return features.stack(*made)
+
+
+def exchanged(frames: Sequence[pd.DataFrame], world: World) -> list[pd.DataFrame]:
+    """Bars of names that are exchangeable: in each of their common sessions the moves are dealt out to them by lot.
+
+    Sessions keep the order that `redrawn` gives them, and all names have the median of their volatilities: what one
+    has been like says nothing of what it will be like. What all names have in common stays.
+    """
+    common = frames[0].index
+    for frame in frames[1:]:
+        common = common.intersection(frame.index)
+    columns = [c for c in PRICES if all(c in f for f in frames)]
+    prices = np.log(np.stack([f.loc[common, columns].to_numpy(float) for f in frames]))
+    close = columns.index("close")
+    moves = prices[:, 1:] - prices[:, :-1, [close]]
+    own = np.stack([_known(pd.Series(m[:, close]).pow(2)) ** 0.5 for m in moves])
+    known = np.median(own, axis=0)
+    dealt = np.random.default_rng([world.seed, 2]).permuted(
+        np.tile(np.arange(len(frames)), (len(common) - 1, 1)), axis=1
+    )
+    order = _order(len(common) - 1, world)
+    shapes = (moves / own[:, :, None])[dealt.T, order[None, :]]
+    out = []
+    for first, shape in zip(prices[:, 0, close], shapes, strict=True):
+        shape = _drifted(shape, known, close, world.drift)
+        walked = _walked(shape * known[:, None], known, columns, first, world.edge)
+        out.append(pd.DataFrame(np.exp(walked), common, columns))
+    return out
 
 
 def redrawn(frame: pd.DataFrame, world: World) -> pd.DataFrame:
@@ -148,7 +208,7 @@ def _walked(moves: Array, known: Array, columns: list[str], start: float, edge: 
         return np.vstack([np.full((1, len(columns)), start), base[:-1, None] + moves])
     out = np.full((len(moves) + 1, len(columns)), start)
     wait = LEADS[columns[0]]
-    gain = loss = 0.0
+    strength = Strength()
     signals = np.zeros(len(moves) + 1)
     for t, move in enumerate(moves, start=1):
         shift = edge * known[t - 1] * signals[t - wait] if t >= wait else 0.0
@@ -157,8 +217,5 @@ def _walked(moves: Array, known: Array, columns: list[str], start: float, edge: 
         if wait == 1:  # high and low still hold the close
             out[t, columns.index("high")] += max(shift, 0.0)
             out[t, columns.index("low")] += min(shift, 0.0)
-        change = np.exp(out[t, close]) - np.exp(out[t - 1, close])
-        gain, loss = (x + (max(s * change, 0.0) - x) / PERIOD for x, s in ((gain, 1), (loss, -1)))
-        strength = gain / (gain + loss) if t >= PERIOD and gain + loss > 0 else 0.5
-        signals[t] = np.clip((0.5 - strength) / SPREAD, -2.5, 2.5)
+        signals[t] = strength.add(np.exp(out[t, close]) - np.exp(out[t - 1, close]))
     return out

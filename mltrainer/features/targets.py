@@ -114,6 +114,20 @@ def realized_variance(bars: pd.DataFrame) -> "pd.Series[float]":
     return (inside + (o - close.shift()) ** 2).clip(lower=LEAST_VOLATILITY**2)
 
 
+def log_range(bars: pd.DataFrame) -> "pd.Series[float]":
+    """ln(high / low) of each session, (n,), at least a basis point."""
+    if not {"high", "low"} <= set(bars):
+        raise Unavailable("the range needs highs and lows, and this source has closes only")
+    return (np.log(bars["high"]) - np.log(bars["low"])).clip(lower=LEAST_VOLATILITY)
+
+
+def traded(bars: pd.DataFrame) -> "pd.Series[float]":
+    """Volume of each session, (n,), at least 1."""
+    if "volume" not in bars:
+        raise Unavailable("this source has no volume to forecast")
+    return bars["volume"].astype(float).clip(lower=1.0)
+
+
 # --- labels ---------------------------------------------------------------------------------------------------
 
 
@@ -157,17 +171,12 @@ def volatility(bars: pd.DataFrame, market: pd.DataFrame | None, horizon: int) ->
 
 def spread(bars: pd.DataFrame, market: pd.DataFrame | None, horizon: int) -> Parts:
     """Log of the mean of ln(high / low) over the next sessions."""
-    if not {"high", "low"} <= set(bars):
-        raise Unavailable("the range needs highs and lows, and this source has closes only")
-    level = (np.log(bars["high"]) - np.log(bars["low"])).clip(lower=LEAST_VOLATILITY)
-    return _of_level(level, returns(bars, market, horizon), horizon)
+    return _of_level(log_range(bars), returns(bars, market, horizon), horizon)
 
 
 def volume(bars: pd.DataFrame, market: pd.DataFrame | None, horizon: int) -> Parts:
     """Log of the mean volume of the next sessions over that of the last 63."""
-    if "volume" not in bars:
-        raise Unavailable("this source has no volume to forecast")
-    level = bars["volume"].astype(float).clip(lower=1.0)
+    level = traded(bars)
     return _of_level(level, returns(bars, market, horizon), horizon, np.log(level.rolling(QUARTER).mean()))
 
 

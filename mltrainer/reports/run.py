@@ -28,7 +28,7 @@ from mltrainer.evaluation.leaderboard import Leaderboard, leaderboard
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.validation import diagnose, undivided
-from mltrainer.features import stored
+from mltrainer.features import stored, targets
 from mltrainer.features.matrix import Matrix
 from mltrainer.features.targets import LEAST_NAMES
 from mltrainer.features.targets import target as target_of
@@ -274,11 +274,11 @@ def _strongest(
 def _calibrated(matrix: Matrix, board: Leaderboard, protocol: Protocol, **options: Any) -> RuleCalibration | None:
     """The quick measure of the verdict's size and power on the first ticker.
 
-    None where the setting is 0 worlds, of a panel, for which it would take longer than all the rest, and of targets
-    other than the return, as worlds without skill in those are not made yet.
+    None where the setting is 0 worlds, of a panel, for which it would take longer than all the rest, and of a target
+    of one's own, of which nobody knows a world without skill.
     """
     null = settings().worlds
-    if not null or len(matrix.tickers) > 1 or matrix.target != "return":
+    if not null or len(matrix.tickers) > 1 or matrix.target not in targets.TARGETS:
         return None
     known: dict[str, Any] = {"horizon": matrix.horizon, "critical": board.luck["critical"], "protocol": protocol}
     return calibrate(matrix, null=null, planted=-(-null // 20), **known, **options)

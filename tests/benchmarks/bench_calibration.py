@@ -1,6 +1,7 @@
 """How often the verdict says yes where there is nothing, and how much skill it finds.
 
-    python tests/benchmarks/bench_calibration.py [size] [exposure] [power] [panel] [variance] [--jobs N] [--write]
+    python tests/benchmarks/bench_calibration.py [size] [exposure] [power] [panel] [variance] [targets] [--jobs N]
+        [--write]
 
 size      200 worlds without skill, 40 models each, MSFT: family-wise rate of "evidence of skill" (goal 5 %, upper
           limit of its 95 % interval 8 %)
@@ -11,6 +12,8 @@ power     worlds of MSFT with a planted lead, the same 40 models; found in 8 of 
 panel     the same lead in 20 tickers at once: the least skill found beside that of one of them, over the same sessions
 variance  worlds of MSFT in which a column knows something of the next sessions' log variance that HAR does not, in four
           strengths, and 200 in which it knows nothing: how often a model is said to forecast better than HAR
+targets   other targets: worlds in which HAR is the truth of volatility and volume, and those of the return for its
+          direction, with and without a lead; also how often a model is said to add to all plain forecasts
 
 Finished worlds are kept in MLTRAINER_HOME, so a study that was ended goes on where it was. `--write` puts the figures
 into docs/calibration.json, from which the tables are made.
@@ -158,7 +161,7 @@ def _har_and_lead(world: Any, like: Evaluation) -> Evaluation:
     X = world.X.loc[y.index, ["past_session", "past_week", "past_month", "lead"]].to_numpy(float)
     cuts = list(Protocol().split.split(len(y), 5, world.X.shape[1]))
     rows = np.arange(len(y))
-    said = pd.Series(baselines._fitted(X, y.to_numpy(float), cuts, rows, np.full(len(y), -1), rows), y.index)
+    said = pd.Series(baselines.fitted(X, y.to_numpy(float), cuts, rows, np.full(len(y), -1), rows), y.index)
     frame = like.forecasts
     return replace(like, model="HAR and the lead", forecasts=frame.assign(forecast=said.loc[frame.index]))
 
@@ -168,8 +171,17 @@ def _beats(results: list[Evaluation]) -> bool:
     return any("forecasts better than" in skill.verdict(e, judged.evidence[e.trial]) for e in results)
 
 
+def targets(jobs: int) -> dict[str, Any]:
+    """Size and power where something else than the return is forecast, with Wilson's intervals."""
+    edges = {"direction": (0.1, 0.2), "volume": (0.1, 0.2), "volatility": (0.1, 0.2)}
+    return {
+        t: calibrate("MSFT", target=t, null=100, planted=20, edges=e, jobs=jobs).to_dict() for t, e in edges.items()
+    }
+
+
 STUDIES: dict[str, Callable[[int], dict[str, Any]]] = {
     "size": size, "exposure": exposure, "power": power, "panel": panel, "variance": variance,
+    "targets": targets,
 }  # fmt: skip
 
 

@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 import mltrainer as mt
 from mltrainer import metrics
 from mltrainer.data import market
 from mltrainer.errors import BadInput, Refused, UnknownName
 from mltrainer.evaluation import calibrate as room
-from mltrainer.evaluation import engine, trials, worlds
+from mltrainer.evaluation import engine, levels, trials, worlds
 from mltrainer.evaluation.calibrate import Outcome, RuleCalibration, calibrate
 from mltrainer.evaluation.lifecycle import Model
 from mltrainer.evaluation.worlds import World, redrawn
@@ -84,6 +85,63 @@ def test_the_log_variance_of_a_session_is_raised_by_the_lead_known_before_it(bar
     np.testing.assert_allclose(more, strength * lead.shift().iloc[1:], atol=1e-6)
     assert abs(lead.mean()) < 0.4
     assert lead.autocorr() == pytest.approx(worlds.PERSISTENCE, abs=0.05)
+
+
+@pytest.mark.parametrize("target", levels.LEVELS)
+def test_har_is_the_truth_of_a_level_and_its_errors_are_those_of_real_sessions(bars, target):
+    """What HAR, fitted on the real sessions, leaves of a world is the errors it made, in the order they were dealt."""
+    level, order = levels.LEVELS[target], np.random.default_rng(0).permutation(len(bars) - levels.WARM)
+    world = levels.levelled(bars, target, 0.0, order)
+    har, made = (levels.Recursion.of(level.of(f).bfill().to_numpy(float), level.base) for f in (bars, world))
+    path = level.of(world).bfill().to_numpy(float)
+    left = [np.log(path[t]) - har.ahead(path[:t]) for t in range(levels.WARM, len(path))]
+    np.testing.assert_allclose(left, har.errors[levels.WARM + order], atol=1e-6)
+    assert made.slopes[1:] == pytest.approx(har.slopes[1:], abs=0.2)
+    assert (world["high"] >= world[["open", "close"]].max(axis=1) - 1e-9 * world["close"]).all()
+
+
+def test_a_lead_of_a_level_is_there_where_it_is_planted_and_moves_nothing_else(bars):
+    order = np.random.default_rng(1).permutation(len(bars) - levels.WARM)
+    plain, moved = (levels.levelled(bars, "volume", edge, order) for edge in (0.0, 0.5))
+    pd.testing.assert_frame_equal(plain.drop(columns="volume"), moved.drop(columns="volume"))
+    raised = np.log(moved["volume"] / plain["volume"]).iloc[levels.WARM :]
+    assert raised.std() > 0.1
+
+
+def test_names_that_exchange_their_sessions_are_alike(bars):
+    """Every session's moves are those of the names in it, each once; which name has which is a matter of luck."""
+    wild = bars.assign(**{c: bars["close"].iloc[0] * (bars[c] / bars["close"].iloc[0]) ** 2 for c in levels.PRICES})
+    frames = worlds.exchanged([bars, wild], World(3))
+    one, other = (np.log(f["close"]).diff().iloc[30:] for f in frames)
+    assert one.std() == pytest.approx(other.std(), rel=0.1)
+    assert not one.equals(other)
+
+
+@pytest.mark.parametrize("target", ["volatility", "direction"])
+def test_other_targets_have_worlds_too_and_the_table_says_how_often_the_rule_said_yes(target):
+    found = small(null=2, planted=1, edges=(0.3,), target=target)
+    heads, rows = found.table()
+    assert [row[0] for row in rows] == ["0", "0.3"]
+    assert rows[0][4] == "0"
+    assert all(len(row) == len(heads) for row in rows)
+    assert found.power["truth"].iloc[0] > 0
+    assert len(found.adds) == (2 if target == "volatility" else 0)
+    assert target in found.to_dict()["target"]
+
+
+def test_ranks_need_names_side_by_side():
+    with pytest.raises(BadInput, match="ranks need 5"):
+        small(target="rank")
+
+
+@pytest.mark.slow
+def test_where_har_is_the_truth_hardly_a_model_is_said_to_beat_it_or_to_add_to_it():
+    """Measured on 60 worlds of 12 years: 0 said to beat it, 2 to add; a lead was said to add in 6 and 10 of 10."""
+    found = small(null=12, planted=4, edges=(0.4,), target="volatility", start="2000-03-01", end="2008-12-31")
+    assert stats.binomtest(found.called, 12, 0.05, alternative="greater").pvalue > 0.005
+    none, lead = found.adds.itertuples()
+    assert stats.binomtest(round(none.adds * 12), 12, 0.05, alternative="greater").pvalue > 0.005
+    assert lead.adds >= 0.5
 
 
 @pytest.mark.parametrize("drift", [-0.5, 0.0, 1.2])
@@ -176,8 +234,8 @@ def test_size_and_power_are_counted():
     weak = tuple(outcome(100 + i, 0.1, 0.5, 3.5 if i < 3 else 1.0) for i in range(10))
     strong = tuple(outcome(200 + i, 0.3, 1.5, 4.0) for i in range(10))
     found = RuleCalibration("MSFT", ("A",), null, weak + strong, critical=3.3)
-    # Clopper and Pearson (1934) for 3 of 100: 0.6 to 8.5 %
-    assert found.size == pytest.approx((0.03, 0.0062, 0.0852), abs=1e-4)
+    # Wilson (1927) by hand: (0.03 + 1.96^2 / 200 -+ 1.96 sqrt(0.03 0.97 / 100 + 1.96^2 / 200^2)) / (1 + 1.96^2 / 100)
+    assert found.size == pytest.approx((0.03, 0.01025, 0.08452), abs=1e-4)
     assert found.power["found"].tolist() == [0.3, 1.0]
     assert 0.5 < found.least < 1.5
     assert found.sentence() == (

@@ -1,4 +1,8 @@
-"""Which models have evidence in the regime that holds now? Every model in every regime is one more trial."""
+"""Which models have evidence in the regime that holds now? Every model in every regime is one more trial.
+
+There are five ways to part time, and whoever asks for one could have asked for the others until one says yes. So the
+trials of all five are tested together, whichever is shown (`by_regime`).
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -30,9 +34,9 @@ class Chosen:
 
     Attributes
     ----------
-    rows : columns `COLUMNS`: a row for each result and regime, with p adjusted for all of them together.
+    rows : columns `COLUMNS`: a row for each result and regime of `column`, with p adjusted for those of all five.
     column, now, session : which regime, its label at the last session (None where nothing is known), that session.
-    trials : how many there were, results times regimes, with those that are lost.
+    trials : how many there were, results times regimes of all five columns, with those that are lost.
     """
 
     rows: pd.DataFrame
@@ -84,7 +88,8 @@ def chosen(found: Regimes, evaluations: Iterable[Evaluation] | None = None, *, c
     Notes
     -----
     A model that knows nothing in all of time may know something in one regime by luck: three regimes are three times
-    as many trials, and all of them are tested together (`skill.judge`). A forecast belongs to the regime at its
+    as many trials, those of the other columns come on top, and all of them are tested together (`skill.judge`).
+    A forecast belongs to the regime at its
     close; what a position earns belongs to that two sessions before, when it was decided.
     """
     if column not in CHOICES or column not in found.history:
@@ -96,46 +101,55 @@ def chosen(found: Regimes, evaluations: Iterable[Evaluation] | None = None, *, c
             raise BadInput(f"{e.model} is of {e.ticker}, or of a panel; give results of {name} alone")
     gone = _lost(name) if evaluations is None else {}
     now = labels.iloc[-1]
-    rows, count = by_regime(known, labels, gone)
+    asked = found.history[[c for c in CHOICES if c in found.history]]
+    rows, count = by_regime(known, asked, gone)
+    rows = rows[rows["column"] == column].drop(columns="column").reset_index(drop=True)
     return Chosen(rows, column, None if pd.isna(now) else str(now), str(found.session.date()), count)
 
 
 def by_regime(
-    evaluations: Iterable[Evaluation], labels: "pd.Series[Any]", lost: Mapping[Question, int] | None = None
+    evaluations: Iterable[Evaluation], labels: pd.DataFrame, lost: Mapping[Question, int] | None = None
 ) -> tuple[pd.DataFrame, int]:
-    """Test every result in every regime, all together: the rows, and how many trials there were.
+    """Test every result in every regime of every column, all together: the rows, and how many trials there were.
 
     Parameters
     ----------
-    labels : (n,) of the sessions, known at their close; NaN belongs to none. A regime of fewer than 252 sessions of a
+    labels : (n, k) of the sessions, known at their close; NaN belongs to none. A regime of fewer than 252 sessions of a
         result is not tested, and has no evidence.
     lost : how many results of a question are no longer there; each counts in every regime.
+
+    Returns
+    -------
+    DataFrame
+        `column`, then `COLUMNS`.
+    int
+        How many trials.
     """
     made: dict[str, Trial] = {}
     rows: list[list[Any]] = []
-    names = sorted(labels.dropna().unique())
+    regimes = [(str(c), str(name)) for c in labels for name in sorted(labels[c].dropna().unique())]
     for e in (e for e in evaluations if e.ok and not targets.target(e.target).cross_sectional):
         frame = e.forecasts.loc[: labels.index[-1]]
         known = frame.index.isin(labels.index[: len(labels) - targets.target(e.target).purge(e.horizon)])
         then, before = labels.reindex(frame.index), labels.shift(KNOWN).reindex(frame.index)
-        for name in names:
-            own, held = frame[(then == name) & known].dropna(subset=["y", "forecast"]), frame[before == name]
-            key = f"{e.key} {name}"
-            if len(own) >= metrics.SESSIONS:
+        for column, name in regimes:
+            inside = (then[column] == name) & known
+            own, held = frame[inside].dropna(subset=["y", "forecast"]), frame[before[column] == name]
+            key = f"{e.key} {column} {name}"
+            if enough := len(own) >= metrics.SESSIONS:
                 made[key] = _trial(key, e, own, held)
-            ic = (
-                metrics.information_coefficient(own["y"], own["forecast"], lags=e.horizon)[0] if key in made else np.nan
-            )
-            sharpe = metrics.sharpe(held["net"].to_numpy()) if key in made else np.nan
-            rows.append([e.model, e.target, e.horizon, name, len(own), ic, sharpe, key])
-    gone = {question: n * len(names) for question, n in (lost or {}).items()}
+            ic = metrics.information_coefficient(own["y"], own["forecast"], lags=e.horizon)[0] if enough else np.nan
+            sharpe = metrics.sharpe(held["net"].to_numpy()) if enough else np.nan
+            rows.append([column, e.model, e.target, e.horizon, name, len(own), ic, sharpe, key])
+    gone = {question: n * len(regimes) for question, n in (lost or {}).items()}
     found = skill.judge(made.values(), lost=gone).evidence
-    none = skill.Evidence()
-    out = []
-    for *head, key in rows:
-        v = found.get(key, none)
-        out.append([*head, v.t_knows, v.p_knows, v.t_pays, v.p_pays, v.p <= SIZE, key])
-    return pd.DataFrame(out, columns=COLUMNS).astype({"evidence": bool}), len(made) + sum(gone.values())
+    out = [[*head, *_said(found.get(head[-1], skill.Evidence()))] for head in rows]
+    table = pd.DataFrame(out, columns=["column", *COLUMNS[:7], "key", *COLUMNS[7:-1]])[["column", *COLUMNS]]
+    return table.astype({"evidence": bool}), len(made) + sum(gone.values())
+
+
+def _said(v: skill.Evidence) -> list[Any]:
+    return [v.t_knows, v.p_knows, v.t_pays, v.p_pays, v.p <= SIZE]
 
 
 def _trial(key: str, e: Evaluation, own: pd.DataFrame, held: pd.DataFrame) -> Trial:
