@@ -90,7 +90,8 @@ def main() -> None:
     server = subprocess.Popen([sys.executable, "-c", call], stderr=subprocess.DEVNULL, **pipes)
     watch = subprocess.Popen([sys.executable, "-W", "ignore", "-c", WATCH], stdin=subprocess.PIPE, **pipes)
     base = re.match(r"http://([^/]+)/", server.stdout.readline())[1]
-    app = next(p for p in psutil.Process(server.pid).children() if "mltrainer.server.app" in " ".join(p.cmdline()))
+    own = psutil.Process(server.pid)
+    app = next((p for p in own.children(recursive=True) if "mltrainer.server.app" in p.cmdline()), own)
     series: dict[str, list[float]] = {f"{who} {what}": [] for who in ("server", "watch") for what in ("MB", "files")}
     begin, answers = time.monotonic(), dict[int, int]()
     for n, seen in enumerate(rounds(number, base, token.strip(), watch)):
