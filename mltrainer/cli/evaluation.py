@@ -191,7 +191,7 @@ def map_(
     end: End = None,
     feature: Feature = None,
     protocol: Any = None,
-    jobs: Annotated[int, typer.Option(help="worker processes")] = 1,
+    jobs: Jobs = None,
     project: Project = None,
     page: Annotated[Path | None, typer.Option(help="also write it as a page to this HTML file")] = None,
     json_: Json = False,

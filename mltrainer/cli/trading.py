@@ -28,6 +28,7 @@ AsOf = Annotated[str | None, typer.Option(help="as of this day, YYYY-MM-DD; defa
 @app.command()
 def regime(
     ticker: Ticker = "MSFT",
+    universe: Annotated[str | None, typer.Option(help="a line for each name of a universe instead")] = None,
     as_of: AsOf = None,
     start: Start = None,
     breadth: Annotated[str | None, typer.Option(help="universe whose breadth counts; sample default sample20")] = None,
@@ -41,6 +42,9 @@ def regime(
     from mltrainer.trading.regimes import chosen, regimes
     from mltrainer.views import number
 
+    if universe is not None:
+        _regimes(universe, {"as_of": as_of, "start": start, "breadth": breadth, "states": states}, json_)
+        return
     found = regimes(ticker, as_of=as_of, start=start, breadth=breadth, states=states)
     skilled = chosen(found, column=models) if models else None
     if json_:
@@ -53,6 +57,21 @@ def regime(
     if skilled:
         say(skilled.sentence())
     say(f"{found.sentence()}\n{mode_line()}")
+
+
+def _regimes(universe: str, how: dict[str, Any], json_: bool) -> None:
+    """The regime of each name of a universe; a name that has none says why."""
+    from mltrainer.errors import MltrainerError
+    from mltrainer.trading.regimes import regimes
+
+    rows: dict[str, Any] = {}
+    for name in chosen(None, universe).tickers:
+        try:
+            found = regimes(name, **how)
+            rows[name] = found.to_dict() if json_ else found.sentence()
+        except MltrainerError as error:
+            rows[name] = {"unavailable": str(error)} if json_ else f"unavailable: {error}"
+    say(document(rows) if json_ else f"{table(['ticker', 'regime'], rows.items())}\n{mode_line()}")
 
 
 alerts_app = typer.Typer(help="What happened that one wanted to know of, said once.", invoke_without_command=True)

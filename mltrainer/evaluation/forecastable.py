@@ -88,7 +88,7 @@ def forecastable(
     horizons: Iterable[int] = HORIZONS,
     start: Day = None,
     end: Day = None,
-    jobs: int = 1,
+    jobs: int | None = 1,
     protocol: Protocol | None = None,
     project: str | None = None,
     features: Sequence[Own | str] = (),
