@@ -115,6 +115,7 @@ ONE_ROOM = {
             "operations/backup.py",
             "operations/retention.py",
             "operations/explain.py",
+            "operations/rerun.py",
         },
     ),
     # figures are drawn in views; the others put them on a page, and the server hands out plotly.js

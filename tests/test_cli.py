@@ -623,6 +623,7 @@ TESTED_ELSEWHERE = {
     "diff",
     "trace",
     "revoke",
+    "audit checkpoint",
     "runbook",
     "health",
     "governance fallback",
@@ -668,12 +669,12 @@ def test_without_a_command_the_help_is_shown(run: Run):
 
 
 def test_ctrl_c_while_fitting_is_one_line_and_130(run: Run, monkeypatch: pytest.MonkeyPatch):
-    from mltrainer.evaluation import engine
+    from mltrainer.evaluation import tasks
 
     def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine, "evaluate", stopped)
+    monkeypatch.setattr(tasks, "evaluate", stopped)
     answer = run(*REPORT, *SPAN, "--jobs", "1")
     assert answer.code == 130
     lines = [line for line in answer.err.replace("\r", "\n").splitlines() if line.strip() and "fit/s]" not in line]

@@ -86,7 +86,7 @@ def of_function(function: FeatureFunction | str, bars: Dataset, *, most: int = M
         half = len(rows) // 2
         other = _columns(imported(function, fresh=True), indicators.REWRITES["noise"](rows, half, rng))
         again = _columns(imported(function, fresh=True), rows)
-        leaks += _moved(kind, again.iloc[:half], other.iloc[:half], "replaced before it was asked for the first time")
+        leaks += moved(kind, again.iloc[:half], other.iloc[:half], "replaced before it was asked for the first time")
     return kind, n, list({leak.name: leak for leak in reversed(leaks)}.values())[::-1]
 
 
@@ -94,7 +94,7 @@ def of_columns(kind: str, compute: FeatureFunction, frame: pd.DataFrame, *, most
     """Rewrite the bars after many cuts: early, late, anywhere, and beside rows that are out of the ordinary."""
     rng = np.random.default_rng(0)
     past = _columns(compute, frame)
-    leaks = {leak.name: leak for leak in _moved(kind, past, _columns(compute, frame), "left as they are")}
+    leaks = {leak.name: leak for leak in moved(kind, past, _columns(compute, frame), "left as they are")}
     for number, cut in enumerate(_cuts(frame, past, most, rng)):
         if len(leaks) == past.shape[1]:
             break
@@ -103,7 +103,7 @@ def of_columns(kind: str, compute: FeatureFunction, frame: pd.DataFrame, *, most
                 again = _columns(compute, other)
             except Exception as error:  # what it says must not hang on what comes later, not even that it says it
                 how, again = f"{how} ({type(error).__name__}: {str(error)[:80]})", past.iloc[:0, :0]
-            for leak in _moved(kind, past.iloc[:cut], again.iloc[:cut], how):
+            for leak in moved(kind, past.iloc[:cut], again.iloc[:cut], how):
                 leaks.setdefault(leak.name, leak)
     return kind, past.shape[1], list(leaks.values())
 
@@ -173,7 +173,7 @@ def _others(frame: pd.DataFrame, cut: int, number: int, rng: np.random.Generator
 WORDS = {"noise": "replaced by noise"}
 
 
-def _moved(kind: str, past: pd.DataFrame, again: pd.DataFrame, how: str) -> Iterator[Leak]:
+def moved(kind: str, past: pd.DataFrame, again: pd.DataFrame, how: str) -> Iterator[Leak]:
     """One leak per column that is not bit for bit the same, with the first session that differs."""
     for name in indicators.differing(past, again):
         row = 0

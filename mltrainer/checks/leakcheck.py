@@ -16,7 +16,7 @@ from numpy.random import default_rng
 from tqdm.auto import tqdm
 
 from mltrainer.checks import decisions
-from mltrainer.checks.columns import TRUNCATE, FeatureFunction, Leak, Part, _moved, of_columns, of_function
+from mltrainer.checks.columns import TRUNCATE, FeatureFunction, Leak, Part, moved, of_columns, of_function
 from mltrainer.data import market
 from mltrainer.errors import MltrainerError
 from mltrainer.evaluation import judging, lookahead, study, tune
@@ -262,7 +262,7 @@ def _signals(matrix: Matrix) -> Iterator[Leak]:
         }
         other = signals(replace(made, forecasts=made.forecasts.assign(**noise)), evidence=True)
         again = firing.flags(other, "signal").join(other)
-        yield from _moved("alert", past.iloc[: at + 1], again.iloc[: at + 1], "replaced by noise")
+        yield from moved("alert", past.iloc[: at + 1], again.iloc[: at + 1], "replaced by noise")
 
 
 def _alerted(bars: Dataset, matrix: Matrix) -> Part:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from mltrainer.errors import BadInput, NotEnoughHistory, Refused, Unavailable, UnknownName
-from mltrainer.evaluation import engine, judging, skill, study, trials
+from mltrainer.evaluation import judging, skill, study, tasks, trials
 from mltrainer.evaluation import tune as room
 from mltrainer.evaluation.lifecycle import Model, model
 from mltrainer.evaluation.protocol import Protocol
@@ -37,7 +37,7 @@ def counted(monkeypatch) -> list[str]:
         fitted.append(spec.name)
         return true(spec, *rest)
 
-    monkeypatch.setattr(engine, "evaluate", evaluate)
+    monkeypatch.setattr(tasks, "evaluate", evaluate)
     return fitted
 
 
@@ -105,7 +105,7 @@ def test_a_setting_that_fails_is_never_chosen(msft, monkeypatch):
             return true(spec, matrix, protocol, key)
         return Evaluation(key, spec.name, "linear", "regressor", "MSFT", 5, "failed", "too hard")
 
-    monkeypatch.setattr(engine, "evaluate", evaluate)
+    monkeypatch.setattr(tasks, "evaluate", evaluate)
     for method in METHODS:
         found = search(msft, trials=5, method=method)
         assert found.parameters == {}
@@ -120,7 +120,7 @@ def test_where_only_unscored_settings_ran_the_catalogs_own_stays_and_its_failure
             return Evaluation(key, spec.name, "linear", "regressor", "MSFT", 5, "failed", "too hard")
         return dataclasses.replace(true(spec, matrix, protocol, key), metrics={})
 
-    monkeypatch.setattr(engine, "evaluate", evaluate)
+    monkeypatch.setattr(tasks, "evaluate", evaluate)
     found = search(msft, trials=2)
     assert (found.parameters, found.evaluation.reason) == ({}, "too hard")
     assert found.candidates["score"].isna().all()
@@ -130,7 +130,7 @@ def test_a_model_that_never_runs_is_said_so(msft, monkeypatch):
     def evaluate(spec, matrix, protocol, key):
         return Evaluation(key, spec.name, "linear", "regressor", "MSFT", 5, "failed", "too hard")
 
-    monkeypatch.setattr(engine, "evaluate", evaluate)
+    monkeypatch.setattr(tasks, "evaluate", evaluate)
     with pytest.raises(Unavailable, match="no setting of RidgeRegression ran to the end: too hard"):
         search(msft, trials=2)
 

@@ -9,7 +9,7 @@ import pytest
 from making import SPAN
 
 from mltrainer.errors import BadInput, UnknownName
-from mltrainer.evaluation import engine, study, trials
+from mltrainer.evaluation import engine, study, tasks, trials
 from mltrainer.evaluation.leaderboard import together
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
@@ -28,7 +28,7 @@ def page(copy: Path) -> FamilyPage:
 
 
 def test_a_page_takes_every_result_from_the_ledger(copy: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(engine, "evaluate", None)  # nothing is computed
+    monkeypatch.setattr(tasks, "evaluate", None)  # nothing is computed
     trials_before = len(trials.ledger())
     page = FamilyPage("neighbors", ["MSFT"], **WHEN)
     assert [e.model for e in page.results] == [s.name for s in catalog.specs("neighbors")]
@@ -49,7 +49,7 @@ def test_a_fit_that_its_run_ended_is_shown_so_and_not_tried_again(home: Path, mo
         key = trials.key(spec, matrix, Protocol())
         lost = Evaluation(key, spec.name, spec.family, spec.task, "MSFT", 5, status="timeout", reason="over its budget")
         trials.record(lost, matrix)
-    monkeypatch.setattr(engine, "evaluate", None)
+    monkeypatch.setattr(tasks, "evaluate", None)
     page = FamilyPage("neighbors", "MSFT", matrices=stored.keep(matrix), run_id="a-run")
     assert {(e.status, e.reason) for e in page.results} == {("timeout", "over its budget")}
     assert page.answer() == "No model of this family ran to the end."

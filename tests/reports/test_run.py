@@ -29,7 +29,7 @@ from scipy import stats
 import mltrainer as mt
 from mltrainer import reports
 from mltrainer.errors import BadInput, StorageError
-from mltrainer.evaluation import engine, skill, trials
+from mltrainer.evaluation import skill, tasks, trials
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.models import catalog
@@ -477,7 +477,7 @@ def test_a_model_that_failed_keeps_a_row_with_its_reason_and_the_run_holds(
         done = Evaluation(key, spec.name, spec.family, spec.task, matrix.name, matrix.horizon)
         return Evaluation(**{**done.__dict__, "status": "timeout", "reason": "over its <time> budget"})
 
-    monkeypatch.setattr(engine, "evaluate", fails)
+    monkeypatch.setattr(tasks, "evaluate", fails)
     small("print(family)")
     run = reports.report(["neighbors"], ["IBM"], start=SPAN[1], end=SPAN[3], jobs=1, out=copy.parent, progress=False)
     assert {(r["status"], r["verdict"], r["reason"]) for r in rows_of(run.path)} == {

@@ -1,6 +1,7 @@
 """What the description of the interface promises is what a running server does, for each role: nothing else comes."""
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance, response_schema_conformance
 
+from mltrainer.server import metrics
 from mltrainer.server.openapi import document
 from mltrainer.server.roles import allowed
 from mltrainer.server.routes import ROUTES
@@ -31,7 +33,8 @@ ONCE = settings(
 
 
 def routes() -> dict[str, Any]:
-    return {f"{route.method} {route.path}": route for route in ROUTES}
+    monitor = SimpleNamespace(permission=metrics.Metrics.permission, status=200)  # it answers in a form of its own
+    return {f"{route.method} {route.path}": route for route in ROUTES} | {f"GET {metrics.PATH}": monitor}
 
 
 CELLS = [
@@ -65,6 +68,9 @@ def test_every_answer_is_one_that_the_description_has(served: Running, label: st
 
 # What is done, where the requests above are made up and mostly name what there is not.
 DONE: dict[str, dict[str, Any]] = {
+    "GET /api/metrics": {},
+    "GET /api/chat": {},
+    "DELETE /api/chat": {},
     "GET /api/recommendations": {"query": {"ticker": "MSFT", "limit": 3}},
     "GET /api/portfolio": {"query": {"account": "main"}},
     "POST /api/portfolio": {"body": {"tickers": ["MSFT", "IBM"], "method": "equal-weight"}},

@@ -115,6 +115,7 @@ def unadjusted(sent: faults.Sent) -> faults.Sent:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:os.fork")  # of a process in which another test has used JAX
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes")
 def test_evenings_started_twice_killed_or_run_by_a_clock_put_back_lose_nothing_and_double_nothing(
     day: Callable[[str], None],

@@ -170,9 +170,7 @@ def _of_name(
     made, lacking = _forecasters(matrix, protocol, models, project)
     own.dropped.update(lacking)
     watch: list[Any] = [(who, rival, frame, WALK, since) for who, rival, frame in made]
-    watch += [
-        (by, rival, frame, source, begun) for source, by, rival, frame, begun in committed(matrix, protocol, as_of)
-    ]
+    watch += committed(matrix, protocol, as_of)
     for who, rival, frame, source, begun in watch:
         key = who if source == WALK else source
         try:
