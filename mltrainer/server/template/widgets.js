@@ -133,6 +133,9 @@ function instead() {
   socket.onclose = socket.onmessage = null;
   socket.close();
   document.body.classList.remove("plain");
+  const listen = window.addEventListener; // they begin with the page's load, which may be over by now
+  window.addEventListener = (type, begin, ...rest) =>
+    type === "load" && document.readyState === "complete" ? setTimeout(begin) : listen.call(window, type, begin, ...rest);
   const parts = [...document.getElementById("lab").content.children];
   const next = (part) => {
     if (!part) return;
