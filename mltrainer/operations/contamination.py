@@ -97,20 +97,20 @@ def lift(what: str, reason: str, out: str | Path | None = None) -> list[Made]:
 
 def _roots(what: str) -> set[str]:
     """The content that is meant, by its own hash or by that of the body it came in."""
-    found: dict[str, str] = {}
+    found: dict[str, set[str]] = {}  # one body may hold several tickers
     with store.reading() as connection:
         for kind in ("admit", "derive"):
             for said in audit.payloads(connection, kind):
                 body = str(said["provenance"].get("body_sha256") or "")
                 for address in (str(said["content"]), body):
                     if address.startswith(what):
-                        found[address] = str(said["content"])
+                        found.setdefault(address, set()).add(str(said["content"]))
     if not found:
         raise Unavailable(f"nothing that was let in begins with {what[:64]}; mltrainer explain names the data of a run")
     if len(found) > 1 and what not in found:
         known = ", ".join(f"{address[:12]}" for address in sorted(found)[:4])
         raise BadInput(f"{len(found)} bodies or contents begin with {what}: {known}; give more of it")
-    return {content for address, content in found.items() if len(found) == 1 or address == what}
+    return found[what] if what in found else next(iter(found.values()))
 
 
 def _told() -> Iterator[tuple[str, dict[str, Any]]]:

@@ -43,9 +43,11 @@ def test_all_that_came_of_the_data_is_found_and_nothing_else(msft: Matrix):
     assert not {clean.key, other.fingerprint(), bars_of(other)} & {made.id for made in found}
 
 
-def test_a_packaged_body_is_traced_by_its_own_hash(msft: Matrix):
+def test_a_packaged_body_is_traced_by_its_own_hash_to_every_ticker_that_came_in_it(msft: Matrix):
+    other = mt.matrix("IBM", start="2004-01-02", end="2006-12-29")
     body = next(origin.body_sha256 for origin in gate.roots(msft) if origin.name == "MSFT")
-    assert {made.id for made in contamination.trace(str(body))} >= {bars_of(msft), msft.fingerprint()}
+    found = {made.id for made in contamination.trace(str(body))}
+    assert found >= {bars_of(msft), msft.fingerprint(), bars_of(other), other.fingerprint()}
 
 
 def test_what_was_revoked_is_refused_for_every_purpose_until_it_is_let_in_again(msft: Matrix):
