@@ -83,12 +83,7 @@ class LstmForecaster(RegressorMixin, BaseEstimator):
         self.mean_, self.deviation_ = float(target.mean()), max(float(target.std()), 1e-12)
         windows = self._windows(X)[-full:]
         target = ((target - self.mean_) / self.deviation_)[-full:].astype("float32")
-        network, rng = self._network(), np.random.default_rng(self.random_state)
-        network.reset()
-        for _ in range(self.epochs):
-            order = rng.permutation(full)
-            network.model.fit(windows[order], target[order], batch_size=self.batch, shuffle=False, verbose=0)
-        self.weights_ = values(network.model.weights)
+        self.weights_ = learned(self._network(), windows, target, self.epochs, self.batch, self.random_state)
         self.history_ = X[len(X) - self.window + 1 :]
         return self
 
@@ -99,11 +94,7 @@ class LstmForecaster(RegressorMixin, BaseEstimator):
         if X.ndim != 2 or X.shape[1] != self.n_features_in_:
             raise BadInput(f"{self.n_features_in_} columns were learned from, this is of shape {X.shape}")
         windows = self._windows(np.vstack([self.history_, X]))
-        padded = np.concatenate([windows, np.zeros((-len(windows) % ASKED, *windows.shape[1:]), "float32")])
-        model = self._network().model
-        assign(model.weights, self.weights_)
-        parts = [np.asarray(model.predict_on_batch(part)) for part in padded.reshape(-1, ASKED, *windows.shape[1:])]
-        z = np.concatenate(parts)[: len(X), 0].astype(float)
+        z = answered(self._network(), self.weights_, windows)
         return (z * self.deviation_ + self.mean_) * self._scale(X)
 
     def filter(self, X: ArrayLike, y: ArrayLike, lag: int) -> Array:
@@ -161,6 +152,25 @@ def assign(variables: Any, values: list[Any]) -> None:
     """Give variables of keras other values."""
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
+
+
+def learned(network: Network, windows: Any, target: Any, epochs: int, batch: int, seed: int) -> list[Any]:
+    """Weights of a network after so many epochs over windows (n, window, p) in a drawn order, from its first ones."""
+    rng = np.random.default_rng(seed)
+    network.reset()
+    for _ in range(epochs):
+        order = rng.permutation(len(target))
+        network.model.fit(windows[order], target[order], batch_size=batch, shuffle=False, verbose=0)
+    return values(network.model.weights)
+
+
+def answered(network: Network, weights: list[Any], windows: Any) -> Array:
+    """What a network with these weights says of windows (n, window, p), (n,), in blocks of one shape."""
+    padded = np.concatenate([windows, np.zeros((-len(windows) % ASKED, *windows.shape[1:]), "float32")])
+    assign(network.model.weights, weights)
+    blocks = padded.reshape(-1, ASKED, *windows.shape[1:])
+    parts = [np.asarray(network.model.predict_on_batch(block)) for block in blocks]
+    return np.concatenate(parts)[: len(windows), 0].astype(float) if parts else np.empty(0)
 
 
 def keras_on_jax() -> Any:

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mltrainer.errors import BadInput, NotEnoughHistory, UnknownName
 from mltrainer.models.forecasters import Array
-from mltrainer.models.networks import ASKED, LazyLstm, Network, assign, keras_on_jax, values
+from mltrainer.models.networks import LazyLstm, Network, answered, keras_on_jax, learned, values
 
 Shape = tuple[int, int]  # sessions of a window, columns
 KERNEL = 3  # taps of a convolution
@@ -92,12 +92,7 @@ class SequenceForecaster(RegressorMixin, BaseEstimator):
         self.center_, self.spread_ = newest.mean(axis=0), np.maximum(newest.std(axis=0), 1e-12)
         self.mean_, self.deviation_ = float(y.mean()), max(float(y.std()), 1e-12)
         windows, target = self._windows(X)[-full:], ((y - self.mean_) / self.deviation_)[-full:].astype("float32")
-        network, rng = self._compiled(), np.random.default_rng(self.random_state)
-        network.reset()
-        for _ in range(self.epochs):
-            order = rng.permutation(full)
-            network.model.fit(windows[order], target[order], batch_size=self.batch, shuffle=False, verbose=0)
-        self.weights_ = values(network.model.weights)
+        self.weights_ = learned(self._compiled(), windows, target, self.epochs, self.batch, self.random_state)
         return self
 
     def predict(self, X: ArrayLike) -> Array:
@@ -107,12 +102,7 @@ class SequenceForecaster(RegressorMixin, BaseEstimator):
         if X.ndim != 2 or X.shape[1] != self.n_features_in_:
             raise BadInput(f"{self.n_features_in_} columns were learned from, this is of shape {X.shape}")
         windows = self._windows(X)
-        padded = np.concatenate([windows, np.zeros((-len(windows) % ASKED, *windows.shape[1:]), "float32")])
-        model = self._compiled().model
-        assign(model.weights, self.weights_)
-        parts = [np.asarray(model.predict_on_batch(part)) for part in padded.reshape(-1, ASKED, *windows.shape[1:])]
-        z = np.concatenate(parts)[: len(X), 0] if parts else np.empty(0)
-        return np.asarray(z, dtype=float) * self.deviation_ + self.mean_
+        return answered(self._compiled(), self.weights_, windows) * self.deviation_ + self.mean_
 
     def _windows(self, X: Array) -> Any:
         """(n, window, p), standardized, float32."""
