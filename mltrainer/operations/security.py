@@ -10,7 +10,7 @@ from mltrainer import settings as knobs
 from mltrainer import store
 from mltrainer.settings import settings
 
-PRIVATE = ("mltrainer.sqlite", "answers.sqlite", "mltrainer.head")
+PRIVATE = ("mltrainer.sqlite", "answers.sqlite", "mltrainer.head", "checkpoint.key", "logs")
 
 
 @dataclass(frozen=True)
