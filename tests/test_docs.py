@@ -309,7 +309,7 @@ def test_every_command_a_document_names_exists_with_the_options_it_is_given(path
             continue
         name = next((n for n in known if f"{words[1]} ".startswith(f"{n} ")), None)
         assert name, f"{path.name} names `{line}`, which is no command"
-        options = {option for p in known[name].params for option in p.opts}
+        options = {option for p in known[name].params for option in (*p.opts, *p.secondary_opts)}
         assert set(re.findall(r"--[a-z-]+", words[1])) <= options, line
 
 
