@@ -18,6 +18,8 @@ from mltrainer.features import targets as aims
 RIVALS = {"mean": "the mean of the past", "last": "the last value", "zero": "zero"}  # as a sentence has them
 COLUMNS = list(columns.LEADERBOARD)
 
+ONE_PANEL = ["name", "settings", "panel", "p_knows", "p_pays"]  # the same in all rows of one panel
+
 
 @dataclass(frozen=True)
 class Leaderboard:
@@ -53,6 +55,7 @@ class Leaderboard:
         tried = f"after costs and {n} trial{'' if n == 1 else 's'}"
         if target != "return":
             tried = f"in forecasting {aims.target(target).title} after {n} trial{'' if n == 1 else 's'}"
+        ran = ran[~(ran["panel"].fillna("").ne("") & ran.duplicated(ONE_PANEL))]  # a panel is one trial of many rows
         skilled = ran[ran["verdict"].map(skill.shows)]
         if len(skilled):
             first = [f"{name} ({skill.kinds(v)})" for name, v in skilled[["name", "verdict"]].to_numpy()]

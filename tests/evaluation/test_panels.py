@@ -18,6 +18,7 @@ from mltrainer.errors import BadInput, Refused
 from mltrainer.evaluation import artifacts, engine, lookahead, panels, tasks, trials
 from mltrainer.evaluation.effects import name_effects
 from mltrainer.evaluation.judging import evaluate, evaluate_each
+from mltrainer.evaluation.leaderboard import Leaderboard
 from mltrainer.evaluation.lifecycle import Model
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.splits import Fold, KFoldDiagnostic, WalkForward
@@ -492,3 +493,11 @@ def test_what_a_panel_cannot_keep_says_why(panel):
     state = result.model.state_ | {"calibrations": {"AAPL": {}}}
     with pytest.raises(Refused, match="calibrations of a model"):
         Model.load(artifacts.save("RidgeRegression", result.model.estimator_, state))
+
+
+def test_a_panel_is_one_model_in_the_sentence_and_several_tickers_are_as_many(home):
+    same = {"target": "return", "status": "ok", "settings": "", "p_knows": 0.01, "p_pays": 1.0, "name": "Ridge"}
+    verdict = "evidence of skill: the forecast knows something"
+    rows = [same | {"ticker": t, "panel": how, "verdict": verdict} for how in ("pooled", "") for t in ("A", "B")]
+    board = Leaderboard(pd.DataFrame(rows), {"trials": 3})
+    assert board.sentence().startswith("3 of 3 models show evidence of skill after costs and 3 trials: Ridge")
