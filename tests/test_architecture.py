@@ -115,7 +115,6 @@ ONE_ROOM = {
             "operations/backup.py",
             "operations/retention.py",
             "operations/explain.py",
-            "operations/rerun.py",
         },
     ),
     # figures are drawn in views; the others put them on a page, and the server hands out plotly.js

@@ -15,17 +15,18 @@ from typing import Any
 from mltrainer import store
 from mltrainer.errors import BadInput, MltrainerError, Unavailable
 from mltrainer.evaluation import governance
+from mltrainer.operations.explain import LEAST
+from mltrainer.operations.retention import ADDRESS
 from mltrainer.reports import run as reports
 from mltrainer.trust import audit, gate
 
-ADDRESS = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
-LEAST = 6  # characters of an address
 OWN = {
     "admit": "content", "derive": "content", "trial": "key", "artifact": "artifact", "forecast": "address",
     "recommendation": "key", "alert": "key",
 }  # fmt: skip
 """Kind of entry -> the field that holds its own address; all others in it are what it was made of."""
 NAMES = ("kind", "model", "ticker", "target", "as_of", "session")
+CONTENT = ("data", "derived data")
 TITLES = {"admit": "data", "derive": "derived data", "artifact": "kept model", "report": "report"}
 
 
@@ -53,7 +54,7 @@ def trace(what: str, out: str | Path | None = None) -> list[Made]:
     """
     if not re.fullmatch(rf"[0-9a-f]{{{LEAST},64}}", what):
         raise BadInput(f"{what[:80]!r} is no hash; give {LEAST} to 64 hex digits of content, or of the body it came in")
-    touched = _roots(what)
+    _, touched = _meant(what)
     found: list[Made] = []
     for kind, said in _told():
         own = str(said.get(OWN[kind], ""))
@@ -73,9 +74,7 @@ def revoke(what: str, reason: str, out: str | Path | None = None) -> list[Made]:
     if not reason.strip():
         raise BadInput("data is not taken back without a reason; give it in --reason")
     found = trace(what, out)
-    with store.writing() as connection:
-        for made in (m for m in found if m.kind in ("data", "derived data")):
-            audit.extend(connection, gate.REVOCATION, {"content": made.id, "lifted": False, "reason": reason})
+    _tell(what, found, reason, lifted=False)
     for made in (m for m in found if m.kind == "kept model"):
         if governance.standing(made.id).state != "retired":
             governance.move(made.id, "retired", f"learned from revoked data: {reason}")
@@ -83,20 +82,31 @@ def revoke(what: str, reason: str, out: str | Path | None = None) -> list[Made]:
 
 
 def lift(what: str, reason: str, out: str | Path | None = None) -> list[Made]:
-    """Let revoked content in again, and what was derived of it; models that were retired stay so."""
+    """Let in again what was revoked as `what`, and what was derived of it; return that.
+
+    What was also made of other content that was taken back stays out, and models that were retired stay so.
+    """
     if not reason.strip():
         raise BadInput("data is not let in again without a reason; give it in --reason")
-    found = [m for m in trace(what, out) if m.kind in ("data", "derived data") and gate.revoked(m.id)]
+    found = [m for m in trace(what, out) if gate.revoked(m.id)]
     if not found:
         raise BadInput(f"nothing that begins with {what[:64]} is revoked")
-    with store.writing() as connection:
-        for made in found:
-            audit.extend(connection, gate.REVOCATION, {"content": made.id, "lifted": True, "reason": reason})
+    _tell(what, found, reason, lifted=True)
     return found
 
 
-def _roots(what: str) -> set[str]:
-    """The content that is meant, by its own hash or by that of the body it came in."""
+def _tell(what: str, found: list[Made], reason: str, *, lifted: bool) -> None:
+    """Write of the thing that is meant, which may be a body, and of all content made of it, that it is taken back."""
+    of, _ = _meant(what)
+    contents = dict.fromkeys([of, *(m.id for m in found if m.kind in CONTENT)])
+    with store.writing() as connection:
+        for content in contents:
+            said = {"content": content, "lifted": lifted, "of": of, "reason": reason}
+            audit.extend(connection, gate.REVOCATION, said)
+
+
+def _meant(what: str) -> tuple[str, set[str]]:
+    """The whole address that is meant, of content or of the body it came in, and the contents it stands for."""
     found: dict[str, set[str]] = {}  # one body may hold several tickers
     with store.reading() as connection:
         for kind in ("admit", "derive"):
@@ -110,7 +120,8 @@ def _roots(what: str) -> set[str]:
     if len(found) > 1 and what not in found:
         known = ", ".join(f"{address[:12]}" for address in sorted(found)[:4])
         raise BadInput(f"{len(found)} bodies or contents begin with {what}: {known}; give more of it")
-    return found[what] if what in found else next(iter(found.values()))
+    address = what if what in found else next(iter(found))
+    return address, found[address]
 
 
 def _told() -> Iterator[tuple[str, dict[str, Any]]]:

@@ -6,13 +6,11 @@ again. What is new of this is a trial like any other; what was there is computed
 """
 
 import ast
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import select
-
-from mltrainer import store
 from mltrainer.errors import BadInput, MltrainerError, Unavailable
 from mltrainer.evaluation import engine, judging, trials
 from mltrainer.evaluation.protocol import Protocol
@@ -20,6 +18,7 @@ from mltrainer.evaluation.record import Evaluation
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog, spaces
 from mltrainer.models.base import ModelSpec
+from mltrainer.trust import gate
 from mltrainer.trust.provenance import Provenance
 
 CODE = "code and libraries"
@@ -35,6 +34,12 @@ class Step:
     after: float
     same: bool
 
+    @property
+    def change(self) -> float:
+        """The figure after less before, in its unit; 0 where both are undefined."""
+        undefined = math.isnan(self.before) and math.isnan(self.after)
+        return 0.0 if undefined else self.after - self.before
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -43,7 +48,6 @@ class Setup:
     spec: ModelSpec
     matrix: Matrix
     protocol: Protocol
-    settings: str
 
 
 def rerun(a: str, b: str, figure: str = "r2_oos") -> list[Step]:
@@ -72,15 +76,22 @@ def _path(stored: list[Evaluation], setups: list[Setup], figure: str) -> Iterato
     now = _computed(first)
     yield _step(CODE, stored[0], now, figure)
     stages = {
-        "data": Setup(first.spec, last.matrix, first.protocol, first.settings),
-        "settings": Setup(_same_settings(first, last), last.matrix, last.protocol, last.settings),
+        "data": replace(first, matrix=last.matrix),
+        "settings": Setup(_same_settings(first, last), last.matrix, last.protocol),
         "model": last,
     }
+    before = first
     for name, stage in stages.items():
-        after = _computed(stage) if stage is last else _tried(stage)
+        after = now if _alike(before, stage) else _computed(stage, counted=stage is not last)
         yield _step(name, now, after, figure)
-        now = after
+        before, now = stage, after
     yield _step(CODE, now, stored[1], figure)
+
+
+def _alike(a: Setup, b: Setup) -> bool:
+    """Whether nothing was changed between two stages."""
+    same = a.spec.identity() == b.spec.identity() and a.spec.name == b.spec.name
+    return same and a.matrix.fingerprint() == b.matrix.fingerprint() and repr(a.protocol) == repr(b.protocol)
 
 
 def _same_settings(first: Setup, last: Setup) -> ModelSpec:
@@ -94,14 +105,11 @@ def _step(name: str, before: Evaluation, after: Evaluation, figure: str) -> Step
     return Step(name, float(before.metrics[figure]), float(after.metrics[figure]), same)
 
 
-def _computed(of: Setup) -> Evaluation:
-    """What it gives now, beside the ledger, which holds it already."""
+def _computed(of: Setup, *, counted: bool = False) -> Evaluation:
+    """What it gives by today's code, whatever the ledger holds; what is new is `counted` there as a trial."""
+    if counted:
+        _ran(engine.run([of.spec], [of.matrix], protocol=of.protocol, jobs=1, progress=False))
     return _ran(judging.evaluate_each(of.spec, of.matrix, of.protocol))
-
-
-def _tried(of: Setup) -> Evaluation:
-    """What it gives now, as a trial like any other."""
-    return _ran(engine.run([of.spec], [of.matrix], protocol=of.protocol, jobs=1, progress=False))
 
 
 def _ran(results: list[Evaluation]) -> Evaluation:
@@ -138,7 +146,7 @@ def setup(row: dict[str, Any]) -> Setup:
         raise BadInput(f"{row['model']} was run with {', '.join(unknown)}, which the ledger cannot give back")
     own = {paths[name]: value for name, value in named.items() if name in paths and name not in OF_PROTOCOL}
     protocol = Protocol.of(**{name: value for name, value in named.items() if name in OF_PROTOCOL})
-    return Setup(spaces.candidate(spec, own) if own else spec, rebuilt(row), protocol, row["settings"])
+    return Setup(spaces.candidate(spec, own) if own else spec, rebuilt(row), protocol)
 
 
 def _settings(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -154,9 +162,8 @@ def rebuilt(row: dict[str, Any]) -> Matrix:
     """The matrix of a trial, made again from its source; `Unavailable` where that gives other data now."""
     from mltrainer.evaluation import study
 
-    with store.reading() as connection:
-        origin = _provenance(connection, row["matrix"])
-        ends = [_provenance(connection, parent).parameters.get("end") for parent in origin.parents]
+    origin = _origin(row["matrix"])
+    ends = [_origin(parent).parameters.get("end") for parent in origin.parents]
     end = next((str(day)[:10] for day in ends if day and day != "None"), None)
     asked = {
         "start": origin.parameters.get("start"),
@@ -174,19 +181,17 @@ def rebuilt(row: dict[str, Any]) -> Matrix:
     return made
 
 
-def _provenance(connection: Any, content: str) -> Provenance:
-    query = select(store.admitted.c.provenance).where(store.admitted.c.content == content)
-    held = connection.execute(query).scalar()
-    if held is None:
+def _origin(content: str) -> Provenance:
+    if (held := gate.origin(content)) is None:
         raise Unavailable(f"{content[:12]} was let in on another installation; run it there")
-    return Provenance.from_json(held)
+    return held
 
 
 def sentence(steps: list[Step], figure: str = "r2_oos") -> str:
     """What moved the figure most, and that nothing else did."""
-    moved = [s for s in steps if not s.same]
+    moved = [s for s in steps if not s.same or s.change]
     if not moved:
-        return "nothing changes a single forecast: the two are one result"
-    most = max(moved, key=lambda s: abs(s.after - s.before))
-    parts = ", ".join(f"{s.changed} {s.after - s.before:+.4f}" for s in moved)
+        return "nothing changes a single forecast or the figure: the two are one result"
+    most = max(moved, key=lambda s: abs(s.change))
+    parts = ", ".join(f"{s.changed} {s.change:+.4f}" for s in moved)
     return f"{figure} goes from {steps[0].before:.4f} to {steps[-1].after:.4f}, most by {most.changed}: {parts}"

@@ -145,17 +145,18 @@ def payloads(connection: Connection, kind: str, *, since: int = 0) -> list[dict[
     return [payload for row in rows if (payload := read(row)) is not None]
 
 
-def told(connection: Connection, field: str, address: str, *kinds: str, newest: bool = False) -> dict[str, Any] | None:
-    """Payload of the first entry of `kinds` whose `field`, the first of its names, is this sha256; None without one.
+def told(connection: Connection, field: str, address: str, *kinds: str) -> dict[str, Any] | None:
+    """Payload of the first entry of `kinds` whose `field`, the first of its names, is this sha256; None without one."""
+    return next(all_told(connection, field, address, *kinds), None)
 
-    With `newest` the last such entry.
-    """
+
+def all_told(connection: Connection, field: str, address: str, *kinds: str) -> Iterator[dict[str, Any]]:
+    """Payloads of all such entries, oldest first."""
     columns = store.audit.c
     match = text("substr(payload, 1, 76) = :opening").bindparams(opening=f'{{"{field}":"{address}'[:76])
-    query = select(columns.seq, columns.payload).where(columns.kind.in_(kinds), match)
-    query = query.order_by(columns.seq.desc() if newest else columns.seq)
+    query = select(columns.seq, columns.payload).where(columns.kind.in_(kinds), match).order_by(columns.seq)
     found = (_payload(row) for row in connection.execute(query))
-    return next((payload for payload in found if payload.get(field) == address), None)
+    return (payload for payload in found if payload.get(field) == address)
 
 
 def verify(against: Head | str | None = None) -> list[str]:

@@ -88,6 +88,8 @@ def admit(
         refuse(what, f"is no data of mode {mode}, and modes are never mixed", remedy, kind="mistake")
     if (source_id == "sample" or source.alternative) and digest not in PINS:
         refuse(what, f"has body {digest[:12]}, which is not a pinned packaged file", "install the locked versions")
+    if why := revoked(digest):
+        refuse(what, f"came in a body that was revoked: {why}", LIFT, kind="mistake")
     if not _ours(parse):
         why = f"would be parsed by {_named(parse)}, which is not of this package"
         refuse(what, why, f"{HOME_OF_CODE} mltrainer.data")
@@ -269,15 +271,23 @@ def _entry(connection: Connection, content: str) -> str | None:
     return None if payload is None else canonical(payload.get("provenance"))
 
 
+def origin(content: str) -> Provenance | None:
+    """Where content came from, as it is registered; None of content that was never let in here."""
+    with store.reading() as connection:
+        held = _held(connection, content)
+    return None if held is None else Provenance.from_json(held)
+
+
 def revoked(content: str) -> str:
-    """Why content was taken back; "" of content that was not, or that was let in again."""
+    """Why content, or all that comes in a body, was taken back; "" of what was not, or was let in again."""
     with store.reading() as connection:
         return _revoked(connection, content)
 
 
 def _revoked(connection: Connection, content: str) -> str:
-    said = audit.told(connection, "content", content, REVOCATION, newest=True)
-    return "" if said is None or said["lifted"] else str(said["reason"])
+    """Content may have been made of several that were taken back; each is lifted by itself."""
+    last = {said["of"]: said for said in audit.all_told(connection, "content", content, REVOCATION)}
+    return "; ".join(str(said["reason"]) for said in last.values() if not said["lifted"])
 
 
 def _registered(new: Provenance) -> Provenance:

@@ -84,6 +84,27 @@ def test_a_report_of_revoked_data_no_longer_verifies_and_is_not_shown(
     assert proven(tmp_path)[1] == {run.id: "source IBM was revoked: wrong split"}
 
 
+def test_what_was_made_of_two_that_were_taken_back_is_let_in_when_both_are(msft: Matrix):
+    index = next(origin.content_sha256 for origin in gate.roots(msft) if origin.name == "SPX")
+    contamination.revoke(bars_of(msft), "a bad tick")
+    contamination.revoke(index, "a wrong close")
+    contamination.lift(bars_of(msft), "it was right")
+    assert mt.bars("MSFT").name == "MSFT"
+    with pytest.raises(Refused, match="a wrong close"):
+        mt.evaluate(MODEL, msft)
+    contamination.lift(index, "and so was this")
+    assert mt.evaluate(MODEL, msft).ok
+
+
+def test_of_a_body_that_was_taken_back_no_other_ticker_comes_in(msft: Matrix):
+    body = str(next(origin.body_sha256 for origin in gate.roots(msft) if origin.name == "MSFT"))
+    contamination.revoke(body, "the file is wrong")
+    with pytest.raises(Refused, match="came in a body that was revoked: the file is wrong"):
+        mt.bars("IBM")
+    contamination.lift(body, "it was another file")
+    assert mt.bars("IBM").name == "IBM"
+
+
 @pytest.mark.parametrize("what", ["", "abc", "zz" * 32, "../../etc", "0" * 65, "\x1b[31m" * 6])
 def test_what_is_no_hash_is_said_to_be_none(home: Path, what: str):
     with pytest.raises(BadInput, match="is no hash"):

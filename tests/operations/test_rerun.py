@@ -44,7 +44,7 @@ def test_settings_and_model_are_told_apart(first: str):
     ridge = mt.evaluate("RidgeRegression", matrix("2007-06-29")).key
     assert changed(first, ridge) == ["data", "model"]
     assert changed(first, first) == []
-    assert sentence(rerun(first, first)) == "nothing changes a single forecast: the two are one result"
+    assert sentence(rerun(first, first)) == "nothing changes a single forecast or the figure: the two are one result"
 
 
 def test_costs_change_what_is_paid_and_no_forecast(first: str):
@@ -52,6 +52,7 @@ def test_costs_change_what_is_paid_and_no_forecast(first: str):
     steps = {s.changed: s for s in rerun(first, dear, "sharpe")}
     assert steps["settings"].same
     assert steps["settings"].after < steps["settings"].before
+    assert "most by settings" in sentence(list(steps.values()), "sharpe")
 
 
 def test_what_was_tried_on_the_way_is_a_trial_and_what_was_there_is_not(first: str):
