@@ -3,6 +3,7 @@
 import re
 import shutil
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import psutil
 
 from mltrainer import store
 from mltrainer.data.providers import cache
-from mltrainer.errors import MltrainerError
+from mltrainer.errors import MltrainerError, Partial, Unavailable
 from mltrainer.settings import settings
 from mltrainer.trading.alerts import checking, delivery
 from mltrainer.trust import audit
@@ -97,20 +98,29 @@ def _measured(name: str, unit: str, warning: float, failure: float, worse: str, 
 def told() -> list[Part]:
     """Parts whose state is another than the trail last said; tell the trail, and send them where alerts are sent.
 
-    So a part that fails is told once, and once more when it is well again. What cannot be written, as the store itself
-    failed, is sent all the same.
+    So a part that fails is told once, and once more when it is well again. It is sent before it is written down: what
+    no address took is sent again the next time. What cannot be written, as the store itself failed, is sent each time.
     """
     parts = health()
     try:
-        last: dict[str, str] = {}
-        for entry in audit.entries(kind=KIND):
-            last[entry.payload["part"]] = entry.payload["state"]
+        last = {e.payload["part"]: e.payload["state"] for e in audit.entries(kind=KIND)}
         changed = [p for p in parts if p.state != last.get(p.name, "ok")]
+    except MltrainerError:
+        last, changed = None, [p for p in parts if p.state == "failed"]
+    if changed and _sent(changed) and last is not None:
         for part in changed:
             audit.append(KIND, part=part.name, state=part.state, sentence=part.sentence())
-    except MltrainerError:
-        changed = [p for p in parts if p.state == "failed"]
-    if changed:
-        worst = max((p.state for p in changed), key=STATES.index)
-        delivery.notify(f"mlTrainer: {worst}", "\n".join(f"{p.state}: {p.sentence()}" for p in changed), worst)
     return changed
+
+
+def _sent(changed: list[Part]) -> bool:
+    """Whether whoever is to be told was; True where nobody is."""
+    worst = max((p.state for p in changed), key=STATES.index)
+    try:
+        took = delivery.notify(f"mlTrainer: {worst}", "\n".join(f"{p.state}: {p.sentence()}" for p in changed), worst)
+    except Unavailable as error:
+        warnings.warn(str(error), Partial, stacklevel=3)
+        return False
+    if lost := len(delivery.addresses()) - took:
+        warnings.warn(f"{lost} addresses did not take what changed in health; it is sent again", Partial, stacklevel=3)
+    return took > 0 or not delivery.addresses()

@@ -1,11 +1,14 @@
 """A part is well within its limits; what changes is told once, to the trail and to whoever gets alerts."""
 
 import os
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
+from mltrainer.errors import Partial
 from mltrainer.operations import health
 from mltrainer.operations.health import Part
 from mltrainer.trading.alerts import checking
@@ -63,3 +66,36 @@ def test_a_change_is_told_once_and_once_more_when_it_is_over(home: Path):
     said = [one for one in said if one[0].startswith("watch")]
     assert said == [("watch of alerts is silent for", "failed"), ("watch of alerts is silent for", "ok")]
     assert audit.verify() == []
+
+
+def test_what_no_address_took_is_sent_again_and_what_one_took_is_not(home: Path, monkeypatch: pytest.MonkeyPatch):
+    """A real address on this machine: first nobody listens there, then somebody does."""
+    took: list[str] = []
+
+    class Inbox(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            took.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    checking.check(["MSFT"], send=False)
+    health.told()
+    os.utime(home / checking.BEAT, (time.time() - 5 * 86_400,) * 2)
+    server = HTTPServer(("127.0.0.1", 0), Inbox)
+    port = server.server_address[1]
+    server.server_close()
+    monkeypatch.setenv("MLTRAINER_ALERT_URLS", f"json://127.0.0.1:{port}")
+    with pytest.warns(Partial, match="did not take what changed in health"):
+        assert watch(health.told()) == ["failed"]
+    server = HTTPServer(("127.0.0.1", port), Inbox)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        assert watch(health.told()) == ["failed"]
+        assert watch(health.told()) == []
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert len([text for text in took if "watch of alerts is silent" in text]) == 1
