@@ -17,9 +17,11 @@ FULL = "the disk is full; what was there before is intact, free some space and r
 LOCKED_OUT = "it cannot be written or read; give this user the permission, or set MLTRAINER_HOME to a folder you own"
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a whole file or none; see `whole_file`."""
+def write_atomic(path: Path, data: bytes | str, *, private: bool = False) -> None:
+    """Write a whole file or none, see `whole_file`; a `private` one is for its owner alone before it holds anything."""
     with whole_file(path) as file:
+        if private and os.name != "nt":
+            os.chmod(file.fileno(), 0o600)
         file.write(data.encode() if isinstance(data, str) else data)
 
 

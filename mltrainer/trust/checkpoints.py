@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from mltrainer import store
+from mltrainer import disk, store
 from mltrainer.errors import BadInput, Tampered
 from mltrainer.settings import settings
 from mltrainer.trust import audit, checking
@@ -22,6 +22,7 @@ from mltrainer.trust.audit import Entry, Head
 from mltrainer.trust.provenance import canonical
 
 KIND = "checkpoint"
+KEY = 32  # bytes
 
 
 @dataclass(frozen=True)
@@ -117,12 +118,14 @@ def _key(*, make: bool = False) -> bytes:
     """The key of this home; empty where there is none."""
     file = settings().home / "checkpoint.key"
     if make and not file.exists():
-        file.touch(mode=0o600)
-        file.write_text(secrets.token_hex(32))
+        disk.write_atomic(file, secrets.token_hex(KEY), private=True)  # half a key would be one that is guessed
     try:
-        return bytes.fromhex(file.read_text()) if file.exists() else b""
+        key = bytes.fromhex(file.read_text()) if file.exists() else b""
     except ValueError:
-        raise BadInput(f"{file} holds no key; remove it, and make a new checkpoint") from None
+        key = b"?"
+    if file.exists() and len(key) != KEY:  # a short one anybody could guess
+        raise BadInput(f"{file} holds no key; remove it, and make a new checkpoint")
+    return key
 
 
 def _name(key: bytes) -> str:

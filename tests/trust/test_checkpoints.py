@@ -1,13 +1,14 @@
 """A check may begin at a checkpoint; what it did not read is said, and a checkpoint that was forged is found."""
 
 import json
+import os
 
 import pytest
 from databases import BOTH, Tamper
 from sqlalchemy import insert
 
 from mltrainer import store
-from mltrainer.errors import Tampered
+from mltrainer.errors import BadInput, Tampered
 from mltrainer.settings import settings
 from mltrainer.trust import audit, checkpoints
 
@@ -109,3 +110,13 @@ def test_another_home_does_not_begin_at_a_checkpoint_that_it_did_not_make(checkp
     key.unlink()
     assert checkpoints.verify().unread == 0
     assert json.loads(json.dumps(audit.entries(kind="checkpoint")[0].payload))["size"] == 7
+
+
+@pytest.mark.parametrize("held", ["", "00", "no key at all"])
+def test_a_key_that_was_cut_is_named_and_nothing_is_proved_by_it(checkpoint: audit.Head, held: str):
+    key = settings().home / "checkpoint.key"
+    assert os.name == "nt" or key.stat().st_mode & 0o777 == 0o600
+    key.write_text(held)
+    for ask in (checkpoints.make, checkpoints.verify):
+        with pytest.raises(BadInput, match="holds no key; remove it"):
+            ask()
