@@ -21,7 +21,7 @@ def write_atomic(path: Path, data: bytes | str, *, private: bool = False) -> Non
     """Write a whole file or none, see `whole_file`; a `private` one is for its owner alone before it holds anything."""
     with whole_file(path) as file:
         if private and os.name != "nt":
-            os.chmod(file.fileno(), 0o600)
+            os.fchmod(file.fileno(), 0o600)
         file.write(data.encode() if isinstance(data, str) else data)
 
 
