@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 
 from mltrainer import store
 from mltrainer.assistant.records import Answer
@@ -33,6 +33,20 @@ def recent(user: str, role: str, many: int = 20) -> list[dict[str, Any]]:
     with store.reading() as connection:
         rows = connection.execute(query.order_by(table.c.seq.desc()).limit(many)).scalars().all()
     return [json.loads(row) for row in reversed(rows)]
+
+
+def take(user: str, role: str) -> dict[str, Any] | None:
+    """What waits for a yes in the last answer, which it waits in no longer: two who say yes at once do it once."""
+    table = store.conversations
+    last = select(table.c.seq, table.c.payload).where((table.c.user == user) & (table.c.role == role))
+    with store.writing() as connection:
+        row = connection.execute(last.order_by(table.c.seq.desc()).limit(1)).first()
+        kept = json.loads(row.payload) if row else {}
+        pending: dict[str, Any] | None = kept.get("pending")
+        if row and pending:
+            taken = json.dumps(kept | {"pending": None})
+            connection.execute(update(table).where(table.c.seq == row.seq).values(payload=taken))
+    return pending
 
 
 def forget(user: str, role: str) -> int:

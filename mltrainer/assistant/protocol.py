@@ -68,7 +68,7 @@ class Desk:
         pending = self.waiting.pop(token, None)
         if pending is None:
             raise BadInput("nothing waits under this token; each is of one call, and good once")
-        if not yes:
+        if yes is not True:  # "no" as text is no yes
             return {"text": "It was not done: the person did not say yes.", "pending": None, "ok": False}
         return self.call(pending["tool"], pending["parameters"], confirmed=True)
 

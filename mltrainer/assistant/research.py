@@ -200,8 +200,8 @@ def _queued(p: ask.Trial, job: Mapping[str, Any], turn: Turn) -> str:
     """What became of a training that a server does in a process of its own, or that it goes on."""
     if job["state"] == "done":
         return _trained(p, job["artifact"], job["result"]["rows"], job["result"]["end"], turn)
-    if job["state"] == "failed":
-        raise BadInput(job["error"])
+    if job["state"] in ("failed", "interrupted"):
+        raise BadInput(job["error"] or f"training {job['id']} was interrupted; POST to it takes it up again")
     turn.table("Training", ["Model", "Ticker", "Training", "State"], [[p.model, p.ticker, job["id"], job["state"]]])
     return f"{p.model} on {p.ticker} is being trained; GET /api/models/train/ and its number say how far it is."
 

@@ -1,6 +1,7 @@
 """What was recommended in a span, as a section of a page: how much to hold, whether it was right, how it ended."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -27,8 +28,9 @@ def section(tickers: Sequence[str], start: str, end: str) -> str:
     found = recommendations.replay(start, end, list(tickers), every=MONTH, horizon=MONTH)
     if found.rows.empty:
         return ""
+    found = replace(found, wealth=found.wealth.loc[:end])  # the last claims are judged later; the page ends here
     lede = f'<p class="lede"><b>In one sentence.</b> {escape(sentence(found))}</p>'
-    return lede + figure_html(figure(found, end)) + by_quarter(found) + views.asides([NOTE]) + claims(found)
+    return lede + figure_html(figure(found)) + by_quarter(found) + views.asides([NOTE]) + claims(found)
 
 
 def sizes(found: History) -> "pd.Series[float]":
@@ -38,21 +40,24 @@ def sizes(found: History) -> "pd.Series[float]":
 
 def sentence(found: History) -> str:
     """How much, when the least, and how it ended beside equal shares; whichever was better."""
-    held, end, lost = sizes(found), found.wealth.iloc[-1], found.figures["max_drawdown"]
+    held, grown = sizes(found), found.wealth[list(WORDS)]
+    until = grown.index[-1].date()
+    end = grown.iloc[-1]
+    lost = {name: metrics.max_drawdown(grown[name].pct_change().iloc[1:].to_numpy()) for name in WORDS}
     least = str(held.idxmin())
     views_ = int(found.rows["view"].ne("").sum())
     which = f"{views_} views on a return were among them" if views_ else "no model was shown to know which way"
     return (
         f"On {len(held)} days it said how much to hold, and {which}: {held.iloc[0]:.0%} of the wealth at first, the "
-        f"least, {held.min():.0%}, on {least}, {held.iloc[-1]:.0%} at last. Whoever followed it ended "
-        f"{end['sized'] - 1:+.0%} and fell {lost['sized']:.0%} from the peak on the way; equal shares of the same "
-        f"names ended {end['1/N'] - 1:+.0%} and fell {lost['1/N']:.0%}."
+        f"least, {held.min():.0%}, on {least}, {held.iloc[-1]:.0%} at last. Whoever followed it to {until} "
+        f"ended {end['sized'] - 1:+.0%} and fell {lost['sized']:.0%} from the peak on the way; equal shares of the "
+        f"same names ended {end['1/N'] - 1:+.0%} and fell {lost['1/N']:.0%}."
     )
 
 
-def figure(found: History, end: str) -> Any:
+def figure(found: History) -> Any:
     """Wealth of who followed it, and of equal shares."""
-    r = found.wealth[list(WORDS)].rename(columns=WORDS).pct_change().iloc[1:].loc[:end]
+    r = found.wealth[list(WORDS)].rename(columns=WORDS).pct_change().iloc[1:]
     each = [f"{name} {metrics.max_drawdown(r[name].to_numpy()):.0%}" for name in WORDS.values()]
     corner = f"{found.mode} data, net of costs, sessions to {r.index[-1].date()}"
     return views.wealth(r, f"The most that was lost from a peak: {', '.join(each)}", corner)

@@ -91,17 +91,28 @@ class Api(Gate, APIHandler):
             names = [part[1:-1] for part in self.route.path.split("/") if part.startswith("{")]
             arguments = checked(self.route.call, given | dict(zip(names, places, strict=True)))
             found = await self.called(arguments)
-        except MltrainerError as error:
-            if self._headers_written:
-                self.finish(f"{json.dumps({'error': told(error)})}\n")
+        except Exception as error:
+            if self._headers_written:  # the status is out: the last line says what became of it
+                self.finish(f"{json.dumps({'error': self.in_words(error)})}\n")
                 return
-            raise Fault(status_of(error), told(error), type(error).__name__) from error
+            if isinstance(error, MltrainerError):
+                raise Fault(status_of(error), told(error), type(error).__name__) from error
+            raise
         self.set_status(self.route.status)
         if self.route.location:
             self.set_header("Location", self.base_url.rstrip("/") + self.route.location.format(id=found.id))
         said = to_json(found, inf_nan_mode="null", fallback=plain)
         lines = {"set_content_type": LINES} if self.hear else {}
         self.finish(b'{"answer": %s}\n' % said if self.hear else said, **lines)
+
+    def in_words(self, error: Exception) -> str:
+        """What whoever asks is told of an error; of one that is nobody's business the number of the incident."""
+        if isinstance(error, MltrainerError):
+            return told(error)
+        if isinstance(error, Fault) and error.message:
+            return error.message
+        self.log_exception(type(error), error, error.__traceback__)
+        return f"it broke; incident {getattr(self, 'incident', '')} in the server's log"
 
     def hearing(self) -> Callable[[str], Any] | None:
         """Takes pieces of an answer from its thread, where they are asked for and the route has any."""
@@ -115,6 +126,8 @@ class Api(Gate, APIHandler):
 
     def piece(self, text: str) -> None:
         """Send one on; that nobody reads any more ends no answer, which is kept."""
+        if self._finished:  # nobody waits for it any more
+            return
         with suppress(StreamClosedError):
             self.write(f"{json.dumps({'piece': text})}\n")
             asyncio.ensure_future(self.flush()).add_done_callback(lambda sent: sent.exception())

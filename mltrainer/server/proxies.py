@@ -64,9 +64,8 @@ class Behind(web.Application):
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
         """Read what a proxy says, before anything else looks at the request."""
         said = {name: request.headers.get(name, "").strip() for name in SAID}
-        for name in (*SAID, *OTHERS):
-            request.headers.pop(name, None)
-        request.forwarded = any(said.values())  # type: ignore[attr-defined]  # whoever it is, it is not our own kernel
+        known = [request.headers.pop(name, None) for name in (*SAID, *OTHERS)]
+        request.forwarded = any(known)  # type: ignore[attr-defined]  # whoever it is, it is not our own kernel
         if self.trusts(request.remote_ip or ""):
             self._seen(request, *said.values())
         return super().find_handler(request, **kwargs)

@@ -1,6 +1,7 @@
 """Asking every condition of what is watched, as of a day: once for each condition and period, however often."""
 
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,7 +11,7 @@ import pandas as pd
 from mltrainer.data import market
 from mltrainer.data.dates import Day
 from mltrainer.data.universes import Universe
-from mltrainer.errors import MltrainerError, Partial, StorageError, Tampered, Unavailable
+from mltrainer.errors import BadInput, MltrainerError, Partial, StorageError, Tampered, Unavailable
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.settings import settings
 from mltrainer.trading.alerts import delivery, holding, ledger, watching
@@ -95,17 +96,19 @@ def check(
         (settings().home / BEAT).touch()
     if send:
         delivery.begin()
-    looks: dict[str, partial[Watched]] = {name: partial(_market, name, as_of, breadth) for name in named(tickers)}
-    looks |= {p.subject: partial(_position, p, as_of) for p in positions}
-    looks |= {b.name: partial(_book, b, as_of) for b in books}
-    for own in accounts:
-        looks |= holding.looks(Account(own) if isinstance(own, str) else own, as_of)
     known = set(skilled)
-    looks |= {
-        f"{e.model} on {e.ticker}": partial(watching.signal, e, evidence=e.model in known, as_of=as_of)
+    looks: list[tuple[str, partial[Watched]]] = [(n, partial(_market, n, as_of, breadth)) for n in named(tickers)]
+    looks += [(p.subject, partial(_position, p, as_of)) for p in positions]
+    looks += [(b.name, partial(_book, b, as_of)) for b in books]
+    for own in accounts:
+        looks += holding.looks(Account(own) if isinstance(own, str) else own, as_of).items()
+    looks += [
+        (f"{e.model} on {e.ticker}", partial(watching.signal, e, evidence=e.model in known, as_of=as_of))
         for e in evaluations
-    }
-    for subject, look in looks.items():
+    ]
+    if twice := [name for name, n in Counter(subject for subject, _ in looks).items() if n > 1]:
+        raise BadInput(f"{twice[0]} would be two subjects of one history; give the book, account or position a name")
+    for subject, look in looks:
         try:
             watched = look()
         except (Tampered, StorageError):

@@ -13,10 +13,10 @@ import pandas as pd
 
 from mltrainer.data import market
 from mltrainer.data.dates import Day, day
-from mltrainer.errors import BadInput
+from mltrainer.errors import BadInput, NotEnoughHistory
 from mltrainer.settings import settings
 from mltrainer.trading.alerts.kinds import LIMIT, WORST
-from mltrainer.trading.alerts.watching import Position, Watched, book_frame, position, unfit
+from mltrainer.trading.alerts.watching import Position, Watched, book_frame, fitting, position, unfit
 from mltrainer.trading.positions import ledger
 from mltrainer.trading.positions.accounts import DUST, Entry, walk
 from mltrainer.trading.positions.value import prices_of, sessions
@@ -51,6 +51,10 @@ class Account:
     def __post_init__(self) -> None:
         if not (0 < self.limit <= 1 and 0 < self.worst < 1):
             raise BadInput(f"account {self.name}: limit and worst are fractions, above 0 and below 1")
+        if not all(isinstance(v, int | float) for v in (self.stop, self.target)):
+            raise BadInput(f"account {self.name}: stop and target are fractions")
+        if self.targets is not None:
+            fitting(self.name, self.targets)
 
 
 def looks(of: Account, as_of: Day = None) -> dict[str, "partial[Watched]"]:
@@ -117,9 +121,14 @@ def priced(held: Position, bars: Dataset) -> Position:
     """The position with what was paid in the prices of the bars, which later splits and dividends have moved."""
     if settings().data_mode == "sample" or held.price is None:
         return held  # whose prices are adjusted ones already
-    week = str((pd.Timestamp(held.entered) + NEAR).date())
-    traded = market.bars(held.ticker, start=held.entered, end=week, adjusted=False).frame["close"]
-    return replace(held, price=held.price * float(bars.frame["close"].loc[traded.index[0]] / traded.iloc[0]))
+    week = min(pd.Timestamp(held.entered) + NEAR, bars.frame.index[-1])
+    if week < pd.Timestamp(held.entered):
+        raise NotEnoughHistory(f"{held.ticker} has no session from {held.entered} to {bars.frame.index[-1].date()}")
+    traded = market.bars(held.ticker, start=held.entered, end=str(week.date()), adjusted=False).frame["close"]
+    both = traded.index.intersection(bars.frame.index)
+    if both.empty:
+        raise NotEnoughHistory(f"{held.ticker} has no session from {held.entered} to {week.date()}")
+    return replace(held, price=held.price * float(bars.frame["close"].loc[both[0]] / traded.loc[both[0]]))
 
 
 # --- the book -------------------------------------------------------------------------------------------------
@@ -149,7 +158,9 @@ def path(of: Account, found: list[Entry], prices: pd.DataFrame) -> pd.DataFrame:
     if not traded:
         raise BadInput(f"account {of.name} was first traded after {prices.index[-1].date()}, the last session there is")
     if of.targets is not None:
-        target: pd.DataFrame | pd.Series[float] = pd.Series(of.targets).reindex(weights.columns, fill_value=0.0)
+        names = weights.columns.union(list(of.targets))  # what is meant and not held yet is far from its target, too
+        weights = weights.reindex(columns=names, fill_value=0.0)
+        target: pd.DataFrame | pd.Series[float] = pd.Series(of.targets).reindex(names, fill_value=0.0)
     else:
         target = (
             weights.where(pd.Series(np.isin(np.arange(len(weights)), traded), weights.index)).ffill().iloc[traded[0] :]

@@ -179,9 +179,14 @@ class Book:
 
     def __post_init__(self) -> None:
         day(self.entered, "entered")
-        w = list(self.weights.values())
-        if not w or min(w) < 0 or sum(w) > 1 + 1e-9:
-            raise BadInput(f"the weights of {self.name} must be from 0 to 1, and together at most 1")
+        fitting(self.name, self.weights)
+
+
+def fitting(name: str, weights: Mapping[str, float]) -> None:
+    """Refuse weights that are none: each is from 0 to 1, and together they are at most 1."""
+    w = list(weights.values())
+    if not w or not all(isinstance(x, int | float) and x >= 0 for x in w) or sum(w) > 1 + 1e-9:
+        raise BadInput(f"the weights of {name} must be from 0 to 1, and together at most 1")
 
 
 def book(held: Book, bars: Mapping[str, Dataset]) -> Watched:

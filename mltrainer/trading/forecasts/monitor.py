@@ -1,5 +1,6 @@
 """Do forecasts still do what they did? Outcomes as they arrive, drift of inputs and errors, health, the last alarm."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -170,7 +171,7 @@ def _of_name(
     made, lacking = _forecasters(matrix, protocol, models, project)
     own.dropped.update(lacking)
     watch: list[Any] = [(who, rival, frame, WALK, since) for who, rival, frame in made]
-    watch += committed(matrix, protocol, as_of)
+    watch += committed(matrix, protocol, as_of, project)
     for who, rival, frame, source, begun in watch:
         key = who if source == WALK else source
         try:
@@ -202,7 +203,7 @@ def _forecasters(
 
 
 def committed(
-    matrix: Matrix, protocol: Protocol, as_of: Day = None
+    matrix: Matrix, protocol: Protocol, as_of: Day = None, project: str | None = None
 ) -> Iterator[tuple[str, str, pd.DataFrame, str, str]]:
     """What the forward ledger holds of the question of a matrix, by its kind of evidence, never mixed.
 
@@ -216,11 +217,13 @@ def committed(
     found: dict[str, dict[pd.Timestamp, Forecast]] = {}
     for f in ledger.records(matrix.name, target=matrix.target, horizon=matrix.horizon):
         session = pd.Timestamp(f.as_of)
+        if f.evidence == "late" and last is not None and pd.Timestamp(f.made_at[:10]) > last:
+            continue  # of an old session, and not there yet on that day
         if f.interval == protocol.interval and (last is None or session <= last) and session in matrix.X.index:
             found.setdefault(f.evidence, {}).setdefault(session, f)
     if not found:
         return
-    chosen = speakers.choose(matrix, protocol)
+    chosen = speakers.choose(matrix, protocol, project=project)
     before = chosen.past.assign(forecast=chosen.said, rival=chosen.past[chosen.rival])[[*USED]]
     for evidence, said in sorted(found.items()):
         rows = {
@@ -230,7 +233,7 @@ def committed(
         }  # fmt: skip
         kept = pd.DataFrame.from_dict(rows, orient="index").dropna(subset=["y"])
         begun = min(said)
-        by, rival = (max(set(x), key=x.count) for x in zip(*(_names(f) for f in said.values()), strict=True))
+        by, rival = (Counter(sorted(x)).most_common(1)[0][0] for x in zip(*map(_names, said.values()), strict=True))
         yield by, rival, pd.concat([before[before.index < begun], kept]), f"{COMMITTED}, {evidence}", str(begun.date())
 
 
