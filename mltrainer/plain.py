@@ -66,7 +66,8 @@ def harmless(frame: "pd.DataFrame") -> "pd.DataFrame":
     def cell(value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        return f"'{value}" if formula(value) else value.replace("\r", " ")  # which would begin a row of its own
+        said = value.replace("\r", " ")  # which would begin a row of its own
+        return f"'{said}" if formula(value) else said
 
     texts = frame.select_dtypes(exclude=["number", "bool", "datetime", "datetimetz", "timedelta"])
     return frame.assign(**{str(c): texts[c].map(cell) for c in texts}).rename(columns=cell)

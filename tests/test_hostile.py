@@ -229,3 +229,8 @@ def test_what_a_strangers_model_raises_is_a_plain_reason(home: Any, what: str):
     found = mt.evaluate(mt.register(Breaks(), "breaks"), "MSFT", start="2009-01-02", end="2010-12-31")
     assert found.status == "failed"
     assert unseen(found.reason) == set()
+
+
+def test_no_cell_begins_a_row_of_its_own():
+    shown = plain.harmless(pd.DataFrame({"a": ["=1\r=cmd|x", "x\r=y"]})).to_csv(index=False)
+    assert "\r" not in shown

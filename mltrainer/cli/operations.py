@@ -191,8 +191,13 @@ def runbook(
         rows = list(drills.RUNBOOKS.items())
         say(document(dict(rows)) if json_ else table(["runbook", "question"], rows))
         return
-    given = {k: v for k, found, v in (word.partition("=") for word in set_ or [])}
-    page = drills.run(name, out, real=real, **given)
+    given: dict[str, Any] = {}
+    for word in set_ or []:
+        parameter, found, value = word.partition("=")
+        if not found or parameter == "real":
+            raise BadInput(f"--set {word[:60]} is no parameter; give name=value, and --real for real")
+        given[parameter] = value
+    page = drills.run(name, out, given | {"real": real})
     say(document({"runbook": name, "page": page}) if json_ else str(page))
 
 

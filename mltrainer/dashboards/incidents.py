@@ -8,7 +8,7 @@ from typing import Any, ParamSpec
 
 import ipywidgets as widgets
 
-from mltrainer.operations.logs import Masked
+from mltrainer.operations.logs import Masked, rotating
 from mltrainer.settings import settings
 
 P = ParamSpec("P")
@@ -49,10 +49,7 @@ def noted(where: str) -> str:
 @cache
 def _log() -> logging.Logger:
     """A log that ends in a file of the state folder: what a kernel writes to stderr is sent to the browser."""
-    folder = settings().home / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(folder / "incidents.log", encoding="utf-8")
-    handler.setFormatter(Masked("%(asctime)s %(message)s"))
+    handler = rotating(settings().home / "logs" / "incidents.log", Masked("%(asctime)s %(message)s"))
     log = logging.getLogger("mltrainer.incidents")
     log.addHandler(handler)
     log.propagate = False

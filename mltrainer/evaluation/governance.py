@@ -70,8 +70,8 @@ def history(artifact: str | None = None) -> list[Standing]:
 
 
 def standing(artifact: str) -> Standing:
-    """The present state of a kept model."""
-    return history(artifact)[-1]
+    """The present state of a kept model; "" is none."""
+    return history(artifact or "none")[-1]
 
 
 Question = tuple[str, int | None, str | None]

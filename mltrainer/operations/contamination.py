@@ -88,9 +88,12 @@ def lift(what: str, reason: str, out: str | Path | None = None) -> list[Made]:
     """
     if not reason.strip():
         raise BadInput("data is not let in again without a reason; give it in --reason")
-    found = [m for m in trace(what, out) if gate.revoked(m.id)]
+    of, _ = _meant(what)
+    found = [m for m in trace(what, out) if of in gate.revocations(m.id)]
     if not found:
-        raise BadInput(f"nothing that begins with {what[:64]} is revoked")
+        others = {by for m in trace(what, out) for by in gate.revocations(m.id)}
+        as_what = f"; what is of it was revoked as {', '.join(by[:12] for by in sorted(others))}" if others else ""
+        raise BadInput(f"{of[:12]} is not revoked{as_what}")
     _tell(what, found, reason, lifted=True)
     return found
 

@@ -157,13 +157,13 @@ def spoil(path: Path) -> None:
     path.write_bytes(bytes(body))
 
 
-def run(name: str, folder: Path, **given: Any) -> Path:
+def run(name: str, folder: Path, given: Mapping[str, Any]) -> Path:
     """Execute a runbook and write it as a page; it is written too where a step failed, and `Failed` says which."""
     from mltrainer.reports.execution import execute
 
     if name not in RUNBOOKS:
         raise BadInput(f"there is no runbook {name[:40]!r}; there are {', '.join(RUNBOOKS)}")
     folder.mkdir(parents=True, exist_ok=True)
-    if why := execute(paths.notebooks() / "runbooks" / f"{name}.ipynb", given, folder, name):
+    if why := execute(paths.notebooks() / "runbooks" / f"{name}.ipynb", dict(given), folder, name):
         raise Failed(f"runbook {name} ended early: {why}; {folder / 'failed' / name}.ipynb has the steps before")
     return folder / f"{name}.html"

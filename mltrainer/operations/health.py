@@ -65,9 +65,9 @@ def _milliseconds() -> float:
 
 
 def _silence() -> float:
-    """Minutes since the watch of alerts last looked; 0 where none was ever begun."""
+    """Hours since the watch of alerts last looked; 0 where none was ever begun."""
     beat = settings().home / checking.BEAT
-    return (time.time() - beat.stat().st_mtime) / 60 if beat.exists() else 0.0
+    return (time.time() - beat.stat().st_mtime) / 3600 if beat.exists() else 0.0
 
 
 PARTS: tuple[tuple[str, str, float, float, str, Callable[[], float]], ...] = (
@@ -78,7 +78,7 @@ PARTS: tuple[tuple[str, str, float, float, str, Callable[[], float]], ...] = (
     ("available memory", "GB", 1, 0.25, "below", lambda: psutil.virtual_memory().available / 1e9),
     ("memory of this process", "GB", 2, 4, "above", lambda: psutil.Process().memory_info().rss / 1e9),
     ("kept answers", "answers", 0, 0, "", lambda: float(re.sub(r"\D.*", "", cache.summary()["kept answers"]) or 0)),
-    ("watch of alerts is silent for", "minutes", 60 * 24, 60 * 24 * 4, "above", _silence),
+    ("watch of alerts is silent for", "hours", 97, 169, "above", _silence),  # over a long weekend, over a week
 )
 """Name, unit, where a warning and a failure begin, on which side, and what is measured."""
 

@@ -4,6 +4,7 @@ What was done stands in the audit trail; logs are for whoever runs the server, a
 """
 
 import logging
+import os
 import re
 from functools import lru_cache
 from logging.handlers import RotatingFileHandler
@@ -16,12 +17,17 @@ from mltrainer.trust.provenance import plain
 
 BYTES, FILES = 2_000_000, 5  # of one process: ten megabytes at most
 MASK = "***"
+LEAST = 4  # characters of a secret: shorter ones are parts of words
+NAMED = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSPHRASE)$", re.IGNORECASE)
 PATTERNS = tuple(
     (re.compile(pattern, re.IGNORECASE), replacement)
     for pattern, replacement in (
         (r"(bearer|token|basic)\s+[\w.~+/=-]{8,}", rf"\1 {MASK}"),
         (r"(://[^/\s:@]*):[^/\s@]+@", rf"\1:{MASK}@"),
-        (r"((?:api_?key|token|password|secret|passphrase)[\"']?\s*[=:]\s*[\"']?)[^\s&\"',;]+", rf"\1{MASK}"),
+        (
+            r"((?:api[_ -]?key(?: provided)?|token|password|secret|passphrase)[\"']?\s*[=:]\s*[\"']?)[^\s&\"',;]+",
+            rf"\1{MASK}",
+        ),
     )
 )
 
@@ -34,13 +40,10 @@ def begin(process: str) -> Path | None:
     level = settings().log
     if level == "off":
         return None
-    folder = settings().home / "logs"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / f"{process}.jsonl"
+    path = settings().home / "logs" / f"{process}.jsonl"
     log = logging.getLogger("mltrainer")
     if not any(getattr(h, "baseFilename", "") == str(path.absolute()) for h in log.handlers):
-        handler = RotatingFileHandler(path, maxBytes=BYTES, backupCount=FILES - 1, encoding="utf-8")
-        handler.setFormatter(formatter())
+        handler = rotating(path, formatter())
         terminal = logging.StreamHandler()
         terminal.setFormatter(Masked("%(message)s"))
         terminal.setLevel(logging.WARNING)
@@ -49,6 +52,15 @@ def begin(process: str) -> Path | None:
         log.propagate = False
     log.setLevel(level.upper())
     return path
+
+
+def rotating(path: Path, form: logging.Formatter) -> logging.Handler:
+    """What writes to a log of at most ten megabytes, in a folder for its owner alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.chmod(0o700)
+    handler = RotatingFileHandler(path, maxBytes=BYTES, backupCount=FILES - 1, encoding="utf-8")
+    handler.setFormatter(form)
+    return handler
 
 
 class Masked(logging.Formatter):
@@ -105,14 +117,16 @@ def masked(text: str) -> str:
 
 
 def _secrets() -> tuple[str, ...]:
+    """What this process knows that nobody may read: of the settings, and of variables that are named like secrets."""
+    named = tuple(value for name, value in os.environ.items() if NAMED.search(name) and len(value) >= LEAST)
     try:
-        return _of(settings())
+        return named + _of(settings())
     except MltrainerError:  # what cannot be read holds no key of ours, and its form is masked all the same
-        return ()
+        return named
 
 
 @lru_cache(maxsize=4)
 def _of(here: Settings) -> tuple[str, ...]:
     found = [getattr(here, name) for name in Settings.model_fields]
     words = [v.get_secret_value() for v in found if hasattr(v, "get_secret_value")]
-    return tuple(sorted((w for w in words if len(w) >= 4), key=len, reverse=True))
+    return tuple(sorted((w for w in words if len(w) >= LEAST), key=len, reverse=True))

@@ -105,7 +105,7 @@ def _flaw(entry: Entry, key: bytes) -> str:
     columns = store.audit.c
     with store.reading(whole=False) as connection:
         there = connection.execute(select(columns.hash).where(columns.seq == said["size"])).scalar()
-    if there != said["head"]:
+    if said["size"] and there != said["head"]:  # of an empty trail there is no entry to name
         return f"checkpoint {entry.seq} names another entry {said['size']} than there is: the trail was written anew"
     return ""
 

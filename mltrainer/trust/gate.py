@@ -212,7 +212,11 @@ def verify(item: object, purpose: str) -> Provenance:
         why = f"is a world made to test the tests (mode {NULL}), admitted for {CALIBRATION} and not for {purpose}"
         refuse(what, why, FETCH, purpose=purpose)
     with store.reading() as connection:
-        held, entry, revoked = _held(connection, content), _entry(connection, content), _revoked(connection, content)
+        held, entry, revoked = (
+            _held(connection, content),
+            _entry(connection, content),
+            _revocations(connection, content),
+        )
     if held is None:
         refuse(what, f"was never let in (content {content[:12]})", FETCH, purpose=purpose)
     remedy = "run mltrainer audit verify to see what was changed"
@@ -222,7 +226,7 @@ def verify(item: object, purpose: str) -> Provenance:
     if held != entry:
         refuse(what, "stands in the registry otherwise than in the audit trail", remedy, purpose=purpose)
     if revoked:
-        refuse(what, f"was revoked: {revoked}", LIFT, kind="mistake", purpose=purpose)
+        refuse(what, f"was revoked: {'; '.join(revoked.values())}", LIFT, kind="mistake", purpose=purpose)
     return item.provenance
 
 
@@ -280,23 +284,27 @@ def origin(content: str) -> Provenance | None:
 
 def revoked(content: str) -> str:
     """Why content, or all that comes in a body, was taken back; "" of what was not, or was let in again."""
+    return "; ".join(revocations(content).values())
+
+
+def revocations(content: str) -> dict[str, str]:
+    """What was taken back of which this was made, by its hash, and why: each is lifted by itself."""
     with store.reading() as connection:
-        return _revoked(connection, content)
+        return _revocations(connection, content)
 
 
-def _revoked(connection: Connection, content: str) -> str:
-    """Content may have been made of several that were taken back; each is lifted by itself."""
+def _revocations(connection: Connection, content: str) -> dict[str, str]:
     last = {said["of"]: said for said in audit.all_told(connection, "content", content, REVOCATION)}
-    return "; ".join(str(said["reason"]) for said in last.values() if not said["lifted"])
+    return {of: str(said["reason"]) for of, said in last.items() if not said["lifted"]}
 
 
 def _registered(new: Provenance) -> Provenance:
     """Register content once; content that is already held keeps the provenance of its first time."""
     with store.reading() as connection:
         held, entry = _held(connection, new.content_sha256), _entry(connection, new.content_sha256)
-        why = _revoked(connection, new.content_sha256)
-    if why:
-        refuse(f"{new.source} content {new.name!r}", f"was revoked: {why}", LIFT, kind="mistake")
+        taken = "; ".join(_revocations(connection, new.content_sha256).values())
+    if taken:
+        refuse(f"{new.source} content {new.name!r}", f"was revoked: {taken}", LIFT, kind="mistake")
     if held is None or entry is None:
         with store.writing() as connection:
             held = _held(connection, new.content_sha256) or _register(connection, new)

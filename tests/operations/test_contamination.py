@@ -105,6 +105,15 @@ def test_of_a_body_that_was_taken_back_no_other_ticker_comes_in(msft: Matrix):
     assert mt.bars("IBM").name == "IBM"
 
 
+def test_what_was_revoked_as_a_body_is_lifted_as_that_body_and_the_refusal_says_so(msft: Matrix):
+    body = str(next(origin.body_sha256 for origin in gate.roots(msft) if origin.name == "MSFT"))
+    contamination.revoke(body, "the file is wrong")
+    with pytest.raises(BadInput, match=f"is not revoked; what is of it was revoked as {body[:12]}"):
+        contamination.lift(bars_of(msft), "it was right")
+    with pytest.raises(Refused):
+        mt.bars("MSFT")
+
+
 @pytest.mark.parametrize("what", ["", "abc", "zz" * 32, "../../etc", "0" * 65, "\x1b[31m" * 6])
 def test_what_is_no_hash_is_said_to_be_none(home: Path, what: str):
     with pytest.raises(BadInput, match="is no hash"):
@@ -116,7 +125,7 @@ def test_nothing_is_done_without_a_reason_or_a_thing(msft: Matrix):
         contamination.trace("000000")
     with pytest.raises(BadInput, match="without a reason"):
         contamination.revoke(bars_of(msft), " ")
-    with pytest.raises(BadInput, match="is revoked"):
+    with pytest.raises(BadInput, match=r"is not revoked$"):
         contamination.lift(bars_of(msft), "an error")
     assert audit.entries(kind=gate.REVOCATION) == []
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import mltrainer as mt
+from mltrainer import cli
 from mltrainer.errors import BadInput, UnknownName
 from mltrainer.evaluation import governance
 from mltrainer.operations import drills, lifecycle
@@ -92,6 +93,22 @@ def test_the_first_approved_challenger_of_the_same_question_stands_in(home: Path
 
 def test_an_unknown_runbook_or_parameter_is_one_line(home: Path, tmp_path: Path):
     with pytest.raises(BadInput, match="there is no runbook 'fire'; there are daily-data-check"):
-        drills.run("fire", tmp_path)
+        drills.run("fire", tmp_path, {})
     with pytest.raises((BadInput, UnknownName), match="has no parameter 'color'"):
-        drills.run("key-rotation", tmp_path, color="red")
+        drills.run("key-rotation", tmp_path, {"color": "red"})
+
+
+@pytest.mark.parametrize("word", ["real=1", "reason", "="])
+def test_a_parameter_that_is_none_is_one_line(word: str, monkeypatch: pytest.MonkeyPatch, capfd):
+    monkeypatch.setattr("sys.argv", ["mltrainer", "runbook", "daily-data-check", "--set", word])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capfd.readouterr().err
+    assert ended.value.code == 2
+    assert said.count("\n") == 1
+    assert "parameter" in said
+
+
+def test_a_model_is_named_or_nothing_is_done(home: Path):
+    with pytest.raises(BadInput, match="no address of a kept model"):
+        lifecycle.fallback("", "a reason")

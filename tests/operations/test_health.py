@@ -57,7 +57,7 @@ def test_a_change_is_told_once_and_once_more_when_it_is_over(home: Path):
     checking.check(["MSFT"], send=False)
     beat = home / checking.BEAT
     health.told()  # of a machine that is not well for other reasons
-    os.utime(beat, (time.time() - 5 * 86_400,) * 2)
+    os.utime(beat, (time.time() - 8 * 86_400,) * 2)
     for changed in (["failed"], []):
         assert watch(health.told()) == changed
     beat.touch()
@@ -83,7 +83,7 @@ def test_what_no_address_took_is_sent_again_and_what_one_took_is_not(home: Path,
 
     checking.check(["MSFT"], send=False)
     health.told()
-    os.utime(home / checking.BEAT, (time.time() - 5 * 86_400,) * 2)
+    os.utime(home / checking.BEAT, (time.time() - 8 * 86_400,) * 2)
     server = HTTPServer(("127.0.0.1", 0), Inbox)
     port = server.server_address[1]
     server.server_close()

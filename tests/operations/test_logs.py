@@ -75,3 +75,11 @@ def test_a_token_is_masked_in_every_form_in_which_it_travels(secret: str):
     forms = ("Bearer {}", "token {}", "?token={}&a=1", "apiKey={}", "redis://user:{}@host:6379/0", '"password": "{}"')
     for form in forms:
         assert secret not in logs.masked(form.format(secret))
+
+
+@pytest.mark.parametrize("text", ["Incorrect API key provided: {}", "x-api-key: {}", "{}"])
+def test_the_key_of_a_language_model_is_a_secret_too(text: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    assert KEY not in logs.masked(text.format(KEY))
+    if text != "{}":  # also one that this process does not know
+        assert "zz-other-123456" not in logs.masked(text.format("zz-other-123456"))

@@ -120,3 +120,9 @@ def test_a_key_that_was_cut_is_named_and_nothing_is_proved_by_it(checkpoint: aud
     for ask in (checkpoints.make, checkpoints.verify):
         with pytest.raises(BadInput, match="holds no key; remove it"):
             ask()
+
+
+def test_a_checkpoint_of_an_empty_trail_is_no_alarm() -> None:
+    checkpoints.make()
+    assert checkpoints.full().findings == []
+    assert checkpoints.make().size == 2
