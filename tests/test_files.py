@@ -72,7 +72,7 @@ def test_a_file_that_cannot_be_is_said_before_any_work(run: Run, out: str, words
 def test_a_text_that_a_spreadsheet_would_run_gets_an_apostrophe(text: str):
     """OWASP, CSV injection: cells that begin with = + - @, tab or carriage return."""
     safe = plain.harmless(pd.DataFrame({"name": [text, "MSFT"], "-1": [-1.5, 2.0]}))
-    assert list(safe["name"]) == [f"'{text}", "MSFT"]
+    assert list(safe["name"]) == ["'" + text.replace("\r", " "), "MSFT"]  # a return alone begins a row in some
     assert list(safe) == ["name", "'-1"]
     assert list(safe["'-1"]) == [-1.5, 2.0]
 

@@ -1,12 +1,15 @@
 """Questions in plain words: every documented phrasing is understood; others are answered with what can be asked."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from assistant.expected import EXPECTED
 
 from mltrainer import store
-from mltrainer.assistant import ask, asking, history
+from mltrainer.assistant import ask, asking, history, research
 from mltrainer.assistant.grounding import filled, render
 from mltrainer.assistant.phrases import PHRASES
 from mltrainer.assistant.records import UNKNOWN
@@ -279,3 +282,25 @@ def test_hostile_text_is_text(home: Path):
     assert "<script" not in kept["html"]
     with store.reading() as connection:
         assert connection.execute(store.conversations.select()).one().user == HOSTILE
+
+
+def test_two_who_say_yes_at_once_train_once(home: Path):
+    train = "train RidgeRegression on MSFT between 2005-01-03 and 2009-12-31"
+    assert ask(train, user="ada", role="researcher").to_dict()["pending"]["tool"] == "train"
+    begun, together = [], threading.Barrier(2)
+
+    def queue(asked: dict[str, object]) -> dict[str, object]:
+        begun.append(asked)
+        time.sleep(0.3)  # as long as a server waits, an answer is not kept yet
+        return {"id": "0" * 12, "state": "running"}
+
+    def yes() -> str:
+        research.QUEUE.set(queue)
+        together.wait()
+        return ask("yes", user="ada", role="researcher").text
+
+    with ThreadPoolExecutor(2) as pool:
+        said = sorted(f.result() for f in [pool.submit(yes) for _ in range(2)])
+    assert len(begun) == 1
+    assert said[0] == "Nothing waits for a yes."
+    assert "is being trained" in said[1]

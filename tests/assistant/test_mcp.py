@@ -122,6 +122,8 @@ def test_what_waits_is_done_once_as_it_was_shown(home: Path):
     async def talk(client: ClientSession) -> list[dict[str, Any]]:
         waits = (await asked(client, "train", {"model": "RidgeRegression", "end": "2010-12-31"}))["pending"]
         wrong = await asked(client, "confirm", {"token": "0" * 16})
+        no = (await asked(client, "train", {"model": "RidgeRegression", "end": "2009-12-31"}))["pending"]
+        assert "not done" in (await asked(client, "confirm", {"token": no["token"], "yes": "no"}))["text"]
         done = await asked(client, "confirm", {"token": waits["token"]})
         return [wrong, done, await asked(client, "confirm", {"token": waits["token"]})]
 

@@ -1,18 +1,29 @@
 """Why a result changed is found by running it again with one thing changed at a time."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sklearn.base import BaseEstimator
 
 import mltrainer as mt
-from mltrainer.errors import BadInput, Unavailable
+from mltrainer.errors import BadInput, Refused, Unavailable
 from mltrainer.evaluation import trials
 from mltrainer.features.matrix import Matrix
 from mltrainer.operations import contamination
+from mltrainer.operations import rerun as again
 from mltrainer.operations.rerun import CODE, rerun, sentence
 from mltrainer.trust import gate
 
 MODEL = "KNeighborsRegressor_5"
+
+
+class Broken(BaseEstimator):
+    def fit(self, X: object, y: object) -> "Broken":
+        raise ValueError("it does not fit")
+
+    def predict(self, X: object) -> object:
+        raise AssertionError("never fitted")
 
 
 def matrix(end: str = "2006-12-29", **more: object) -> Matrix:
@@ -68,7 +79,30 @@ def test_what_cannot_be_made_again_is_said(first: str):
         rerun(first, "ffffff")
     with pytest.raises(BadInput, match="has no figure 'beauty'"):
         rerun(first, first, "beauty")
+    other = mt.evaluate("RidgeRegression", matrix()).key
+    with pytest.raises(BadInput, match="0 trials that ran begin with ''; give the address of one"):
+        rerun(first, "")  # with which every address begins
     bars = next(o.content_sha256 for o in gate.roots(matrix()) if o.name == "MSFT")
     contamination.revoke(bars, "a bad tick")
-    with pytest.raises((Unavailable, mt.errors.Refused), match="revoked"):
-        rerun(first, first)
+    with pytest.raises(Refused, match="rests on revoked data"):
+        rerun(first, other)
+
+
+def test_each_thing_that_cannot_be_given_back_has_its_line(first: str):
+    row = dict(trials.ledger().iloc[0])
+    with pytest.raises(BadInput, match="is of a panel; compare trials of one ticker"):
+        again.setup(row | {"trial": "0" * 64})
+    with pytest.raises(BadInput, match="was run with color, which the ledger cannot give back"):
+        again.setup(row | {"settings": "color=red"})
+    with pytest.raises(Unavailable, match="was let in on another installation"):
+        again.setup(row | {"matrix": "0" * 64})
+    with pytest.raises(Unavailable, match=f"data revision: MSFT until 2006-12-29 is {row['matrix'][:12]} by now"):
+        again.rebuilt(
+            row | {"matrix": mt.matrix("MSFT", start="2004-01-02", end="2006-12-29", horizon=7).fingerprint()}
+        )
+    failed = mt.evaluate(Broken(), matrix())
+    assert not failed.ok
+    with pytest.raises(BadInput, match="0 trials that ran begin"):
+        rerun(failed.key, first)
+    with pytest.raises(Unavailable, match="does not run any more: too hard"):
+        again._ran([replace(trials.opened(first), status="failed", reason="too hard")])

@@ -71,7 +71,14 @@ def test_a_training_by_chat_waits_for_the_yes_of_who_may_and_is_a_training_like_
 def test_a_training_by_chat_that_fails_says_why(served: Running):
     asked(served, "train RidgeRegression on MSFT between 2009-12-01 and 2009-12-31", role="admin")
     said = asked(served, "yes", role="admin")
-    assert "cannot be answered" in said["text"] or "is being trained" in said["text"]
+    job = served("/api/models/train?limit=1", role="admin").json["items"][0]
+    until = time.monotonic() + 120
+    while (job := served(f"/api/models/train/{job['id']}", role="admin").json)["state"] in ("queued", "running"):
+        assert time.monotonic() < until
+        time.sleep(0.5)
+    assert (job["state"], job["user"]) == ("failed", "my-admin")
+    assert job["error"]
+    assert job["error"] in said["text"] or "is being trained" in said["text"]  # where it took longer than is waited
 
 
 def test_a_page_of_another_site_cannot_make_a_browser_forget(served: Running):

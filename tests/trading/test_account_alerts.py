@@ -142,3 +142,33 @@ def test_a_split_that_the_account_has_no_entry_of_makes_no_loss(replay: Server):
     adjusted = mt.bars("MSFT", end="2003-04-30")
     held = holding.priced(holding.purchases(Account(), holding.entries(Account(), None))[0], adjusted)
     assert held.price == pytest.approx(adjusted.frame["close"].loc["2003-01-06"])
+
+
+def test_what_is_meant_and_not_held_yet_is_far_from_its_target():
+    """Half of the wealth was to be in B, of which nothing is held: by hand."""
+    days = pd.bdate_range("2010-01-04", periods=2, name="session")
+    found = [Entry("deposit", "2010-01-04", cash=100.0), Entry("buy", "2010-01-04", "A", 5, 10.0)]
+    frame = holding.path(Account("x", targets={"A": 0.5, "B": 0.5}), found, pd.DataFrame({"A": [10.0, 10.0]}, days))
+    assert frame["gap"].tolist() == pytest.approx([0.5, 0.5])
+
+
+@pytest.mark.parametrize("wrong", [
+    {"targets": {"MSFT": "x"}}, {"targets": {"IBM": 5.0}}, {"targets": {"IBM": -0.1}}, {"targets": {}}, {"stop": "a"},
+])  # fmt: skip
+def test_limits_that_are_none_are_one_line(wrong: dict[str, object]):
+    with pytest.raises(BadInput, match="account|weights"):
+        Account("MSFT", **wrong)
+
+
+def test_two_subjects_of_one_name_are_refused_before_either_is_lost(account: None):
+    with pytest.raises(BadInput, match="would be two subjects of one history"):
+        check(accounts=["main", "main"], as_of=DAYS[2], send=False)
+
+
+def test_a_purchase_on_a_day_without_a_session_takes_nothing_else_with_it(replay: Server):
+    """Bought on a Saturday, asked as of the Sunday: there is no session yet, and the others are looked at."""
+    mt.portfolio.record("deposit", "2009-01-05", cash=10_000)
+    mt.portfolio.record("buy", "2009-01-10", ticker="MSFT", quantity=10, price=19.0)
+    found = check(["IBM"], accounts=["main"], as_of="2009-01-11", send=False)
+    assert "IBM" in found.subjects
+    assert "has no session from 2009-01-10" in found.withheld["main/MSFT@2009-01-10"]
