@@ -156,7 +156,7 @@ def test_what_is_meant_and_not_held_yet_is_far_from_its_target():
     {"targets": {"MSFT": "x"}}, {"targets": {"IBM": 5.0}}, {"targets": {"IBM": -0.1}}, {"targets": {}}, {"stop": "a"},
 ])  # fmt: skip
 def test_limits_that_are_none_are_one_line(wrong: dict[str, object]):
-    with pytest.raises(BadInput, match="account|weights"):
+    with pytest.raises(BadInput, match=r"account|weights"):
         Account("MSFT", **wrong)
 
 
