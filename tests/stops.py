@@ -22,7 +22,7 @@ from sqlalchemy import select
 
 from mltrainer import store
 from mltrainer.operations import backup, scrub
-from mltrainer.reports import run as reports
+from mltrainer.reports import folder as reports
 from mltrainer.reports import verify as checking
 from mltrainer.trust import audit
 

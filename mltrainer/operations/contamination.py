@@ -17,7 +17,7 @@ from mltrainer.errors import BadInput, MltrainerError, Unavailable
 from mltrainer.evaluation import governance
 from mltrainer.operations.explain import LEAST
 from mltrainer.operations.retention import ADDRESS
-from mltrainer.reports import run as reports
+from mltrainer.reports import folder as reports
 from mltrainer.trust import audit, gate
 
 OWN = {

@@ -12,7 +12,7 @@ from mltrainer import store
 from mltrainer.errors import BadInput, MltrainerError, Unavailable
 from mltrainer.evaluation import governance, trials
 from mltrainer.operations.retention import purged
-from mltrainer.reports import run as reports
+from mltrainer.reports import folder as reports
 from mltrainer.trust import audit
 from mltrainer.trust.provenance import Provenance
 

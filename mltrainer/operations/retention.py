@@ -21,7 +21,7 @@ from sqlalchemy import Text, select
 from mltrainer import store
 from mltrainer.data.providers import cache
 from mltrainer.errors import BadInput, UnknownName
-from mltrainer.reports import run as reports
+from mltrainer.reports import folder as reports
 from mltrainer.settings import settings
 from mltrainer.trust import audit
 from mltrainer.trust.provenance import SOURCES

@@ -18,7 +18,7 @@ from mltrainer import store
 from mltrainer.data.providers import cache
 from mltrainer.errors import MltrainerError
 from mltrainer.evaluation import trials
-from mltrainer.reports import run as reports
+from mltrainer.reports import folder as reports
 from mltrainer.settings import settings
 from mltrainer.trust import audit
 

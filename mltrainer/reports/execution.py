@@ -23,17 +23,13 @@ from mltrainer.errors import BadInput
 from mltrainer.evaluation.engine import clean_start, unwatched
 from mltrainer.models import catalog
 from mltrainer.paths import notebooks
+from mltrainer.reports.folder import sha
 from mltrainer.trust import audit
 
 NOTEBOOK = "reports/model-family.ipynb"
 VALIDATION = "reports/validation.ipynb"
 AT_ONCE = 2
 CELL_SECONDS = 300  # a cell shows what is stored; one that takes longer is stuck, and its page fails
-
-
-def sha(path: Path) -> str:
-    """Sha256 of a file; empty when there is none."""
-    return store.hashed_file(path) if path.is_file() else ""
 
 
 def family_pages(

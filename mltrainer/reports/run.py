@@ -8,20 +8,17 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from filelock import FileLock
 
 from mltrainer import store
 from mltrainer.data.dates import Day
 from mltrainer.data.universes import Universe
-from mltrainer.errors import BadInput, StorageError, Tampered, Unavailable
+from mltrainer.errors import BadInput, StorageError
 from mltrainer.evaluation import engine, study, trials
 from mltrainer.evaluation.calibrate import RuleCalibration, calibrate
 from mltrainer.evaluation.leaderboard import Leaderboard, leaderboard
@@ -33,8 +30,8 @@ from mltrainer.features.matrix import Matrix
 from mltrainer.features.targets import LEAST_NAMES
 from mltrainer.features.targets import target as target_of
 from mltrainer.models import catalog
-from mltrainer.paths import runs_folder
-from mltrainer.reports.execution import family_pages, sha
+from mltrainer.reports.execution import family_pages
+from mltrainer.reports.folder import Run, earlier, finished, place, sha
 from mltrainer.reports.index import LIBRARIES, Work, csv, index_html
 from mltrainer.settings import settings
 from mltrainer.trust import audit, gate
@@ -43,128 +40,6 @@ from mltrainer.trust.provenance import fingerprint
 FORMAT = 9  # raise it when pages of the same results would look different
 PAGE_BYTES = 2 * 2**20  # of a page and its notebook
 SCRIPT_BYTES = 5 * 2**20  # of what draws the figures of all pages
-MANIFEST = (
-    "run revision earlier status mode as_of created_at parameters families sources matrices results luck calibration "
-    "ledger library_versions outputs audit_head"
-).split()
-
-
-@dataclass(frozen=True)
-class Run:
-    """One finished run folder, read back; nothing is computed."""
-
-    path: Path
-    manifest: dict[str, Any]
-
-    @property
-    def id(self) -> str:
-        """Name of the folder."""
-        return str(self.manifest["run"])
-
-    @property
-    def title(self) -> str:
-        """What was asked, in few words."""
-        p = self.manifest["parameters"]
-        who = p.get("universe") or ", ".join(p["tickers"])
-        what = f"{p['target']} of " if "target" in p else ""
-        return f"{what}{who}, {p['horizon']} sessions ahead, to {self.as_of} ({self.id[-8:]})"
-
-    @property
-    def mode(self) -> str:
-        """The data mode stamped on the run."""
-        return str(self.manifest["mode"])
-
-    @property
-    def as_of(self) -> str:
-        """Last session of the data, YYYY-MM-DD."""
-        return str(self.manifest["as_of"])
-
-    @property
-    def families(self) -> list[str]:
-        """Keys of the families of the run, in catalog order."""
-        return list(self.manifest["families"])
-
-    @property
-    def failed(self) -> dict[str, str]:
-        """Family -> why its page could not be made."""
-        pages = self.manifest["families"] | {"validation": self.manifest.get("validation") or {"status": "ok"}}
-        return {f: s["reason"] for f, s in pages.items() if s["status"] != "ok"}
-
-    @cached_property
-    def rows(self) -> pd.DataFrame:
-        """The leaderboard, as `leaderboard.csv` holds it."""
-        return pd.read_csv(self.path / "leaderboard.csv", keep_default_na=False, na_values=[""])
-
-    def evaluation(self, name: str, ticker: str) -> Evaluation:
-        """Return the stored result of one model on one ticker."""
-        for r in self.manifest["results"]:
-            held = r["model"] == name and r["ticker"] == ticker and r["status"] == "ok"
-            if held and (found := trials.opened(r["key"])) is not None:
-                return found
-        raise Unavailable(f"run {self.id} holds no result of {name} on {ticker}")
-
-    def __repr__(self) -> str:
-        """Say where it is and how it ended."""
-        return f"Run({self.manifest['status']}: {self.path / 'index.html'})"
-
-
-def runs(out: str | Path | None = None) -> list[Run]:
-    """Every run folder below `out` that has a readable manifest, newest first; `out` is by default as for `report`."""
-    found = []
-    for path in place(out).glob("*/manifest.json"):
-        try:
-            run = read(path.parent)
-        except (Tampered, OSError):
-            continue  # `verify` is the place to say what is wrong with a folder
-        found.append(run)
-    return sorted(found, key=lambda r: str(r.manifest["created_at"]), reverse=True)
-
-
-def place(out: str | Path | None) -> Path:
-    """The folder of runs that is meant: the one named, else that of the settings, else `reports`."""
-    return runs_folder(out or settings().out)
-
-
-def locate(run: str | Path | Run, out: str | Path | None = None) -> Path:
-    """Return the folder of a run, given as such, as a run id below `out`, or as a `Run`."""
-    if isinstance(run, Run):
-        return run.path
-    folder, below = Path(run), place(out) / Path(run).name
-    if (folder / "manifest.json").is_file():
-        return folder
-    if folder.name != str(run) or not (below / "manifest.json").is_file():
-        raise Unavailable(
-            f"{str(run)[:80]!r} is no run folder and no run id below {below.parent}; mltrainer report makes one"
-        )
-    return below
-
-
-def export(run: str | Path | Run, to: str | Path, out: str | Path | None = None) -> list[Path]:
-    """Write the pages of a run to the folder `to`, each with what draws its figures inside, to be sent by itself."""
-    from mltrainer.reports.pages import whole
-
-    found, folder = read(locate(run, out)), Path(to)
-    written = [folder / name for name in found.manifest["outputs"] if name == f"{Path(name).stem}.html"]
-    if folder.resolve() == found.path.resolve():
-        raise BadInput(
-            f"{folder} is the run itself, whose pages are as its manifest records them; choose another folder"
-        )
-    for path in written:
-        store.write_atomic(path, whole((found.path / path.name).read_text(encoding="utf-8")))
-    return written
-
-
-def read(folder: Path) -> Run:
-    """Read one run folder; `Tampered` if its manifest is none."""
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        if isinstance(manifest, dict):
-            manifest = {"ledger": None} | manifest  # runs of before do not say it
-        if not isinstance(manifest, dict) or any(key not in manifest for key in MANIFEST):
-            raise ValueError("keys are missing")
-    except (ValueError, RecursionError) as error:
-        raise Tampered(f"{folder / 'manifest.json'} is not a manifest of a run: {error}") from None
-    return Run(folder, manifest)
 
 
 def report(
@@ -220,20 +95,13 @@ def report(
     ledger = trials.position()  # other trials may be added while pages are made
     board = leaderboard(results, trials.judgment(results, until=ledger))
     measured = _calibrated(matrices[0], board, protocol, jobs=jobs, progress=progress)
-    parameters = {
-        "families": chosen,
-        "tickers": [t for m in matrices for t in m.tickers],
-        "start": str(start or ""),
-        "end": str(end or ""),
-        "horizon": horizon,
-        "protocol": repr(protocol),
-    } | ({"universe": tickers.name} if isinstance(tickers, Universe) else {})
-    parameters |= {"target": target} if target != "return" else {}
+    parameters = _parameters(chosen, matrices, protocol, start=str(start or ""), end=str(end or ""))
+    parameters |= {"universe": tickers.name} if isinstance(tickers, Universe) else {}
     parameters |= {} if validate else {"validate": False}
     run_id, revision = _run_id(parameters, matrices), _revision(results, board)
     done = folder / run_id
     with _alone(run_id):
-        old = _finished(done)
+        old = finished(done)
         if old is not None and old.manifest["revision"] == revision:
             return old
         done.mkdir(exist_ok=True)
@@ -248,12 +116,19 @@ def report(
         }
         strongest = _strongest(board, matrices, protocol, jobs) if validate else None
         status = family_pages(chosen, shown, (run_id, revision), done, progress, strongest)
-        earlier = _earlier(run_id, revision)
-        made = datetime.now(UTC).isoformat(timespec="seconds")
+        before, made = earlier(run_id, revision), datetime.now(UTC).isoformat(timespec="seconds")
         work = Work(
-            run_id, parameters, matrices, results, board, status, protocol, ledger, revision, earlier, measured, made
+            run_id, parameters, matrices, results, board, status, protocol, ledger, revision, before, measured, made
         )
         return _finish(done, work)
+
+
+def _parameters(families: list[str], matrices: Sequence[Matrix], protocol: Protocol, **span: str) -> dict[str, Any]:
+    """What a run is asked, as its manifest has it."""
+    lead = matrices[0]
+    asked: dict[str, Any] = {"families": families, "tickers": [t for m in matrices for t in m.tickers]} | span
+    asked |= {"horizon": lead.horizon, "protocol": repr(protocol)}
+    return asked | ({"target": lead.target} if lead.target != "return" else {})
 
 
 def _strongest(
@@ -282,18 +157,6 @@ def _calibrated(matrix: Matrix, board: Leaderboard, protocol: Protocol, **option
         return None
     known: dict[str, Any] = {"horizon": matrix.horizon, "critical": board.luck["critical"], "protocol": protocol}
     return calibrate(matrix, null=null, planted=-(-null // 20), **known, **options)
-
-
-def _finished(folder: Path) -> Run | None:
-    """Return the run of a folder if it is complete, every file is as recorded and the trail tells of it."""
-    try:
-        run = read(folder)
-        told = {e.payload.get("manifest") for e in audit.entries(kind="report")}
-        same = all(sha(folder / name) == recorded for name, recorded in run.manifest["outputs"].items())
-    except (OSError, Tampered, AttributeError):
-        return None
-    whole = same and sha(folder / "manifest.json") in told and run.manifest["status"] == "complete"
-    return run if whole else None
 
 
 @contextmanager
@@ -329,14 +192,6 @@ def _run_id(parameters: dict[str, Any], matrices: Sequence[Matrix]) -> str:
 def _revision(results: Sequence[Evaluation], board: Leaderboard) -> str:
     """Name an answer by what it rests on: results, the luck of all trials, and how pages look."""
     return fingerprint(FORMAT, repr([(e.key, e.status) for e in results]), repr(board.luck))[:8]
-
-
-def _earlier(run: str, revision: str) -> list[dict[str, Any]]:
-    """What the trail tells of other revisions of a run, oldest first, a line each."""
-    told = [{"at": e.at} | e.payload for e in audit.entries(kind="report") if e.payload.get("run") == run]
-    last = {line.get("revision"): line for line in told if line.get("revision") != revision}
-    names = ("revision", "at", "trials", "finding", "manifest")
-    return [{name: line.get(name, "") for name in names} for line in last.values()]
 
 
 def _writable(folder: Path, need: int) -> None:

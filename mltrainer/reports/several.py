@@ -14,7 +14,8 @@ from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.study import select
 from mltrainer.features.targets import target as targets_of
 from mltrainer.reports import map as front
-from mltrainer.reports.run import Run, place, report
+from mltrainer.reports.folder import Run, place
+from mltrainer.reports.run import report
 from mltrainer.trust import audit
 from mltrainer.trust.provenance import fingerprint
 

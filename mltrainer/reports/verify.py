@@ -11,8 +11,8 @@ from mltrainer.errors import MltrainerError, StorageError, Tampered, Unavailable
 from mltrainer.evaluation import trials
 from mltrainer.evaluation.leaderboard import leaderboard
 from mltrainer.evaluation.record import Evaluation
+from mltrainer.reports.folder import Run, locate, place, read
 from mltrainer.reports.index import csv
-from mltrainer.reports.run import Run, locate, place, read
 from mltrainer.trust import audit, gate
 
 

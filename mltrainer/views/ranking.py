@@ -115,18 +115,27 @@ def _lanes(ran: pd.DataFrame, lines: Sequence[tuple[float, str, str, str]], lane
     fig.update_layout(xaxis2={"overlaying": "x", "matches": "x", "side": "top", "showgrid": False, "title": None})
     step = next((s for s in STEPS if (high - low) / s <= 9), STEPS[-1])
     fig.update_xaxes(range=[low, high], dtick=step, tick0=0)
-    ticks = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
-    for row, tick in itertools.product(range(len(ran) - SCREEN, SCREEN // 2, -SCREEN), ticks):
+    fig.update_yaxes(range=[-0.8, len(ran) - 0.2], zeroline=False)
+    _scale_again(fig, len(ran), np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step)
+    _cross(fig, lines, (low + high) / 2)
+    return fig
+
+
+def _scale_again(fig: go.Figure, rows: int, ticks: np.ndarray) -> None:
+    """The numbers of the scale among the lanes, once a screen."""
+    for row, tick in itertools.product(range(rows - SCREEN, SCREEN // 2, -SCREEN), ticks):
         fig.add_annotation(
             x=tick, y=row - 0.5, text=number(round(tick, 6)), showarrow=False, bgcolor="white", borderpad=0,
             font={"size": 11, "color": "#56616c"},
         )  # fmt: skip
-    fig.update_yaxes(range=[-0.8, len(ran) - 0.2], zeroline=False)
+
+
+def _cross(fig: go.Figure, lines: Sequence[tuple[float, str, str, str]], middle: float) -> None:
+    """Lines through all lanes, each with its name above, on the side where there is room."""
     for at, name, color, dash in lines:
         fig.add_vline(x=at, line={"color": color, "dash": dash, "width": 1.5})
-        left, luck = at > (low + high) / 2, color == VERMILION
+        left, luck = at > middle, color == VERMILION
         fig.add_annotation(
             x=at, y=1, yref="paper", text=name, showarrow=False, font={"size": 12, "color": color},
             xanchor="right" if left else "left", xshift=-4 if left else 4, yanchor="bottom", yshift=20 if luck else 36,
         )  # fmt: skip
-    return fig

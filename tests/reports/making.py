@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from mltrainer.reports.run import Run, read
+from mltrainer.reports.folder import Run, read
 
 SPAN = ["--start", "2005-01-03", "--end", "2009-12-31"]
 COMMAND = ["report", "--family", "neighbors", "--ticker", "MSFT", "--no-validate", *SPAN]

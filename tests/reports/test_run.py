@@ -34,7 +34,7 @@ from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.models import catalog
 from mltrainer.paths import notebooks
-from mltrainer.reports import execution
+from mltrainer.reports import execution, folder
 from mltrainer.reports import run as room
 from mltrainer.trust import audit
 
@@ -135,7 +135,7 @@ def test_the_leaderboard_has_one_row_for_each_model_and_ticker(made: Made):
 
 def test_the_manifest_has_its_keys_and_names_every_source_and_output(made: Made):
     manifest = json.loads((made.folder / "manifest.json").read_text())
-    assert manifest.keys() == {*room.MANIFEST, "validation"}
+    assert manifest.keys() == {*folder.MANIFEST, "validation"}
     assert (manifest["mode"], manifest["status"], manifest["as_of"]) == ("sample", "complete", "2009-12-31")
     assert {s["name"] for s in manifest["sources"]} >= {"MSFT", "SPX", "VIXCLS", "CPILFESL"}
     assert all(len(s["body_sha256"]) == 64 for s in manifest["sources"])
@@ -239,7 +239,7 @@ def test_a_changed_manifest_is_made_anew(copy: Path):
 
 
 def test_other_trials_make_a_new_revision_in_the_same_folder_and_the_old_one_is_a_line(made: Made, copy: Path, small):
-    old = reports.run.read(copy)
+    old = folder.read(copy)
     assert old.manifest["earlier"] == []
     mt.evaluate("KNeighborsRegressor_5", mt.matrix("MSFT", start=SPAN[1], end=SPAN[3], horizon=1))
     small("print('made anew')")
@@ -257,7 +257,7 @@ def test_other_trials_make_a_new_revision_in_the_same_folder_and_the_old_one_is_
     assert "made anew" in (copy / "neighbors.html").read_text()  # a page tells of luck, too
     assert reports.verify(run) == []
     head = audit.head()
-    assert again(copy.parent).manifest == reports.run.read(copy).manifest
+    assert again(copy.parent).manifest == folder.read(copy).manifest
     assert audit.head() == head
 
 
@@ -464,7 +464,7 @@ def test_a_failed_notebook_fails_its_page_alone_and_is_tried_again(
     page = (run.path / "neighbors.html").stat().st_mtime_ns
     small("print(family)")
     assert command(*arguments).code == 0
-    mended = reports.run.read(run.path)
+    mended = folder.read(run.path)
     assert (mended.manifest["status"], mended.failed) == ("complete", {})
     assert (run.path / "neighbors.html").stat().st_mtime_ns == page
     assert reports.verify(mended) == []
@@ -698,7 +698,7 @@ def test_a_missing_result_says_which(copy: Path, made: Made):
 def test_a_run_made_elsewhere_is_not_taken_for_finished(copy: Path, home: Path):
     """The trail of this installation does not tell of it."""
     shutil.rmtree(home)
-    assert room._finished(copy) is None
+    assert folder.finished(copy) is None
 
 
 def test_the_protocol_is_told_in_the_manifest(made: Made):

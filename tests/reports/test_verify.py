@@ -11,7 +11,7 @@ from making import SPAN
 
 from mltrainer import reports, store
 from mltrainer.evaluation import study
-from mltrainer.reports.run import read
+from mltrainer.reports.folder import read
 from mltrainer.trust import audit
 
 
