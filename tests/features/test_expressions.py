@@ -147,7 +147,7 @@ def test_a_constant_without_a_value_has_none_as_anything_else():
 
 
 STILL = pd.DataFrame(
-    {"close": [0.1, 0.2] + [0.7] * 6, "volume": [3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0, 6.0]},
+    {"close": [0.1, 0.2] + [0.7] * 6, "volume": [5.7, 2.4, 0.4, 0.1, 7.3, 8.2, 5.5, 6.6]},
     pd.bdate_range("2021-01-04", periods=8, name="session"),
 )
 DUSTY = ("ts_std(close, 6)", "cov(close, volume, 6)", "cov(volume, close, 6)")
