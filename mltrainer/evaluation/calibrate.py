@@ -31,6 +31,7 @@ from mltrainer.errors import BadInput, Unavailable
 from mltrainer.evaluation import cluster, encompassing, engine, judging, skill, study, trials, worlds
 from mltrainer.evaluation.baselines import BASELINES, fitted
 from mltrainer.evaluation.levels import LEVELS, PERIOD
+from mltrainer.evaluation.panels import of_name
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.significance import SIZE
@@ -209,7 +210,12 @@ class Study:
     specs: tuple[ModelSpec, ...]
     protocol: Protocol
     target: str = "return"
+    start: str = ""
     address: str = field(default="", compare=False)
+
+    def matrix(self, world: World) -> Matrix:
+        """The world itself."""
+        return worlds.matrix(world, *self.histories, horizon=self.horizon, target=self.target, start=self.start)
 
     def key(self, world: World) -> str:
         """Address of a world's outcome."""
@@ -225,7 +231,7 @@ def calibrate(
     edges: Sequence[float] | None = None,
     drift: float | None = None,
     block: int = 1,
-    horizon: int = 5,
+    horizon: int | None = None,
     target: str | None = None,
     start: Day = None,
     end: Day = None,
@@ -239,11 +245,12 @@ def calibrate(
 
     Parameters
     ----------
-    data : a ticker, or several, or a universe, as a panel; or a matrix, of whose sources the worlds are then made.
+    data : a ticker, or several, or a universe, as a panel; or a matrix, of whose sources the worlds are then made,
+        with our features alone.
     models : names of the catalog or entries; default five fast ones.
     null : worlds without skill; `planted` worlds for each of the `edges` (see `worlds.World`; default four).
-    drift, block : of every world, see `worlds.World`.
-    horizon, target, start, end : as for `matrix`; a matrix has its own.
+    drift, block : of every world, see `worlds.World`; where HAR is the truth the drift stays that of the sessions.
+    horizon, target, start, end : as for `matrix`; a matrix has its own, and others are refused.
     critical : the t that evidence needs where more was tried than these models.
     seconds : no world is begun after so many; what is finished is kept, and the same call goes on there.
     jobs : worker processes; default the number of cores.
@@ -257,19 +264,23 @@ def calibrate(
     edges = (OF_LEVELS if aim.name in LEVELS else EDGES) if edges is None else edges
     if null < 0 or planted < 0 or any(not 0 < e < 1 for e in edges) or block < 1:
         raise BadInput("calibrate takes numbers of worlds from 0, edges between 0 and 1 and blocks of 1 or more")
-    if isinstance(data, Universe):
-        data = study.matrix(data, start=start, end=end, horizon=horizon)  # of those that are there
+    worlds.checked(drift, aim.name)
+    since = ""
+    if isinstance(data, Universe):  # of those that are there
+        data, start, end = study.matrix(data, start=start, end=end, horizon=horizon, target=target), None, None
     if isinstance(data, Matrix):
-        gate.verify(data, "calibration")
-        names, histories = data.tickers, data.histories
+        data = study.matrix(data, horizon=horizon, target=target, start=start, end=end)  # verified, and as it was asked
+        names, histories, horizon, since = data.tickers, data.histories, data.horizon, data.start
     else:
+        horizon = 5 if horizon is None else horizon
         names = [data] if isinstance(data, str) else list(dict.fromkeys(data))
         bars = [market.bars(name, start=start, end=end) for name in names]
         histories = tuple((own, *market.context(own)) for own in bars)
     if aim.name not in targets.TARGETS or (aim.cross_sectional and len(names) < targets.LEAST_NAMES):
         needs = f"the target {aim.name} of {len(names)} names; ranks need {targets.LEAST_NAMES}"
         raise BadInput(f"no world is made of {needs}, and targets of one's own have none")
-    plan = _study(histories, study.select(models=models or FAST), horizon, protocol or Protocol(), aim.name)
+    specs = study.select(models=models or FAST)
+    plan = _study(histories, specs, horizon, protocol or Protocol(), aim.name, since)
     wanted = [World(s, 0.0, drift, block) for s in range(null)]
     wanted += [World(null + s, e, drift, block) for s in range(planted) for e in edges]
     outcomes = _outcomes(plan, wanted, jobs or os.cpu_count() or 1, seconds, progress)
@@ -281,15 +292,16 @@ def calibrate(
 
 
 def _study(
-    histories: tuple[History, ...], specs: list[ModelSpec], horizon: int, protocol: Protocol, target: str
+    histories: tuple[History, ...], specs: list[ModelSpec], horizon: int, protocol: Protocol, target: str, start: str
 ) -> Study:
     if lacking := [s.why_unavailable for s in specs if not s.available]:
         raise Unavailable(lacking[0])
     parts = [d.provenance.content_sha256 for h in histories for d in h if d.provenance]
     models = [(s.name, s.identity(), s.max_train_rows) for s in specs]
     used = trials.versions(("mltrainer", "numpy", "scipy", "scikit-learn", "TA-Lib"))
-    address = fingerprint(VERSION, trials.VERSION, parts, horizon, models, repr(protocol), target, used)
-    return Study(histories, horizon, tuple(specs), protocol, target, address)
+    since = [start] if start else []
+    address = fingerprint(VERSION, trials.VERSION, parts, horizon, models, repr(protocol), target, used, *since)
+    return Study(histories, horizon, tuple(specs), protocol, target, start, address)
 
 
 # --- one world ------------------------------------------------------------------------------------------------
@@ -297,7 +309,7 @@ def _study(
 
 def outcome(plan: Study, world: World) -> Outcome:
     """Send one world through everything."""
-    return _outcome_of(plan, (world, worlds.matrix(world, *plan.histories, horizon=plan.horizon, target=plan.target)))
+    return _outcome_of(plan, (world, plan.matrix(world)))
 
 
 def _outcome_of(plan: Study, made: tuple[World, Matrix]) -> Outcome:
@@ -341,7 +353,7 @@ def _truth(results: list[Evaluation], matrix: Matrix, protocol: Protocol) -> flo
     """What the lead itself is worth, of a panel the mean of its tickers'; see `Outcome`."""
     lead = f"rsi_{PERIOD}"
     if matrix.target in LEVELS:
-        return float(np.mean([_saved(e, matrix.of(e.ticker), protocol, lead) for e in results]))
+        return float(np.mean([_saved(e, matrix, protocol, lead) for e in results]))
     index = pd.concat({e.ticker: matrix.of(e.ticker).X.loc[e.forecasts.index, lead] for e in results}, axis=1)
     places = (-index).rank(axis=1, pct=True)  # of names side by side
     frames = {}
@@ -355,13 +367,11 @@ def _truth(results: list[Evaluation], matrix: Matrix, protocol: Protocol) -> flo
 
 def _saved(e: Evaluation, matrix: Matrix, protocol: Protocol, lead: str) -> float:
     """Share of HAR's loss that HAR with the lead as a fourth column saves, both fitted on the folds of the model."""
-    y = matrix.y.dropna()
-    cuts = list(protocol.split.split(len(y), matrix.horizon, matrix.X.shape[1]))
-    rows, late = np.arange(len(y)), np.full(len(y), -1)
-    past = matrix.past.loc[y.index, list(BASELINES["HAR"].columns)]
+    own, y, cuts, session, late = of_name(matrix, protocol, e.ticker)
+    rows, past = np.arange(len(y)), own.past.loc[y.index, list(BASELINES["HAR"].columns)]
     losses = []
-    for X in (past, past.assign(lead=matrix.X.loc[y.index, lead])):
-        forecast = pd.Series(fitted(X.to_numpy(float), y.to_numpy(float), cuts, rows, late, rows), y.index)
+    for X in (past, past.assign(lead=own.X.loc[y.index, lead])):
+        forecast = pd.Series(fitted(X.to_numpy(float), y.to_numpy(float), cuts, session, late, rows), y.index)
         losses.append(float(((y - forecast) ** 2).loc[e.forecasts.index].mean()))
     return 1 - losses[1] / losses[0]
 
@@ -387,7 +397,7 @@ def _made(plan: Study, todo: Sequence[World], jobs: int, seconds: float | None) 
     until = time.monotonic() + seconds if seconds is not None else np.inf
     if todo and settings().dask:  # worlds are made here, where the gate knows the histories
         plan_there, in_time = replace(plan, histories=()), (w for w in todo if time.monotonic() < until)
-        made = ((w, worlds.matrix(w, *plan.histories, horizon=plan.horizon, target=plan.target)) for w in in_time)
+        made = ((w, plan.matrix(w)) for w in in_time)
         yield from cluster.each(_outcome_of, plan_there, made, plan.specs)
         return
     if jobs == 1 or len(todo) < 2:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mltrainer.errors import BadInput
 from mltrainer.evaluation.baselines import baselines
-from mltrainer.evaluation.panels import places
+from mltrainer.evaluation.panels import of_name
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.significance import StepDown, stepdown
@@ -27,7 +27,8 @@ def products(e: Evaluation, matrix: Matrix, protocol: Protocol) -> "pd.Series[fl
     .. math:: x_t = u_t w_t, \qquad u = M y, \; w = M \hat y, \qquad M = I - Z (Z'Z)^{-1} Z'
 
     with Z an intercept, the forecast of every baseline and what they are made of (`Matrix.past`), over the sessions of
-    the test: the plain forecasts have their best weights, known with hindsight. The mean of x is above zero where the
+    the test on which all of them are there (one that is fitted needs 100 rows of the name; a pooled model does not):
+    the plain forecasts have their best weights, known with hindsight. The mean of x is above zero where the
     forecast helps beside all of them; where it is noise beside them, its loss is the larger and the mean of x zero.
 
     Parameters
@@ -39,15 +40,14 @@ def products(e: Evaluation, matrix: Matrix, protocol: Protocol) -> "pd.Series[fl
     Harvey and Newbold (2000), Journal of Applied Econometrics 15, 471-482 (multiple encompassing); Clark and West
     (2007), Journal of Econometrics 138, 291-311 (nested models: a loss alone counts the noise of what was estimated).
     """
-    own = matrix.of(e.ticker)
-    y = own.y.dropna()
-    session, ticker, late = places(own, y.index)
-    cuts = protocol.split.split(len(y), own.horizon, own.X.shape[1])
-    plain = baselines(own, y, cuts, session, ticker, late).join(own.past).loc[e.forecasts.index]
-    Z = np.column_stack([np.ones(len(plain)), e.forecasts["expanding_mean"], plain.to_numpy(float)])
-    both = e.forecasts[["y", "forecast"]].to_numpy(float)
+    own, y, cuts, session, late = of_name(matrix, protocol, e.ticker)
+    plain = baselines(own, y, cuts, session, np.zeros_like(session), late).join(own.past)
+    plain = plain.loc[e.forecasts.index].dropna()
+    said = e.forecasts.loc[plain.index]
+    Z = np.column_stack([np.ones(len(plain)), said["expanding_mean"], plain.to_numpy(float)])
+    both = said[["y", "forecast"]].to_numpy(float)
     left = both - Z @ np.linalg.lstsq(Z, both, rcond=None)[0]
-    return pd.Series(left.prod(axis=1), e.forecasts.index, name="products")
+    return pd.Series(left.prod(axis=1), plain.index, name="products")
 
 
 def adds(results: Sequence[Evaluation], matrix: Matrix, protocol: Protocol | None = None) -> StepDown:

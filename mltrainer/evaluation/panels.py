@@ -6,7 +6,7 @@ import pandas as pd
 from mltrainer import metrics
 from mltrainer.errors import BadInput
 from mltrainer.evaluation.protocol import Protocol
-from mltrainer.evaluation.splits import Rows
+from mltrainer.evaluation.splits import Fold, Rows
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec
 from mltrainer.trust.provenance import fingerprint
@@ -70,6 +70,20 @@ def places(matrix: Matrix, labelled: pd.Index) -> tuple[Rows, Rows, Rows]:
     calendar = days.unique().sort_values()
     place, end = calendar.searchsorted(days), calendar.searchsorted(known)
     return place, tickers.factorize(sort=True)[0], np.where(end > place + matrix.horizon + 1, end, -1)
+
+
+def of_name(matrix: Matrix, protocol: Protocol, name: str) -> tuple[Matrix, "pd.Series[float]", list[Fold], Rows, Rows]:
+    """One name of a panel, its labels, the folds of the panel, and of each label its session and when it is late known.
+
+    The folds count the sessions of the panel: a name that was not there from the first to the last has fewer of its
+    own. Of one ticker all this is its own.
+    """
+    y = matrix.y.dropna()
+    session, _, late = places(matrix, y.index)
+    cuts = protocol.split.split(session[-1] + 1, matrix.horizon, matrix.X.shape[1])
+    own = matrix.of(name)
+    rows = np.flatnonzero(y.index.get_level_values("ticker") == name) if y.index.nlevels > 1 else np.arange(len(y))
+    return own, own.y.dropna(), [*cuts], session[rows], late[rows]
 
 
 def in_words(spec: ModelSpec, tickers: list[str], protocol: Protocol) -> str:

@@ -79,7 +79,8 @@ def learned(spec: ModelSpec, data: Matrix, protocol: Protocol) -> tuple[Any, Sta
         return {name: found.estimator for name, found in fits.items()}, state | {"scaling": each, "ends": ends}
     (found,) = fits.values()
     if len(found.effects):
-        state["effects"] = dict(zip(sorted(y.index.unique("ticker")), found.effects.tolist(), strict=True))
+        names = sorted(y.index.unique("ticker"))  # one that left before the window has no effect
+        state["effects"] = dict(zip(names, found.raised(np.arange(len(names))).tolist(), strict=True))
     return found.estimator, state | {"scaling": found.scaling.record}
 
 

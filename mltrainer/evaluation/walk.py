@@ -143,7 +143,8 @@ class Layout:
             "quantile": quantile_level(spec),
         }
         if parts and len(effects := parts[-1].effects):
-            said["name_effects"] = dict(zip(matrix.tickers, effects.tolist(), strict=False))  # of the last fold
+            names = sorted(self.y.index.unique("ticker"))  # as they are numbered
+            said["name_effects"] = dict(zip(names, effects.tolist(), strict=False))  # of the last fold
         return said
 
 

@@ -1,6 +1,7 @@
 """A folder of weights that somebody else has trained, as a model that can be judged: what it must say of itself."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any, NoReturn
 from mltrainer.models import catalog
 from mltrainer.models.base import ModelSpec
 from mltrainer.models.foundation import FAMILY, FOUNDATION, LIBRARIES, LazyFoundation, flaw
+from mltrainer.models.own import NAME
+from mltrainer.plain import cleaned
 from mltrainer.trust import gate
 
 MANIFEST = "manifest.json"
@@ -38,31 +41,49 @@ def foundation(folder: str | Path) -> ModelSpec:
     Refused
         A folder without a manifest, licence, cutoff or the weights that it names.
     """
-    place = Path(folder).expanduser().absolute()
+    place = _place(folder)
     said = _manifest(place)
     if why := flaw(place / said["weights"], said["sha256"]):
         gate.refuse(f"the weights {said['weights'][:60]!r}", why, "get them again from who gave them to you")
     columns = tuple(said.get("columns", ["return_1"]))
     names = ("library", "weights", "sha256", "window", "licence", "training_cutoff")
     cutoff, licence = said["training_cutoff"], said["licence"]
-    reading = f"Trained elsewhere until {cutoff}; licence: {licence[:80]}. {said.get('reference', '')!s:.120}".strip()
+    reading = (
+        f"Trained elsewhere until {cutoff}; licence: {licence[:80]}. {cleaned(said.get('reference', '')):.120}".strip()
+    )
     return ModelSpec(
         said["name"], FOUNDATION, LazyFoundation(params={n: said[n] for n in names}, folder=str(place)), 5.0, FAMILY,
         reading=reading, extra="deep", columns=columns, lags=said["window"], origin="own", cutoff=cutoff,
     )  # fmt: skip
 
 
+def _place(folder: str | Path) -> Path:
+    try:
+        return Path(folder).expanduser().absolute()
+    except (RuntimeError, ValueError):  # ~ of somebody who is not known here
+        _refuse(Path(folder), "is in no home that is known here", "give the whole path")
+
+
 def _manifest(place: Path) -> Mapping[str, Any]:
     try:
-        said = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
-    except OSError:
+        text = (place / MANIFEST).read_text(encoding="utf-8", errors="replace")
+    except (OSError, ValueError):  # a null in the path
         _refuse(place, f"has no {MANIFEST}", f"write one with {', '.join(ASKS)}")
-    except ValueError:
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
         _refuse(place, f"has a {MANIFEST} that is no JSON", "mend it")
     said = said if isinstance(said, dict) else {}
-    lacking = [name for name, kind in ASKS.items() if type(said.get(name)) is not kind or not said[name]]
+    lacking = [name for name, kind in ASKS.items() if type(said.get(name)) is not kind or not str(said[name]).strip()]
     if lacking:
         _refuse(place, f"says no {' and no '.join(lacking)}", f"write it into its {MANIFEST}")
+    if odd := [name for name, kind in ASKS.items() if kind is str and not said[name].isprintable()]:
+        _refuse(place, f"has characters in its {odd[0]} that nobody sees", "write it in plain letters")
+    if not NAME.fullmatch(said["name"]):
+        some = "up to 80 letters, digits, spaces and . _ - + ( )"
+        _refuse(place, f"has the name {said['name'][:40]!r}", f"write {some}, a letter or digit first")
+    if not re.fullmatch("[0-9a-f]{64}", said["sha256"]):
+        _refuse(place, f"has the sha256 {said['sha256'][:12]!r}", "write 64 digits 0 to 9 and a to f")
     try:
         known = date.fromisoformat(said["training_cutoff"])
     except ValueError:
@@ -77,9 +98,9 @@ def _manifest(place: Path) -> Mapping[str, Any]:
     if not isinstance(columns, list) or not columns or not all(isinstance(c, str) for c in columns):
         _refuse(place, "has columns that are no list of features", 'write a list such as ["return_1"]')
     if not 1 < said["window"] <= 512:
-        _refuse(place, f"has a window of {said['window']} sessions", "write 2 to 512")
+        _refuse(place, f"has a window of {str(said['window'])[:12]} sessions", "write 2 to 512")
     return said | {"training_cutoff": known.isoformat()}
 
 
 def _refuse(place: Path, why: str, remedy: str) -> NoReturn:
-    gate.refuse(f"the folder {place.name!r} of weights", why, remedy, kind="mistake")
+    gate.refuse(f"the folder {place.name[:60]!r} of weights", why, remedy, kind="mistake")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from mltrainer import metrics
+from mltrainer.errors import BadInput
 from mltrainer.evaluation import levels
 from mltrainer.evaluation.levels import PRICES, Strength
 from mltrainer.features import matrix as features
@@ -25,6 +26,7 @@ from mltrainer.trust.provenance import Dataset
 Array = NDArray[np.float64]
 MEMORY = 21  # sessions over which volatility and volume count as known
 PERSISTENCE = 0.9  # of the lead of a variance, from session to session
+MOST_DRIFT = 10.0
 LEADS = {"open": 1, "close": 2}  # sessions until what was decided at a close can earn: from the next open, or close
 
 
@@ -38,7 +40,8 @@ class World:
     edge : the lead: expected return of a session in its standard deviations, per standard deviation of the relative
         strength index of 14 sessions known when the session is entered; 0 for a world with nothing to find. Of a target
         that HAR forecasts (`levels`) it moves the log of the session's level, in deviations of what HAR leaves.
-    drift : annual Sharpe ratio of holding; None keeps that of the real sessions.
+    drift : annual Sharpe ratio of holding; None keeps that of the real sessions, and of a target that HAR forecasts
+        there is no other: what moves the prices moves their variance, of which HAR is to be the truth.
     block : sessions that keep their order; 1 leaves no memory at all.
     """
 
@@ -48,7 +51,18 @@ class World:
     block: int = 1
 
 
-def matrix(world: World, *histories: tuple[Dataset, ...], horizon: int, target: str = "return") -> Matrix:
+def checked(drift: float | None, target: str) -> None:
+    """Refuse a drift that no world of the target can have."""
+    if drift is not None and target in levels.LEVELS:
+        kept = f"a world of {target} follows HAR, and its prices keep the drift of their sessions"
+        raise BadInput(f"{kept}: another would move the variance; leave drift out")
+    if drift is not None and not abs(drift) <= MOST_DRIFT:
+        raise BadInput(f"drift={drift}: give the annual Sharpe ratio of holding, -{MOST_DRIFT:g} to {MOST_DRIFT:g}")
+
+
+def matrix(
+    world: World, *histories: tuple[Dataset, ...], horizon: int, target: str = "return", start: str = ""
+) -> Matrix:
     """Features and labels of a world, admitted for calibration only.
 
     Parameters
@@ -58,14 +72,16 @@ def matrix(world: World, *histories: tuple[Dataset, ...], horizon: int, target: 
     horizon : sessions a position is held.
     target : what the world is to be asked. What HAR forecasts (`levels.LEVELS`) follows HAR and nothing else; of ranks
         the names exchange their sessions.
+    start : first session of the matrix, as for `features.matrix.matrix`; the world begins before it.
 
     Returns
     -------
     Matrix
         Of mode NULL; a panel for several tickers, whose sessions keep their common order.
     """
+    checked(world.drift, target)
     asked: dict[str, object] = {"world": vars(world), "horizon": horizon}
-    asked |= {"target": target} if target != "return" else {}
+    asked |= ({"target": target} if target != "return" else {}) | ({"start": start} if start else {})
     if target == "rank":
         every = [d for h in histories for d in h]
         return gate.quarantine(_panel, *every, sizes=tuple(map(len, histories)), **asked)
@@ -73,7 +89,14 @@ def matrix(world: World, *histories: tuple[Dataset, ...], horizon: int, target: 
     return made[0] if len(made) == 1 else gate.quarantine(features.stack, *made)
 
 
-def _built(bars: Dataset, *context: Dataset, world: dict[str, float], horizon: int, target: str = "return") -> Matrix:
+def _built(
+    bars: Dataset,
+    *context: Dataset,
+    world: dict[str, float],
+    horizon: int,
+    target: str = "return",
+    start: str = "",
+) -> Matrix:
     made = World(**world)  # type: ignore[arg-type]
     if target in levels.LEVELS:
         frame = levels.levelled(bars.frame, target, made.edge, _order(len(bars.frame) - levels.WARM, made))
@@ -81,7 +104,7 @@ def _built(bars: Dataset, *context: Dataset, world: dict[str, float], horizon: i
         frame = redrawn(bars.frame, made)
     if target == "excess":
         context = tuple(_beside(d, bars.frame, made) if d.kind == "bars" else d for d in context)
-    return features.build(Dataset(frame, bars.name, bars.kind), *context, horizon=horizon, target=target)
+    return features.build(Dataset(frame, bars.name, bars.kind), *context, horizon=horizon, target=target, start=start)
 
 
 def _beside(index: Dataset, own: pd.DataFrame, world: World) -> Dataset:
@@ -90,12 +113,14 @@ def _beside(index: Dataset, own: pd.DataFrame, world: World) -> Dataset:
     return Dataset(redrawn(common, replace(world, edge=0.0)), index.name, index.kind)
 
 
-def _panel(*data: Dataset, sizes: tuple[int, ...], world: dict[str, float], horizon: int, target: str) -> Matrix:
+def _panel(
+    *data: Dataset, sizes: tuple[int, ...], world: dict[str, float], horizon: int, target: str, start: str = ""
+) -> Matrix:
     parts = np.split(np.arange(len(data)), np.cumsum(sizes)[:-1])
     histories = [[data[i] for i in part] for part in parts]
     frames = exchanged([h[0].frame for h in histories], World(**world))  # type: ignore[arg-type]
     made = [
-        features.build(Dataset(frame, own.name, own.kind), *context, horizon=horizon, target=target)
+        features.build(Dataset(frame, own.name, own.kind), *context, horizon=horizon, target=target, start=start)
         for frame, (own, *context) in zip(frames, histories, strict=True)
     ]
     return features.stack(*made)

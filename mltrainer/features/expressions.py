@@ -22,9 +22,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from mltrainer.errors import BadInput, UnknownName
 
-VERSION = 1  # of what the operators compute; raise it when an expression of before would say other numbers
+VERSION = 2  # of what the operators compute; raise it when an expression of before would say other numbers
 LONGEST, DEEPEST, MOST = 600, 25, 150  # characters, levels and parts of an expression
 WIDEST = 252  # sessions of a window
+ITSELF = "itself"  # among the names, where there is one
 FIELDS = ("open", "high", "low", "close", "volume", "vwap", "returns")
 ALIASES = {
     "stddev": "ts_std", "correlation": "corr", "covariance": "cov", "ts_sum": "sum", "ts_argmax": "ts_argmax",
@@ -50,24 +51,37 @@ def _rank_of_last(W: Array) -> Array:
     return np.where(np.isnan(W).any(axis=-1), np.nan, rank / W.shape[-1])
 
 
+def _still(*windows: Array) -> Array:
+    """Where one of the windows does not move: what is summed up there is the dust of rounding."""
+    return np.logical_or.reduce([np.ptp(W, axis=-1) == 0 for W in windows])
+
+
+def _mean(W: Array) -> Array:
+    return np.where(_still(W), W[..., -1], W.mean(axis=-1))
+
+
+def _deviation(W: Array) -> Array:
+    return np.where(_still(W), 0.0, W.std(axis=-1, ddof=1))
+
+
 def _decayed(W: Array) -> Array:
     weights = np.arange(1.0, W.shape[-1] + 1.0)
-    return np.asarray((W * (weights / weights.sum())).sum(axis=-1))
+    return np.where(_still(W), W[..., -1], (W * (weights / weights.sum())).sum(axis=-1))
 
 
 def _covariance(V: Array, W: Array) -> Array:
     v, w = (part - part.mean(axis=-1, keepdims=True) for part in (V, W))
-    return np.asarray((v * w).sum(axis=-1) / (V.shape[-1] - 1))
+    found = (v * w).sum(axis=-1) / (V.shape[-1] - 1)
+    return np.where(_still(V, W) & np.isfinite(found), 0.0, found)
 
 
-def _correlation(V: Array, W: Array) -> Array:
-    still = (np.ptp(V, axis=-1) == 0) | (np.ptp(W, axis=-1) == 0)  # a window that does not move has none
-    return np.where(still, np.nan, _covariance(V, W) / (V.std(axis=-1, ddof=1) * W.std(axis=-1, ddof=1)))
+def _correlation(V: Array, W: Array) -> Array:  # a window that does not move has none
+    return np.where(_still(V, W), np.nan, _covariance(V, W) / (V.std(axis=-1, ddof=1) * W.std(axis=-1, ddof=1)))
 
 
 WINDOWS: dict[str, tuple[Callable[..., Array], int, str]] = {
-    "ts_mean": (lambda W: W.mean(axis=-1), 1, "mean"),
-    "ts_std": (lambda W: W.std(axis=-1, ddof=1), 2, "standard deviation, of a sample"),
+    "ts_mean": (_mean, 1, "mean"),
+    "ts_std": (_deviation, 2, "standard deviation, of a sample"),
     "sum": (lambda W: W.sum(axis=-1), 1, "sum"),
     "product": (lambda W: W.prod(axis=-1), 1, "product"),
     "ts_min": (lambda W: W.min(axis=-1), 1, "least"),
@@ -138,10 +152,10 @@ class Expression:
         One that compares names is computed among the name and itself as it was 1 and 7 sessions ago, which is good for
         a test of look-ahead and for nothing else; a matrix of one name refuses it.
         """
-        frames = {"itself": bars}
+        frames = {ITSELF: bars}
         if self.across:
             frames |= {f"{k} ago": bars.shift(k).iloc[k:] for k in (1, 7)}
-        return self.panel(frames)["itself"].reindex(bars.index)
+        return self.panel(frames)[ITSELF].reindex(bars.index)
 
     def panel(self, bars: Mapping[str, pd.DataFrame]) -> Wide:
         """Values by session and name, of bars by name; NaN where a name has no session."""
@@ -161,7 +175,7 @@ class _Evaluation:
     def of(self, node: ast.expr) -> Any:
         match node:
             case ast.Constant():
-                return node.value
+                return float(str(node.value))  # whole numbers would be computed in 64 bits, and pass their end
             case ast.Name():
                 return self.field(node.id)
             case ast.UnaryOp():
@@ -205,8 +219,11 @@ class _Evaluation:
             close = self.field("close")
             return close / self.call("delay", [close, 1]) - 1.0
         if lacking := [n for n, b in self.bars.items() if name not in b]:
-            raise BadInput(f"bars of {lacking[0]} have no {name}; use {', '.join(map(str, self.bars[lacking[0]]))}")
-        return pd.DataFrame({n: b[name].reindex(self.sessions) for n, b in self.bars.items()}, self.sessions)
+            whose = "these bars" if lacking[0] == ITSELF else f"the bars of {lacking[0]}"
+            known = [f for f in FIELDS if f in self.bars[lacking[0]] or f == "returns"]
+            raise BadInput(f"{whose} have no {name}; use {', '.join(known)}")
+        wide = pd.DataFrame({n: b[name].reindex(self.sessions) for n, b in self.bars.items()}, self.sessions)
+        return wide.astype(float)
 
     def constant(self, value: float) -> Wide:
         return pd.DataFrame({n: np.where(t, float(value), np.nan) for n, t in self.there.items()}, self.sessions)
@@ -215,7 +232,7 @@ class _Evaluation:
 def _finite(values: Any) -> Any:
     if isinstance(values, pd.DataFrame):
         return values.where(np.isfinite(values))
-    return np.where(np.isfinite(values), values, np.nan) if np.ndim(values) else values
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 # --- reading --------------------------------------------------------------------------------------------------
@@ -259,7 +276,7 @@ def _read(node: ast.expr, depth: int) -> ast.expr:
         case ast.BinOp() if type(node.op) in ORDER:
             left, right = (_read(part, depth + 1) for part in (node.left, node.right))
             if isinstance(node.op, ast.Pow) and not (isinstance(right, ast.Constant) and float(str(right.value)) <= 10):
-                raise BadInput("an exponent is a number of at most 10; signedpower(x, a) takes a root")
+                raise BadInput("an exponent is a number from 0 to 10; signedpower(x, a) takes others")
             return ast.BinOp(left, node.op, right)
         case ast.Compare(ops=[op]) if type(op) in ORDER:
             left, right = (_read(part, depth + 1) for part in (node.left, node.comparators[0]))
@@ -269,12 +286,13 @@ def _read(node: ast.expr, depth: int) -> ast.expr:
             return ast.IfExp(test, yes, no)
         case ast.Call(func=ast.Name(), keywords=[]):
             return _call(node, depth)
-    what = ast.unparse(node)[:60]
-    raise BadInput(f"{what!r} is no part of an expression: fields, numbers, + - * / **, comparisons and functions are")
+    parts = "fields, numbers, + - * / **, comparisons and functions are"
+    raise BadInput(f"{ast.unparse(node)[:60]!r} is no part of an expression: {parts}")
 
 
 def _number(value: object) -> float | int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > 1e12:
+    # a whole number may be too large to be a float at all, so its size comes first
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e12 or not math.isfinite(value):
         raise BadInput(f"{str(value)[:40]!r} is no number of an expression")
     return int(value) if value == int(value) else float(value)
 
@@ -282,9 +300,7 @@ def _number(value: object) -> float | int:
 def _field(name: str) -> ast.Name:
     if not (name in FIELDS or re.fullmatch(r"adv\d+", name)):
         raise UnknownName.of("field of the bars", name, (*FIELDS, "adv20"))
-    if name.startswith("adv"):
-        _window(int(name[3:]), 1, name)
-    return ast.Name(name)
+    return ast.Name(f"adv{_window(int(name[3:]), 1, 'adv')}" if name.startswith("adv") else name)
 
 
 def _call(node: ast.Call, depth: int) -> ast.Call:
@@ -306,19 +322,21 @@ def _call(node: ast.Call, depth: int) -> ast.Call:
 
 
 def _literal(node: ast.expr) -> object:
+    """The number that is written there, or else the text of what is."""
     try:
         return ast.literal_eval(node)
-    except ValueError:
-        return ast.unparse(node)[:30]
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return ast.unparse(node)
 
 
 def _window(value: object, least: int, name: str) -> int:
+    shown = str(value) if isinstance(value, int | float) and abs(value) < 1e12 else repr(str(value)[:30])
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and value < 0:
-        raise BadInput(f"{name} of {value} sessions would look ahead; a number of past sessions is {least} or more")
+        raise BadInput(f"{name} of {shown} sessions would look ahead; a number of past sessions is {least} or more")
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= WIDEST:
-        raise BadInput(f"{name} takes a whole number of sessions from {least} to {WIDEST}, not {str(value)[:30]}")
+        raise BadInput(f"{name} takes a whole number of sessions from {least} to {WIDEST}, not {shown}")
     return value
 
 

@@ -128,4 +128,6 @@ def flaw(path: Path, digest: str) -> str:
         held = sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         return f"cannot be read ({error.strerror})"
+    except ValueError:
+        return "cannot be read (no file has such a name)"
     return "" if held == digest else f"are not those of the manifest (sha256 {held[:12]}, it says {digest[:12]})"

@@ -16,10 +16,14 @@ from mltrainer import metrics
 from mltrainer.data import market
 from mltrainer.errors import BadInput, Refused, UnknownName
 from mltrainer.evaluation import calibrate as room
-from mltrainer.evaluation import engine, levels, trials, worlds
+from mltrainer.evaluation import encompassing, engine, judging, levels, trials, worlds
 from mltrainer.evaluation.calibrate import Outcome, RuleCalibration, calibrate
 from mltrainer.evaluation.lifecycle import Model
+from mltrainer.evaluation.protocol import Protocol
+from mltrainer.evaluation.splits import WalkForward
+from mltrainer.evaluation.walk import Layout
 from mltrainer.evaluation.worlds import World, redrawn
+from mltrainer.features import matrix as features
 from mltrainer.features.targets import realized_variance
 from mltrainer.models import catalog
 from mltrainer.settings import settings
@@ -158,6 +162,95 @@ def test_a_lead_is_there_where_it_is_planted_and_grows_with_its_size():
     assert power["leaking"].sum() == 0
 
 
+# --- of a matrix ----------------------------------------------------------------------------------------------
+
+
+def test_worlds_of_a_matrix_have_its_horizon_target_and_first_session(monkeypatch):
+    made = mt.matrix("MSFT", start="2006-01-03", end="2008-12-31", horizon=21, target="volatility")
+    plans = []
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "_outcomes", lambda plan, *_: plans.append(plan) or [])
+        assert calibrate(made).question == f"{made.aim.title} of MSFT, 21 sessions ahead"
+    world = plans[0].matrix(World(1))
+    assert (world.horizon, world.target, world.start) == (21, "volatility", "2006-01-03")
+    assert world.X.index.equals(made.X.index)
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        ({"horizon": 5}, "this matrix has horizon 21, not 5"),
+        ({"target": "range"}, "this matrix is of target volatility, not range"),
+        ({"start": "2007-01-03"}, "start and end choose the sessions of a ticker"),
+        ({"end": "2007-01-03"}, "start and end choose the sessions of a ticker"),
+    ],
+)
+def test_a_matrix_and_another_question_are_refused(other, why):
+    made = mt.matrix("MSFT", start="2006-01-03", end="2008-12-31", horizon=21, target="volatility")
+    with pytest.raises(BadInput, match=why):
+        calibrate(made, **other)
+
+
+def test_a_universe_is_asked_what_was_asked(monkeypatch, tmp_path):
+    (tmp_path / "two.txt").write_text("IBM\nMSFT\n")
+    plans = []
+    monkeypatch.setattr(room, "_outcomes", lambda plan, *_: plans.append(plan) or [])
+    two = mt.universe(str(tmp_path / "two.txt"))
+    calibrate(two, horizon=10, target="range", start="2006-01-03", end="2008-12-31")
+    (plan,) = plans
+    assert (plan.horizon, plan.target, plan.start, len(plan.histories)) == (10, "range", "2006-01-03", 2)
+
+
+# --- names that come and go -----------------------------------------------------------------------------------
+
+FIRST = {"IBM": "2003-01-02", "MSFT": "2005-03-01"}
+FIVE = WalkForward(5, rows_per_column=0)
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory):
+    """Two names of volatility, of which one has no session before 2005-03: its folds are those of the panel."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLTRAINER_HOME", str(tmp_path_factory.mktemp("uneven")))
+        patch.setenv("MLTRAINER_MODE", "sample")
+        parts = [mt.matrix(t, start=s, end="2008-12-31", target="volatility") for t, s in FIRST.items()]
+        panel = features.panel(*parts)
+        layout = Layout.of(catalog.spec("RidgeRegression"), panel, Protocol(FIVE))
+        results = judging.evaluate_each(layout.spec, panel, layout.protocol, "uneven")
+        return panel, layout, next(e for e in results if e.ticker == "MSFT")
+
+
+def test_what_plain_forecasts_leave_is_of_the_folds_that_the_models_had(uneven):
+    panel, layout, e = uneven
+    frame = layout.frame([p for fold in range(5) for p in layout.parts(fold)]).xs("MSFT", level="ticker")
+    plain = frame[[c for c in frame if str(c).startswith("baseline ")]].join(panel.of("MSFT").past).dropna()
+    said = e.forecasts.loc[plain.index]
+    Z = np.column_stack([np.ones(len(plain)), said["expanding_mean"], plain])
+    left = [said[c] - Z @ np.linalg.pinv(Z) @ said[c] for c in ("y", "forecast")]
+    found = encompassing.products(e, panel, layout.protocol)
+    assert 500 < len(found) < len(e.forecasts)  # in its first block the name has too few rows to fit HAR to
+    np.testing.assert_allclose(found, left[0] * left[1], atol=1e-8)
+    assert 0 <= encompassing.adds([e], panel, layout.protocol).p[0] <= 1
+
+
+def test_what_a_lead_saves_is_measured_on_the_folds_that_the_models_had(uneven):
+    """HAR and the lead by least squares, by hand, on the train rows of each fold of the panel."""
+    panel, layout, e = uneven
+    own = panel.of("MSFT")
+    y, days = own.y.dropna(), panel.y.dropna().index.unique("session").sort_values()
+    HAR = own.past.loc[y.index, ["session", "week", "month"]].to_numpy()
+    rsi = own.X.loc[y.index, "rsi_14"].to_numpy()[:, None]
+    said = [pd.Series(np.nan, y.index) for _ in range(2)]
+    for cut in layout.cuts:
+        train, test = (y.index.isin(days[rows]) for rows in (cut.train, cut.test))
+        for X, out in zip((HAR, np.hstack([HAR, rsi])), said, strict=True):
+            if train.sum() >= 100:
+                Z = np.column_stack([np.ones(len(X)), X])
+                out[test] = Z[test] @ np.linalg.lstsq(Z[train], y[train], rcond=None)[0]
+    without, with_it = (((y - s) ** 2).loc[e.forecasts.index].mean() for s in said)
+    assert room._saved(e, panel, layout.protocol, "rsi_14") == pytest.approx(1 - with_it / without, abs=1e-9)
+
+
 # --- nothing gets out -----------------------------------------------------------------------------------------
 
 
@@ -245,6 +338,21 @@ def test_size_and_power_are_counted():
     stricter = dataclasses.replace(found, critical=5.0)
     assert np.isnan(stricter.least)
     assert stricter.sentence().endswith("would be found in fewer than 8 of 10.")
+
+
+@pytest.mark.parametrize("target", levels.LEVELS)
+def test_a_world_of_which_har_is_the_truth_has_no_other_drift(target):
+    with pytest.raises(BadInput, match=rf"^a world of {target} follows HAR, .*; leave drift out$"):
+        small(target=target, drift=1.0)
+    data = market.bars("MSFT", **SPAN)
+    with pytest.raises(BadInput, match="leave drift out"):
+        worlds.matrix(World(1, drift=1.0), (data,), horizon=5, target=target)
+
+
+@pytest.mark.parametrize("drift", [np.nan, np.inf, -11.0])
+def test_a_drift_is_a_sharpe_ratio(drift):
+    with pytest.raises(BadInput, match="give the annual Sharpe ratio of holding, -10 to 10"):
+        small(drift=drift)
 
 
 @pytest.mark.parametrize("wrong", [{"null": -1}, {"planted": -1}, {"edges": (1.5,)}, {"edges": (0.0,)}, {"block": 0}])

@@ -433,6 +433,14 @@ def test_hierarchical_is_pooled_plus_the_effect_of_each_name(panel):
     assert meta["panel"] == "one model of 3 tickers with name effects"
 
 
+def test_effects_are_of_the_names_that_have_labels(panel):
+    """AAPL, the first by name, has none: the effects are not moved on to it."""
+    gone = panel.y.where(panel.y.index.get_level_values("ticker") != "AAPL")
+    spec, protocol = catalog.spec("RidgeRegression"), Protocol(FIVE, panel="hierarchical")
+    _, meta = out_of_sample(spec, dataclasses.replace(panel, y=gone), protocol)
+    assert sorted(meta["name_effects"]) == ["GOOG", "MSFT"]
+
+
 HOW = [Protocol(FIVE, panel="per-name"), Protocol(FIVE, panel="hierarchical"), Protocol(FIVE, ranked=True)]
 
 

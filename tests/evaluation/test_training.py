@@ -16,6 +16,7 @@ from mltrainer.evaluation.lifecycle import Model
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.splits import WalkForward
 from mltrainer.evaluation.walk import out_of_sample
+from mltrainer.features import matrix as features
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
 
@@ -96,6 +97,18 @@ def test_effects_of_names_are_those_of_the_walk_and_the_intervals_those_of_the_p
     assert {c.interval for c in result.calibrations.values()} == {0.5}
     assert result.panel == "one model of 3 tickers with name effects"
     assert json.loads(json.dumps(result.to_dict()))["effects"] == result.effects
+
+
+def test_a_name_that_left_before_the_window_has_no_effect_and_the_others_keep_theirs(early):
+    """MSFT, the last of the names, ends four years before the others, whose last 300 sessions are learned from."""
+    short = mt.matrix("MSFT", start="2003-01-02", end="2004-06-30")
+    others = [mt.matrix(t, start="2004-01-02", end="2008-06-30") for t in ("AAPL", "GE", "IBM")]
+    how = Protocol(WalkForward(window=300), panel="hierarchical")
+    uneven, without = features.panel(short, *others), features.panel(*others)
+    result = mt.model("RidgeRegression").train(uneven, how)
+    assert result.effects == mt.model("RidgeRegression").train(without, how).effects | {"MSFT": 0.0}
+    said = Model.load(result.save()).predict(mt.matrix([*TICKERS, "GE"], start="2004-01-02", end="2008-12-31"))
+    assert sorted(said.mean.index.unique("ticker")) == sorted([*TICKERS, "GE"])
 
 
 def test_by_name_a_model_is_the_one_that_is_trained_on_that_name_alone(early):

@@ -6,14 +6,14 @@ from importlib import import_module
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import mltrainer as mt
 from mltrainer.errors import BadInput, MltrainerError, UnknownName
 from mltrainer.evaluation import code, lookahead
 from mltrainer.features import indicators, matrix
-from mltrainer.features.expressions import ACROSS, LONGEST, PAIRS, WINDOWS, Expression, parse
+from mltrainer.features.expressions import ACROSS, LONGEST, PAIRS, WINDOWS, parse
 from mltrainer.features.own import REGISTERED
 
 register = import_module("mltrainer.checks.register")  # the function of this name hides the module
@@ -124,6 +124,50 @@ def test_what_has_no_value_is_missing_and_never_infinite():
     assert parse("log(open - 11)")(SMALL).isna().to_list() == [True, True, False]
 
 
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("volume ** 10", 1e20),
+        ("volume * 999999999999 * 999999999", 100 * 999999999999 * 999999999),
+        ("close + 10 ** 10 * 10 ** 10", 1e20 + 11),
+        ("close * (2 - 3) ** 3", -11.0),
+        ("volume - 1000000000000 ** 2", -1e24),
+    ],
+)
+def test_whole_numbers_are_computed_as_others_and_pass_no_end(text, first):
+    """In 64 bits 100 ** 10 is 7766279631452241920."""
+    said = parse(text)(SMALL.astype({"volume": "int64"}))
+    assert said.dtype == float
+    assert said.iloc[0] == pytest.approx(first, rel=1e-12)
+
+
+def test_a_constant_without_a_value_has_none_as_anything_else():
+    assert parse("1 / 0 if close > 12 else close")(SMALL).isna().to_list() == [False, True, False]
+    assert parse("close < 1 / 0")(SMALL).isna().all()
+
+
+STILL = pd.DataFrame(
+    {"close": [0.1, 0.2] + [0.7] * 6, "volume": [5.7, 2.4, 0.4, 0.1, 7.3, 8.2, 5.5, 6.6]},
+    pd.bdate_range("2021-01-04", periods=8, name="session"),
+)
+DUSTY = ("ts_std(close, 6)", "cov(close, volume, 6)", "cov(volume, close, 6)")
+AROUND = ("close - ts_mean(close, 6)", "close - decay_linear(close, 6)")
+
+
+@pytest.mark.parametrize("text", [*DUSTY, *AROUND])
+def test_of_a_window_that_does_not_move_nothing_is_left_to_rounding(text):
+    """The sum of six times 0.7 by six is not 0.7; a window that moves has what it had."""
+    windows = np.lib.stride_tricks.sliding_window_view(STILL["close"].to_numpy(), 6)
+    assert windows.mean(axis=-1)[-1] != 0.7
+    said = parse(text)(STILL)
+    assert said.iloc[-1] == 0.0
+    assert said.iloc[5:7].abs().gt(1e-3).all()
+
+
+def test_a_window_with_a_gap_has_no_covariance_with_one_that_does_not_move():
+    assert np.isnan(parse("cov(close, log(volume - 2), 6)")(STILL).iloc[-1])
+
+
 def test_a_name_that_pauses_has_windows_of_its_own_sessions(bars):
     paused = bars.drop(bars.index[100:110])
     both = parse("rank(close) + ts_mean(close, 5)").panel({"A": bars, "B": paused})
@@ -177,13 +221,61 @@ def test_canonical_text_is_read_as_itself_and_later_rows_move_nothing(text):
 
 @given(st.text(max_size=60))
 def test_any_text_is_an_expression_or_one_line_that_says_why_not(text):
-    said = ""
+    assert_read_or_refused(text)
+
+
+def assert_read_or_refused(text):
+    said = "-"
     try:
-        assert isinstance(parse(text), Expression)
+        assert parse(text).name.isidentifier()
     except BadInput as error:
         said = str(error)
-    assert "\n" not in said
-    assert len(said) < 300
+    assert said.isprintable()
+    assert 0 < len(said) < 300
+
+
+ODD = (
+    "close", "$high", "adv20", "vwap", "adv" + "9" * 500, "adv\u0665", "5", "2.5", "-1", "1e999", "0x" + "f" * 400,
+    "9" * 500, "1e-320", "1j", "1_000", "0777", "1if close else 2", "True", "None", "...", "'a\\nb'", "'''a\nb'''",
+    "'\u202e\x1b[31m'", "b'x'", "'" + "z" * 300 + "'", "f'''\n{close}'''", "'\\d'", "-'a'", "[]", "{}", "()", "{[]: 1}",
+    "{1}", "lambda: 1", "(yield)", "await x", "close.x", "close[1:2]", "*close", "**close", "d=5", "(a := 1)",
+    "[x for x in y]", "x" * 300, "\x00", "\ud800", "\ufb01", "-" * 300 + "1",
+)  # fmt: skip
+
+
+def odd(inner):
+    called = st.sampled_from(["ts_mean", "corr", "log", "less", "rank", "max", "foo", "a.b", "(lambda: 1)", "q" * 200])
+    operator = st.sampled_from("+ - * / ** < > <= >= == // % @ & << and in is".split())
+    around = st.sampled_from(["({})", "[{}]", "{{{}: 1}}", "{}.x", "{}[0]", "'{}'", "({},)", "-{}", "not {}", "{}\n"])
+    return st.one_of(
+        st.tuples(called, st.lists(inner, max_size=3)).map(lambda p: f"{p[0]}({', '.join(p[1])})"),
+        st.tuples(inner, operator, inner).map(" ".join),
+        st.tuples(around, inner).map(lambda p: p[0].format(p[1])),
+        st.tuples(inner, inner, inner).map(lambda p: f"({p[0]} if {p[1]} else {p[2]})"),
+        inner.map(lambda p: f"ts_mean(close, {p})"),
+    )
+
+
+@given(st.recursive(st.sampled_from(ODD), odd, max_leaves=4))
+@settings(max_examples=400)
+@example("ts_mean(close, {[]: 1})")
+@example("ts_mean(close, 'a\\nb')")
+@example("close + " + "9" * 500)
+@example("adv" + "9" * 500)
+def test_any_python_is_an_expression_or_one_line_that_says_why_not(text):
+    assert_read_or_refused(text)
+
+
+def test_a_refusal_shows_the_start_of_what_was_written():
+    for text, why in {
+        "adv" + "9" * 500: "adv takes a whole number of sessions from 1 to 252, not '999999999999999999999999999999'",
+        "ts_mean(close, 2.5)": "ts_mean takes a whole number of sessions from 1 to 252, not 2.5",
+        "close ** -1": "an exponent is a number from 0 to 10; signedpower(x, a) takes others",
+        "close + " + "9" * 500: f"'{'9' * 40}' is no number of an expression",
+    }.items():
+        with pytest.raises(BadInput) as error:
+            parse(text)
+        assert str(error.value) == why
 
 
 @pytest.mark.parametrize(
@@ -235,8 +327,10 @@ def test_unknown_words_are_met_with_close_ones():
 
 
 def test_a_close_only_source_says_which_field_it_lacks(bars):
-    with pytest.raises(BadInput, match="have no volume; use close"):
+    with pytest.raises(BadInput, match=r"^these bars have no volume; use close, returns$"):
         parse("volume / close")(bars[["close"]])
+    with pytest.raises(BadInput, match=r"^the bars of B have no vwap; use open, high, low, close, volume, returns$"):
+        parse("vwap / close").panel({"A": bars.assign(vwap=1.0), "B": bars})
 
 
 def test_names_spaces_and_brackets_are_one_factor_and_another_window_is_another():
@@ -245,6 +339,7 @@ def test_names_spaces_and_brackets_are_one_factor_and_another_window_is_another(
     }
     assert len(one) == 1
     assert parse("ts_mean(volume, 6) / close").code not in one
+    assert parse("adv007").text == parse("adv\u0667").text == "adv7"
     assert parse("ts_mean(volume, 5) / close").name.isidentifier()
     assert len(parse(f"{'(' * 9}ts_mean(volume, 5) / close + 1 / 3{')' * 9}").name) <= 40
     assert [parse(f"{n}(close)").across for n in ACROSS] == [True, True]

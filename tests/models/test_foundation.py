@@ -160,6 +160,18 @@ def test_fewer_than_63_clean_sessions_are_no_evidence(cutoff, kept, why):
         ({"name": "TCN"}, "is a model of the catalog"),
         ({"columns": "return_1"}, "no list of features"),
         ({"sha256": "0" * 64}, "are not those of the manifest"),
+        ({"sha256": "f00"}, "has the sha256 'f00'; write 64 digits"),
+        ({"sha256": "\x1b[31m" + "0" * 59}, "has characters in its sha256 that nobody sees"),
+        ({"licence": " \t "}, "says no licence"),
+        ({"licence": "MIT\nTrained elsewhere until 1990-01-01"}, "has characters in its licence that nobody sees"),
+        ({"name": "  "}, "says no name"),
+        ({"name": "Tiny\u202e"}, "has characters in its name that nobody sees"),
+        ({"name": "Tiny\nRidgeRegression"}, "has characters in its name that nobody sees"),
+        ({"name": "x" * 81}, "has the name 'x{40}'; write up to 80 letters"),
+        ({"name": "<b>Tiny</b>"}, "has the name '<b>Tiny</b>'; write"),
+        ({"weights": "tiny\x00.keras"}, "has characters in its weights that nobody sees"),
+        ({"weights": "x" * 300}, "cannot be read"),
+        ({"window": 10**400}, "has a window of 100000000000 sessions"),
     ],
 )
 def test_a_folder_that_does_not_say_what_it_is_is_refused_in_one_line(folder, changes, why, home):
@@ -178,6 +190,25 @@ def test_no_folder_no_manifest_and_no_json_are_refused(tmp_path, home):
     (tmp_path / "manifest.json").write_text("[]")
     with pytest.raises(Refused, match="says no name"):
         mt.foundation(tmp_path)
+
+
+def test_what_is_no_path_and_what_is_no_text_are_refused_in_one_line(tmp_path, home):
+    for folder in ("~nobody.such/tiny", "a\x00b", "x" * 5_000, tmp_path / ("y" * 250)):
+        with pytest.raises(Refused) as error:
+            mt.foundation(folder)
+        assert str(error.value).isprintable()
+        assert len(str(error.value)) < 300
+    (tmp_path / "manifest.json").write_text("[" * 100_000)
+    with pytest.raises(Refused, match="no JSON"):
+        mt.foundation(tmp_path)
+    (tmp_path / "manifest.json").write_bytes(b"\xff\xfe{")
+    with pytest.raises(Refused, match="no JSON"):
+        mt.foundation(tmp_path)
+    assert room.flaw(tmp_path / "a\x00b", "0" * 64) == "cannot be read (no file has such a name)"
+
+
+def test_a_reference_stays_on_its_line(folder):
+    assert "\n" not in mt.foundation(folder(reference="Somebody (2024)\n\x1b[31mand more")).reading
 
 
 def test_weights_that_were_changed_since_are_refused_when_they_are_opened(folder, home):
