@@ -48,14 +48,21 @@ def permuted(n: int, block: int, rng: np.random.Generator) -> np.ndarray:
 # --- inputs ---------------------------------------------------------------------------------------------------
 
 
-def test_a_window_is_compared_with_whole_windows_before_it_by_students_t():
-    x = pd.Series(np.random.default_rng(0).normal(size=1_200))
+@pytest.mark.parametrize("seed", [0, 9, 13, 22, 24])
+def test_a_window_is_compared_with_whole_windows_before_it_by_students_t(seed: int):
+    """Independent rows, where Student's t holds and level and spread are independent: p by hand, from 0.03 to 0.98.
+
+    Windows that are drawn of eleven are not all there could be: over 25 seeds p is off by 0.02 (standard deviation),
+    by 0.05 at most, and by nothing in the mean.
+    """
+    x = pd.Series(np.random.default_rng(seed).normal(size=1_200))
     (row,) = drift.inputs(pd.DataFrame({"x": x}), window=100).to_dict("records")
-    scores = stats.norm.ppf((stats.rankdata(x) - 0.5) / 1_200).reshape(12, 100).mean(axis=1)
-    t, p = stats.ttest_ind(scores[-1:], scores[:-1])  # of one value against eleven: the same t with 10 degrees
-    assert row["level"] == pytest.approx(t)
-    both = 1 - (1 - p) ** 2  # of level and spread, were they independent; here windows are, and Student's t holds
-    assert abs(row["p"] - both) < 0.15 or row["p"] < both
+    scores = stats.norm.ppf((stats.rankdata(x) - 0.5) / 1_200).reshape(12, 100)
+    means = {"level": scores.mean(axis=1), "spread": np.abs(scores).mean(axis=1)}
+    tests = {name: stats.ttest_ind(m[-1:], m[:-1]) for name, m in means.items()}  # of one value against eleven
+    assert {name: row[name] for name in tests} == pytest.approx({name: t for name, (t, _) in tests.items()})
+    smaller = min(p for _, p in tests.values())
+    assert row["p"] == pytest.approx(1 - (1 - smaller) ** 2, abs=0.06)
 
 
 def test_p_of_an_input_counts_how_much_inputs_are_alike():
