@@ -10,7 +10,7 @@ from sqlalchemy import insert
 from mltrainer import store
 from mltrainer.errors import BadInput, Tampered
 from mltrainer.settings import settings
-from mltrainer.trust import audit, checkpoints
+from mltrainer.trust import audit, checking, checkpoints
 
 pytestmark = BOTH
 ROW = {"at": "now", "alert": "a", "event": "sent", "payload": "{}"}
@@ -149,6 +149,18 @@ def test_another_home_does_not_begin_at_a_checkpoint_that_it_did_not_make(checkp
     key.unlink()
     assert checkpoints.verify().unread == 0
     assert json.loads(json.dumps(audit.entries(kind="checkpoint")[0].payload))["size"] == 7
+    checkpoints.make()  # with a key of its own
+    assert checkpoints.forged() == []  # the other's is not ours to judge
+    assert checkpoints.verify().unread == 9
+
+
+def test_a_check_that_begins_at_another_entry_than_there_is_says_so(checkpoint: audit.Head) -> None:
+    """Also where it was swapped after the checkpoint was looked at: the snapshot that is read is held to it."""
+    made = audit.entries(kind="checkpoint")[0].payload
+    rows = {name: (count, last) for name, (count, last) in made["rows"].items()}
+    assert checking.check([], checking.Since(audit.Head(7, made["head"]), rows)) == []
+    found = checking.check([], checking.Since(audit.Head(7, "0" * 64), rows))
+    assert "entry 7 is not the one the checkpoint names: the trail was written anew" in found
 
 
 @pytest.mark.parametrize("held", ["", "00", "no key at all"])
