@@ -79,7 +79,7 @@ def test_information_coefficient_is_scipys_spearman_correlation_with_ties(rng):
 
 
 def test_information_coefficient_of_noise_is_rarely_called_significant_where_a_naive_t_mostly_is(rng):
-    # notes/finance.md: 20-session labels and a persistent regressor; a naive t rejects 67 % at a nominal 5 %
+    """200 worlds of 20-session labels, a persistent regressor: a naive t rejects 67 % where 5 % is meant, ours 12 %."""
     naive = robust = 0
     for _ in range(200):
         y = np.convolve(rng.normal(size=619), np.ones(20), "valid")
@@ -87,7 +87,7 @@ def test_information_coefficient_of_noise_is_rarely_called_significant_where_a_n
         naive += abs(metrics.information_coefficient(y, said, lags=0)[1]) > 1.96
         robust += abs(metrics.information_coefficient(y, said, lags=20)[1]) > 1.96
     assert naive / 200 > 0.5
-    assert robust / 200 < 0.2  # measured 0.12
+    assert 0.05 < robust / 200 < 0.2  # it is known to be too often: few labels are independent
 
 
 def test_information_coefficient_of_a_constant_forecast_is_undefined():

@@ -96,7 +96,7 @@ class Api(Gate, APIHandler):
                 self.finish(f"{json.dumps({'error': self.in_words(error)})}\n")
                 return
             if isinstance(error, MltrainerError):
-                raise Fault(status_of(error), told(error), type(error).__name__) from error
+                raise Fault(status_of(error), self.in_words(error), type(error).__name__) from error
             raise
         self.set_status(self.route.status)
         if self.route.location:
@@ -107,8 +107,8 @@ class Api(Gate, APIHandler):
 
     def in_words(self, error: Exception) -> str:
         """What whoever asks is told of an error; of one that is nobody's business the number of the incident."""
-        if isinstance(error, MltrainerError):
-            return told(error)
+        if isinstance(error, MltrainerError) and (words := told(error)):
+            return words
         if isinstance(error, Fault) and error.message:
             return error.message
         self.log_exception(type(error), error, error.__traceback__)

@@ -48,7 +48,8 @@ class Gate(JupyterHandler):
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log what broke with its path alone: tornado would write the query, which may hold the token."""
-        if not isinstance(value, web.HTTPError) or value.status_code == 500:
+        known = getattr(self, "incident", "")  # what broke has one number, however often it is handed on
+        if not known and (not isinstance(value, web.HTTPError) or value.status_code == 500):
             self.incident = secrets.token_hex(4)
             what = f"{self.request.method} {self.request.path} failed, incident {self.incident}"
             self.log.error(what, exc_info=(typ, value, tb))

@@ -15,6 +15,7 @@ from mltrainer.errors import BadInput, Refused, UnknownName
 from mltrainer.evaluation import lookahead
 from mltrainer.features import alternative as features
 from mltrainer.models import catalog
+from mltrainer.trust import audit
 from mltrainer.trust.provenance import SOURCES, notices
 
 SPAN = {"start": "2006-01-03", "end": "2010-11-30"}
@@ -55,6 +56,14 @@ def test_it_is_as_its_keepers_have_it_with_terms_rights_and_the_day_it_was_known
     assert mt.quality(data).ok
     with pytest.raises(UnknownName, match="close: elnino"):
         mt.alternative("elninjo")
+
+
+def test_it_is_no_data_of_mode_replay(on, monkeypatch):
+    """What a provider's replay says stands alone: nothing that is really of somebody stands beside it."""
+    monkeypatch.setenv("MLTRAINER_MODE", "replay")
+    with pytest.raises(Refused, match="'elnino' is no data of mode replay, and modes are never mixed"):
+        mt.alternative("elnino")
+    assert [entry.kind for entry in audit.entries()] == ["mistake"]
 
 
 def test_a_tampered_file_is_refused(on, monkeypatch):
@@ -128,6 +137,7 @@ def table(**changes):
     ("changes", "why"),
     [
         ({"known_at": pd.period_range("2020-01", periods=3, freq="M").start_time}, "known_at after the last day"),
+        ({"until": pd.to_datetime(["2019-12-31", "2020-01-31", "2020-02-29"])}, "until not before the period"),
         ({"value": [20.0, 99.0, 22.0]}, "in_range"),
         ({"value": [20.0, np.nan, 22.0]}, "nullable"),
         ({"value": ["a", "b", "c"]}, "dtype|in_range"),

@@ -62,7 +62,10 @@ def test_labels_that_overlap_are_as_many_as_stand_alone():
 
 
 def test_drift_is_called_by_chance_as_seldom_as_three_standard_errors_are_passed():
-    """Two sided 0.27 % under a normal law; overlapping windows of noise, whose errors are not independent."""
+    """Two-sided 0.27 % under a normal law: of 300 worlds at most 5 where 0.8 are expected, so that it is seldom.
+
+    Overlapping windows of noise, whose errors are not independent. That a drift which is there is called is above.
+    """
     rng = np.random.default_rng(1)
 
     def one(draw: Callable[[], np.ndarray]) -> bool:

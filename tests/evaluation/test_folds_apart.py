@@ -1,8 +1,10 @@
 """Folds of one model are tasks of their own, done in any order by anybody, to the bits of one after the other."""
 
 import dataclasses
+import os
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -184,9 +186,27 @@ def test_short_models_and_a_single_worker_take_nothing_apart(msft, monkeypatch):
     assert [s.fold for s in tasks.Agenda.of(todo, 2).take()] == [None]
 
 
-def test_evaluate_spreads_the_folds_of_a_single_model_over_workers(msft, monkeypatch):
-    seen = []
-    monkeypatch.setattr(engine.Pool, "map", lambda self, todo: seen.append(self.jobs) or iter(()))
-    with pytest.raises(KeyError):
-        mt.evaluate("RidgeRegression", msft, jobs=2, protocol=SHORT)
-    assert seen == [2]
+class NotesItsProcess(RegressorMixin, BaseEstimator):
+    """Writes down how many rows it was fitted on and in which process."""
+
+    def __init__(self, folder: str = ""):
+        self.folder = folder
+
+    def fit(self, X, y):
+        Path(self.folder, f"{len(X)} {os.getpid()}").touch()
+        return self
+
+    def predict(self, X):
+        return np.zeros(len(X))
+
+
+def test_evaluate_spreads_the_folds_of_a_single_model_over_worker_processes(msft, tmp_path, monkeypatch):
+    monkeypatch.setattr(tasks, "independent", lambda estimator: True)  # of code of one's own it is not known
+    (notes := tmp_path / "notes").mkdir()
+    found = mt.evaluate(own.register(NotesItsProcess(str(notes))), msft, jobs=2, protocol=SHORT)
+    assert found.ok, found.reason
+    rows, processes = zip(*(map(int, note.name.split()) for note in notes.iterdir()), strict=True)
+    cuts = SHORT.split.split(msft.y.count(), msft.horizon, msft.X.shape[1])
+    assert sorted(rows) == [len(cut.train) for cut in cuts]  # each fold once
+    assert len(set(processes)) == 2
+    assert os.getpid() not in processes

@@ -75,7 +75,11 @@ def test_the_lengths_are_those_of_the_papers(rng):
 
 @pytest.mark.parametrize("kind", ["independent", "fat tails", "overlapping"])
 def test_the_best_of_many_without_skill_is_hardly_ever_called_more_than_luck(rng, kind):
-    """Measured with 400: a single one in 4 to 7 %, the best of 20 in 0 to 2 %."""
+    """Measured with 400: a single one in 4 to 7 %, the best of 20 in 0 to 2 %.
+
+    200 single ones: 2 to 12 % are called. Of 100 best ones at most 6 %, which is a bound and no rate: the number of
+    trials that is counted is more than they amount to; what is large enough is seen by the next test.
+    """
     make = {
         "independent": lambda k: rng.standard_normal((k, 750)),
         "fat tails": lambda k: rng.standard_t(4, (k, 750)),
@@ -83,7 +87,7 @@ def test_the_best_of_many_without_skill_is_hardly_ever_called_more_than_luck(rng
     }[kind]
     single = [sharpe_test(r, ledger=False).deflated >= 0.95 for r in make(200)]
     best = [max(make(20), key=metrics.sharpe) for _ in range(100)]
-    assert np.mean(single) < 0.12
+    assert 0.02 < np.mean(single) < 0.12
     assert np.mean([sharpe_test(r, trials=20, ledger=False).deflated >= 0.95 for r in best]) < 0.06
     assert np.mean([sharpe_test(r, ledger=False).deflated >= 0.95 for r in best]) > 0.5  # who does not count is fooled
 

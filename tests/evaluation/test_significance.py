@@ -36,6 +36,7 @@ def test_p_values_are_uniform_where_there_is_nothing(overlap, block):
 
 
 def test_forty_independent_trials_without_a_mean_are_called_in_one_search_of_twenty():
+    """150 searches: from 4 to 13 call one, between which 5 % lies in the interval of Clopper and Pearson (1934)."""
     called = sum(stepdown(noise(1200, 40, s), block=21, draws=200).p.min() <= 0.05 for s in range(150))
     assert stats.binomtest(called, 150).proportion_ci().low < 0.05 < stats.binomtest(called, 150).proportion_ci().high
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from rates import claimed
 
 from mltrainer import metrics
 from mltrainer.evaluation import skill, trials
@@ -76,13 +77,17 @@ def test_a_constant_position_has_no_timing_at_all(position):
 
 
 def test_learning_that_a_share_rises_is_no_timing():
-    # short for two years, then long for eight: net of the mean known so far alone, t would be 3.6 on average
+    """Short for two years, then long for eight: net of the mean known so far alone, t would be 3.6 on average.
+
+    300 worlds: 43 to 78 t lie in the normal's upper fifth, 6 to 25 in its upper twentieth.
+    """
     w = np.where(np.arange(N) < N // 5, -1.0, 1.0)
-    t = [metrics.newey_west_t(timing_return(frame(market(s), w), H), 24) for s in range(60)]
+    t = [metrics.newey_west_t(timing_return(frame(market(s), w), H), 24) for s in range(300)]
     plain = [metrics.newey_west_t(((w - np.cumsum(w) / np.arange(1, N + 1)) * market(s))[H:], 24) for s in range(60)]
     assert np.mean(plain) > 3
-    assert abs(np.mean(t)) < 0.3
-    assert np.mean(np.array(t) > 1.645) < 0.12
+    assert abs(np.mean(t)) < 0.2
+    assert claimed(np.sum(np.array(t) > 0.8416), 300, 0.2)
+    assert claimed(np.sum(np.array(t) > 1.6449), 300, 0.05)
 
 
 def test_alpha_and_beta_are_those_of_a_regression_with_hac_errors():
@@ -116,8 +121,15 @@ def crowd(seed: int, b: np.ndarray) -> list[Evaluation]:
 
 
 def test_exposure_to_a_rising_share_is_never_evidence():
+    """Eight worlds of 23 models without skill: at most one is called (5 % of worlds passes that once in 20).
+
+    A model that knows something is called in each of three of them, so that a verdict which never says yes fails.
+    """
     skilled = [v for seed in range(8) for v in verdicts(crowd(seed, market(seed))).values() if skill.shows(v)]
-    assert len(skilled) <= 1  # 5 % of eight worlds
+    assert len(skilled) <= 1
+    for seed in range(3):
+        b = market(seed)
+        assert skill.shows(verdicts([*crowd(seed, b), knowing(seed, b, 0.1)])["knowing"])
     long = crowd(0, market(0))[0]
     assert long.metrics["sharpe"] > 1.0
     assert not skill.shows(verdicts([long])["long"])

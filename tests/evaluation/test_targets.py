@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from rates import claimed
 from sklearn.linear_model import Ridge
 
 import mltrainer as mt
@@ -131,7 +132,7 @@ def test_what_is_planted_beyond_har_is_found_and_nothing_where_nothing_is(varian
 
 @pytest.mark.slow
 def test_the_test_against_a_baseline_has_its_size():
-    """300 pairs of forecasts that are equally good, with errors that overlap by five: at most 8 % are called."""
+    """300 pairs of forecasts that are equally good, with errors that overlap by five: 6 to 25 are called, as of 5 %."""
     called, n, h = 0, 1000, 5
     for seed in range(300):
         rng = np.random.default_rng(seed)
@@ -140,7 +141,7 @@ def test_the_test_against_a_baseline_has_its_size():
                               "gross": 0.0, "net": 0.0, "scale": 1.0, "fold": 0.0})  # fmt: skip
         trial = skill.Trial.of("k", h, {"X": frame}, "volatility")
         called += skill.judge([trial]).evidence["k"].p_knows <= SIZE
-    assert called <= 24
+    assert claimed(called, 300, 0.05)
 
 
 def test_a_probability_stays_one_and_is_proved_by_its_brier_score():

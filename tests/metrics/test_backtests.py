@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rates import claimed
 from scipy import integrate, stats
 
 from mltrainer import metrics
@@ -94,6 +95,7 @@ def rates(F, alpha):
 
 
 def test_a_right_model_is_rejected_about_as_often_as_the_level_says(rng):
+    """2,000 worlds of 1,000 sessions; the bounds are two-sided around what 40,000 gave."""
     kupiec, independence, both = rates(simulated(rng, 1_000, 0.05), 0.05)
     assert 0.03 < kupiec < 0.08  # measured with 40,000: 0.052, 0.084 and 0.055
     assert 0.05 < independence < 0.12
@@ -114,14 +116,19 @@ def test_each_test_sees_what_it_is_for(rng):
 
 
 def test_simulated_p_values_mend_a_short_history(rng):
-    """At 250 sessions and 1 % chi-square rejects a right model in 9 % by Kupiec's test."""
+    """400 worlds: at 250 sessions and 1 % chi-square rejects a right model in 9 % by Kupiec's test.
+
+    Failures are few whole numbers, so no p lies near 0.05 from below: the simulated test rejects 0.5 to 6 % there, and
+    25 to 56 worlds at 10 %. Christoffersen's two (200 worlds) reject some at 5 %, and at most 8 %.
+    """
     F = simulated(rng, 250, 0.01, runs=400)
     asymptotic = np.mean([metrics.kupiec(f, alpha=0.01).p < 0.05 for f in F])
-    drawn = np.mean([metrics.kupiec(f, alpha=0.01, draws=400).p < 0.05 for f in F])
+    drawn = np.array([metrics.kupiec(f, alpha=0.01, draws=400).p for f in F])
     assert asymptotic > 0.06
-    assert drawn < 0.06
+    assert 0.005 < np.mean(drawn < 0.05) < 0.06
+    assert claimed(np.sum(drawn < 0.10), 400, 0.10)
     for test in (metrics.christoffersen_independence, lambda f, **k: metrics.christoffersen(f, alpha=0.01, **k)):
-        assert np.mean([test(f, draws=200).p < 0.05 for f in F[:200]]) < 0.08
+        assert 0 < np.mean([test(f, draws=200).p < 0.05 for f in F[:200]]) < 0.08
 
 
 def test_simulated_and_asymptotic_p_values_agree_where_failures_are_many(rng):

@@ -62,13 +62,16 @@ def test_a_smaller_loss_has_a_negative_t_and_a_small_p_and_the_other_way_round(r
 
 @pytest.mark.parametrize(("horizon", "kernel"), [(1, "bartlett"), (5, "bartlett"), (5, "truncated")])
 def test_equal_forecasts_with_overlapping_outcomes_are_rarely_told_apart(rng, horizon, kernel):
-    """Losses are moving sums of `horizon` shocks, as those of overlapping labels; the level is 5 %."""
+    """400 worlds: 2 to 9 % where 5 % is meant. Losses are moving sums of `horizon` shocks, as of overlapping labels.
+
+    A plain t test has its level where nothing overlaps, and 24 % where it does.
+    """
     shocks = rng.standard_normal((400, 500, 2))
     losses = lfilter(np.ones(horizon), 1, shocks**2, axis=1)
     p = np.array([metrics.diebold_mariano(x[:, 0], x[:, 1], horizon, kernel=kernel)[1] for x in losses])
     assert 0.02 < np.mean(p < 0.05) < 0.09  # 400 draws: a standard error of 0.011
     naive = [stats.ttest_1samp(x[:, 0] - x[:, 1], 0, alternative="less").pvalue for x in losses]
-    assert np.mean(np.array(naive) < 0.05) < 0.09 or horizon > 1
+    assert 0.02 < np.mean(np.array(naive) < 0.05) < 0.09 if horizon == 1 else np.mean(np.array(naive) < 0.05) > 0.15
 
 
 @pytest.mark.parametrize(("lookahead", "p"), [(1, 0.0001), (3, 0.0079)])
@@ -87,7 +90,10 @@ def test_clark_west_of_eight_rows_by_hand():
 
 
 def test_clark_west_has_the_level_and_the_power_that_diebold_mariano_lacks_where_models_are_nested(rng):
-    """A rolling mean of 60 rows against zero: worse by what it pays for its parameter, whatever the truth."""
+    """A rolling mean of 60 rows against zero: worse by what it pays for its parameter, whatever the truth.
+
+    300 worlds each: 1 to 10 % where 5 % is meant and there is nothing.
+    """
     rates = {}
     for mean in (0.0, 0.2):
         y = mean + rng.standard_normal((300, 460))

@@ -56,14 +56,14 @@ def test_planted_loadings_are_found_and_a_factor_that_is_not_there_is_not(rng):
 
 
 def test_autocorrelated_errors_do_not_make_an_alpha():
-    """Errors and factor are persistent; the level is 5 %, plain errors reject in 46 %."""
+    """150 worlds of persistent errors and factors: 3 to 14 % where 5 % is meant (measured 9), plain errors 46 %."""
     rng = np.random.default_rng(7)
     robust = plain = 0
     for _ in range(150):
         e, f = lfilter([1], [1, -0.7], rng.standard_normal((2, 500)), axis=1)
         robust += metrics.factor_model(e, f, maxlags=20).coefficients.loc["alpha", "p"] < 0.05
         plain += metrics.factor_model(e, f, maxlags=0).coefficients.loc["alpha", "p"] < 0.05
-    assert robust / 150 < 0.14
+    assert 0.03 < robust / 150 < 0.14
     assert plain / 150 > 0.3
 
 

@@ -120,6 +120,29 @@ def test_what_is_no_hash_is_said_to_be_none(home: Path, what: str):
         contamination.trace(what)
 
 
+def test_what_two_things_begin_with_means_neither(home: Path):
+    """Two whose first six digits are the same: nothing is guessed, and one digit more says which."""
+    one, other, body = "abcdef1" + "0" * 57, "abcdef2" + "0" * 57, "fedcba" + "0" * 58
+    for content in (one, other):
+        origin = {"source": "sample", "name": content[:7], "body_sha256": body}
+        audit.append("admit", content=content, provenance=origin)
+    for ask in (contamination.trace, lambda what: contamination.revoke(what, "a bad tick")):
+        with pytest.raises(BadInput, match=f"2 bodies or contents begin with abcdef: {one[:12]}, {other[:12]}; give"):
+            ask("abcdef")
+    assert audit.entries(kind=gate.REVOCATION) == []
+    assert [made.id for made in contamination.trace("abcdef2")] == [other]
+    assert {made.id for made in contamination.trace(body[:6])} == {one, other}  # one body that both came in
+
+
+def test_nothing_is_let_in_again_without_a_reason(msft: Matrix):
+    contamination.revoke(bars_of(msft), "a bad tick")
+    for reason in ("", " \t"):
+        with pytest.raises(BadInput, match="data is not let in again without a reason; give it in --reason"):
+            contamination.lift(bars_of(msft), reason)
+    assert gate.revoked(bars_of(msft)) == "a bad tick"
+    assert [entry.payload["lifted"] for entry in audit.entries(kind=gate.REVOCATION) if entry.payload["lifted"]] == []
+
+
 def test_nothing_is_done_without_a_reason_or_a_thing(msft: Matrix):
     with pytest.raises(Unavailable, match="nothing that was let in begins with 000000"):
         contamination.trace("000000")

@@ -1,6 +1,8 @@
 """A runbook really does what it says, in a home of its own; a step that does not hold ends a drill."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,16 +17,41 @@ from mltrainer.settings import settings
 from mltrainer.trust import audit
 
 
+@contextmanager
+def put_back() -> Iterator[None]:
+    """Whatever is done inside to the variables and the working directory of this process ends here."""
+    variables, folder = dict(os.environ), Path.cwd()
+    try:
+        yield
+    finally:
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(variables)
+
+
 @pytest.fixture
-def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user's folder with settings of all kinds, which the test puts back."""
-    monkeypatch.chdir(tmp_path)
-    Path(".env").write_text(f"MLTRAINER_DATABASE_URL=sqlite:///{tmp_path}/theirs.sqlite\n")
-    Path(".env").chmod(0o600)
-    monkeypatch.setenv("MLTRAINER_HOME", str(tmp_path / "theirs"))
-    monkeypatch.setenv("MLTRAINER_MODE", "sample")
-    for name in ("POLYGON_API_KEY", "MLTRAINER_POLYGON_URL"):
-        monkeypatch.setenv(name, "http://127.0.0.1:1")
+def apart(tmp_path: Path) -> Iterator[None]:
+    """A user's folder with settings of all kinds, which a drill may take apart."""
+    with put_back():
+        os.chdir(tmp_path)
+        Path(".env").write_text(f"MLTRAINER_DATABASE_URL=sqlite:///{tmp_path}/theirs.sqlite\n")
+        Path(".env").chmod(0o600)
+        os.environ |= {"MLTRAINER_HOME": str(tmp_path / "theirs"), "MLTRAINER_MODE": "sample"}
+        os.environ |= dict.fromkeys(("POLYGON_API_KEY", "MLTRAINER_POLYGON_URL"), "http://127.0.0.1:1")
+        yield
+
+
+def test_no_drill_of_this_room_reaches_the_tests_after_it(monkeypatch: pytest.MonkeyPatch):
+    """A drill moves its process elsewhere; what is not put back would be the home of every later test."""
+    monkeypatch.setenv("MLTRAINER_HORIZON", "5")
+    variables, folder = dict(os.environ), Path.cwd()
+    with put_back():
+        drills.Drill()
+        os.environ["MLTRAINER_WIRE_SECONDS"] = "2"
+        assert "MLTRAINER_HORIZON" not in os.environ
+        assert Path.cwd() != folder
+    assert dict(os.environ) == variables
+    assert Path.cwd() == folder
 
 
 def test_every_runbook_has_its_notebook_and_no_other_is_there():

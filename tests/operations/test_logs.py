@@ -2,13 +2,16 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mltrainer.errors import BadInput
 from mltrainer.operations import logs
+from mltrainer.settings import settings
 
 KEY = "Zk3-not-a-real-key-9Qx"
 
@@ -58,6 +61,35 @@ def test_no_secret_reaches_a_file_or_the_terminal(
     assert KEY not in text
     assert "ValueError: the provider said *** is unknown" in text
     assert lines(path)[0]["api_key"] == "***"
+
+
+def test_no_secret_is_in_what_lies_deep_in_a_field(log: logging.Logger, monkeypatch: pytest.MonkeyPatch):
+    """By what it is, by its form, and by the name it stands under: in dicts of lists of dicts as in the first line."""
+    monkeypatch.setenv("FRED_API_KEY", KEY)
+    asked = {"urls": [f"/a?q={KEY}", {"then": ("redis://user:a-word-of-theirs@host/0", 3)}], "password": "hunter2"}
+    path = logs.begin("serve")
+    logging.getLogger("mltrainer.x").info("asked", extra={"asked": [asked]})
+    (line,) = lines(path)
+    assert line["asked"] == [
+        {"urls": ["/a?q=***", {"then": ["redis://user:***@host/0", 3]}], "password": "***"},
+    ]  # fmt: skip
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes are of POSIX")
+def test_the_folder_of_logs_is_for_its_owner_alone_also_one_that_was_open(log: logging.Logger, home: Path):
+    folder = home / "logs"
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    logs.begin("serve")
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_secrets_are_masked_where_the_settings_cannot_be_read(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLTRAINER_MODE", "nonsense")
+    monkeypatch.setenv("FRED_API_KEY", KEY)
+    with pytest.raises(BadInput):
+        settings()
+    assert logs.masked(f"{KEY} and Bearer 0123456789abcdef") == "*** and Bearer ***"
 
 
 def test_what_is_off_writes_nothing_and_the_level_is_obeyed(log: logging.Logger, monkeypatch: pytest.MonkeyPatch):

@@ -1,12 +1,15 @@
 """The served chat: a conversation of one's own, in the role the server knows, and a model's key that no kernel has."""
 
+import http.client
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -104,7 +107,7 @@ def test_an_answer_comes_in_lines_to_who_asks_for_lines(served: Running):
 
 CANARY = "canary-of-a-model-5e1f"
 SPEAKING = """
-import io, json, os, sys
+import asyncio, io, json, os, sys
 from pathlib import Path
 from pydantic_ai import models
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
@@ -134,6 +137,12 @@ def say(messages, info):
 
 async def stream(messages, info):
     call, words = reply(messages, info)
+    question = [p.content for m in messages for p in m.parts if p.part_kind == "user-prompt"][-1]
+    if "tumble" in question:
+        if "late" in question:
+            yield "All is well so far. And then "
+            await asyncio.sleep(0.3)  # pieces that come close together are handed on together
+        raise RuntimeError("a secret of the provider " + sys.argv[1])
     if call:
         yield {0: DeltaToolCall(name=call[0], json_args=json.dumps(call[1]))}
         return
@@ -146,6 +155,16 @@ def run(command, environment, plan):
     sys.stdin = io.StringIO(plan)
     from mltrainer.assistant import language
     language._model = lambda: FunctionModel(say, stream_function=stream)
+    from mltrainer.assistant import history
+    from mltrainer.errors import StorageError, Tampered
+    write = history.write
+    def full(user, role, answer):
+        if "tampered" in answer.question:
+            raise Tampered("a secret of the trail")
+        if "unkept" in answer.question:
+            raise StorageError("the disk is full") if "disk" in answer.question else RuntimeError("a secret of ours")
+        return write(user, role, answer)
+    history.write = full
     from mltrainer.server import app
     app.main()
 
@@ -187,6 +206,76 @@ def test_a_served_model_names_figures_and_no_number_of_its_own_passes_in_any_pie
     assert UNKNOWN in answer["text"]
     assert answer["withheld"][0]["why"] == "no claim holds 99"
     assert answer["by"] == "openai:none"
+
+
+def streamed(running: Running, question: str) -> tuple[list[str], dict]:
+    """The pieces that came, and the last line."""
+    said = running("/api/chat", "POST", role="viewer", body={"question": question}, **LINES)
+    assert (said.status, said.headers["Content-Type"]) == (200, "application/x-ndjson")
+    *pieces, last = (json.loads(line) for line in said.text.splitlines())
+    return [piece["piece"] for piece in pieces], last
+
+
+@pytest.mark.parametrize(("when", "pieces"), [("at once", []), ("late", ["All is well so far. "])])
+def test_where_a_model_breaks_in_the_middle_the_last_line_has_the_answer_without_it(
+    speaking: Running, when: str, pieces: list[str]
+):
+    """What was said stays said; the rules answer, the reason is a kind of error, and no text of it."""
+    found, last = streamed(speaking, f"which tickers are there? tumble {when}")
+    assert found == pieces
+    answer = last["answer"]["answer"]
+    assert answer["text"].startswith("The language model did not answer (RuntimeError); this is the answer without it.")
+    assert "MSFT" in json.dumps(answer)
+    assert "secret of the provider" not in json.dumps(last)
+    assert CANARY not in json.dumps(last)
+
+
+def logged(running: Running, incident: str) -> bool:
+    return incident in (running.folder / "home" / "logs" / "serve.jsonl").read_text() + running.log
+
+
+BROKE = re.compile(r"it broke; incident ([0-9a-f]{8}) in the server's log")
+
+
+@pytest.mark.parametrize("question", ["what was the price? unkept", "what was the price? unkept, a full disk"])
+def test_where_an_answer_breaks_after_its_first_piece_the_last_line_says_so(speaking: Running, question: str):
+    """The status is long out: a stream that just ended, or an error without words, would look like an answer."""
+    pieces, last = streamed(speaking, question)
+    assert pieces
+    assert last.keys() == {"error"}
+    assert (found := BROKE.fullmatch(last["error"])), last
+    assert logged(speaking, found[1])
+    assert question not in kept(speaking, role="viewer")
+
+
+@pytest.mark.parametrize(
+    ("question", "status"), [("tumble unkept", 500), ("tumble unkept, a full disk", 503), ("a tampered tumble", 500)]
+)
+def test_an_answer_that_breaks_before_anything_was_said_is_an_error_with_its_status(
+    speaking: Running, question: str, status: int
+):
+    said = speaking("/api/chat", "POST", role="viewer", body={"question": question}, **LINES)
+    told = said.json["error"]
+    assert (said.status, told["status"]) == (status, status)
+    assert logged(speaking, told["incident"])
+    assert "secret" not in said.text
+    assert "seats" not in said.text  # a disk that is full is no matter of those
+    for incident in re.findall("incident ([0-9a-f]{8})", told["message"]):
+        assert incident == told["incident"]  # what is told and what is logged is one number
+
+
+def test_an_answer_that_nobody_reads_to_its_end_is_kept(speaking: Running):
+    """A visitor goes after the first piece: a page that comes back finds the whole answer."""
+    question = "what was the price, to somebody who leaves?"
+    connection = http.client.HTTPConnection(urlsplit(speaking.base).netloc, timeout=60)
+    sent = {"Authorization": f"token {speaking.tokens['admin']}", "Content-Type": "application/json", **LINES}
+    connection.request("POST", "/api/chat", json.dumps({"question": question}), sent)
+    connection.getresponse().readline()
+    connection.sock.close()
+    until = time.monotonic() + 60
+    while question not in kept(speaking, role="admin"):
+        assert time.monotonic() < until
+        time.sleep(0.1)
 
 
 def test_a_served_model_calls_in_the_role_of_who_asks_and_never_says_yes(speaking: Running):

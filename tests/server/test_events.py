@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from mltrainer.errors import StorageError
 from mltrainer.server import jobs
-from mltrainer.server.stream import Watch
+from mltrainer.server.stream import LISTENERS, Watch
 
 CHECK = "import sys; from mltrainer.trading import alerts; alerts.check('MSFT', as_of=sys.argv[1], send=False)"
 
@@ -78,6 +79,22 @@ def test_an_alert_is_heard_whoever_found_it(served: Running):
     assert alerts
     assert {a["subject"] for a in alerts} == {"MSFT"}
     assert {a["id"] for a in alerts} == {a["id"] for a in served("/api/alerts", role="viewer").json["items"]}
+
+
+def test_so_many_may_listen_and_one_that_leaves_makes_room(served: Running):
+    with ExitStack() as room:
+        own = [room.enter_context(stream(served, "viewer")) for _ in range(LISTENERS)]
+        with pytest.raises(InvalidStatus, match="503"):
+            stream(served, "admin")
+        own[0].close()
+        until = time.monotonic() + 20
+        while time.monotonic() < until:  # the server hears of it a little later
+            try:
+                room.enter_context(stream(served, "admin"))
+                return
+            except InvalidStatus:
+                time.sleep(0.1)
+    raise AssertionError("no room was made")
 
 
 def test_whoever_speaks_is_let_go(served: Running):

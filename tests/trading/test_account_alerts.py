@@ -18,10 +18,14 @@ DAYS = ("2007-12-03", "2008-03-03", "2008-10-10")
 @pytest.fixture
 def account() -> None:
     """Two names bought in December 2007, one of them sold in March 2008, at what they closed at."""
-    mt.portfolio.record("deposit", DAYS[0], cash=100_000)
-    for name, n in (("AAPL", 2_000), ("IBM", 400)):
-        mt.portfolio.record("buy", DAYS[0], ticker=name, quantity=n, price=close(name, DAYS[0]))
+    bought("main")
     mt.portfolio.record("sell", DAYS[1], ticker="IBM", quantity=400, price=close("IBM", DAYS[1]))
+
+
+def bought(account: str) -> None:
+    mt.portfolio.record("deposit", DAYS[0], account=account, cash=100_000)
+    for name, n in (("AAPL", 2_000), ("IBM", 400)):
+        mt.portfolio.record("buy", DAYS[0], account=account, ticker=name, quantity=n, price=close(name, DAYS[0]))
 
 
 def close(name: str, day: str) -> float:
@@ -99,8 +103,26 @@ def test_a_check_reads_the_account_and_says_a_thing_once(account: None):
 
 
 def test_limits_of_ones_own_and_an_account_without_trades(account: None):
-    calm = check(accounts=[Account(limit=1.0, worst=0.9, stop=0.9, target=9.0)], as_of="2008-02-01", send=False)
-    assert {a.condition for a in calm.new} <= {"weight", "active share"}
+    """Two months by hand: 2,000 of AAPL and 400 of IBM are held, and a third of the wealth is cash."""
+    last = "2008-02-01"
+    closes = pd.DataFrame({name: mt.bars(name).frame["close"].loc[DAYS[0] : last] for name in ("AAPL", "IBM")})
+    held = closes * [2_000, 400]
+    worth = held.sum(axis=1) + 100_000 - held.iloc[0].sum()
+    weights = held.div(worth, axis=0)
+    away = weights - weights.iloc[0]
+    assert away.abs().to_numpy().max() < 0.10  # by so much a weight may leave what was bought
+    assert ((away.abs().sum(axis=1) + away.sum(axis=1).abs()) / 2).max() < 0.15
+    largest, lost = weights.to_numpy().max(), (1 - worth / worth.cummax()).max()
+    bought("tight")
+    wide = {"stop": 0.9, "target": 9.0}
+    above = Account("main", limit=largest + 1e-6, worst=lost + 1e-6, **wide)
+    below = Account("tight", limit=largest - 1e-6, worst=lost - 1e-6, **wide)
+    for what, day in (("position", weights.max(axis=1).idxmax()), ("drawdown", (worth / worth.cummax()).idxmin())):
+        (one,) = check(accounts=[above, below], as_of=str(day.date()), send=False).new
+        assert (one.subject, one.condition, one.session) == ("tight", what, str(day.date()))
+        figure = {"position": ("largest", largest), "drawdown": ("drawdown", lost)}[what]
+        assert one.values[figure[0]] == pytest.approx(figure[1], abs=1e-12)  # noqa: PD011 - of an alert
+    assert check(accounts=[above, below], as_of=last, send=False).new == []
     mt.portfolio.record("deposit", DAYS[0], account="cash", cash=5)
     found = check(accounts=["cash", "none"], send=False)
     assert found.withheld == {"cash": "account cash holds nothing; record a trade",
@@ -120,10 +142,30 @@ def test_replay_walks_the_account_as_checks_on_every_day_would_have(account: Non
 
 
 def test_equal_weights_are_replayed_with_their_losses():
-    found = replay(["MSFT", "AAPL"], kinds=["stop_loss"], start="2007-06-01", end="2009-12-31")
+    """By hand: half in each on 2007-06-01, down by a fifth or more until half of that is back, twice."""
+    span = {"start": "2007-06-01", "end": "2009-12-31"}
+    found = replay(["MSFT", "AAPL"], kinds=["stop_loss"], **span)
     row = found.rates.set_index(["kind", "condition"]).loc[("stop_loss", "drawdown")]
-    assert row["alerts"] >= 1
-    assert 0 <= row["base"] <= 1
+    closes = pd.DataFrame({name: mt.bars(name, **span).frame["close"] for name in ("MSFT", "AAPL")})
+    worth = (closes / closes.iloc[0]).mean(axis=1)
+    lost, late = 1 - worth / worth.cummax(), worth.shift(-21)  # a month later it is worth less: the alert was right
+    first = lost.index[lost >= 0.2][0]
+    back = lost.index[(lost <= 0.1) & (lost.index > first)][0]
+    second = lost.index[(lost >= 0.2) & (lost.index > back)][0]
+    over = lost.index[(lost <= 0.1) & (lost.index > second)][0]
+    assert not (lost[over:] >= 0.2).any()
+    alerts = found.alerts[found.alerts["condition"] == "drawdown"]
+    assert alerts["session"].tolist() == [str(d.date()) for d in (first, second)]
+    assert alerts["over"].tolist() == [str(d.date()) for d in (back, over)]
+    right = (late < worth)[late.notna()]
+    assert alerts["right"].tolist() == [float(right[d]) for d in (first, second)] == [1.0, 1.0]
+    base = 1 - right.mean()
+    assert row.drop(["high", "low"]).to_dict() == pytest.approx({
+        "alerts": 2, "a_year": 252 * 2 / len(worth), "judged": 2, "false_alarms": 0.0,
+        "base": base, "better": base, "p": (1 - base) ** 2,
+    })  # fmt: skip
+    # Clopper and Pearson (1934), none wrong of two: from 0 to 1 - 0.025^(1/2)
+    assert (row["low"], row["high"]) == pytest.approx((0.0, 1 - 0.025**0.5))
 
 
 def test_a_split_that_the_account_has_no_entry_of_makes_no_loss(replay: Server):

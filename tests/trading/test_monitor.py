@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from rates import claimed
 from scipy import stats
 
 import mltrainer as mt
@@ -22,12 +23,7 @@ from mltrainer.trading.forecasts.monitor import COLUMNS, HEALTH, STATES, watched
 RIDGE = "RidgeRegression"
 
 
-WORLDS = 60  # of the slow measures; the binomial error of 5 % is then 2.8 %
-
-
-def within(count: int, n: int, meant: float = 0.05) -> bool:
-    """Whether a rate as high as this is to be expected of `meant`, 1 time in 200 at least."""
-    return bool(stats.binomtest(count, n, meant, alternative="greater").pvalue > 0.005)
+WORLDS = 60  # of the slow measures of power
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +44,21 @@ def permuted(n: int, block: int, rng: np.random.Generator) -> np.ndarray:
 # --- inputs ---------------------------------------------------------------------------------------------------
 
 
-def test_a_window_is_compared_with_whole_windows_before_it_by_students_t():
-    x = pd.Series(np.random.default_rng(0).normal(size=1_200))
+@pytest.mark.parametrize("seed", [0, 9, 13, 22, 24])
+def test_a_window_is_compared_with_whole_windows_before_it_by_students_t(seed: int):
+    """Independent rows, where Student's t holds and level and spread are independent: p by hand, from 0.03 to 0.98.
+
+    Windows that are drawn of eleven are not all there could be: over 25 seeds p is off by 0.02 (standard deviation),
+    by 0.05 at most, and by nothing in the mean.
+    """
+    x = pd.Series(np.random.default_rng(seed).normal(size=1_200))
     (row,) = drift.inputs(pd.DataFrame({"x": x}), window=100).to_dict("records")
-    scores = stats.norm.ppf((stats.rankdata(x) - 0.5) / 1_200).reshape(12, 100).mean(axis=1)
-    t, p = stats.ttest_ind(scores[-1:], scores[:-1])  # of one value against eleven: the same t with 10 degrees
-    assert row["level"] == pytest.approx(t)
-    both = 1 - (1 - p) ** 2  # of level and spread, were they independent; here windows are, and Student's t holds
-    assert abs(row["p"] - both) < 0.15 or row["p"] < both
+    scores = stats.norm.ppf((stats.rankdata(x) - 0.5) / 1_200).reshape(12, 100)
+    means = {"level": scores.mean(axis=1), "spread": np.abs(scores).mean(axis=1)}
+    tests = {name: stats.ttest_ind(m[-1:], m[:-1]) for name, m in means.items()}  # of one value against eleven
+    assert {name: row[name] for name in tests} == pytest.approx({name: t for name, (t, _) in tests.items()})
+    smaller = min(p for _, p in tests.values())
+    assert row["p"] == pytest.approx(1 - (1 - smaller) ** 2, abs=0.06)
 
 
 def test_p_of_an_input_counts_how_much_inputs_are_alike():
@@ -67,14 +70,19 @@ def test_p_of_an_input_counts_how_much_inputs_are_alike():
 
 
 def test_inputs_that_did_not_change_are_seldom_called_drifted_and_a_planted_shift_is(made: tuple[Matrix, pd.DataFrame]):
+    """40 worlds: the least p of all features is 0.2 or less in a fifth of them (2 to 15); a shift is found in 9 of 10.
+
+    At 0.05 so few worlds could not tell a test that never alarms; the slow test has more.
+    """
     X, rng = made[0].X, np.random.default_rng(0)
-    alarms, found = [], []
-    for _ in range(12):
+    alarms, found = 0, []
+    for world in range(40):
         Z = X.iloc[permuted(len(X), 252, rng)].reset_index(drop=True)
-        alarms.append(drift.inputs(Z)["p"].min() < 0.05)
-        Z.loc[len(Z) - drift.WINDOW :, "return_1"] += 1.0 * Z["return_1"].std()
-        found.append(drift.inputs(Z)["p"]["return_1"] < 0.05)
-    assert np.mean(alarms) <= 0.20  # nominal 0.05 for all features together
+        alarms += drift.inputs(Z)["p"].min() <= 0.2
+        if world < 10:
+            Z.loc[len(Z) - drift.WINDOW :, "return_1"] += 1.0 * Z["return_1"].std()
+            found.append(drift.inputs(Z)["p"]["return_1"] < 0.05)
+    assert claimed(alarms, 40, 0.2)
     assert np.mean(found) >= 0.9
 
 
@@ -107,31 +115,47 @@ def test_pages_cusum_by_hand():
     assert drift._page(np.array([[1.0, 1.0, -2.0, 1.0]])).tolist() == [[0.5, 1.0, 0.0, 0.5]]
 
 
-def test_a_cusum_of_real_blocks_alarms_in_about_one_year_of_twenty(made: tuple[Matrix, pd.DataFrame]):
+def test_a_cusum_alarms_in_about_one_year_of_twenty_without_a_change():
+    """300 worlds of four usual years and one more, independent rows: 6 to 25 of them ring, as 5 % would."""
+    rng, rung = np.random.default_rng(5), 0
+    for world in range(300):
+        x = rng.normal(size=250)
+        rung += drift.cusum(x[:200], x[200:], a_year=50.4, random_state=world).first >= 0
+    assert claimed(rung, 300, 0.05)
+
+
+def test_a_cusum_of_real_blocks_alarms_soon_where_all_is_lost(made: tuple[Matrix, pd.DataFrame]):
+    """Of 60 years in another order of blocks none rings: two months at a time, the order is all that a year has."""
     frame, rng = made[1], np.random.default_rng(0)
     better = drift.relative(*(drift.blocks((frame["y"] - frame[c]) ** 2, 5) for c in ("forecast", "rival")))
-    years = [better[permuted(len(better), 8, rng)][:50] for _ in range(300)]
-    alarms = [drift.cusum(better, y, a_year=50.4).first >= 0 for y in years[:60]]
-    assert np.mean(alarms) <= 0.15
-    broken = drift.cusum(better, years[0] - 2 * better.std(), a_year=50.4)
-    assert 0 <= broken.first < 10
+    years = [better[permuted(len(better), 8, rng)][:50] for _ in range(60)]
+    found = [drift.cusum(better, y, a_year=50.4).first for y in years]
+    assert sum(first >= 0 for first in found) <= 1
+    broken = [drift.cusum(better, y - 2 * better.std(), a_year=50.4).first for y in years]
+    assert min(broken) >= 0
+    assert np.median(broken) < 10
     assert drift.cusum(better[:10], better, a_year=50.4).first == -1  # too little is known of what is usual
 
 
 @pytest.mark.slow
 def test_inputs_that_did_not_change_are_called_drifted_in_one_history_of_twenty(made: tuple[Matrix, pd.DataFrame]):
-    """Size within the binomial error of 5 %, and power: measured 27 % and 49 % of 200."""
+    """60 worlds. Size: 12 at 20 % (5 to 20) and at most 8 at 5 %; power: measured 27 % and 49 % of 200.
+
+    Of 60 worlds 5 % are 3, and none at all is no surprise; so it is at 20 % that it must not be too seldom either.
+    """
     X, rng = made[0].X, np.random.default_rng(11)
-    alarms, found = 0, {1: 0, 2: 0}
+    alarms, found = {0.05: 0, 0.2: 0}, {1: 0, 2: 0}
     for _ in range(WORLDS):
         Z = X.iloc[permuted(len(X), 252, rng)].reset_index(drop=True)
-        alarms += drift.inputs(Z)["p"].min() <= 0.05
+        least = drift.inputs(Z)["p"].min()
+        alarms = {level: count + (least <= level) for level, count in alarms.items()}
         name = X.columns[rng.integers(X.shape[1])]
         for size in found:
             moved = Z.copy()
             moved.loc[len(Z) - drift.WINDOW :, name] += size * moved[name].std()
             found[size] += drift.inputs(moved)["p"][name] <= 0.05
-    assert within(alarms, WORLDS)
+    assert claimed(alarms[0.2], WORLDS, 0.2)
+    assert alarms[0.05] <= stats.binom.ppf(0.995, WORLDS, 0.05)
     assert found[1] >= 0.15 * WORLDS
     assert found[2] >= 0.35 * WORLDS
 
@@ -140,24 +164,25 @@ def test_inputs_that_did_not_change_are_called_drifted_in_one_history_of_twenty(
 def test_the_cusum_rings_in_one_first_year_of_twenty_and_soon_where_a_forecaster_broke(
     made: tuple[Matrix, pd.DataFrame],
 ):
-    """Size within the binomial error of 5 % a year, and power: measured 99 %, after 20 weeks in the median."""
+    """Size of 300 worlds: 6 to 25 ring in the first year, 17 to 43 in two; power of 60: 99 %, after 20 weeks."""
     frame, rng = made[1], np.random.default_rng(12)
     losses = [(frame["y"] - frame[c]) ** 2 for c in ("forecast", "rival")]
     better = drift.relative(*(drift.blocks(x, 5) for x in losses))
     years = {1: 0, 2: 0}
-    broke = []
-    for i in range(WORLDS):
+    for i in range(300):
         z = better[permuted(len(better), (13, 25)[i % 2], rng)]
         first = drift.cusum(z[:-100], z[-100:], a_year=50.4, random_state=i).first
         years = {n: count + (0 <= first < 50 * n) for n, count in years.items()}
+    broke = []
+    for _ in range(WORLDS):
         f = frame.iloc[permuted(len(frame), 63, rng)]
         said = f["forecast"].to_numpy().copy()
         said[-504:] = rng.permutation(said)[:504]
         x = drift.relative(*(drift.blocks((f["y"] - c) ** 2, 5) for c in (said, f["rival"])))
         broke.append(drift.cusum(x[: len(x) - 100], x[len(x) - 100 :], a_year=50.4).first)
     weeks = np.array(broke) + 1
-    assert within(years[1], WORLDS)
-    assert within(years[2], WORLDS, 0.0975)
+    assert claimed(years[1], 300, 0.05)
+    assert claimed(years[2], 300, 0.0975)
     assert np.mean(weeks > 0) >= 0.95
     assert np.median(weeks[weeks > 0]) <= 26
 
@@ -175,10 +200,15 @@ def test_the_e_process_by_hand():
 
 
 def test_of_forecasters_that_are_no_worse_at_most_one_in_twenty_is_ever_retired():
-    # heavy-tailed losses, looked at after each of 500 blocks: Ville's inequality, P(sup E >= 20) <= 0.05
+    """400 worlds of heavy-tailed losses, looked at after each of 500 blocks. Ville: P(sup E >= c) <= 1 / c.
+
+    The bound is no rate, as time ends and steps are of a size: 2.8 % were retired where 5 % may be, and 15 % had wealth
+    of 4 where 25 % may. An alarm that never rings would have none of either.
+    """
     rng = np.random.default_rng(0)
-    retired = [drift.wealth(*rng.standard_cauchy((2, 500)) ** 2).max() >= 20 for _ in range(400)]
-    assert np.mean(retired) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 400)
+    highest = np.array([drift.wealth(*rng.standard_cauchy((2, 500)) ** 2).max() for _ in range(400)])
+    assert 0.01 <= np.mean(highest >= 20) <= 0.05
+    assert 0.10 <= np.mean(highest >= 4) <= 0.25
 
 
 def test_one_that_is_worse_is_retired_and_a_better_one_never():

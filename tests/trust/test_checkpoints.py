@@ -10,7 +10,7 @@ from sqlalchemy import insert
 from mltrainer import store
 from mltrainer.errors import BadInput, Tampered
 from mltrainer.settings import settings
-from mltrainer.trust import audit, checkpoints
+from mltrainer.trust import audit, checking, checkpoints
 
 pytestmark = BOTH
 ROW = {"at": "now", "alert": "a", "event": "sent", "payload": "{}"}
@@ -95,6 +95,45 @@ def test_a_forged_checkpoint_is_found_and_all_before_it_is_read(checkpoint: audi
     assert "entry 3 was edited" in " ".join(audit.verify())
 
 
+def test_none_is_made_on_a_trail_that_holds_with_a_forged_checkpoint_in_it(checkpoint: audit.Head) -> None:
+    made = audit.entries(kind="checkpoint")[0].payload
+    audit.append("checkpoint", **made | {"size": 2})
+    assert audit.verify() == []  # the chain has no word of who wrote what it holds
+    with pytest.raises(Tampered, match="does not hold: checkpoint 10 was not made by this home: it is forged"):
+        checkpoints.make()
+    assert [e.seq for e in audit.entries(kind="checkpoint")] == [8, 10]
+    assert checkpoints.full().findings == ["checkpoint 10 was not made by this home: it is forged"]
+
+
+def test_what_changes_between_the_reading_and_the_lock_is_found_under_it(
+    checkpoint: audit.Head, tamper: Tamper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody edits an entry after the trail was read whole, and before nobody else may write to it."""
+    read = audit.verify
+
+    def then_edited(against: audit.Head | str | None = None) -> list[str]:
+        found = read(against)
+        tamper("UPDATE audit SET payload = '{\"n\":9}' WHERE seq = 3")
+        return found
+
+    monkeypatch.setattr(audit, "verify", then_edited)
+    with pytest.raises(Tampered, match="no checkpoint was made: entry 3 was edited"):
+        checkpoints.make()
+    assert [e.seq for e in audit.entries(kind="checkpoint")] == [8]
+
+
+@pytest.mark.parametrize("change", ["at = '2020-01-01T00:00:00'", "actor = 'somebody'"])
+def test_a_checkpoint_that_was_dated_anew_or_given_to_another_is_no_place_to_begin(
+    checkpoint: audit.Head, tamper: Tamper, change: str
+) -> None:
+    """Its proof covers what it says of the trail, and its hash who wrote it and when."""
+    tamper(f"UPDATE audit SET {change} WHERE seq = 8")
+    assert checkpoints.forged() == ["checkpoint 8 was not made by this home: it is forged"]
+    done = checkpoints.verify()
+    assert done.unread == 0
+    assert "entry 8 was edited: its contents do not match its hash" in done.findings
+
+
 def test_a_checkpoint_of_another_entry_than_there_is_shows_a_rewritten_trail(
     checkpoint: audit.Head, tamper: Tamper
 ) -> None:
@@ -110,6 +149,18 @@ def test_another_home_does_not_begin_at_a_checkpoint_that_it_did_not_make(checkp
     key.unlink()
     assert checkpoints.verify().unread == 0
     assert json.loads(json.dumps(audit.entries(kind="checkpoint")[0].payload))["size"] == 7
+    checkpoints.make()  # with a key of its own
+    assert checkpoints.forged() == []  # the other's is not ours to judge
+    assert checkpoints.verify().unread == 9
+
+
+def test_a_check_that_begins_at_another_entry_than_there_is_says_so(checkpoint: audit.Head) -> None:
+    """Also where it was swapped after the checkpoint was looked at: the snapshot that is read is held to it."""
+    made = audit.entries(kind="checkpoint")[0].payload
+    rows = {name: (count, last) for name, (count, last) in made["rows"].items()}
+    assert checking.check([], checking.Since(audit.Head(7, made["head"]), rows)) == []
+    found = checking.check([], checking.Since(audit.Head(7, "0" * 64), rows))
+    assert "entry 7 is not the one the checkpoint names: the trail was written anew" in found
 
 
 @pytest.mark.parametrize("held", ["", "00", "no key at all"])
