@@ -23,7 +23,7 @@ from sqlalchemy import select
 from mltrainer import store
 from mltrainer.operations import backup, scrub
 from mltrainer.reports import folder as reports
-from mltrainer.reports import verify as checking
+from mltrainer.reports import verify
 from mltrainer.trust import audit
 
 SOURCE = Path(__file__).with_name("powercut.c")
@@ -125,7 +125,7 @@ class World:
         found += [f"acknowledged {w} is lost" for k, w in self.acknowledged if k == "head" and w not in entries]
         found += [f"artifact {w} is lost" for k, w in self.acknowledged if k == "artifact" and store.flaw(w)]
         for word in {w for k, w in self.acknowledged if k == "run"}:
-            found += [f"{word}: {line}" for line in checking.verify(word)]
+            found += [f"{word}: {line}" for line in verify(word)]
         for word in {w for k, w in self.acknowledged if k == "backup"}:
             found += [f"{word}: {line}" for line in backup.check(self.folder / word)[1]]
         found += [f"{path} is torn" for path in (self.folder / "out").glob("*/[!.]*.html") if torn(path)]

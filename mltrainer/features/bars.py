@@ -7,7 +7,7 @@ row and contains nothing later; rows before it is full are NaN, and a NaN input 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from math import prod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,13 @@ class Bars:
     high: Array = field(default_factory=lambda: EMPTY)
     low: Array = field(default_factory=lambda: EMPTY)
     volume: Array = field(default_factory=lambda: EMPTY)
-    _means: dict[tuple[str, int, int], Array] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _kept: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, key: tuple[object, ...], compute: Callable[[], Any]) -> Any:
+        """What several rows of the table ask for, computed for the first; nobody writes into it."""
+        if key not in self._kept:
+            self._kept[key] = compute()
+        return self._kept[key]
 
     @cached_property
     def log_close(self) -> Array:
@@ -39,25 +45,32 @@ class Bars:
         return np.log(self.close)
 
     @cached_property
+    def previous(self) -> Array:
+        """Close of the session before; NaN in the first row."""
+        return lag(self.close, 1)
+
+    @cached_property
     def returns(self) -> Array:
         """Log return close to close of one session; NaN in the first row."""
-        return self.log_close - lag(self.log_close, 1)
+        return change(self.log_close, 1)
+
+    def sum(self, column: str, w: int, power: int = 1) -> Array:
+        """Sum over the last w rows of a column's power."""
+        return self.once((column, w, power), lambda: rolling_sum(_power(getattr(self, column), power), w))
 
     def mean(self, column: str, w: int, power: int = 1) -> Array:
-        """Mean over the last w rows of a column's power, computed once for all rows of the table that ask."""
-        key = column, w, power
-        if key not in self._means:
-            x = getattr(self, column)
-            self._means[key] = rolling_mean(prod([x] * power), w)
-        return self._means[key]
+        """Mean over the last w rows of a column's power."""
+        key = "mean", column, w, power
+        return self.once(key, lambda: rolling_mean(_power(getattr(self, column), power), w))
 
     def variance(self, column: str, w: int) -> Array:
         """Population variance of a column over the last w rows; see `rolling_variance`."""
-        return _variance(self.mean(column, w), self.mean(column, w, 2))
+        return self.once(("variance", column, w), lambda: _variance(self.mean(column, w), self.mean(column, w, 2)))
 
     def std(self, column: str, w: int) -> Array:
         """Sample standard deviation of a column over the last w rows."""
-        return np.sqrt(self.variance(column, w) * (w / (w - 1)))
+        squared = self.variance(column, w) * (w / (w - 1))
+        return np.sqrt(squared, out=squared)
 
 
 @dataclass(frozen=True)
@@ -90,15 +103,26 @@ def row(
 
 def lag(x: Array, k: int) -> Array:
     """The value k rows ago; NaN in the first k rows."""
-    out = np.full(x.size, np.nan)
+    out = np.empty(x.size)
+    out[:k] = np.nan
     out[k:] = x[: max(x.size - k, 0)]
+    return out
+
+
+def change(x: Array, k: int) -> Array:
+    """Difference to the value k rows ago; NaN in the first k rows."""
+    out = np.empty(x.size)
+    out[:k] = np.nan
+    np.subtract(x[k:], x[: max(x.size - k, 0)], out=out[k:])
     return out
 
 
 def ratio(a: Array, b: Array | float) -> Array:
     """Quotient a / b, and NaN (never infinity) where b is zero."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(b == 0.0, np.nan, a / b)
+        quotient = np.divide(a, b)
+    np.copyto(quotient, np.nan, where=b == 0.0)
+    return quotient
 
 
 def log(x: Array) -> Array:
@@ -127,26 +151,43 @@ def rolling_sum(x: Array, w: int) -> Array:
     >>> rolling_sum(np.array([1.0, 2.0, 3.0, 4.0]), 3)
     array([nan, nan,  6.,  9.])
     """
-    out = np.full(x.size, np.nan)
-    if w > x.size:
-        return out
+    out = _unspoken(x, w)
+    if w <= x.size:
+        out[w - 1 :] = _full_sums(x, w)
+    return out
+
+
+def _unspoken(x: Array, w: int) -> Array:
+    out = np.empty(x.size)
+    out[: w - 1] = np.nan
+    return out
+
+
+def _full_sums(x: Array, w: int) -> Array:
     block, size = x, 1  # block[i] is the sum of x[i : i + size]
-    total, covered = None, 0  # total[i] is the sum of x[i : i + covered]
+    total, covered = x, 0  # total[i] is the sum of x[i : i + covered]
     while size <= w:
         if w & size:
             part = block[covered:]
-            total = part if total is None else total[: part.size] + part
+            total = total[: part.size] + part if covered else part
             covered += size
         if 2 * size <= w:
             block = block[size:] + block[:-size]
         size *= 2
-    out[w - 1 :] = total
-    return out
+    return total
 
 
 def rolling_mean(x: Array, w: int) -> Array:
     """Mean over the last w rows."""
-    return rolling_sum(x, w) / w
+    out = _unspoken(x, w)
+    if w <= x.size:
+        np.divide(_full_sums(x, w), w, out=out[w - 1 :])
+    return out
+
+
+def _power(x: Array, power: int) -> Array:
+    """x, or x * x, or (x * x) * x ..., always in this order."""
+    return x if power == 1 else _power(x, power - 1) * x
 
 
 def rolling_variance(x: Array, w: int) -> Array:
@@ -155,8 +196,10 @@ def rolling_variance(x: Array, w: int) -> Array:
 
 
 def _variance(mean: Array, square: Array) -> Array:
-    variance = square - mean * mean
-    return np.where(variance <= CONSTANT * square, 0.0, variance)
+    variance = mean * mean
+    np.subtract(square, variance, out=variance)
+    np.copyto(variance, 0.0, where=variance <= CONSTANT * square)
+    return variance
 
 
 def rolling_covariance(x: Array, y: Array, w: int) -> Array:

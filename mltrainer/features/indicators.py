@@ -6,6 +6,7 @@ missing: the MACD signal (line minus histogram) and the one-day intraday return 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from mltrainer.features.bars import (
     Array,
     Bars,
     Indicator,
+    change,
     direction,
     lag,
     log,
@@ -36,18 +38,23 @@ OHLC, HLC, CV = "open high low close", "high low close", "close volume"
 
 def log_return(bars: Bars, k: int, skip: int = 0) -> Array:
     """ln(close `skip` sessions ago / close `k` sessions ago)."""
+    if not skip:
+        return change(bars.log_close, k)
     return lag(bars.log_close, skip) - lag(bars.log_close, k)
 
 
 def overnight(bars: Bars) -> Array:
     """ln(open / close of the session before)."""
-    return log(bars.open / lag(bars.close, 1))
+    return log(bars.open / bars.previous)
 
 
 def gap(bars: Bars) -> Array:
     """Open minus yesterday's close, in yesterday's average true ranges; NaN where that range is zero."""
-    true_range = talib.ATR(bars.high, bars.low, bars.close, 14)
-    return ratio(bars.open - lag(bars.close, 1), lag(true_range, 1))
+    return ratio(bars.open - bars.previous, lag(_true_range(bars), 1))
+
+
+def _true_range(bars: Bars) -> Array:
+    return bars.once(("ATR",), lambda: talib.ATR(bars.high, bars.low, bars.close, 14))
 
 
 def intraday(bars: Bars, w: int) -> Array:
@@ -124,13 +131,13 @@ def volume_zscore(bars: Bars, w: int) -> Array:
 
 def volume_price_trend(bars: Bars, w: int) -> Array:
     """Volume-weighted mean simple return: the trend's rise over w sessions per share traded; NaN where none was."""
-    rise = bars.volume * (ratio(bars.close, lag(bars.close, 1)) - 1.0)
-    return ratio(rolling_sum(rise, w), rolling_sum(bars.volume, w))
+    rise = bars.volume * (ratio(bars.close, bars.previous) - 1.0)
+    return ratio(rolling_sum(rise, w), bars.sum("volume", w))
 
 
 def obv_slope(bars: Bars, w: int) -> Array:
     """Rise of on-balance volume over w sessions, over all volume in them: -1 to 1; NaN where nothing traded."""
-    return ratio(rolling_sum(bars.volume * direction(bars.close), w), rolling_sum(bars.volume, w))
+    return ratio(rolling_sum(bars.volume * direction(bars.close), w), bars.sum("volume", w))
 
 
 def dollar_volume_ratio(bars: Bars) -> Array:
@@ -169,22 +176,26 @@ def rsi(bars: Bars, w: int) -> Array:
 
 def from_high(bars: Bars, w: int) -> Array:
     """ln(close / highest close of w sessions), 0 or less."""
-    return log(bars.close / talib.MAX(bars.close, w))
+    return np.log(bars.close / _highest(bars, w))
+
+
+def _highest(bars: Bars, w: int) -> Array:
+    return bars.once(("MAX", w), lambda: talib.MAX(bars.close, w))
 
 
 def from_low(bars: Bars, w: int) -> Array:
     """ln(close / lowest close of w sessions), 0 or more."""
-    return log(bars.close / talib.MIN(bars.close, w))
+    return np.log(bars.close / talib.MIN(bars.close, w))
 
 
 def drawdown(bars: Bars, w: int) -> Array:
     """Loss from the highest close of w sessions, a positive fraction."""
-    return 1.0 - bars.close / talib.MAX(bars.close, w)
+    return 1.0 - bars.close / _highest(bars, w)
 
 
 def atr(bars: Bars) -> Array:
     """Average true range of 14 sessions (Wilder) over the close."""
-    return talib.ATR(bars.high, bars.low, bars.close, 14) / bars.close
+    return _true_range(bars) / bars.close
 
 
 def williams(bars: Bars) -> Array:
@@ -212,7 +223,7 @@ def adx(bars: Bars) -> Array:
 
 def macd(bars: Bars, part: int) -> Array:
     """MACD 12/26/9 over price: part 0 is the line, part 2 the histogram."""
-    return talib.MACD(bars.close, 12, 26, 9)[part] / bars.close
+    return bars.once(("MACD",), lambda: talib.MACD(bars.close, 12, 26, 9))[part] / bars.close
 
 
 def bollinger_position(bars: Bars) -> Array:
@@ -227,7 +238,8 @@ def bollinger_width(bars: Bars) -> Array:
 
 def stochastic(bars: Bars, part: int) -> Array:
     """Slow stochastic 14/3/3: part 0 is %K, part 1 is %D; 0 where the range is zero (TA-Lib's convention)."""
-    return talib.STOCH(bars.high, bars.low, bars.close, 14, 3, MA_Type.SMA, 3, MA_Type.SMA)[part] / 100.0
+    arguments = (bars.high, bars.low, bars.close, 14, 3, MA_Type.SMA, 3, MA_Type.SMA)
+    return bars.once(("STOCH",), lambda: talib.STOCH(*arguments))[part] / 100.0
 
 
 def weekday(bars: Bars, wave: Callable[[Array], Array]) -> Array:
@@ -340,7 +352,7 @@ def compute(frame: pd.DataFrame, rows: Sequence[Indicator] = INDICATORS) -> tupl
         )
     # One array with a feature per row is the layout a frame keeps inside: no column is copied a second time.
     values = np.array([row.compute(bars) for row in usable]).reshape(len(usable), len(frame))
-    features = pd.DataFrame(values.T, index=frame.index, columns=[row.name for row in usable])
+    features = pd.DataFrame(values.T, index=frame.index, columns=_names(tuple(row.name for row in usable)), copy=False)
     gives = "close only" if given == {"close"} else ", ".join(name for name in COLUMNS if name in given)
     lacks = {row.name: [name for name in COLUMNS if name in row.needs - given] for row in rows if row.needs - given}
     return features, {name: f"needs {', '.join(cols)}; this source gives {gives}" for name, cols in lacks.items()}
@@ -351,8 +363,24 @@ def read(frame: pd.DataFrame) -> Bars:
     sessions = check_sessions(frame.index, "bars")
     if "close" not in frame:
         raise BadInput(f"bars need a close column, found {', '.join(map(str, frame.columns)) or 'none'}")
-    arrays = {name: _column(frame, name) for name in COLUMNS if name in frame}
+    arrays = _together(frame) or {name: _column(frame, name) for name in COLUMNS if name in frame}
     return Bars(sessions, **arrays)
+
+
+@lru_cache(maxsize=32)
+def _names(names: tuple[str, ...]) -> pd.Index:
+    return pd.Index(names)
+
+
+def _together(frame: pd.DataFrame) -> dict[str, Array]:
+    """All columns where they are floats and fine, as they nearly always are; nothing where each must be looked at."""
+    values = frame.to_numpy().T
+    if values.dtype != np.float64 or not frame.columns.is_unique:
+        return {}
+    at = {name: n for n, name in enumerate(frame.columns) if name in COLUMNS}
+    low, high = values.min(axis=1), values.max(axis=1)  # NaN is neither above nor below
+    fine = all(high[n] < np.inf and (low[n] > 0.0 or (name == "volume" and low[n] == 0.0)) for name, n in at.items())
+    return {name: np.ascontiguousarray(values[n]) for name, n in at.items()} if fine else {}
 
 
 def check_sessions(index: pd.Index, what: str) -> pd.DatetimeIndex:
