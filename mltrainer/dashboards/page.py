@@ -167,7 +167,7 @@ class Page(widgets.VBox):
         controls = [[name, [list(o) for o in c.options], c.value] for name, c in self.controls.items()]
         made = datetime.now(UTC).isoformat(timespec="seconds")
         shown = [self.banner.value, controls, [html_of(part) for part in self.parts], self.foot.value]
-        answer = Answer(self.NAME, answers.canonical(held), self.basis.began, made, *shown, self.EVERY)
+        answer = Answer(self.NAME, answers.canonical(held), self.basis.began, made, *shown, every=self.EVERY)
         answers.keep(answer, *map(answers.canonical, honored))
 
     @property
