@@ -166,8 +166,8 @@ class Page(widgets.VBox):
         honored = [q for q in came if all(held.get(k) == v for k, v in q.items() if k not in answers.VIEWER)]
         controls = [[name, [list(o) for o in c.options], c.value] for name, c in self.controls.items()]
         made = datetime.now(UTC).isoformat(timespec="seconds")
-        shown = [self.banner.value, controls, [html_of(part) for part in self.parts], self.foot.value]
-        answer = Answer(self.NAME, answers.canonical(held), self.basis.began, made, *shown, every=self.EVERY)
+        shown = self.banner.value, controls, [html_of(part) for part in self.parts], self.foot.value, self.EVERY
+        answer = Answer(self.NAME, answers.canonical(held), self.basis.began, made, *shown)
         answers.keep(answer, *map(answers.canonical, honored))
 
     @property

@@ -28,7 +28,8 @@ NOWHERE = [
     "/api/kernels/00000000-0000-0000-0000-000000000000",
 ]
 PARTS = ["/", "/plotly.min.js", "/chat.js", "/live.js", "/voila/static/voila.js",
-         "/voila/templates/lab/static/index.css", "/voila/labextensions/@jupyter-widgets/jupyterlab-manager/package.json"]  # fmt: skip
+         "/voila/templates/lab/static/index.css",
+         "/voila/labextensions/@jupyter-widgets/jupyterlab-manager/package.json"]  # fmt: skip
 
 
 def role_of(who: str) -> str:
