@@ -3,10 +3,13 @@ const find = (what) => document.querySelector(what);
 const clock = () => `${new Date().toISOString().slice(0, 19).replace("T", " ")} UTC`;
 const said = find(".said");
 const say = (text) => { if (said.textContent !== text) said.textContent = text; };
+say(sessionStorage.getItem("said") ?? ""); // before it was loaded anew
+sessionStorage.removeItem("said");
 let away = ""; // since when nobody answers
 
 // --- is there anything new? --------------------------------------------------------------------------------------
-/** Ask the server whether what is shown still holds, or the page's own kernel to read again. */
+const anew = () => { location.reload(); return true; };
+/** Ask the server whether what is shown still holds, or the page's own kernel to read again; true if it is loaded anew. */
 async function look() {
   const made = document.body.dataset.made;
   const kernel = find("#jupyter-config-data") && JSON.parse(find("#jupyter-config-data").textContent).kernelId;
@@ -23,7 +26,7 @@ async function look() {
   if (answer.redirected || [401, 403].includes(answer.status)) return say("You are signed out; reload the page.");
   say(answer.status === 503 ? "There is something newer, and all seats are taken; it is shown when one is free." : "");
   if (made && answer.status === 204) find(".looked").textContent = `; nothing has changed up to ${clock()}`;
-  else if (answer.status === 205 || (!made && answer.status === 404)) location.reload();
+  else if (answer.status === 205 || (!made && answer.status === 404)) return anew();
   else if (!made && answer.ok) find(".refresh")?.click();
 }
 const every = () => Number(find("[data-every]")?.dataset.every ?? 0) * 1000; // a page with a kernel says it when it is there
@@ -52,8 +55,9 @@ async function acknowledge(place, button) {
   button.disabled = false;
   if (told) return say(`Not acknowledged: ${told}`);
   place.textContent = `Acknowledged ${clock()}.`;
-  await look(); // and the list is read anew
-  say(place.textContent);
+  const done = place.textContent;
+  if (await look()) return sessionStorage.setItem("said", done); // and the list is read anew
+  say(done);
   said.focus({ preventScroll: true }); // the button that had it is gone
 }
 async function offer() {
