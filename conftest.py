@@ -2,9 +2,12 @@
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
 
+# It extends Jupyter AI, which is no dependency; only Jupyter AI imports it.
+collect_ignore = [] if find_spec("jupyter_ai_persona_manager") else ["mltrainer/assistant/persona.py"]
 MEANT = ("MLTRAINER_REWRITE_DOCS", "MLTRAINER_ALL_CHECKS")  # knobs of the tests themselves
 
 

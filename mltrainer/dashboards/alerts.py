@@ -20,6 +20,7 @@ ALL, STANDING = "all", "standing"
 RANK = {"critical": 0, "warning": 1, "success": 2, "info": 3}
 PILLS = {"critical": "refused", "warning": "warning", "success": "evidence", "info": "none"}
 MOST = 60  # cards; the rest is in the table of the history
+NOBODY = '<p class="quiet" data-without="alerts:acknowledge" hidden>A researcher or an admin acknowledges alerts.</p>'
 
 
 class AlertsPage(Page):
@@ -27,12 +28,14 @@ class AlertsPage(Page):
 
     NAME = "alerts"
     CONTROLS = ("State", "Severity", "Kind", "Replay")
+    EVERY = 60
 
     def __init__(self, found: Sequence[alerts.Alert], state: Mapping[str, str], basis: Basis = Basis()) -> None:
         self.alerts = list(found)
         self.finding, self.cards, self.past, self.replay, self.rules = (widgets.HTML() for _ in range(5))
         parts: list[widgets.Widget] = [self.finding, self.cards, self.past, self.replay, self.rules]
-        if "MLTRAINER_SERVE" not in os.environ:  # whoever runs Lab may write; a visitor of `serve` only reads
+        # Whoever runs Lab may write. A served page cannot: it knows nobody, and its visitor's browser asks the server.
+        if "MLTRAINER_SERVE" not in os.environ:
             parts.insert(1, self._acknowledging())
         super().__init__(parts, state, basis)
 
@@ -40,6 +43,10 @@ class AlertsPage(Page):
     def read(cls, state: Mapping[str, str], out: str | Path | None, basis: Basis) -> widgets.Widget:
         """The page of all alerts of the mode in force."""
         return cls(ledger.alerts(), state, basis)
+
+    def load(self) -> None:
+        """The alerts as they are now."""
+        self.alerts = ledger.alerts()
 
     def _acknowledging(self) -> widgets.Widget:
         self.choice = widgets.Dropdown(description="Acknowledge")
@@ -83,7 +90,7 @@ class AlertsPage(Page):
         self.banner.value = views.banner(settings().data_mode, last)
         self.finding.value = _finding(self.alerts)
         none = "<p>No alert is in this state; choose another state to see the others.</p>" if self.alerts else ""
-        self.cards.value = "".join(map(_card, found[:MOST])) or none
+        self.cards.value = (NOBODY + "".join(map(_card, found[:MOST]))) if found else none
         self.past.value = _history(self.alerts)
         self.replay.value = self.section("replay", str(ticker), lambda: _replay(str(ticker))) if ticker else ""
         self.rules.value = _rules()
@@ -127,7 +134,9 @@ def _card(alert: alerts.Alert) -> str:
     what = f"{kind}; {alert.subject}, session of {alert.session}; {alert.state}"
     rest = fold("What it rests on", f"{basis}<p>Sealed data {hashes}</p>{seen if alert.state == 'new' else ''}")
     head = f'<p>{pill} <b>{escape(alert.message)}</b></p><p class="quiet">{escape(what)}</p>'
-    return f'<article class="card">{head}{rest}</article>'
+    # The browser puts a button in here for whoever may, and says that it acknowledged by the visitor's own session.
+    button = f'<p class="acknowledge" data-alert="{escape(alert.id)}"></p>' if alert.state == "new" else ""
+    return f'<article class="card">{head}{button}{rest}</article>'
 
 
 def _history(found: Sequence[alerts.Alert]) -> str:

@@ -45,6 +45,7 @@ class AnalyticsPage(Page):
 
     NAME = "analytics"
     CONTROLS = ("Ticker", "Span", "Indicator", "Run", "Portfolio")
+    EVERY = 60
 
     def __init__(
         self, runs: Sequence[reports.Run], others: Mapping[str, str], state: Mapping[str, str], basis: Basis = Basis()
@@ -53,10 +54,7 @@ class AnalyticsPage(Page):
         self.tickers = _tickers(runs)
         names = ("market", "indicator", "economy", "together", "known", "board", "portfolio", "fit")
         self.bodies = {name: widgets.HTML() for name in names}
-        self.refresh = widgets.Button(description="Read again")
-        self.refresh.add_class("refresh")
-        self.refresh.on_click(lambda _: self.choose(anew=True))
-        super().__init__([*self.bodies.values(), self.refresh], state, basis)
+        super().__init__(list(self.bodies.values()), state, basis)
 
     @classmethod
     def read(cls, state: Mapping[str, str], out: str | Path | None, basis: Basis) -> widgets.Widget:
@@ -65,6 +63,12 @@ class AnalyticsPage(Page):
         if not _tickers(runs):
             return empty("There is no market to show yet.", "Fetch one: <code>mltrainer fetch bars MSFT</code>.")
         return cls(runs, others, state, basis)
+
+    def load(self) -> None:
+        """Runs, tickers, and whether the prices of the chosen one can be read now."""
+        runs, others = proven(self.basis.out)
+        market.bars(str(self.controls["Ticker"].value))
+        self.runs, self.others, self.tickers = {run.id: run for run in runs}, others, _tickers(runs)
 
     def settle(self, state: Mapping[str, str]) -> None:
         """Tickers, spans and indicators, runs, and ways to weigh a portfolio."""

@@ -50,6 +50,7 @@ class Answer:
     made : when, UTC, to the second.
     banner, parts, foot : HTML, as the page made it; nothing in it comes from a visitor unescaped.
     controls : name, options (text and value) and chosen value of each.
+    every : seconds after which a page that is looked at asks whether the answer still holds; 0 is never.
     """
 
     page: str
@@ -60,13 +61,17 @@ class Answer:
     controls: list[list[Any]]
     parts: list[str]
     foot: str
+    every: int = 0
 
     def html(self) -> str:
         """The page as the server shows it, with plain controls: a choice asks for another address."""
         when = f"{self.made[:10]} {self.made[11:16]} UTC"
         note = f'<p class="quiet made">Computed {when}; nothing that it rests on has changed since.</p>'
         parts = "".join(f'<div class="part">{part}</div>' for part in self.parts)
-        return f"{self.banner}{_form(self.controls)}{parts}{self.foot}{note}"
+        if not self.every:
+            return f"{self.banner}{_form(self.controls)}{parts}{self.foot}{note}"
+        looked = f'<p class="quiet reading" data-every="{self.every}">Read {when}<span class="looked"></span>.</p>'
+        return f"{self.banner}{_form(self.controls)}{looked}{parts}{self.foot}{note}"
 
 
 def _form(controls: list[list[Any]]) -> str:

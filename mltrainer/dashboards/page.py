@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from html import escape
@@ -29,11 +29,12 @@ Options = list[tuple[str, str]]  # what a control shows, and its value
 class Basis:
     """What a page is read from, as `answers.basis` hashes it: before it was read, and whenever `now` is called.
 
-    With "" no answers are kept.
+    With "" no answers are kept. `out` is the folder of runs that was asked for.
     """
 
     began: str = ""
     now: Callable[[], str] = str
+    out: str | Path | None = None
 
 
 class Page(widgets.VBox):
@@ -52,6 +53,7 @@ class Page(widgets.VBox):
 
     NAME: ClassVar[str] = ""  # of its notebook
     CONTROLS: ClassVar[tuple[str, ...]] = ()
+    EVERY: ClassVar[int] = 0  # seconds after which a served page that is looked at reads again; 0 is never
 
     def __init__(self, parts: Sequence[widgets.Widget], state: Mapping[str, str], basis: Basis = Basis()) -> None:
         self.basis = basis
@@ -60,7 +62,9 @@ class Page(widgets.VBox):
         self.controls = {name: widgets.Dropdown(description=name) for name in self.CONTROLS}
         bar = widgets.Box(list(self.controls.values()))
         bar.add_class("controls")
-        super().__init__([self.banner, *([bar] if self.controls else []), self.notice, *self.parts, self.foot])
+        self.began, self.reading = _clock(), widgets.HTML()
+        above = [self.banner, *([bar] if self.controls else []), *([self._again()] if self.EVERY else []), self.notice]
+        super().__init__([*above, *self.parts, self.foot])
         self.settling = False
         for control in self.controls.values():
             control.observe(self.choose, "value")
@@ -80,6 +84,42 @@ class Page(widgets.VBox):
     def read(cls, state: Mapping[str, str], out: str | Path | None, basis: Basis) -> widgets.Widget:
         """Read what the page shows and make it; a subclass that has nothing to show returns `empty`."""
         raise NotImplementedError
+
+    def load(self) -> None:
+        """Read anew what the page holds; an error leaves all as it was."""
+
+    def _again(self) -> widgets.Widget:
+        """When the page was read, and a button to read again; on a served page the browser presses it, too."""
+        button = widgets.Button(description="Read again")
+        button.add_class("refresh")
+        button.on_click(self.refresh)
+        self._say("")
+        row = widgets.HBox([self.reading, button])
+        row.add_class("reading")
+        return row
+
+    def _say(self, more: str) -> None:
+        said = f"Read {self.began}{more and f'; {more} {_clock()}'}."
+        self.reading.value = f'<p class="quiet" data-every="{self.EVERY}">{escape(said)}</p>'
+
+    @guarded
+    def refresh(self, _click: object = None) -> None:
+        """Read again where something has changed; what cannot be read leaves what stands, under its own time."""
+        now = self.basis.now()
+        if now and now == self.basis.began and not self.notice.value:
+            self._say("nothing has changed up to")
+            return
+        try:
+            self.load()
+        except MltrainerError as error:
+            self.notice.value = (
+                f'<p class="card warning" role="status">It cannot be read again: {escape(str(error))}</p>'
+            )
+            self._say("reading again failed at")
+            return
+        self.basis, self.began = replace(self.basis, began=now), _clock()
+        self.choose(anew=True)
+        self._say("")
 
     def settle(self, state: Mapping[str, str]) -> None:
         """Offer in each control what the ones before it leave, and keep what `state` says where it is on offer."""
@@ -117,7 +157,7 @@ class Page(widgets.VBox):
     def _keep(self, query: Mapping[str, str] | None) -> None:
         """Keep what is shown, also for the address that the visitor came with where all of it was honored.
 
-        A page holds what it read when it was opened: once something has changed since, it keeps nothing any more.
+        A page holds what it last read: once something has changed since, it keeps nothing until it reads again.
         """
         if not self.basis.began or self.basis.now() != self.basis.began:
             return
@@ -126,7 +166,7 @@ class Page(widgets.VBox):
         honored = [q for q in came if all(held.get(k) == v for k, v in q.items() if k not in answers.VIEWER)]
         controls = [[name, [list(o) for o in c.options], c.value] for name, c in self.controls.items()]
         made = datetime.now(UTC).isoformat(timespec="seconds")
-        shown = [self.banner.value, controls, [html_of(part) for part in self.parts], self.foot.value]
+        shown = self.banner.value, controls, [html_of(part) for part in self.parts], self.foot.value, self.EVERY
         answer = Answer(self.NAME, answers.canonical(held), self.basis.began, made, *shown)
         answers.keep(answer, *map(answers.canonical, honored))
 
@@ -181,9 +221,13 @@ def _opened(kind: type[Page], out: str | Path | None) -> widgets.Widget:
 
 def _basis(kind: type[Page], out: str | Path | None) -> Basis:
     if not kind.NAME or "MLTRAINER_SERVE" not in os.environ:
-        return Basis()
+        return Basis(out=out)
     now = partial(answers.basis, kind.NAME, out)
-    return Basis(now(), now)
+    return Basis(now(), now, out)
+
+
+def _clock() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def html_of(part: widgets.Widget) -> str:

@@ -11,14 +11,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from mltrainer.errors import BadInput, MltrainerError, NotEnoughHistory, ProviderError, Refused, StorageError, Tampered
 from mltrainer.errors import Unavailable as NotThere
-from mltrainer.server.records import NoSuchJob, NotNow
+from mltrainer.server.records import NotFound, NotNow
 from mltrainer.settings import settings
 
 DEEPEST = 32
 OURS = ("caller", "hear")  # what the server gives a route's function itself
 # What an error of ours is in HTTP; the first that fits.
 FAULTS: dict[type[MltrainerError], int] = {
-    NoSuchJob: 404,
+    NotFound: 404,
     NotNow: 503,
     NotEnoughHistory: 422,
     Refused: 422,

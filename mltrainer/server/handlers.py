@@ -97,16 +97,18 @@ class Dashboard(Gate, TornadoVoilaHandler):
         if path not in {f"{name}.ipynb" for name in self.settings["dashboards"]}:
             raise web.HTTPError(404)
         name, query = Path(path).stem, dict(parse_qsl(self.request.query))
+        _ = self.xsrf_token  # sets the cookie that the page's own questions are sent with
         if not allowed(role_of(self), NEEDS.get(name, self.permission)):
             raise web.HTTPError(403)
         answer = await asyncio.to_thread(answers.current, name, query)  # it reads every run, and the trail
-        if "fresh" in query:
-            self.set_status(204 if answer and answer.made == query["fresh"] else 205)
+        full = self.settings["kernel_manager"].full
+        if "fresh" in query:  # whoever reads stays where they are until there is something else to be read
+            holds = answer is not None and answer.made == query["fresh"]
+            self.set_status(204 if holds else 503 if answer is None and full else 205)
             return
         notebook = Path(self.settings["dashboards_root"], path)
         if name in KERNELLESS:
             self.set_header("Cache-Control", "no-store")
-            _ = self.xsrf_token  # sets the cookie that the page's questions are sent with
             told = notebook, self.voila_configuration.resources, name_of(self), role_of(self)
             self.finish(await asyncio.to_thread(answers.chat, *told))
             return
@@ -114,7 +116,7 @@ class Dashboard(Gate, TornadoVoilaHandler):
             self.set_header("Cache-Control", "no-store")
             self.finish(answers.page(answer, notebook, self.voila_configuration.resources))
             return
-        if self.settings["kernel_manager"].full:
+        if full:
             raise web.HTTPError(503)
         VISITOR.set(self.current_user.username)
         await TornadoVoilaHandler.get(self, path)
@@ -188,7 +190,7 @@ OURS: list[tuple[Any, ...]] = [
     *api.handlers(),
     ("/(plotly.min.js)", Script, {"path": str(Path(plotly.__file__).parent / "package_data")}),
     ("/(chat.js)", Script, {"path": str(answers.DASHBOARDS)}),
-    ("/(widgets.js)", Script, {"path": str(Path(__file__).parent / "template")}),
+    (r"/((?:widgets|live)\.js)", Script, {"path": str(Path(__file__).parent / "template")}),
 ]
 # Voilà's routes that a page needs, and what we serve in their place. What is not in this table is not served:
 # no tree, no contents, no files, and no route of a later Voilà before somebody has looked at it.

@@ -18,6 +18,7 @@ Tickers = Annotated[list[Ticker], Field(min_length=1, max_length=50)]
 Horizon = Annotated[int, Field(ge=1, le=63, description="sessions a position is held")]
 Artifact = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="address of a trained model")]
 JobId = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$", description="as starting it gave it")]
+AlertId = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$", description="as the list of alerts has it")]
 Mode = Literal["live", "sample", "replay"]
 
 
@@ -25,8 +26,16 @@ class NotNow(MltrainerError):
     """It cannot be answered now, and may be later."""
 
 
-class NoSuchJob(UnknownName):
+class NotFound(UnknownName):
+    """Nothing has the number that an address names."""
+
+
+class NoSuchJob(NotFound):
     """There is no training of this number."""
+
+
+class NoSuchAlert(NotFound):
+    """There is no alert of this number."""
 
 
 Hear = Callable[[str], None] | None
@@ -43,12 +52,13 @@ class Caller:
 
 @dataclass(frozen=True)
 class Health:
-    """Is it up, on which data, and who am I?"""
+    """Is it up, on which data, and who am I? `may` names the permissions of the role."""
 
     status: str
     mode: Mode
     version: str
     role: str
+    may: list[str]
 
 
 @dataclass(frozen=True)

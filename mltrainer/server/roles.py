@@ -5,7 +5,7 @@ from dataclasses import dataclass
 ROLES = {
     "viewer": "a stakeholder: sees dashboards and answers, asks in plain words, starts nothing",
     "auditor": "reads all there is, the audit trail and training jobs too, and starts nothing",
-    "researcher": "reads all there is, trains, forecasts and computes portfolios",
+    "researcher": "reads all there is, acknowledges alerts, trains, forecasts and computes portfolios",
     "admin": "all of it, and sees who the users are",
 }
 EVERYBODY = frozenset(ROLES)
@@ -33,6 +33,7 @@ PERMISSIONS = {
         Permission("models:read", "read the catalog of models", EVERYBODY),
         Permission("regime:read", "read the regime of a market", EVERYBODY),
         Permission("alerts:read", "read alerts", EVERYBODY),
+        Permission("alerts:acknowledge", "say that an alert was seen", MAKERS),
         Permission("stream:read", "listen to events, of alerts and jobs those that may be read", EVERYBODY),
         Permission("chat:ask", "ask in plain words", frozenset({"viewer", "researcher", "admin"})),
         Permission("audit:read", "read and verify the audit trail", READERS),
@@ -54,3 +55,12 @@ def allowed(role: str, permission: str) -> bool:
     """
     row = PERMISSIONS.get(permission)
     return row is not None and role in row.roles
+
+
+def may(role: str) -> list[str]:
+    """What a role may, by name.
+
+    >>> may("auditor")[-2:], may("nobody")
+    (['audit:read', 'jobs:read'], [])
+    """
+    return [name for name in PERMISSIONS if allowed(role, name)]

@@ -15,15 +15,16 @@ from pydantic import Field
 
 from mltrainer.server import records as a
 from mltrainer.server.identity import HOLDER
-from mltrainer.server.records import Answer, Caller, Findings, Forgotten, Health, Job, Page, Trail
+from mltrainer.server.records import Answer, Caller, Findings, Forgotten, Health, Job, NoSuchAlert, Page, Trail
+from mltrainer.server.roles import may
 from mltrainer.settings import settings
 
 AWHILE = 20.0  # seconds in which a training that the chat began is waited for
 
 
 def health(caller: Caller) -> Health:
-    """Is it up, on which data, and who am I?"""
-    return Health("ok", settings().data_mode, version("mltrainer"), caller.role)
+    """Is it up, on which data, who am I, and what may I do?"""
+    return Health("ok", settings().data_mode, version("mltrainer"), caller.role, may(caller.role))
 
 
 def openapi() -> dict[str, Any]:
@@ -125,6 +126,19 @@ def alerts(
 
     found = [x for x in ledger.alerts()[::-1] if state in (None, x.state) and severity in (None, x.severity)]
     return _page([x.to_dict() for x in found], limit, offset, "" if found else "no alert; mltrainer alerts check asks")
+
+
+def acknowledged(
+    id: a.AlertId,  # noqa: A002 - its name in the address
+    note: Annotated[str, Field(max_length=500, description="what there is to say of it, kept in the trail")] = "",
+) -> Answer:
+    """Say that an alert was seen; the audit trail has by whom. A second time changes nothing."""
+    from mltrainer.trading.alerts import ledger
+
+    if all(x.id != id for x in ledger.alerts()):
+        raise NoSuchAlert(f"no alert of this kind of data has the number {id}; GET /api/alerts lists them")
+    (found,) = ledger.acknowledge(id, note=note)
+    return _answer(found.to_dict(), found.session)
 
 
 def train(
@@ -284,6 +298,7 @@ ROUTES = (
     Route("GET", "/api/models", "models:read", models),
     Route("GET", "/api/regime", "regime:read", regime),
     Route("GET", "/api/alerts", "alerts:read", alerts),
+    Route("POST", "/api/alerts/{id}/acknowledge", "alerts:acknowledge", acknowledged),
     Route("GET", "/api/models/train", "jobs:read", trainings),
     Route("POST", "/api/models/train", "models:train", train, status=202, location=TRAINING),
     Route("GET", TRAINING, "jobs:read", training),

@@ -84,7 +84,7 @@ def test_a_wrong_token_opens_nothing(served: Served, wrong: str):
 def test_health_names_mode_version_and_role(served: Served):
     status, text = ask(served, "/api/health", token=TOKEN)
     assert status == 200
-    assert json.loads(text).keys() == {"status", "mode", "version", "role"}
+    assert json.loads(text).keys() == {"status", "mode", "version", "role", "may"}
     assert {"status": "ok", "mode": "sample", "role": "viewer"}.items() <= json.loads(text).items()
 
 

@@ -25,6 +25,13 @@ HTML("<p class=probe>here</p>")"""
 ADD = "import sys; from mltrainer.server import users; print(*(users.add(f'my-{r}', r) for r in sys.argv[1:]))"
 
 
+CHECK = """import sys
+from mltrainer.trading import alerts
+for day in sys.argv[2:]:
+    alerts.check(sys.argv[1], as_of=day, send=False)"""
+NEWS = ("2008-09-15", "2009-03-10")  # days on which something of MSFT was news
+
+
 def folder_of(place: Path) -> Path:
     (place / "dashboards").mkdir(parents=True)
     probe = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
@@ -81,6 +88,24 @@ class Running:
         )
         return done.stdout.split()
 
+    def check(self, ticker: str, *days: str) -> None:
+        """Look for alerts of a ticker as of days, as an operator does."""
+        env = os.environ | {"MLTRAINER_HOME": str(self.folder / "home"), "MLTRAINER_MODE": "sample"}
+        subprocess.run([sys.executable, "-c", CHECK, ticker, *days], env=env, check=True)
+
     @property
     def log(self) -> str:
         return (self.folder / "log").read_text()
+
+
+def alerts_of(running: Running) -> list[str]:
+    """Numbers of alerts, of which there are three at least, the first one first; none is of MSFT."""
+    if not (found := _alerts(running)):
+        running.check("JNJ", "2008-09-15", "2008-10-10", "2009-03-10")
+        found = _alerts(running)
+    return found
+
+
+def _alerts(running: Running) -> list[str]:
+    items = running("/api/alerts", role="viewer").json["items"][::-1]
+    return [alert["id"] for alert in items if alert["subject"] != "MSFT"]

@@ -27,7 +27,8 @@ NOWHERE = [
     *("/terminals/websocket/1", "/api/config/notebook", "/api/security/csp-report", "/voila/render/absent.ipynb"),
     "/api/kernels/00000000-0000-0000-0000-000000000000",
 ]
-PARTS = ["/", "/plotly.min.js", "/chat.js", "/voila/static/voila.js", "/voila/templates/lab/static/index.css",
+PARTS = ["/", "/plotly.min.js", "/chat.js", "/live.js", "/voila/static/voila.js",
+         "/voila/templates/lab/static/index.css",
          "/voila/labextensions/@jupyter-widgets/jupyterlab-manager/package.json"]  # fmt: skip
 
 

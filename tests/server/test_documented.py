@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from caller import Running
+from caller import Running, alerts_of
 
 DOCS = Path(__file__).parents[2] / "docs" / "api.md"
 pytestmark = [
@@ -22,11 +22,12 @@ LINES = [line for line in DOCS.read_text().splitlines() if line.startswith("curl
 PAGE, ANSWER = "mode total limit offset items reason", "mode as_of notice answer"
 JOB = "id state progress user at changed request attempt artifact error result"
 SHAPES = {
-    "$B/api/health": ("viewer", "status mode version role"),
+    "$B/api/health": ("viewer", "status mode version role may"),
     "$B/api/openapi.json": ("viewer", "openapi info security paths components"),
     "/api/models?family": ("viewer", PAGE),
     "/api/regime": ("viewer", ANSWER),
     "/api/data-quality": ("viewer", "mode ok items violations"),
+    "/acknowledge": ("researcher", ANSWER),
     "/api/alerts": ("viewer", PAGE),
     "/api/recommendations": ("viewer", PAGE),
     "/api/portfolio?": ("viewer", ANSWER),
@@ -68,7 +69,7 @@ def shape(line: str) -> tuple[str, str]:
 def answers(served: Running) -> dict[str, Any]:
     """Every line run in the order of the docs; the id and the artifact are of the answers before."""
     found: dict[str, Any] = {}
-    names: dict[str, str] = {}
+    names: dict[str, str] = {"ALERT": alerts_of(served)[0]}
     for line in LINES:
         if "$ARTIFACT" in line:
             names["ARTIFACT"] = ended(served, names["ID"])["artifact"]
@@ -108,6 +109,6 @@ def test_every_route_has_a_documented_call():
     from mltrainer.server.routes import ROUTES
 
     for route in ROUTES:
-        place = route.path.replace("{id}", "$ID")
+        place = route.path.replace("{id}", "$ALERT" if "alerts" in route.path else "$ID")
         posts = [line for line in LINES if place in line and (" -d " in line) == (route.method == "POST")]
         assert posts, f"{route.method} {route.path} has no line in docs/api.md"

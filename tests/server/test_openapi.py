@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from caller import ROLES, Running
+from caller import ROLES, Running, alerts_of
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance, response_schema_conformance
@@ -79,6 +79,7 @@ DONE: dict[str, dict[str, Any]] = {
     "GET /api/models": {"query": {"family": "trees"}},
     "GET /api/regime": {"query": {"ticker": "MSFT", "as_of": "2003-06-30"}},
     "GET /api/models/train": {"query": {"state": "done"}},
+    "POST /api/alerts/{id}/acknowledge": {"body": {"note": "seen"}},
     "GET /api/models/train/{id}": {},
     "POST /api/models/train": {"body": {"model": "RidgeRegression", "ticker": "MSFT", "end": "2012-06-29"}},
     "POST /api/models/train/{id}": {},
@@ -106,7 +107,8 @@ def test_what_can_be_done_is_answered_as_described(served: Running, trained: dic
     for role in (r for r in ROLES if allowed(r, route.permission)):
         if label == "POST /api/models/train" and role != "researcher":
             continue  # one training is enough
-        case = OPERATIONS[label].Case(path_parameters={"id": trained["id"]} if "{id}" in label else {}, **given)
+        id_ = alerts_of(served)[0] if "alerts" in label else trained["id"]
+        case = OPERATIONS[label].Case(path_parameters={"id": id_} if "{id}" in label else {}, **given)
         headers = {"Authorization": f"Bearer {served.tokens[role]}"}
         said = case.call(base_url=served.base, headers=headers, timeout=120)
         case.validate_response(said, headers=headers)
