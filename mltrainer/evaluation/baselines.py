@@ -9,6 +9,7 @@ import pandas as pd
 from sklearn.linear_model import LinearRegression
 
 from mltrainer import metrics
+from mltrainer.evaluation.panels import by_name
 from mltrainer.evaluation.splits import MINIMUM_TRAIN, Fold, Rows
 from mltrainer.features.matrix import Matrix
 from mltrainer.features.targets import Target
@@ -71,12 +72,11 @@ def baselines(
     cuts : the folds of the walk-forward, so that a baseline learns from the rows that models learn from.
     """
     cuts, labels, out = list(cuts), y.to_numpy(float), {}
-    owners = [np.flatnonzero(ticker == number) for number in np.unique(ticker)]
     for name in matrix.aim.baselines:
         row = BASELINES[name]
         X = matrix.past.loc[y.index, list(row.columns)].to_numpy(float)
         values = X[:, 0].copy() if row.columns else np.zeros(len(y))
-        for own in owners if row.fitted else ():
+        for own in by_name(ticker) if row.fitted else ():
             values[own] = fitted(X, labels, cuts, session, late, own)
         out[PREFIX + name] = np.clip(values, *matrix.aim.bounds)
     return pd.DataFrame(out, index=y.index).drop(columns=PREFIX + "mean", errors="ignore")

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.meta_analysis import combine_effects
 
+from mltrainer.evaluation.panels import by_name
 from mltrainer.evaluation.scaling import Array
 from mltrainer.evaluation.splits import Rows
 from mltrainer.metrics.base import long_run_variance
@@ -43,8 +44,9 @@ def name_effects(residual: Array, ticker: Rows, session: Rows, horizon: int) -> 
     shared = pd.Series(residual).groupby(session).transform("mean").to_numpy(float)
     count, own = np.bincount(ticker), residual - shared
     effect, names = np.zeros(len(count)), np.flatnonzero(count >= 2 * horizon + 2)
-    mean = np.array([own[ticker == i].mean() for i in names])
-    variance = np.array([long_run_variance(own[ticker == i], 2 * horizon) / count[i] for i in names])
+    rows = by_name(ticker)
+    mean = np.array([own[rows[i]].mean() for i in names])
+    variance = np.array([long_run_variance(own[rows[i]], 2 * horizon) / count[i] for i in names])
     if len(names) < LEAST or not (variance > 0).all():
         return effect
     found = combine_effects(mean, variance, method_re="iterated")

@@ -96,7 +96,10 @@ def judged(spec: ModelSpec, matrix: Matrix, protocol: Protocol, key: str, walks:
     if why and not flawed:
         blank = [replace(e, status="contaminated", reason=why) for e in blank]
     meta |= {"contaminated": contaminated} if contaminated else {}
-    results = [_result(e, spec, matrix, protocol, frame, meta) for e in blank]
+    of_names = {matrix.name: frame}
+    if frame.index.nlevels > 1:
+        of_names = {str(name): own.droplevel("ticker") for name, own in frame.groupby(level="ticker")}
+    results = [_result(e, spec, matrix, protocol, of_names.get(e.ticker, frame[:0]), meta) for e in blank]
     if len(results) > 1:
         together = pooled_figures([e.forecasts for e in results if len(e.forecasts)], matrix.horizon)
         for result in results:
@@ -134,12 +137,10 @@ def _blank(spec: ModelSpec, matrix: Matrix, key: str) -> list[Evaluation]:
 
 
 def _result(
-    blank: Evaluation, spec: ModelSpec, matrix: Matrix, protocol: Protocol, frame: pd.DataFrame, meta: dict[str, Any]
+    blank: Evaluation, spec: ModelSpec, matrix: Matrix, protocol: Protocol, own: pd.DataFrame, meta: dict[str, Any]
 ) -> Evaluation:
     """What the walk says of one ticker; whether the model looks ahead is asked once for all, and kept in `meta`."""
-    own, ticker = frame, blank.ticker
-    if frame.index.nlevels > 1:
-        own = frame[frame.index.get_level_values("ticker") == ticker].droplevel("ticker")
+    ticker = blank.ticker
     if own.empty:
         return replace(blank, status="failed", reason=f"no test block reaches the sessions of {ticker}")
     own, rivals = compared(trade(own, matrix.of(ticker), protocol), matrix.aim)

@@ -37,7 +37,16 @@ def members(
     if not alone(spec, protocol):
         return [(matrix, np.arange(len(labelled)))]
     names = [matrix.name] if matrix.tickers == [matrix.name] else sorted(labelled.unique("ticker"))
-    return [(matrix.of(name), np.flatnonzero(ticker == number)) for number, name in enumerate(names)]
+    return [(matrix.of(name), rows) for name, rows in zip(names, by_name(ticker), strict=True)]
+
+
+def by_name(ticker: Rows) -> list[Rows]:
+    """Rows of each name number from 0, in their order; one sort for all, as a look at all rows for each grows faster.
+
+    >>> [rows.tolist() for rows in by_name(np.array([1, 0, 1, 3]))]
+    [[1], [0, 2], [], [3]]
+    """
+    return np.split(np.argsort(ticker, kind="stable"), np.cumsum(np.bincount(ticker))[:-1])
 
 
 def bounded(train: Rows, session: Rows, limit: int | None) -> tuple[Rows, str]:

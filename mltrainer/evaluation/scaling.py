@@ -19,10 +19,9 @@ def arrays(spec: ModelSpec, matrix: Matrix, rows: pd.Index, ranked: bool = False
     `ranked` features are those of all rows of the session, whether labelled or not: which ones are is known later.
     """
     table = matrix.ranked if ranked and not spec.reads_returns else matrix.X
-    table = table[list(spec.columns or matrix.X.columns)]
-    at = table.index.get_indexer(rows) if spec.lags > 1 else None
-    wide = table.loc[rows].to_numpy(float) if at is None else lagged(table, spec.lags)[at]
-    X = np.ascontiguousarray(wide)  # by row, as a walk's blocks are: a sum in another order ends in other bits
+    table, at = table[list(spec.columns or matrix.X.columns)], table.index.get_indexer(rows)
+    wide = lagged(table, spec.lags) if spec.lags > 1 else table.to_numpy(float)
+    X = np.take(wide, at, axis=0)  # by row, as a walk's blocks are: a sum in another order ends in other bits
     return X, np.ones(len(rows)) if spec.series else matrix.scale.loc[rows].to_numpy(float)
 
 

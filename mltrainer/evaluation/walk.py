@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.model_selection import TimeSeriesSplit
 from mltrainer.errors import BadInput
 from mltrainer.evaluation.baselines import baselines, known_mean
 from mltrainer.evaluation.effects import name_effects
-from mltrainer.evaluation.panels import alone, bounded, in_words, members, places
+from mltrainer.evaluation.panels import alone, bounded, by_name, in_words, members, places
 from mltrainer.evaluation.protocol import Protocol, flaw
 from mltrainer.evaluation.scaling import Array, Scaling, arrays
 from mltrainer.evaluation.splits import MINIMUM_TRAIN, Fold, Rows
@@ -78,9 +79,12 @@ class Layout:
         spec, cut = self.spec, self.cuts[fold]
         if spec.in_order and cut.train.max() >= cut.test.min():
             raise BadInput(f"{spec.name} follows one session after the other, and this split takes them apart")
-        owners = members(spec, self.matrix, self.y.index, self.ticker, self.protocol)
-        found = (self._part(fold, own, rows) for own, rows in owners)
+        found = (self._part(fold, own, rows) for own, rows in self._owners)
         return [part for part in found if part is not None]
+
+    @cached_property
+    def _owners(self) -> list[tuple[Matrix, Rows]]:
+        return members(self.spec, self.matrix, self.y.index, self.ticker, self.protocol)
 
     def _part(self, fold: int, own: Matrix, rows: Rows) -> Part | None:
         spec, cut, when = self.spec, self.cuts[fold], self.session[rows]
@@ -115,8 +119,8 @@ class Layout:
         if gone := int((~np.isfinite(forecast[tested])).sum()):
             raise ValueError(f"{gone} of {int(tested.sum())} forecasts are not finite")
         mean = np.empty(n)
-        for t in np.unique(self.ticker):
-            mean[self.ticker == t] = known_mean(y[self.ticker == t], self.matrix.horizon)
+        for rows in by_name(self.ticker):
+            mean[rows] = known_mean(y[rows], self.matrix.horizon)
         scale = self.matrix.scale.loc[self.y.index].to_numpy(float)
         columns = {"y": y, "forecast": forecast, "expanding_mean": mean, "fold": fold, "scale": scale}
         if "quantile" in self.spec.gives:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mltrainer.errors import BadInput, NotEnoughHistory, Unavailable
@@ -75,19 +76,25 @@ class Matrix:
     @property
     def tickers(self) -> list[str]:
         """The tickers in it; one, unless it is a panel."""
-        panel = isinstance(self.X.index, pd.MultiIndex)
-        return sorted(self.X.index.unique("ticker")) if panel else [self.name]
+        return list(self._rows) if isinstance(self.X.index, pd.MultiIndex) else [self.name]
 
-    @property
+    @cached_property
+    def _rows(self) -> dict[str, Any]:
+        """Numbers of the rows of each ticker of a panel: looked for once, as each of many names is asked for."""
+        number, names = pd.factorize(self.X.index.get_level_values("ticker"), sort=True)
+        ends = np.cumsum(np.bincount(number, minlength=len(names)))
+        return dict(zip(names, np.split(np.argsort(number, kind="stable"), ends[:-1]), strict=True))
+
+    @cached_property
     def histories(self) -> tuple[tuple[Dataset, ...], ...]:
         """`sources`, parted: of each ticker its bars, then what was known beside them; empty if there are none."""
         given = [(d.kind, d.name) for d in self.sources]
-        if any(("bars", ticker) not in given for ticker in self.tickers):
+        if not {("bars", ticker) for ticker in self.tickers} <= set(given):
             return ()
         parts, end = [], len(given)
         for ticker in reversed(self.tickers):
             # from the end: where a ticker is the context of another, those bars stand further left
-            begin = end - 1 - given[:end][::-1].index(("bars", ticker))
+            begin = next(i for i in range(end - 1, -1, -1) if given[i] == ("bars", ticker))
             parts.append(self.sources[begin:end])
             end = begin
         return tuple(parts[::-1])
@@ -96,7 +103,7 @@ class Matrix:
         """The rows of one ticker of a panel, by session, with its own sources; not sealed on its own."""
         if not isinstance(self.X.index, pd.MultiIndex):
             return self
-        own = {part: getattr(self, part).xs(ticker, level="ticker") for part in PARTS}
+        own = {part: getattr(self, part).iloc[self._rows[ticker]].droplevel("ticker") for part in PARTS}
         sources = dict(zip(self.tickers, self.histories, strict=False)).get(ticker, ())
         return replace(self, **own, name=ticker, provenance=None, sources=sources)
 

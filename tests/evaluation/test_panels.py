@@ -140,6 +140,29 @@ def test_a_panel_of_one_ticker_is_that_ticker(msft):
     assert mt.matrix(["MSFT", "MSFT"], **SPAN).provenance == msft.provenance
 
 
+def test_a_part_of_a_panel_is_what_pandas_says_it_is(panel):
+    for ticker in panel.tickers:
+        for part in features.PARTS:
+            theirs, ours = getattr(panel, part).xs(ticker, level="ticker"), getattr(panel.of(ticker), part)
+            assert ours.equals(theirs)
+            assert ours.index.equals(theirs.index)
+            assert ours.index.name == "session"
+    with pytest.raises(KeyError):
+        panel.of("IBM")
+
+
+def test_no_name_is_looked_for_among_all_rows_and_none_twice(panel, monkeypatch):
+    """What each of n names does with all n names' rows grows with their square: one sort for all is enough."""
+    looks, parts = [], []
+    search, of = pd.MultiIndex.get_loc_level, Matrix.of
+    monkeypatch.setattr(pd.MultiIndex, "get_loc_level", lambda self, *a, **k: looks.append(a) or search(self, *a, **k))
+    monkeypatch.setattr(Matrix, "of", lambda self, ticker: parts.append(ticker) or of(self, ticker))
+    results = evaluate_each(catalog.spec("RidgeRegression"), panel, Protocol(FIVE, panel="per-name"), "")
+    assert all(e.ok for e in results)
+    assert looks == []
+    assert sorted(parts) == sorted(2 * TICKERS)  # to be learned from, and to be traded
+
+
 def test_what_is_of_one_ticker_refuses_a_panel(panel):
     with pytest.raises(BadInput, match="several tickers"):
         mt.leakage_gap("Lars", panel)
