@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from hashlib import sha256
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from mltrainer.errors import BadInput, Refused, UnknownName
 from mltrainer.evaluation import lookahead
 from mltrainer.features import alternative as features
 from mltrainer.models import catalog
-from mltrainer.trust import audit
+from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import SOURCES, notices
 
 SPAN = {"start": "2006-01-03", "end": "2010-11-30"}
@@ -70,6 +71,18 @@ def test_a_tampered_file_is_refused(on, monkeypatch):
     body = sample.packaged_bytes("statsmodels", "datasets/elnino/elnino.csv").replace(b"23.110", b"23.120", 1)
     monkeypatch.setattr(room, "packaged_bytes", lambda *_: body)
     with pytest.raises(Refused, match="not a pinned packaged file"):
+        mt.alternative("elnino")
+
+
+def test_a_pinned_file_with_a_value_that_cannot_be_is_not_used(on, monkeypatch):
+    """All of 60 years lies within two degrees, and one month ten above: within the schema, and a slip all the same."""
+    years = [[year, *(20.0 + 0.1 * ((year + month) % 20) for month in range(12))] for year in range(1950, 2011)]
+    years[30][6] = 31.0
+    lines = ["YEAR,JAN,FEB,MAR,APR,MAY,JUN,JUL,AUG,SEP,OCT,NOV,DEC", *(",".join(map(str, row)) for row in years)]
+    body = "\n".join(lines).encode()
+    monkeypatch.setitem(gate.PINS, sha256(body).hexdigest(), "a file of this test")
+    monkeypatch.setattr(room, "packaged_bytes", lambda *_: body)
+    with pytest.raises(BadInput, match=r"^elnino breaks rule spike: .*; look for a digit or a unit"):
         mt.alternative("elnino")
 
 

@@ -92,6 +92,21 @@ def test_secrets_are_masked_where_the_settings_cannot_be_read(monkeypatch: pytes
     assert logs.masked(f"{KEY} and Bearer 0123456789abcdef") == "*** and Bearer ***"
 
 
+def test_what_only_the_settings_know_to_be_secret_is_masked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """An address of alerts is named like no secret, and a key in `.env` is in no variable."""
+    monkeypatch.setenv("MLTRAINER_ALERT_URLS", "json://example.com/a-hook-of-theirs")
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_text(f"FRED_API_KEY={KEY}\n")
+    Path(".env").chmod(0o600)
+    assert logs.masked(f"sent to json://example.com/a-hook-of-theirs with {KEY}.") == "sent to *** with ***."
+
+
+def test_what_is_too_short_to_be_a_secret_is_a_part_of_words(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOUSE_KEY", "abc")
+    monkeypatch.setenv("OTHER_KEY", "abcd")
+    assert logs.masked("abc of abacus, abcd") == "abc of abacus, ***"
+
+
 def test_what_is_off_writes_nothing_and_the_level_is_obeyed(log: logging.Logger, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLTRAINER_LOG", "off")
     assert logs.begin("serve") is None

@@ -29,6 +29,16 @@ def test_requests_are_counted_by_route_and_parts_are_measured(served: Running):
     assert document()["paths"][PATH]["get"]["x-permission"] == "metrics:read"
 
 
+def test_a_method_that_a_visitor_made_up_is_no_label(served: Running):
+    """Labels are kept for as long as the server runs: there must be as few as there are rows."""
+    for method in ("BREW", "X" * 40):
+        assert served("/api/health", method, role="admin").status in (403, 405)
+    text = served(PATH, role="admin").text
+    assert 'method="other"' in text
+    assert "BREW" not in text
+    assert "X" * 40 not in text
+
+
 def test_the_log_has_who_asked_what_and_no_token(served: Running):
     served("/api/health?token=" + served.tokens["viewer"])
     served("/api/models", role="viewer")

@@ -118,6 +118,12 @@ def test_a_kernels_own_address_is_shut_to_whoever_comes_by_a_proxy(header: str, 
     assert asked("/voila/query/no-kernel", proxies, {})[0] == 404
 
 
+def test_a_kernels_own_address_is_open_to_one_at_a_time(monkeypatch: pytest.MonkeyPatch):
+    """Who comes second would take the place of a kernel that waits there."""
+    monkeypatch.setitem(RequestInfo._waiters, "a-kernel", object())
+    assert asked("/voila/query/a-kernel", [], {})[0] == 404
+
+
 # --- the settings ---------------------------------------------------------------------------------------------
 
 
