@@ -431,7 +431,7 @@ def _state(path: Path) -> tuple[int, int, int]:
 def get_blob(sha: str) -> bytes:
     """Return the bytes at an address, after hashing them again."""
     path = blob_path(sha)
-    if not has_blob(sha):
+    if not path.is_file():
         raise Unavailable(f"{path} does not hold blob {sha[:12]}; run again what produced it")
     with on_disk(path):
         data = path.read_bytes()
@@ -474,7 +474,8 @@ def _sweep(home: Path, blobs: Path) -> None:
 
 def blob_folder() -> Path:
     """Where blobs lie: MLTRAINER_BLOBS, by default in the home."""
-    return settings().blobs or settings().home / "blobs"
+    here = settings()
+    return here.blobs or here.home / "blobs"
 
 
 def blob_path(sha: str) -> Path:
