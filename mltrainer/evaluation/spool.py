@@ -3,6 +3,7 @@
 The file goes with its process, also with one that is killed; nobody else can open it.
 """
 
+import io
 import os
 import tempfile
 from functools import cache
@@ -14,7 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mltrainer import store
+from mltrainer import vault
+from mltrainer.disk import on_disk
 from mltrainer.evaluation.skill import Question, Trial
 from mltrainer.settings import settings
 
@@ -23,14 +25,15 @@ class Spool:
     """Arrays of numbers, one after another in a file."""
 
     def __init__(self, folder: Path) -> None:
-        self._turn, self._size = Lock(), 0
+        self._turn, self._size, self._folder = Lock(), 0, folder
         beside = folder if os.access(folder, os.W_OK) else None  # a home that may only be read is read all the same
-        self._file = tempfile.TemporaryFile(dir=beside)  # noqa: SIM115 - it is closed with this object
+        # where results are encrypted nothing made of them lies on the disk in clear
+        self._file: Any = io.BytesIO() if vault.current() else tempfile.TemporaryFile(dir=beside)
 
     def put(self, values: NDArray[np.float64]) -> tuple[int, int]:
         """Keep an array, and return where it is: its first byte, and how many there are."""
         body = values.tobytes()
-        with self._turn, store.on_disk(Path(str(self._file.name))):
+        with self._turn, on_disk(self._folder):
             at = self._size
             self._file.seek(at)
             self._file.write(body)
