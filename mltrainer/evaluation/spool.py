@@ -28,7 +28,7 @@ class Spool:
         self._turn, self._size, self._folder = Lock(), 0, folder
         beside = folder if os.access(folder, os.W_OK) else None  # a home that may only be read is read all the same
         # where results are encrypted nothing made of them lies on the disk in clear
-        self._file: Any = io.BytesIO() if vault.current() else tempfile.TemporaryFile(dir=beside)
+        self._file: Any = io.BytesIO() if vault.current() else tempfile.TemporaryFile(dir=beside)  # noqa: SIM115
 
     def put(self, values: NDArray[np.float64]) -> tuple[int, int]:
         """Keep an array, and return where it is: its first byte, and how many there are."""

@@ -20,7 +20,7 @@ class Rewritten:
 
 
 def rewrite(*, off: bool = False) -> Rewritten:
-    """Write every blob and kept answer by the key in force, or in clear; what is so already stays, others go on working.
+    """Write every blob and kept answer by the key in force, or in clear; others go on working.
 
     Each is read and verified first and replaced as a whole, so that a kill in the middle leaves all of it readable by
     the keys that there are, and the same call ends it. What is damaged is named and left as it is, for `scrub`.
