@@ -6,6 +6,7 @@ The file goes with its process, also with one that is killed; nobody else can op
 import io
 import os
 import tempfile
+import weakref
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -29,6 +30,7 @@ class Spool:
         beside = folder if os.access(folder, os.W_OK) else None  # a home that may only be read is read all the same
         # where results are encrypted nothing made of them lies on the disk in clear
         self._file: Any = io.BytesIO() if vault.current() else tempfile.TemporaryFile(dir=beside)  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
 
     def put(self, values: NDArray[np.float64]) -> tuple[int, int]:
         """Keep an array, and return where it is: its first byte, and how many there are."""

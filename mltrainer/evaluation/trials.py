@@ -108,7 +108,7 @@ def record(evaluation: Evaluation, matrix: Matrix) -> Evaluation:
         payload = json.loads(held.payload)
         if before and payload["blob"] == row["blob"]:
             audit.extend(connection, "healed", {"blob": row["blob"], "key": evaluation.key, "was": before})
-    return _with_measured(evaluation, payload)
+    return with_measured(evaluation, payload)
 
 
 def _row(evaluation: Evaluation, matrix: Matrix, blob: str) -> dict[str, Any]:
@@ -169,7 +169,8 @@ def _held(connection: Connection, result_key: str) -> Row[Any] | None:
     return connection.execute(select(store.trials.c.payload).where(store.trials.c.key == result_key)).first()
 
 
-def _with_measured(evaluation: Evaluation, payload: dict[str, Any]) -> Evaluation:
+def with_measured(evaluation: Evaluation, payload: Mapping[str, Any]) -> Evaluation:
+    """A result as its row has it: with what was measured, its settings and its project."""
     beside = {name: payload[name] for name in ("settings", "project") if payload.get(name)}
     return dataclasses.replace(evaluation, meta=evaluation.meta | payload.get("measured", {}) | beside)
 
@@ -195,7 +196,7 @@ def opened(result_key: str) -> Evaluation | None:
         raise Refused(
             f"result {result_key[:12]} rests on revoked data: {why}; mltrainer revoke --lift lets it in again"
         )
-    return _with_measured(Evaluation.from_bytes(store.get_blob(payload["blob"])), payload)
+    return with_measured(Evaluation.from_bytes(store.get_blob(payload["blob"])), payload)
 
 
 def last_attempt(result_key: str) -> Evaluation | None:
@@ -219,12 +220,12 @@ def ledger(until: int | None = None) -> pd.DataFrame:
     trial (the key that all tickers of a panel share), settings (what differs from the defaults), project (what it was
     first made for).
     """
-    flat = [[row.get(name, np.nan) for name in LEDGER] for row in _rows(until)]
+    flat = [[row.get(name, np.nan) for name in LEDGER] for row in rows(until)]
     return pd.DataFrame(flat, columns=LEDGER)
 
 
-def _rows(until: int | None = None) -> Iterator[dict[str, Any]]:
-    """Rows of the ledger with all that they say, oldest first, a few at a time."""
+def rows(until: int | None = None) -> Iterator[dict[str, Any]]:
+    """Rows of the ledger with all that they say, oldest first, a few in memory at a time."""
     # the first release noted no mode, and knew the sample only
     usual = {"mode": "sample", "target": "return", "settings": "", "project": ""}
     query = select(store.trials).order_by(store.trials.c.seq)
@@ -294,16 +295,16 @@ def judgment(
     known : sessions; of each trial only what had matured at the last of them. A trial of which nothing had counts as
         luck all the same. Default everything.
     """
-    rows, deleted = list(_present(until)), list(_deleted(until))
+    present, deleted = list(_present(until)), list(_deleted(until))
     gone = {row.trial for row in deleted}
     family: dict[str, Trial] = {}
-    for key, same in _together(row for row in rows if row.trial not in gone).items():
+    for key, same in _together(row for row in present if row.trial not in gone).items():
         with suppress(Unavailable, Tampered):  # a result that is lost counts below
             of = (key, _question(same), tuple(row.ticker for row in same), tuple(row.blob for row in same))
             if (trial := _kept(*of) if known is None else _matured(*of, known)) is not None:
                 family[key] = trial
     family |= grouped(e for e in evaluations if e.ok and e.trial not in family)
-    tried = [*rows, *deleted]
+    tried = [*present, *deleted]
     judged = _judged(tuple(family.values()), _questions(row for row in tried if row.trial not in family))
     return dataclasses.replace(judged, single=_single(family, tried, position() if until is None else until))
 
@@ -329,7 +330,7 @@ class Tried(NamedTuple):
 
 def _present(until: int | None = None) -> Iterator[Tried]:
     mode = settings().data_mode
-    return (Tried.of(row) for row in _rows(until) if row["status"] == "ok" and (row["mode"] or mode) == mode)
+    return (Tried.of(row) for row in rows(until) if row["status"] == "ok" and (row["mode"] or mode) == mode)
 
 
 def _deleted(until: int | None = None) -> Iterator[Tried]:

@@ -112,10 +112,9 @@ def table(sizes: list[int], found: dict[str, list[tuple[float, float, float]]]) 
     lines = [f"| Command | {heads} | Exponent |", "|---" * (len(sizes) + 2) + "|"]
     for name, costs in found.items():
         cells = " | ".join(f"{cpu:,.1f} s, {peak:,.0f} MB" for cpu, peak, _ in costs)
-        exponent = (
-            math.log(costs[-1][0] / costs[-2][0]) / math.log(sizes[-1] / sizes[-2]) if len(sizes) > 1 else math.nan
-        )
-        lines.append(f"| {name} | {cells} | {grown[-1]:.2f} |")
+        a, b, times = costs[0][0], costs[-1][0], sizes[-1] / sizes[0]
+        exponent = math.log(b / a) / math.log(times) if times > 1 else math.nan
+        lines.append(f"| {name} | {cells} | {exponent:.2f} |")
     return lines
 
 
