@@ -12,6 +12,7 @@
     ├── ProviderError (ConnectionError)   a provider failed, or sent what cannot be right
     │   └── NotEntitled (PermissionError) it refused the key, or the plan does not hold what was asked for
     └── StorageError (OSError)            the disk is full, or the state folder cannot be written
+        └── Locked                        it is encrypted, and the key is not here
 """
 
 from collections.abc import Iterable
@@ -78,6 +79,10 @@ class Tampered(MltrainerError, ValueError):
 
 class StorageError(MltrainerError, OSError):
     """The disk is full, or the state folder cannot be written."""
+
+
+class Locked(StorageError):
+    """It is encrypted, and the key is not here; nothing is lost, and nothing is written in its place."""
 
 
 class ProviderError(MltrainerError, ConnectionError):

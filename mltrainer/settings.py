@@ -91,6 +91,11 @@ class Settings(BaseSettings):
     passphrase: SecretStr | None = Field(
         None, description="seals backups; in the environment or the keyring, never on a command line"
     )
+    encryption_key_file: Path | None = Field(
+        None,
+        description="file of keys, for its owner alone, by which results and kept answers are encrypted; default the "
+        "keyring's MLTRAINER_ENCRYPTION_KEY, else in clear",
+    )
     offline: bool = Field(False, description="use only what was fetched before, of whatever age, and say its date")
     wire_seconds: float = Field(
         45.0, gt=0, le=60, description="time in which a provider must have answered, retries included"
@@ -150,6 +155,11 @@ class Settings(BaseSettings):
         if scheme != "file" or not rest.startswith("/"):
             raise ValueError("only a folder or file:///folder is supported; mount other storage as a folder")
         return Path(unquote(rest))
+
+    @field_validator("encryption_key_file", mode="before")
+    @classmethod
+    def _place(cls, value: object) -> object:
+        return Path(str(value)).expanduser().absolute() if value is not None and str(value).strip() else None
 
     @field_validator("passphrase", mode="before")
     @classmethod

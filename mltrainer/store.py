@@ -35,6 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from mltrainer import vault
 from mltrainer.disk import (
     FULL,
     LOCKED_OUT,
@@ -406,7 +407,8 @@ def put_blob(data: bytes) -> str:
     sha = hashlib.sha256(data).hexdigest()
     if flaw(sha) or not _touched(blob_path(sha)):
         _sweep(settings().home, blob_folder())
-        write_atomic(blob_path(sha), data)
+        vault.guard(blob_folder())
+        write_atomic(blob_path(sha), vault.hide(data, sha))
     return sha
 
 
@@ -429,15 +431,40 @@ def _state(path: Path) -> tuple[int, int, int]:
 
 
 def get_blob(sha: str) -> bytes:
-    """Return the bytes at an address, after hashing them again."""
+    """Return the bytes at an address, in clear, after hashing them again."""
     path = blob_path(sha)
-    if not has_blob(sha):
+    if not path.is_file():
         raise Unavailable(f"{path} does not hold blob {sha[:12]}; run again what produced it")
-    with on_disk(path):
-        data = path.read_bytes()
+    data = peek(sha)
     if hashlib.sha256(data).hexdigest() != sha:
         raise Tampered(f"{path} no longer matches its hash; remove it and run again what produced it")
     return data
+
+
+def peek(sha: str) -> bytes:
+    """What stands at an address, in clear, whether or not it is what was written."""
+    path = blob_path(sha)
+    with on_disk(path):
+        body = path.read_bytes()
+    try:
+        return vault.show(body, sha)
+    except Tampered:
+        raise Tampered(f"{path} no longer matches its hash; remove it and run again what produced it") from None
+
+
+def key_of(sha: str) -> str:
+    """Id of the key by which a blob is encrypted; "" of one in clear."""
+    with on_disk(blob_path(sha)), blob_path(sha).open("rb") as file:
+        return vault.key_of(file.read(vault.HEAD))
+
+
+def rewritten(sha: str, key: str) -> bool:
+    """Have a blob encrypted by the key in force, or, of no key, in clear; whether it was written again."""
+    if has_blob(sha) and key_of(sha) == key:
+        return False
+    data = get_blob(sha)
+    write_atomic(blob_path(sha), vault.hide(data, sha) if key else data)
+    return True
 
 
 def has_blob(sha: str) -> bool:
@@ -474,7 +501,8 @@ def _sweep(home: Path, blobs: Path) -> None:
 
 def blob_folder() -> Path:
     """Where blobs lie: MLTRAINER_BLOBS, by default in the home."""
-    return settings().blobs or settings().home / "blobs"
+    here = settings()
+    return here.blobs or here.home / "blobs"
 
 
 def blob_path(sha: str) -> Path:

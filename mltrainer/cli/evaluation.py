@@ -20,6 +20,7 @@ from mltrainer.cli.terminal import (
     app,
     board,
     chosen,
+    complain,
     document,
     judged,
     mode_line,
@@ -166,16 +167,12 @@ def leaderboard(
     json_: Json = False,
 ) -> None:
     """Rank every trial of the mode in force that ran, tested together with all of them."""
-    from mltrainer.evaluation import projects, study, trials
-    from mltrainer.settings import settings
+    from mltrainer.evaluation.ranking import ranked
 
-    rows = trials.ledger()
-    rows = rows[rows["mode"] == settings().data_mode]
-    if project is not None:
-        rows = rows[rows["project"].eq(projects.named(project)) | rows["key"].isin(projects.joined(project))]
-    found = [e for key in rows[rows["status"] == "ok"]["key"] if (e := trials.load(key)) is not None]
-    ranking = study.leaderboard(found)
-    board(ranking, json_)
+    ranking, left = ranked(project)
+    if said := left.sentence():
+        complain(said)
+    board(ranking, json_, revoked=left)
     write(ranking.rows, out, {"sentence": ranking.sentence(), "luck": ranking.luck})
 
 

@@ -29,9 +29,12 @@ def _passphrase(asked: bool, *, twice: bool) -> str | None:
 @app.command()
 def backup(file: Path, passphrase: Sealed = False, json_: Json = False) -> int:
     """Write all rows, models, results and kept answers to one file, while others go on working."""
+    from mltrainer import vault
     from mltrainer.operations import backup as backups
 
     held = backups.backup(file, passphrase=_passphrase(passphrase, twice=True))
+    if vault.current() and not _passphrase(False, twice=False) and not passphrase:
+        complain("results are in clear in this backup though they are encrypted here; --passphrase seals it")
     for sha in held.damaged:
         complain(f"blob {sha[:12]} is damaged and not in the backup; see mltrainer scrub")
     told = {"file": file, "made": held.made, "head": held.head, "tables": held.tables, "damaged": held.damaged}

@@ -194,13 +194,13 @@ def findings(found: list[str], json_: bool, holds: str) -> int:
     return 1 if found else 0
 
 
-def board(ranking: Any, json_: bool) -> None:
+def board(ranking: Any, json_: bool, **beside: Any) -> None:
     from mltrainer.settings import settings
     from mltrainer.views import fixed
 
     if json_:
         said = {"mode": settings().data_mode, "sentence": ranking.sentence(), "luck": ranking.luck}
-        say(document(said | {"rows": ranking.rows.to_dict("records")}))
+        say(document(said | beside | {"rows": ranking.rows.to_dict("records")}))
         return
     columns = ["deflated_sharpe", "sharpe", "ic", "r2_oos", "max_drawdown"]
     labels = [c for c in ("settings", "project") if ranking.rows[c].fillna("").ne("").any()]
@@ -212,7 +212,7 @@ def board(ranking: Any, json_: bool) -> None:
             *(r[c] or "" for c in labels),
             r["verdict"] if r["status"] == "ok" else r["reason"],
         )
-        for _, r in ranking.rows.iterrows()
+        for r in ranking.rows.to_dict("records")
     ]
     say(table(["model", "ticker", "deflated", "Sharpe", "IC", "R2 oos", "drawdown", *labels, "verdict"], rows))
     say(f"{ranking.sentence()}\n{mode_line()}")

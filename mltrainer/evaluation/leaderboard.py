@@ -14,6 +14,7 @@ from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.significance import SIZE
 from mltrainer.evaluation.skill import Evidence, Judgment
 from mltrainer.features import targets as aims
+from mltrainer.metrics import selection
 
 RIVALS = {"mean": "the mean of the past", "last": "the last value", "zero": "zero"}  # as a sentence has them
 COLUMNS = list(columns.LEADERBOARD)
@@ -86,6 +87,8 @@ class Leaderboard:
         if "in_confidence_set" in ran and (known := ran["in_confidence_set"].dropna()).size > 1:
             count = f"{int(known.astype(bool).sum())} of {len(known)}"
             said.append(f"The 90 % model confidence set holds {count}, which squared errors cannot tell from the best.")
+        elif len(ran) > MOST:
+            said.append(f"The model confidence set is not sought among more than {MOST:,} models of one ticker.")
         if pbo is not None and np.isfinite(pbo):
             said.append(
                 f"Probability of backtest overfitting (PBO): {pbo:.2f}; so often the best in one half of the time was "
@@ -108,19 +111,31 @@ def leaderboard(evaluations: Iterable[Evaluation], judgment: Judgment | None = N
     evaluations : what to rank; those that did not run keep a row with the reason.
     judgment : the tests of all trials; default those of the whole ledger, as it stands now.
     """
-    evaluations = list(evaluations)
-    judgment = judgment or trials.judgment(evaluations)
-    peers = _peers(evaluations)
+    if judgment is None:
+        evaluations = list(evaluations)
+        judgment = trials.judgment(evaluations)
+    groups: dict[str, dict[object, Peers]] = {}
+    made = []
+    for e in evaluations:  # each is forgotten before the next: of a whole ledger they do not fit into memory
+        made.append(_cells(_row(e, judgment)))
+        if e.ok:
+            sessions = (len(e.forecasts), e.forecasts.index[0], e.forecasts.index[-1], e.horizon, e.target)
+            groups.setdefault(e.ticker, {}).setdefault(sessions, Peers(e)).add(e)
+    peers = [max(same.values(), key=lambda group: len(group.keys)) for same in groups.values()]
     luck = judgment.luck | {"overfitting": _overfitting(peers), "spa_p": _superior(peers)}
-    best = {key: inside for same in peers for key, inside in _confidence_set(same).items()}
-    rows = pd.DataFrame(
-        [_row(e, judgment) | {"in_confidence_set": best.get(e.key)} for e in evaluations], columns=COLUMNS
-    )
+    best = {key: inside for same in peers for key, inside in same.confidence_set().items()}
+    rows = pd.DataFrame(made, columns=COLUMNS)
+    rows["in_confidence_set"] = pd.Series([best.get(key) for key in rows["key"]], rows.index, dtype=object)
     p = rows["p_single"].astype(float).fillna(rows[["p_knows", "p_pays"]].astype(float).min(axis=1)).fillna(1.0)
     keys, descending = ["_p", "deflated_sharpe", "sharpe", "name"], [True, False, False, True]
     rows = rows.assign(_p=p).sort_values(keys, ascending=descending, na_position="last").drop(columns="_p")
     order = rows["status"].ne("ok").argsort(kind="stable")
     return Leaderboard(rows.iloc[order].reset_index(drop=True), luck)
+
+
+def _cells(row: dict[str, object]) -> list[object]:
+    """In the order of the columns; what a row does not say is missing."""
+    return [row.get(name, np.nan) for name in COLUMNS]
 
 
 def _row(evaluation: Evaluation, judgment: Judgment) -> dict[str, object]:
@@ -206,45 +221,53 @@ def _of_panel(same: list[Evaluation], luck: float) -> dict[str, object]:
     return found
 
 
-def _peers(evaluations: list[Evaluation]) -> list[list[Evaluation]]:
-    """Models that can be compared, by ticker: those that ran over the sessions that most of them ran over."""
-    groups: dict[str, dict[object, list[Evaluation]]] = {}
-    for e in evaluations:
-        if e.ok:
-            sessions = (len(e.forecasts), e.forecasts.index[0], e.forecasts.index[-1], e.horizon, e.target)
-            groups.setdefault(e.ticker, {}).setdefault(sessions, []).append(e)
-    return [max(same.values(), key=len) for same in groups.values()]
+MOST = 2_000  # models of a ticker among which a confidence set is sought: its time grows with their square
 
 
-def _overfitting(peers: list[list[Evaluation]]) -> float:
+class Peers:
+    """What tests of models together need of each: those that ran on one ticker over the same sessions."""
+
+    def __init__(self, first: Evaluation) -> None:
+        self.overlap, self.keys = first.horizon, list[str]()
+        self._halves: list[selection.Halves] = []
+        self._losses: list[np.ndarray] = []
+        rival = "baseline" if "baseline" in first.forecasts else "expanding_mean"
+        self.rival = selection.periods(_squared(first, rival), first.horizon)
+
+    def add(self, e: Evaluation) -> None:
+        """Take from a result what it will be compared by."""
+        self.keys.append(e.key)
+        self._halves.append(selection.Halves.of(e.forecasts["net"].to_numpy()))
+        self._losses.append(selection.periods(_squared(e, "forecast"), self.overlap))
+
+    @property
+    def losses(self) -> np.ndarray:
+        """Mean squared errors by period, (n, k)."""
+        return np.column_stack(self._losses)
+
+    def overfitting(self) -> float:
+        """Probability of backtest overfitting."""
+        return selection.Halves.overfitting(self._halves)
+
+    def confidence_set(self) -> dict[str, bool]:
+        """Key of each model -> whether it is in the confidence set; of more than `MOST` models none is said."""
+        if len(self.keys) > MOST:
+            return {}
+        inside = selection.set_of_periods(self.losses)
+        return {key: bool(held) for key, held in zip(self.keys, inside, strict=True)}
+
+
+def _overfitting(peers: list[Peers]) -> float:
     """Average over tickers of the probability of backtest overfitting among the models that ran."""
-    figures = [metrics.backtest_overfitting(np.column_stack([e.forecasts["net"] for e in same])) for same in peers]
-    known = [f for f in figures if np.isfinite(f)]
+    known = [f for f in (same.overfitting() for same in peers) if np.isfinite(f)]
     return float(np.mean(known)) if known else float("nan")
 
 
-def _superior(peers: list[list[Evaluation]]) -> float:
+def _superior(peers: list[Peers]) -> float:
     """P value of "no model beats the mean of the past on any ticker": the least of the tickers', times their number."""
-    figures = [
-        metrics.superior_ability(
-            _losses(same),
-            _squared(same[0], "baseline" if "baseline" in same[0].forecasts else "expanding_mean"),
-            overlap=same[0].horizon,
-        )
-        for same in peers
-    ]
+    figures = [selection.superior_of_periods(same.losses, same.rival) for same in peers]
     known = [f for f in figures if np.isfinite(f)]
     return min(1.0, len(known) * min(known)) if known else float("nan")
-
-
-def _confidence_set(same: list[Evaluation]) -> dict[str, bool]:
-    """Key of each model compared -> whether it is in the model confidence set of its ticker."""
-    inside = metrics.confidence_set(_losses(same), overlap=same[0].horizon)
-    return {e.key: bool(held) for e, held in zip(same, inside, strict=True)}
-
-
-def _losses(same: list[Evaluation]) -> np.ndarray:
-    return np.column_stack([_squared(e, "forecast") for e in same])
 
 
 def _squared(evaluation: Evaluation, column: str) -> np.ndarray:

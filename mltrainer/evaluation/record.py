@@ -2,11 +2,14 @@
 
 import io
 import json
+import zipfile
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mltrainer.evaluation.results import Metrics
 
@@ -100,13 +103,32 @@ class Evaluation:
     @staticmethod
     def columns(body: bytes, *names: str) -> pd.DataFrame:
         """Some columns of the forecasts in what `to_bytes` wrote, by session, without unpacking the rest."""
-        with np.load(io.BytesIO(body), allow_pickle=False) as packed:
-            index = pd.DatetimeIndex(packed["index"].astype("datetime64[s]"), name="session")
-            return pd.DataFrame({name: packed[f"f_{name}"] for name in names}, index=index)
+        with zipfile.ZipFile(io.BytesIO(body)) as packed:
+            index = pd.DatetimeIndex(_array(packed, "index").astype("datetime64[s]"), name="session")
+            return pd.DataFrame({name: _array(packed, f"f_{name}") for name in names}, index=index)
+
+
+def _array(packed: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """One array of an npz, in half the time of `np.load`: luck reads ten of every trial that was ever made."""
+    body = packed.read(f"{name}.npy")
+    shape, dtype = _layout(body[: 10 + int.from_bytes(body[8:10], "little")])
+    return np.frombuffer(body, dtype, int(np.prod(shape)), len(body) - int(np.prod(shape)) * dtype.itemsize)
+
+
+@lru_cache(maxsize=512)  # the header of every array of so many rows is the same
+def _layout(header: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    file = io.BytesIO(header)
+    np.lib.format.read_magic(file)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    return shape, dtype
 
 
 def constant_forecast(forecasts: pd.DataFrame) -> bool:
     """Whether the forecast per unit of volatility never changes inside a fold: the model found no signal."""
     per_unit = forecasts["forecast"] / forecasts["scale"]
+    least = 1e-9 * max(per_unit.abs().max(), 1e-12)
+    fold, values = forecasts["fold"].to_numpy(), per_unit.to_numpy(float)
+    if len(values) and np.std(values[fold == fold[0]]) > 2 * least:  # nearly every one does change in the first
+        return False
     spread = per_unit.groupby(forecasts["fold"]).std()
-    return bool((spread < 1e-9 * max(per_unit.abs().max(), 1e-12)).all())
+    return bool((spread < least).all())

@@ -7,7 +7,7 @@ joint bootstrap, and across questions by Bonferroni. Being long, or short, or lo
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -102,6 +102,11 @@ class Trial:
     question: Question
     knows: "pd.Series[float]"
     pays: "pd.Series[float]"
+
+    def sessions(self, kind: str) -> "pd.Index[Any]":
+        """Those of `knows` or of `pays`."""
+        index: pd.Index[Any] = getattr(self, kind).index
+        return index
 
     @classmethod
     def of(cls, key: str, horizon: int, frames: Mapping[str, pd.DataFrame], target: str = "return") -> "Trial":
@@ -234,7 +239,7 @@ def judge(trials: Iterable[Trial], *, lost: Mapping[Question, int] | None = None
     known = [trial for same in asked.values() for trial in same]
     t = np.array([evidence[trial.key].t_pays for trial in known])
     spread = max(float(np.nanstd(t, ddof=1)), 1.0) if np.isfinite(t).sum() > 1 else 1.0
-    sessions = float(np.median([len(trial.pays) for trial in known])) if known else float("nan")
+    sessions = float(np.median([len(trial.sessions("pays")) for trial in known])) if known else float("nan")
     best = metrics.luck_threshold(spread, effective)
     luck = {
         "trials": float(len(known)), "lost": float(sum(lost.values())), "questions": float(len(asked)),
@@ -257,10 +262,12 @@ def _tested(same: list[Trial], horizon: int) -> StepDown:
 
 def _side_by_side(same: list[Trial]) -> Columns:
     """All series of the trials by session, of which a few at a time are laid beside one another."""
-    series = [s.pays for s in same] + [s.knows for s in same]
+    series = [(s, kind) for kind in ("pays", "knows") for s in same]
     known: dict[tuple[str, bytes], int] = {}  # most trials have the very sessions of another
-    span = [known.setdefault((str(x.index.dtype), x.index.to_numpy().tobytes()), len(known)) for x in series]
-    first = {number: series[i].index for i, number in reversed(list(enumerate(span))) if len(series[i])}
+    indexes = [s.sessions(kind) for s, kind in series]
+    bytes_ = {id(x): (str(x.dtype), x.to_numpy().tobytes()) for x in {id(x): x for x in indexes}.values()}
+    span = [known.setdefault(bytes_[id(x)], len(known)) for x in indexes]
+    first = {number: indexes[i] for i, number in reversed(list(enumerate(span))) if len(indexes[i])}
     parts = [pd.Series(0.0, index) for index in first.values()]
     sessions = pd.concat(parts, axis=1).index.sort_values() if parts else pd.Index([])
     place = {number: sessions.get_indexer(index) for number, index in first.items()}
@@ -269,7 +276,8 @@ def _side_by_side(same: list[Trial]) -> Columns:
         X = np.full((len(sessions), len(some)), np.nan)
         for column, i in enumerate(some):
             if span[i] in place:  # an empty series has no session
-                X[place[span[i]], column] = series[i].to_numpy(float)
+                s, kind = series[i]
+                X[place[span[i]], column] = getattr(s, kind).to_numpy(float)
         return X
 
     return Columns((len(sessions), len(series)), take)

@@ -6,14 +6,15 @@ measured on the way (times, memory) stands in its row. `lost` names what the aud
 
 import dataclasses
 import json
+import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,7 @@ from mltrainer.evaluation.protocol import VERSION, Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.skill import Evidence, Judgment, Question, Single, Trial
 from mltrainer.evaluation.splits import Split
+from mltrainer.evaluation.spool import Spooled
 from mltrainer.features import targets
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec
@@ -106,7 +108,7 @@ def record(evaluation: Evaluation, matrix: Matrix) -> Evaluation:
         payload = json.loads(held.payload)
         if before and payload["blob"] == row["blob"]:
             audit.extend(connection, "healed", {"blob": row["blob"], "key": evaluation.key, "was": before})
-    return _with_measured(evaluation, payload)
+    return with_measured(evaluation, payload)
 
 
 def _row(evaluation: Evaluation, matrix: Matrix, blob: str) -> dict[str, Any]:
@@ -141,7 +143,7 @@ def declare(spec: ModelSpec, matrix: Matrix, protocol: Protocol, *, settings: st
     for held in preregistered.registrations(mode):
         if held.key == address:
             return held
-    seen = _tried(_counting(ledger()))["trial"].nunique()
+    seen = len({row.trial for row in (*_present(), *_deleted())})
     with store.writing() as connection:
         known = {p["key"] for p in audit.payloads(connection, "trial") if p.get("status", "ok") in FINISHED}
         made = [k for k in keys(matrix, address).values() if k in known or _held(connection, k) is not None]
@@ -167,7 +169,8 @@ def _held(connection: Connection, result_key: str) -> Row[Any] | None:
     return connection.execute(select(store.trials.c.payload).where(store.trials.c.key == result_key)).first()
 
 
-def _with_measured(evaluation: Evaluation, payload: dict[str, Any]) -> Evaluation:
+def with_measured(evaluation: Evaluation, payload: Mapping[str, Any]) -> Evaluation:
+    """A result as its row has it: with what was measured, its settings and its project."""
     beside = {name: payload[name] for name in ("settings", "project") if payload.get(name)}
     return dataclasses.replace(evaluation, meta=evaluation.meta | payload.get("measured", {}) | beside)
 
@@ -193,7 +196,7 @@ def opened(result_key: str) -> Evaluation | None:
         raise Refused(
             f"result {result_key[:12]} rests on revoked data: {why}; mltrainer revoke --lift lets it in again"
         )
-    return _with_measured(Evaluation.from_bytes(store.get_blob(payload["blob"])), payload)
+    return with_measured(Evaluation.from_bytes(store.get_blob(payload["blob"])), payload)
 
 
 def last_attempt(result_key: str) -> Evaluation | None:
@@ -217,13 +220,19 @@ def ledger(until: int | None = None) -> pd.DataFrame:
     trial (the key that all tickers of a panel share), settings (what differs from the defaults), project (what it was
     first made for).
     """
-    query = select(store.trials).order_by(store.trials.c.seq)
-    with store.reading() as connection:
-        rows = connection.execute(query if until is None else query.where(store.trials.c.seq <= until)).mappings().all()
+    flat = [[row.get(name, np.nan) for name in LEDGER] for row in rows(until)]
+    return pd.DataFrame(flat, columns=LEDGER)
+
+
+def rows(until: int | None = None) -> Iterator[dict[str, Any]]:
+    """Rows of the ledger with all that they say, oldest first, a few in memory at a time."""
     # the first release noted no mode, and knew the sample only
     usual = {"mode": "sample", "target": "return", "settings": "", "project": ""}
-    flat: list[dict[str, Any]] = [{**usual, "trial": r["key"], **r, **json.loads(r["payload"])} for r in rows]
-    return pd.DataFrame(flat, columns=LEDGER)
+    query = select(store.trials).order_by(store.trials.c.seq)
+    query = query if until is None else query.where(store.trials.c.seq <= until)
+    with store.reading() as connection:
+        for r in connection.execute(query.execution_options(yield_per=1_000)).mappings():
+            yield {**usual, "trial": r["key"], **r, **json.loads(r["payload"])}
 
 
 def position() -> int:
@@ -253,11 +262,17 @@ def lost(*, since: int = 0) -> pd.DataFrame:
 
 def _entries(since: int = 0) -> pd.DataFrame:
     """What the trail tells of each trial, and whether its row is `there`; of a row that was made again the last."""
+    names = [*LOST[:-1], "blob", "there"]
+    last = {entry["key"]: tuple(entry.get(name, np.nan) for name in names) for entry in _told(since)}
+    return pd.DataFrame(list(last.values()), columns=names)
+
+
+def _told(since: int = 0) -> Iterator[dict[str, Any]]:
+    """What the trail tells of trials, oldest first, a few at a time, and whether the row is `there`."""
     with store.reading() as connection:
         keys = set(connection.execute(select(store.trials.c.key)).scalars())
-        entries = audit.payloads(connection, "trial", since=since)
-    last = {entry["key"]: entry | {"there": entry["key"] in keys} for entry in entries}
-    return pd.DataFrame(list(last.values()), columns=[*LOST, "blob", "there"])
+        for entry in audit.payloads(connection, "trial", since=since):
+            yield entry | {"there": entry["key"] in keys}
 
 
 def _why(entry: Mapping[Any, Any]) -> str:
@@ -280,30 +295,66 @@ def judgment(
     known : sessions; of each trial only what had matured at the last of them. A trial of which nothing had counts as
         luck all the same. Default everything.
     """
-    rows = _counting(ledger(until))
-    tried = _tried(rows, until)
+    present, deleted = list(_present(until)), list(_deleted(until))
+    gone = {row.trial for row in deleted}
     family: dict[str, Trial] = {}
-    gone = set(tried.loc[tried["deleted"], "trial"])
-    for key, same in rows[~rows["trial"].isin(gone)].groupby("trial", sort=False):
+    for key, same in _together(row for row in present if row.trial not in gone).items():
         with suppress(Unavailable, Tampered):  # a result that is lost counts below
-            of = (str(key), _question(same), tuple(same["ticker"]), tuple(same["blob"]))
+            of = (key, _question(same), tuple(row.ticker for row in same), tuple(row.blob for row in same))
             if (trial := _kept(*of) if known is None else _matured(*of, known)) is not None:
-                family[str(key)] = trial
+                family[key] = trial
     family |= grouped(e for e in evaluations if e.ok and e.trial not in family)
-    absent = tried[~tried["trial"].isin(family)]
-    judged = _judged(tuple(family.values()), _questions(absent))
+    tried = [*present, *deleted]
+    judged = _judged(tuple(family.values()), _questions(row for row in tried if row.trial not in family))
     return dataclasses.replace(judged, single=_single(family, tried, position() if until is None else until))
 
 
-def _tried(rows: pd.DataFrame, until: int | None = None) -> pd.DataFrame:
-    """The trials in `rows` and, `deleted`, those that only the trail tells of; a row per ticker."""
-    deleted = _counting(_entries().loc[lambda e: ~e["there"].astype(bool)], until)
-    parts = [part.assign(deleted=d) for part, d in ((rows, False), (deleted, True))]
-    names = ["trial", "ticker", "horizon", "target", "seq", "deleted"]
-    return pd.concat([part[names] for part in parts if len(part)] or [pd.DataFrame(columns=names)], ignore_index=True)
+class Tried(NamedTuple):
+    """One ticker of a trial that ran to its end in the mode in force: as its row says or, of a lost one, its entry."""
+
+    trial: str
+    ticker: str
+    horizon: int
+    target: str
+    seq: float
+    blob: str
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> "Tried":
+        """From a row or an entry; one of an older version does not say all of it."""
+        horizon, seq = int(said.get("horizon") or 0), said.get("seq")
+        trial, target = said.get("trial") or said["key"], said.get("target") or "return"
+        where = sys.intern(str(said.get("ticker", np.nan))), horizon, sys.intern(str(target))
+        return cls(str(trial), *where, float("nan") if seq is None else seq, str(said.get("blob")))
 
 
-def _single(family: Mapping[str, Trial], tried: pd.DataFrame, until: int) -> dict[str, Single]:
+def _present(until: int | None = None) -> Iterator[Tried]:
+    mode = settings().data_mode
+    return (Tried.of(row) for row in rows(until) if row["status"] == "ok" and (row["mode"] or mode) == mode)
+
+
+def _deleted(until: int | None = None) -> Iterator[Tried]:
+    """Trials that only the trail tells of."""
+    mode, last = settings().data_mode, {}
+    for said in _told():
+        if not said["there"]:
+            last[said["key"]] = said
+    for said in last.values():
+        if (said.get("status") or "ok") == "ok" and (said.get("mode") or mode) == mode:
+            row = Tried.of(said)
+            if until is None or not row.seq > until:
+                yield row
+
+
+def _together(rows: Iterable[Tried]) -> dict[str, list[Tried]]:
+    """Rows by their trial, in the order of the first of each."""
+    found: dict[str, list[Tried]] = {}
+    for row in rows:
+        found.setdefault(row.trial, []).append(row)
+    return found
+
+
+def _single(family: Mapping[str, Trial], tried: Sequence[Tried], until: int) -> dict[str, Single]:
     """Reading of each declared test: among what had been tried when it was declared, with its share of all declared.
 
     A declaration counts from the next trial on, so that a judgment can be made again as of a row of the ledger.
@@ -311,33 +362,24 @@ def _single(family: Mapping[str, Trial], tried: pd.DataFrame, until: int) -> dic
     declared = [r for r in preregistered.registrations(settings().data_mode) if r.position < until]
     found = {}
     for r in (r for r in declared if r.key in family):
-        before = tried[~tried["seq"].gt(r.position)]  # what an entry does not say when is counted
-        seen = [family[key] for key in dict.fromkeys(before["trial"]) if key in family]
-        if r.key in set(before["trial"]):
+        before = [row for row in tried if not row.seq > r.position]  # what an entry does not say when is counted
+        keys = dict.fromkeys(row.trial for row in before)
+        if r.key in keys:
             continue
-        alone = _judged((*seen, family[r.key]), _questions(before[~before["trial"].isin(family)]))
-        found[r.key] = Single.of(alone.evidence.get(r.key, Evidence()), before["trial"].nunique(), len(declared))
+        seen = tuple(family[key] for key in keys if key in family)
+        alone = _alone(family[r.key], seen, _questions(row for row in before if row.trial not in family))
+        found[r.key] = Single.of(alone, len(keys), len(declared))
     return found
 
 
-def _counting(rows: pd.DataFrame, until: int | None = None) -> pd.DataFrame:
-    """Those that ran to the end in the mode in force; an entry of an older version, which does not say, is one."""
-    mode = settings().data_mode
-    rows = rows.assign(trial=rows["trial"].fillna(rows["key"]), horizon=rows["horizon"].fillna(0))
-    rows = rows.assign(target=rows["target"].fillna("return"))
-    rows = rows[rows["status"].fillna("ok").eq("ok") & rows["mode"].fillna(mode).eq(mode)]
-    return rows if until is None else rows[~rows["seq"].gt(until)]
-
-
-def _questions(absent: pd.DataFrame) -> tuple[tuple[Question, int], ...]:
+def _questions(absent: Iterable[Tried]) -> tuple[tuple[Question, int], ...]:
     """How many trials of each question are lost; a panel that lost a ticker is one of them."""
-    return tuple(sorted(Counter(_question(same) for _, same in absent.groupby("trial")).items()))
+    return tuple(sorted(Counter(map(_question, _together(absent).values())).items()))
 
 
-def _question(rows: pd.DataFrame) -> Question:
+def _question(rows: Sequence[Tried]) -> Question:
     """What the rows of one trial, a ticker each, are of."""
-    first = rows.iloc[0]
-    return Question(tuple(sorted(set(map(str, rows["ticker"])))), int(first["horizon"]), str(first["target"]))
+    return Question(tuple(sorted({row.ticker for row in rows})), rows[0].horizon, rows[0].target)
 
 
 def grouped(evaluations: Iterable[Evaluation]) -> dict[str, Trial]:
@@ -350,10 +392,10 @@ def grouped(evaluations: Iterable[Evaluation]) -> dict[str, Trial]:
     }
 
 
-@lru_cache(maxsize=4_096)  # an address names its content, so what it held it holds
+@cache  # an address names its content, so what it held it holds; its series lie in a file
 def _kept(key: str, question: Question, tickers: tuple[str, ...], blobs: tuple[str, ...]) -> Trial:
     frames = dict(zip(tickers, _frames(question, blobs), strict=True))
-    return Trial.of(key, question.horizon, frames, question.target)
+    return Spooled(Trial.of(key, question.horizon, frames, question.target))
 
 
 def _matured(
@@ -373,5 +415,11 @@ def _frames(question: Question, blobs: Iterable[str]) -> Iterator[pd.DataFrame]:
 
 
 @lru_cache(maxsize=64)
+def _alone(trial: Trial, seen: tuple[Trial, ...], gone: tuple[tuple[Question, int], ...]) -> Evidence:
+    """Evidence of one trial among those that were seen before it."""
+    return skill.judge((*seen, trial), lost=dict(gone)).evidence.get(trial.key, Evidence())
+
+
+@lru_cache(maxsize=8)  # each holds the evidence of all trials
 def _judged(family: tuple[Trial, ...], gone: tuple[tuple[Question, int], ...]) -> Judgment:
     return skill.judge(family, lost=dict(gone))

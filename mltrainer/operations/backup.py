@@ -27,7 +27,7 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, func, select
 
-from mltrainer import store
+from mltrainer import store, vault
 from mltrainer.errors import BadInput, StorageError, Tampered, Unavailable
 from mltrainer.operations import scrub, sealed
 from mltrainer.settings import settings
@@ -151,12 +151,22 @@ def _packed(raw: BinaryIO, held: Backup, sources: Mapping[str, Path], passphrase
         tar.addfile(_entry(MANIFEST, len(body)), io.BytesIO(body))
         for name in held.members:
             try:
-                with sources[name].open("rb") as file:
-                    tar.addfile(_entry(name, os.fstat(file.fileno()).st_size), file)
-            except FileNotFoundError:
+                with _open(name, sources[name]) as file:
+                    tar.addfile(_entry(name, file.seek(0, os.SEEK_END)), _begun(file))
+            except (FileNotFoundError, Unavailable):
                 raise StorageError(f"{name} was removed while it was packed, as prune does; run again") from None
     if out is not None:
         out.finish()
+
+
+def _open(name: str, path: Path) -> BinaryIO:
+    """A member as it goes into the file: a blob in clear, since a backup is sealed by its own word."""
+    return io.BytesIO(store.get_blob(path.name)) if name.startswith("blobs/") else path.open("rb")
+
+
+def _begun(file: BinaryIO) -> BinaryIO:
+    file.seek(0)
+    return file
 
 
 def _entry(name: str, size: int) -> tarfile.TarInfo:
@@ -234,8 +244,14 @@ def _member(held: Backup, entry: tarfile.TarInfo, body: Any, into: Path | None) 
     else:
         path = into / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        hidden = vault.current() and name.startswith("blobs/")
         with path.open("xb") as out:
-            same = store.hashed(body, out.write) == held.members[name]
+            if hidden:
+                plain = body.read()
+                same = sha256(plain).hexdigest() == held.members[name]
+                out.write(vault.hide(plain, path.name))
+            else:
+                same = store.hashed(body, out.write) == held.members[name]
             out.flush()
             os.fsync(out.fileno())
     if not same:
@@ -269,6 +285,8 @@ def restore(file: str | Path, *, passphrase: str | None = None, replace: bool = 
         A member is missing, changed or added; each is named, and nothing was touched.
     """
     home = settings().home.absolute()
+    if not store.blob_folder().absolute().is_relative_to(home):
+        vault.guard(store.blob_folder())
     if home.exists() and any(home.iterdir()) and not replace:
         raise BadInput(f"{home} is not empty; restore with --replace moves it aside, or set MLTRAINER_HOME to another")
     home.parent.mkdir(parents=True, exist_ok=True)
@@ -284,6 +302,8 @@ def restore(file: str | Path, *, passphrase: str | None = None, replace: bool = 
         shutil.rmtree(staged, ignore_errors=True)
         raise
     store.remember(held.head)
+    for folder in (home, store.blob_folder()) if vault.current() else ():
+        vault.guard(folder)
     lost = [f"blob {sha} is not there; it held {what}" for sha, what in scrub.lacking().items()]
     findings = audit.verify(held.head) + lost
     audit.append("restore", head=held.head, made=held.made, members=len(held.members))

@@ -20,7 +20,7 @@ from sqlalchemy import Text, select
 
 from mltrainer import store
 from mltrainer.data.providers import cache
-from mltrainer.errors import BadInput, UnknownName
+from mltrainer.errors import BadInput, Tampered, UnknownName
 from mltrainer.reports import folder as reports
 from mltrainer.settings import settings
 from mltrainer.trust import audit
@@ -89,14 +89,18 @@ def _blobs(runs: Path) -> Iterator[Waste]:
     named, whole = referred(runs)
     for sha in store.blobs():
         path = store.blob_path(sha)
-        if sha not in named and (whole or not _sources(path)):
+        if sha not in named and (whole or not _sources(sha)):
             yield Waste("blob", sha, path.stat().st_size, 0, path)
 
 
-def _sources(blob: Path) -> set[str]:
+def _sources(sha: str) -> set[str]:
     """Sources of a kept matrix; empty of any other blob."""
+    try:
+        body = store.peek(sha)  # one whose key is not here ends this: it may be a matrix
+    except Tampered:
+        return set()
     with suppress(Exception):  # whatever bytes that are no matrix make their reader say
-        with np.load(io.BytesIO(blob.read_bytes()), allow_pickle=False) as packed:
+        with np.load(io.BytesIO(body), allow_pickle=False) as packed:
             head = json.loads(str(packed["head"]))
         return set(json.loads(head["provenance"])["source"].split("+"))
     return set()
@@ -190,7 +194,7 @@ def of_source(source: str, out: str | Path | None = None) -> Purge:
     """What this installation keeps of the bytes of one source; nothing is removed."""
     if source not in SOURCES:
         raise UnknownName.of("source", source, SOURCES)
-    blobs = [sha for sha in store.blobs() if source in _sources(store.blob_path(sha))]
+    blobs = [sha for sha in store.blobs() if source in _sources(sha)]
     answers = [key for key, _, _ in cache.held() if _source_of(key) == source]
     runs = [r.id for r in reports.runs(out) if any(source == s.get("source") for s in r.manifest["sources"])]
     return Purge(source, SOURCES[source].terms, blobs, answers, runs)

@@ -7,7 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mltrainer import settings as knobs
-from mltrainer import store
+from mltrainer import store, vault
+from mltrainer.errors import MltrainerError
+from mltrainer.operations import encryption
 from mltrainer.settings import settings
 
 PRIVATE = ("mltrainer.sqlite", "answers.sqlite", "mltrainer.head", "checkpoint.key", "logs")
@@ -68,9 +70,28 @@ def _trail() -> Iterator[Protection]:
     yield Protection("signed heads", "yes" if able else "no", signing)
 
 
+def _encryption() -> Protection:
+    """Whether blobs and kept answers are encrypted, and by which key."""
+    what = "results and kept answers at rest"
+    try:
+        key, clear = vault.current(), encryption.in_clear()
+    except MltrainerError as error:
+        return Protection(what, "no", str(error))
+    marked = vault.mark_of(store.blob_folder())
+    if marked and marked not in vault.known():
+        return Protection(what, "no", f"encrypted by key {marked}, which is not here, so none can be read or written")
+    if not key:
+        return Protection(
+            what, "by you", "they lie in clear; mltrainer store key FILE makes a key, or encrypt the disk"
+        )
+    left = f"; {clear} results are not yet: mltrainer store encrypt" if clear else ""
+    return Protection(what, "no" if clear else "yes", f"encrypted by key {key}, which is as safe as its file{left}")
+
+
 def _rest() -> Iterator[Protection]:
-    disk = "rows, blobs and answers lie in clear in files of their owner; encrypt the disk or the home folder"
-    yield Protection("encryption at rest", "by you", disk)
+    yield _encryption()
+    disk = "rows, pages, logs and the addresses of what was asked lie in clear; encrypt the disk or the home folder"
+    yield Protection("rows at rest", "by you", disk)
     sealed = settings().passphrase is not None
     how = "sealed by MLTRAINER_PASSPHRASE" if sealed else "in clear unless --passphrase is given"
     yield Protection("backups", "yes" if sealed else "by you", how)

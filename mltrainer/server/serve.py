@@ -78,7 +78,14 @@ PASSED_ON = set(
 )
 # What dashboards read by. A database's address may hold its password, and there is no reading without it: an operator
 # who names a role that may only read (MLTRAINER_DASHBOARD_DATABASE_URL) has that in the kernels, and no other.
-SETTINGS = ("MLTRAINER_HOME", "MLTRAINER_DATABASE_URL", "MLTRAINER_POLYGON_URL", "MLTRAINER_FRED_URL")
+SETTINGS = (
+    "MLTRAINER_HOME",
+    "MLTRAINER_DATABASE_URL",
+    "MLTRAINER_POLYGON_URL",
+    "MLTRAINER_FRED_URL",
+    "MLTRAINER_ENCRYPTION_KEY_FILE",
+)  # where the key lies, never the key
+
 READER = "MLTRAINER_DASHBOARD_DATABASE_URL"
 
 

@@ -137,12 +137,14 @@ def rows() -> Iterator[dict[str, Any]]:
             yield dict(row._mapping)
 
 
-def payloads(connection: Connection, kind: str, *, since: int = 0) -> list[dict[str, Any]]:
+def payloads(connection: Connection, kind: str, *, since: int = 0) -> Iterator[dict[str, Any]]:
     """What all entries of a kind after entry `since` say, oldest first; one that cannot be read is left out."""
     columns = store.audit.c
     which = columns.kind == kind, columns.seq > since
-    rows = connection.execute(select(columns.seq, columns.payload).where(*which).order_by(columns.seq))
-    return [payload for row in rows if (payload := read(row)) is not None]
+    query = select(columns.seq, columns.payload).where(*which).order_by(columns.seq)
+    for row in connection.execute(query.execution_options(yield_per=1_000)):
+        if (payload := read(row)) is not None:
+            yield payload
 
 
 def told(connection: Connection, field: str, address: str, *kinds: str) -> dict[str, Any] | None:

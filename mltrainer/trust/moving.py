@@ -1,12 +1,13 @@
 """Moving the rows of this home to another database, whole or not at all, and its blobs to a folder that is shared."""
 
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, text
 
-from mltrainer import store
+from mltrainer import store, vault
 from mltrainer.errors import BadInput, Tampered
 from mltrainer.trust import audit
 from mltrainer.trust.audit import Head
@@ -82,7 +83,15 @@ def _copy_blobs(folder: Path) -> int:
     copied = 0
     for file in sorted(store.blob_folder().glob("??/*")):
         beside = folder / file.parent.name / file.name
-        if len(file.name) == 64 and store.digest(beside) != file.name:  # torn, or not there
-            store.write_atomic(beside, store.get_blob(file.name))
+        if len(file.name) == 64 and not _whole(beside):  # torn, or not there
+            vault.guard(folder)
+            store.write_atomic(beside, vault.hide(store.get_blob(file.name), file.name))
             copied += 1
     return copied
+
+
+def _whole(file: Path) -> bool:
+    try:
+        return sha256(vault.show(file.read_bytes(), file.name)).hexdigest() == file.name
+    except (FileNotFoundError, Tampered):
+        return False

@@ -364,7 +364,7 @@ def test_a_panel_that_lost_a_ticker_is_one_lost_trial_of_its_question(msft, tamp
     tamper("DELETE FROM trials WHERE ticker = 'AAPL'")
     luck = trials.judgment().luck
     assert (luck["trials"], luck["lost"], luck["questions"]) == (0, 1, 1)
-    assert trials._questions(trials._entries()) == ((Question(("AAPL", "MSFT"), 5), 1),)
+    assert trials._questions([*trials._present(), *trials._deleted()]) == ((Question(("AAPL", "MSFT"), 5), 1),)
 
 
 def test_an_entry_of_an_older_version_says_less_and_is_compared_in_what_it_says(msft, tamper: Tamper):

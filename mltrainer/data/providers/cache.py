@@ -24,8 +24,8 @@ from requests_cache.backends import BaseCache
 from requests_cache.models import CachedRequest, CachedResponse
 from requests_cache.policy.settings import DEFAULT_IGNORED_PARAMS
 
-from mltrainer import store
-from mltrainer.errors import BadInput, StorageError, Unavailable
+from mltrainer import store, vault
+from mltrainer.errors import BadInput, StorageError, Tampered, Unavailable
 from mltrainer.settings import settings
 from mltrainer.trust import gate
 
@@ -50,13 +50,21 @@ def recall(provider: str, question: PreparedRequest) -> tuple[bytes, str] | None
             raise
         except Exception:  # whatever a changed row makes its reader say
             response = None
-    body = (response.content if response is not None else b"") or b""
+    body = _plain(key, response)
     noted, digest = store.noted_answers(key), sha256(body).hexdigest()
     if digest not in noted:
         why = f"is not what the provider sent (sha256 {digest[:12]} never came from there)"
         remedy = f"find out who changed it, then remove {_place(provider)}"
         gate.refuse(f"a kept answer of {provider}", why, remedy, key=key)
     return body, noted[digest]
+
+
+def _plain(key: str, response: Any) -> bytes:
+    """Body of a kept answer; nothing of one that was changed."""
+    try:
+        return vault.show((response.content if response is not None else b"") or b"", key)
+    except Tampered:
+        return b""
 
 
 def key_of(question: PreparedRequest) -> str:
@@ -68,9 +76,10 @@ def key_of(question: PreparedRequest) -> str:
 def keep(provider: str, question: PreparedRequest, body: bytes, at: str, fresh: timedelta) -> None:
     """Keep a valid answer that came at `at` and is fresh for so long; a stale one goes with `prune`."""
     key, expires = key_of(question), datetime.fromisoformat(at) + fresh
+    vault.guard(settings().home)
     gate.note_answer(key, sha256(body).hexdigest(), at)  # first: nobody must find an answer without its hash
     kept = CachedResponse(
-        content=body,
+        content=vault.hide(body, key),
         status_code=200,
         headers=CaseInsensitiveDict({"Content-Type": "application/json"}),
         request=CachedRequest.from_request(question),
@@ -155,9 +164,27 @@ def changed() -> list[str]:
     if not (settings().cache_url or _file().exists()):
         return []
     with _explained():
-        found = {key: sha256(response.content or b"").hexdigest() for key, response in
-                 _answers("polygon").responses.items()}  # fmt: skip
-    return [key for key, digest in found.items() if digest not in store.noted_answers(key)]
+        found = list(_answers("polygon").responses.items())
+    digests = {key: sha256(_plain(key, response)).hexdigest() for key, response in found}
+    return [key for key, digest in digests.items() if digest not in store.noted_answers(key)]
+
+
+def rewrite(to: str) -> int:
+    """Have kept answers encrypted by the key in force, or, of no key, in clear; how many were written again."""
+    if not (settings().cache_url or _file().exists()):
+        return 0
+    with _explained():
+        responses = _answers("polygon").responses
+        old = [(key, answer) for key, answer in responses.items() if vault.key_of(answer.content or b"") != to]
+    for key, answer in old:
+        if body := _plain(key, answer):  # one that was changed stays, to be found out
+            answer._content = vault.hide(body, key) if to else body
+            with _explained():
+                responses[key] = answer
+    if old and isinstance(responses, SQLiteDict):
+        with _explained():
+            responses.vacuum()  # or pages of the file would still hold what it held
+    return len(old)
 
 
 def remove(keys: list[str]) -> None:
