@@ -6,19 +6,15 @@ The history is the packaged one in the provider's envelopes, and ends on the day
 import multiprocessing
 import os
 import signal
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from functools import partial
-from typing import Any
+from datetime import datetime
 
-import pandas as pd
 import pytest
+from evenings import Clock
 from replay import faults
 from replay.server import Replay
 
 import mltrainer as mt
-from mltrainer.data import live_bars
 from mltrainer.errors import Refused
 from mltrainer.trading.alerts import Account, check, history
 from mltrainer.trading.forecasts import ledger as forecasts
@@ -29,37 +25,6 @@ NAMES = ["MSFT", "IBM"]
 SESSIONS = ("2010-03-01", "2010-03-02", "2010-03-03", "2010-03-04", "2010-03-05", "2010-03-08", "2010-03-09",
             "2010-03-10", "2010-03-11")  # fmt: skip
 AGGS = "/v2/aggs"
-
-
-class Clock(datetime):
-    """The time of the world that is replayed: from the moment it was set, in all processes alike, it goes on."""
-
-    moment, since = datetime(2010, 3, 1, 23, tzinfo=UTC), time.monotonic()
-
-    @classmethod
-    def put(cls, moment: datetime) -> None:
-        cls.moment, cls.since = moment, time.monotonic()
-
-    @classmethod
-    def now(cls, tz: Any = None) -> "Clock":
-        return cls.fromtimestamp(cls.moment.timestamp() + time.monotonic() - cls.since, tz or UTC)
-
-
-@pytest.fixture
-def day(replay: Replay, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Move to the evening of a day in New York: bars, and the clock of everything that is committed."""
-    monkeypatch.setenv("MLTRAINER_WIRE_SECONDS", "30")
-    for room in (forecasts, audit):
-        monkeypatch.setattr(room, "datetime", Clock)
-    through = live_bars.through
-
-    def go(to: str) -> None:
-        replay.until = {"": to}
-        now = pd.Timestamp(f"{to} 21:00", tz="America/New_York")
-        Clock.put(now.to_pydatetime().astimezone(UTC))
-        monkeypatch.setattr(live_bars, "through", partial(through, now=now))
-
-    return go
 
 
 def run() -> None:
