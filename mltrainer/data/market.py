@@ -67,9 +67,9 @@ def until(dataset: Dataset, last: Day) -> Dataset:
     if known is None or dataset.frame.index[-1] <= known:
         return dataset
     if origin is None or origin.mode == "sample" or dataset.kind != "bars" or origin.transform not in LIVE:
-        return dataset.window(None, known)
+        return dataset.window(None, known.date())
     if settings().data_mode != origin.mode or dataset.frame.index[0] > known:
-        return dataset.window(None, known)
+        return dataset.window(None, known.date())
     return bars(dataset.name, start=dataset.frame.index[0].date(), end=known)
 
 

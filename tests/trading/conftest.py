@@ -1,12 +1,12 @@
-"""Evenings of a world whose provider is on this machine."""
+"""Evenings of a world whose provider, and whoever is told of alerts, are on this machine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC
 from functools import partial
 
 import pandas as pd
 import pytest
-from evenings import Clock
+from evenings import Clock, Inbox
 from replay.server import Replay
 
 from mltrainer.data import live_bars
@@ -29,3 +29,12 @@ def day(replay: Replay, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None
         monkeypatch.setattr(live_bars, "through", partial(through, now=now))
 
     return go
+
+
+@pytest.fixture
+def inbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Inbox]:
+    box = Inbox()
+    monkeypatch.setenv("MLTRAINER_ALERT_URLS", box.url)
+    yield box
+    box.server.shutdown()
+    box.server.server_close()

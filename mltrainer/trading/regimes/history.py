@@ -7,7 +7,7 @@ import pandas as pd
 
 from mltrainer import views
 from mltrainer.data import market, universes
-from mltrainer.data.dates import Day
+from mltrainer.data.dates import Day, day
 from mltrainer.errors import BadInput, NotEnoughHistory
 from mltrainer.settings import settings
 from mltrainer.trading.regimes import economy, markov, score
@@ -117,6 +117,7 @@ def regimes(
     NotEnoughHistory
         Fewer than 273 sessions: realized volatility has no past to be compared with.
     """
+    as_of = day(as_of, "as_of")
     if isinstance(ticker, Dataset):
         if start is not None:
             raise BadInput("start chooses the sessions of a ticker; these bars are already cut")
