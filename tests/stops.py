@@ -60,6 +60,10 @@ print("artifact", kept)""",
     "alerts": """from mltrainer.trading import alerts
 for day in ("2006-03-31", "2006-06-30", "2006-12-29"):
     alerts.check(["MSFT"], as_of=day, send=False)""",
+    "watch": """from mltrainer.trading import alerts
+held = [alerts.Position(ticker, "2010-01-04", stop=0.01) for ticker in ("MSFT", "IBM")]
+for day in ("2010-01-29", "2010-03-01"):
+    alerts.check(positions=held, as_of=day, send=False)""",
     "forecast": """from mltrainer.trading.forecasts import forecast
 for day in ("2006-12-28", "2006-12-29"):
     forecast(["MSFT"], models=["KNeighborsRegressor_5"], as_of=day)""",
@@ -214,7 +218,7 @@ def torn(path: Path) -> bool:
 def environment(world: Path, job: str, replay: Replay) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("MLTRAINER_") and not k.endswith("_API_KEY")}
     kept |= {"MLTRAINER_HOME": str(world / "home"), "MLTRAINER_WORLDS": "0", "POLYGON_API_KEY": ""}
-    if job == "fetch":
+    if job in ("fetch", "watch"):  # from the provider on this machine
         kept |= {"MLTRAINER_MODE": "replay", "POLYGON_API_KEY": POLYGON_KEY, "FRED_API_KEY": FRED_KEY}
         kept |= dict.fromkeys(("MLTRAINER_POLYGON_URL", "MLTRAINER_FRED_URL"), replay.url)
         kept["MLTRAINER_POLYGON_PER_MINUTE"] = "6000"

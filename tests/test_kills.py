@@ -19,7 +19,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("job", ["batch", "fetch", "backup"])
+@pytest.mark.parametrize("job", ["batch", "fetch", "backup", "watch"])
 def test_what_is_stopped_loses_nothing_and_runs_again_to_its_end(job: str, tmp_path: Path, library: Path) -> None:
     with Replay() as replay:
         made = list(stops.stopped(job, tmp_path, library, replay, stops=4, chance=random.Random(3)))

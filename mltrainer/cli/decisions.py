@@ -36,6 +36,9 @@ def optimize(
 
     if ticker and universe:
         raise BadInput(f"--universe {universe} names the tickers already; give it or --ticker, not both")
+    for name, limit in (("position", position), ("sector-cap", sector_cap)):
+        if limit is not None and not 0 < limit <= 1:
+            raise BadInput(f"--{name} {limit:g} is no fraction of the wealth above 0 and up to 1; 0.1 is a tenth")
     limits, asked = Constraints(upper=position, sector_cap=sector_cap), ticker or named(universe or "sample20")
     if walk:
         return _walked(asked, limits, sessions, every, cost_bps, target, start, as_of, json_)

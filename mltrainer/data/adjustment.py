@@ -72,27 +72,32 @@ def total_return(raw: Dataset, splits: Dataset, dividends: Dataset, provider: Da
     ----------
     raw, splits, dividends : what was traded, and what happened to a share.
     provider : the provider's own split-adjusted bars; ours must agree with them to rounding, or all is refused.
-    today : New York date of the answers; splits executed later are not in prices yet.
+    today : New York date of the answers, in whose shares the provider's bars are; splits executed later are not in
+        them yet.
 
     Returns
     -------
     Dataset
-        Prices in dollars of today's shares with dividends reinvested, volume in today's shares.
+        Prices in dollars of the shares of the last session, with dividends up to it reinvested, and volume in such
+        shares: what happened to a share later was not known then, so these are the bars of a run on that day.
     """
     frame = raw.frame.copy()
-    splitting = split_factor(pd.DatetimeIndex(frame.index), splits.frame, today=today)
+    sessions = pd.DatetimeIndex(frame.index)
+    sent = frame[["close"]].mul(split_factor(sessions, splits.frame, today=today), axis=0)
+    reconcile(raw.name, sent, provider.frame)
+    last = str(sessions[-1].date())
+    splitting = split_factor(sessions, splits.frame, today=last)
     prices = [c for c in PRICES if c in frame]
     frame[prices] = frame[prices].mul(splitting, axis=0)
     frame["volume"] /= splitting
-    reconcile(raw.name, frame, provider.frame)
-    paid = dividends.frame
+    paid = dividends.frame[dividends.frame.index <= sessions[-1]]
     foreign = sorted({c for c in paid["currency"].dropna() if c.upper() != "USD"})
     if foreign:
         raise Unavailable(
             f"{raw.name} pays dividends in {', '.join(foreign)}, and no rate is known; use adjusted=False"
         )
     # a dividend is per share of its ex-date, which later splits divide like a price of that date
-    cash = paid["cash_amount"] * split_factor(pd.DatetimeIndex(paid.index), splits.frame, today=today)
+    cash = paid["cash_amount"] * split_factor(pd.DatetimeIndex(paid.index), splits.frame, today=last)
     frame[prices] = frame[prices].mul(dividend_factor(frame["close"], cash, name=raw.name), axis=0)
     return Dataset(frame, raw.name, "bars")
 

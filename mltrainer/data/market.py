@@ -36,7 +36,9 @@ def bars(ticker: str, *, start: Day = None, end: Day = None, timespan: str = "da
     taken unless `start` or `end` lies outside it and the longer series covers the days asked for.
 
     Live daily bars are adjusted here, from what was traded and the splits and dividends, and must agree with the
-    provider's own split-adjusted series.
+    provider's own split-adjusted series. Their prices are those of the last session's shares: a split or dividend after
+    `end` is not in them, as nobody knew of it then, so two spans may differ by a factor and never in their returns.
+    Other timespans are as the provider adjusts them, in the shares of today.
 
     Raises
     ------
@@ -57,6 +59,21 @@ def bars(ticker: str, *, start: Day = None, end: Day = None, timespan: str = "da
     if timespan != "day" or not adjusted:
         raise Unavailable("mode sample holds adjusted daily bars and no others; set a key for live data")
     return sample.bars(str(ticker).upper(), first, last)
+
+
+def until(dataset: Dataset, last: Day) -> Dataset:
+    """Daily bars up to a day as they were at its close: live ones are asked for again, in the shares of that day."""
+    known, origin = day(last, "as_of"), dataset.provenance
+    if known is None or dataset.frame.index[-1] <= known:
+        return dataset
+    if origin is None or origin.mode == "sample" or dataset.kind != "bars" or origin.transform not in LIVE:
+        return dataset.window(None, known.date())
+    if settings().data_mode != origin.mode or dataset.frame.index[0] > known:
+        return dataset.window(None, known.date())
+    return bars(dataset.name, start=dataset.frame.index[0].date(), end=known)
+
+
+LIVE = ("mltrainer.data.adjustment.total_return", "mltrainer.trust.provenance.cut")  # how live bars are made, and cut
 
 
 def macro(

@@ -521,3 +521,26 @@ def test_a_second_look_on_the_same_day_asks_nothing(replay: Replay):
     assert again.fingerprint() == first.fingerprint()
     assert again.provenance == first.provenance
     assert took < 30
+
+
+def test_a_span_is_in_the_shares_of_its_last_session_as_a_run_on_that_day_would_have_had_it(replay: Replay):
+    """Apple, 2 for 1 on 2005-02-28: 88.99 as traded the session before, 44.86 after; by hand from the packaged file."""
+    before = mt.bars("AAPL", start="2005-01-03", end="2005-02-25").frame
+    after = mt.bars("AAPL", start="2005-01-03", end="2005-02-28").frame
+    assert before["close"].iloc[-1] == 88.99
+    assert after["close"].tolist()[-2:] == [88.99 / 2, 44.86]
+    np.testing.assert_array_equal(after["close"].iloc[:-1], before["close"] / 2)
+    np.testing.assert_array_equal(after["volume"].iloc[:-1], before["volume"] * 2)
+    whole = mt.bars("AAPL", start="2005-01-03", end="2005-03-31")
+    assert market.until(whole, "2005-02-25").frame.equals(before)
+    assert market.until(whole.window("2005-01-10", None), "2005-02-25").frame.equals(before.loc["2005-01-10":])
+    assert market.until(whole, None) is market.until(whole, "2005-03-31") is whole
+
+
+def test_a_later_dividend_in_another_currency_says_nothing_of_bars_before_it():
+    days = pd.DatetimeIndex(["2024-01-08", "2024-01-09"], name="session")
+    raw = Dataset(Frame({"close": [9.0, 10.0], "volume": 1.0}, index=days), "T", "raw bars")
+    paid = Frame({"cash_amount": [1.0], "currency": ["EUR"]}, index=pd.DatetimeIndex(["2024-01-10"]))
+    splits = Dataset(split_table({}), "T", "splits")
+    made = adjustment.total_return(raw, splits, Dataset(paid, "T", "dividends"), raw, today=TODAY)
+    assert made.frame["close"].tolist() == [9.0, 10.0]

@@ -15,6 +15,7 @@ import pandas as pd
 from replay.history import Http, Params, Row, decoded, encoded, table
 
 NAMES = {"AAPL": "Apple Inc.", "GOOG": "Alphabet Inc.", "IBM": "International Business Machines", "MSFT": "Microsoft"}
+TODAY = "_today"  # a parameter that the server adds: the day of the world in which it answers
 REQUEST = "00112233445566778899aabbccddeeff"  # not like a key, or a search for keys would find it
 
 
@@ -46,11 +47,13 @@ SPANS = {"week": "W-SUN", "month": "MS", "quarter": "QS", "year": "YS"}
 
 
 @cache
-def bars(ticker: str, timespan: str, adjusted: bool) -> list[Row]:
-    """Every bar there is, oldest first, as it stands on the wire."""
-    frame = history(ticker)[["o", "h", "l", "c", "v"]].copy()
+def bars(ticker: str, timespan: str, adjusted: bool, today: str = "9999") -> list[Row]:
+    """Every bar up to today, oldest first, as it stands on the wire on that day."""
+    known = history(ticker)
+    known = known[known.index.strftime("%Y-%m-%d") <= today]
+    frame = known[["o", "h", "l", "c", "v"]].copy()
     if adjusted:  # splits only, never dividends
-        split = history(ticker)["split"].to_numpy()
+        split = known["split"].to_numpy()
         later = np.r_[np.cumprod(split[::-1])[::-1][1:], 1.0]
         frame[["o", "h", "l", "c"]] = frame[["o", "h", "l", "c"]].div(later, axis=0).round(4)
         frame["v"] *= later
@@ -71,8 +74,9 @@ def bars(ticker: str, timespan: str, adjusted: bool) -> list[Row]:
     ]
 
 
-def event_rows(ticker: str, kind: str, current: bool) -> list[Row]:
+def event_rows(ticker: str, kind: str, current: bool, today: str = "9999") -> list[Row]:
     frame = history(ticker)
+    frame = frame[frame.index.strftime("%Y-%m-%d") <= today]
     rows = []
     later = np.r_[np.cumprod(frame["split"].to_numpy()[::-1])[::-1][1:], 1.0]
     for (day, bar), after in zip(frame.iterrows(), later, strict=True):
@@ -134,7 +138,7 @@ def aggregates(url: str, path: str, params: Params, found: tuple[str, ...]) -> R
         return {"ticker": ticker, "queryCount": 0, "resultsCount": 0, "adjusted": adjusted, "status": "OK",
                 "request_id": REQUEST, "count": 0}  # fmt: skip
     low, high = moment(first, end=False), moment(last, end=True)
-    rows = [row for row in bars(ticker, timespan, adjusted) if low <= row["t"] <= high]
+    rows = [row for row in bars(ticker, timespan, adjusted, params.get(TODAY, "9999")) if low <= row["t"] <= high]
     rows = rows[:: int(multiplier)] if int(multiplier) > 1 else rows
     rows = rows[::-1] if descending else rows
     page, more = rows[:limit], rows[limit:]
@@ -173,7 +177,9 @@ def reference(url: str, path: str, params: Params, found: tuple[str, ...]) -> Ro
 def events(url: str, path: str, params: Params, found: tuple[str, ...]) -> Row:
     kind, current = path.rpartition("/")[2], path.startswith("/stocks")
     wanted = params.get("ticker")
-    rows = [row for t in NAMES if wanted in (None, t) for row in event_rows(t, kind, current)]
+    rows = [
+        row for t in NAMES if wanted in (None, t) for row in event_rows(t, kind, current, params.get(TODAY, "9999"))
+    ]
     key = "execution_date" if kind == "splits" else "ex_dividend_date"
     return listed(url, path, rows, params, 100 if current else 10, key)
 

@@ -47,6 +47,7 @@ class Replay:
         self.keys = {"polygon": POLYGON_KEY, "fred": FRED_KEY}
         self.elsewhere = "http://elsewhere.invalid"
         self.until: dict[str, str] = {}  # ticker, or "" for all -> the last day of which there are bars
+        self.today = ""  # the day of its world: no later bar, split or dividend is known, nor adjusted for
         self._faults: list[list[Any]] = []
         self._lock, self.stopped = threading.Lock(), threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
@@ -106,6 +107,7 @@ class Replay:
             return fred.ROUTES[path](params)
         for pattern, make in polygon.ROUTES:
             if found := re.fullmatch(pattern, path):
+                params = params | ({polygon.TODAY: self.today} if self.today else {})
                 return make(self.url, path, params, self._so_far(found.groups()))
         raise Http(404, {"status": "NOT_FOUND", "request_id": polygon.REQUEST, "message": "no such path"})
 

@@ -1,18 +1,16 @@
 """No alert is lost and none is doubled: whatever step a process is killed at, and however many run at once."""
 
-import json
 import multiprocessing
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from evenings import Inbox
 
 import mltrainer as mt
 from mltrainer import store
@@ -26,43 +24,6 @@ apprise = pytest.importorskip("apprise")
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs signals that kill")
 HELD = [Position("MSFT", "2008-09-02"), Position("IBM", "2008-09-02")]
 ALERTS = {("MSFT@2008-09-02", "2008-09-05"), ("IBM@2008-09-02", "2008-09-17")}  # lows 5 % below the entry
-
-
-class Inbox:
-    """A receiver of messages on this machine; `status` is what it answers."""
-
-    def __init__(self) -> None:
-        self.messages: list[dict[str, str]] = []
-        self.status = 200
-        inbox = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if inbox.status == 200:
-                    inbox.messages.append(json.loads(body))
-                self.send_response(inbox.status)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"json://someone:hunter2@127.0.0.1:{self.server.server_port}/alerts"
-
-    @property
-    def lines(self) -> list[str]:
-        return [line for m in self.messages for line in m["message"].splitlines()]
-
-
-@pytest.fixture
-def inbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Inbox]:
-    box = Inbox()
-    monkeypatch.setenv("MLTRAINER_ALERT_URLS", box.url)
-    yield box
-    box.server.shutdown()
-    box.server.server_close()
 
 
 def stop_loss(subject: str = "T@2010-01-04", low: float = 90.0) -> Watched:
@@ -238,3 +199,13 @@ def test_a_channel_is_named_by_its_scheme_and_a_hash():
     assert channel("slack://token/a") == channel("slack://token/a")
     assert channel("slack://token/a") != channel("slack://token/b")
     assert channel("slack://token/a").startswith("slack:")
+
+
+def test_an_address_that_nothing_can_be_sent_to_is_said_before_there_is_an_alert(monkeypatch: pytest.MonkeyPatch):
+    """By its number: what is written in its place may be a secret."""
+    monkeypatch.setenv("MLTRAINER_ALERT_URLS", "json://127.0.0.1:9/x hunter2 smack://hunter2@a")
+    with pytest.warns(Partial) as said:
+        check(positions=[])
+    words = [str(w.message) for w in said]
+    assert [w[:36] for w in words] == [f"address {n} of MLTRAINER_ALERT_URLS is" for n in (2, 3)]
+    assert "hunter2" not in "".join(words)

@@ -3,24 +3,25 @@
 The history is the packaged one in the provider's envelopes, and ends on the day the clock shows.
 """
 
+import itertools
 import multiprocessing
 import os
 import signal
-import time
+from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
-from functools import partial
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
+from evenings import Clock, Inbox
 from replay import faults
 from replay.server import Replay
 
 import mltrainer as mt
-from mltrainer.data import live_bars
 from mltrainer.errors import Refused
-from mltrainer.trading.alerts import Account, check, history
+from mltrainer.trading.alerts import Account, Checked, Position, check, history
+from mltrainer.trading.alerts.delivery import AGAIN
 from mltrainer.trading.forecasts import ledger as forecasts
 from mltrainer.trading.recommendations import ledger as recommendations
 from mltrainer.trust import audit
@@ -29,37 +30,6 @@ NAMES = ["MSFT", "IBM"]
 SESSIONS = ("2010-03-01", "2010-03-02", "2010-03-03", "2010-03-04", "2010-03-05", "2010-03-08", "2010-03-09",
             "2010-03-10", "2010-03-11")  # fmt: skip
 AGGS = "/v2/aggs"
-
-
-class Clock(datetime):
-    """The time of the world that is replayed: from the moment it was set, in all processes alike, it goes on."""
-
-    moment, since = datetime(2010, 3, 1, 23, tzinfo=UTC), time.monotonic()
-
-    @classmethod
-    def put(cls, moment: datetime) -> None:
-        cls.moment, cls.since = moment, time.monotonic()
-
-    @classmethod
-    def now(cls, tz: Any = None) -> "Clock":
-        return cls.fromtimestamp(cls.moment.timestamp() + time.monotonic() - cls.since, tz or UTC)
-
-
-@pytest.fixture
-def day(replay: Replay, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Move to the evening of a day in New York: bars, and the clock of everything that is committed."""
-    monkeypatch.setenv("MLTRAINER_WIRE_SECONDS", "30")
-    for room in (forecasts, audit):
-        monkeypatch.setattr(room, "datetime", Clock)
-    through = live_bars.through
-
-    def go(to: str) -> None:
-        replay.until = {"": to}
-        now = pd.Timestamp(f"{to} 21:00", tz="America/New_York")
-        Clock.put(now.to_pydatetime().astimezone(UTC))
-        monkeypatch.setattr(live_bars, "through", partial(through, now=now))
-
-    return go
 
 
 def run() -> None:
@@ -194,4 +164,98 @@ def test_no_recommendation_rests_on_unadjusted_or_missing_bars_and_outcomes_are_
     over = mt.recommendations.history().rows
     assert over.loc[over["as_of"] == SESSIONS[0], "state"].tolist() == ["over"]
     assert "IBM" not in set(recommendations.written()["ticker"])
+    assert audit.verify() == []
+
+
+# --- alerts ---------------------------------------------------------------------------------------------------
+
+HELD = [Position(ticker, "2010-02-08", stop=0.005, target=0.02) for ticker in NAMES]
+DELIVERIES = ("alert", "alert event")
+
+
+def watch(**how: Any) -> Checked:
+    return check(positions=HELD, **how)
+
+
+def fired() -> list[tuple[str, str, str]]:
+    rows = history()
+    return sorted(zip(rows["subject"], rows["condition"], rows["session"], strict=True))
+
+
+def killed_at(number: int) -> Callable[[], None]:
+    """A check, killed right after its n-th entry about alerts, before the transaction of that entry ended."""
+
+    def work() -> None:
+        true, count = audit.extend, itertools.count(1)
+
+        def extend(connection: object, what: str, payload: object) -> str:
+            head = true(connection, what, payload)  # type: ignore[arg-type]
+            if what in DELIVERIES and next(count) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return head
+
+        audit.extend = extend  # type: ignore[assignment]
+        watch()
+
+    return work
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:os.fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes")
+def test_a_check_of_live_bars_killed_at_each_entry_writes_every_alert_once_and_sends_it_once(
+    day: Callable[[str], None], inbox: Inbox
+):
+    day(SESSIONS[3])
+    for number in itertools.count(1):
+        process = apart(killed_at(number))
+        process.join(240)
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -signal.SIGKILL
+        assert audit.verify() == []
+    assert number > 6  # two subjects: what fired, that it was checked, that it is sent, that it was
+    watch()
+    found = history()
+    assert {subject.partition("@")[0] for subject in found["subject"]} == set(NAMES)
+    assert not found.duplicated(["subject", "condition", "session"]).any()
+    told = [line for line in inbox.lines if AGAIN not in line]
+    assert sorted(line.rpartition(", ")[2][:12] for line in told) == sorted(found["id"])
+    again = Counter(line.rpartition(", ")[2][:12] for line in inbox.lines if AGAIN in line)
+    assert len(set(again.values())) == 1  # of the one message that had left, and was killed before that was written
+
+
+def test_bars_sent_twice_late_or_unadjusted_and_a_clock_put_back_lose_no_alert_and_double_none(
+    day: Callable[[str], None], replay: Replay, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("MLTRAINER_HOME", str(tmp_path / "reference"))
+        for session in SESSIONS[:5]:
+            day(session)
+            watch(send=False)
+        reference = fired()
+    assert {subject.partition("@")[0] for subject, _, _ in reference} == set(NAMES)
+
+    day(SESSIONS[0])
+    assert [len(watch(send=False).new) > 0 for _ in range(2)] == [True, False]
+    # one name has no bar of the session yet, and one bar of the other is sent twice
+    day(SESSIONS[1])
+    replay.until["IBM"] = SESSIONS[0]
+    replay.fault("duplicate", path=f"{AGGS}/ticker/MSFT", times=None)
+    assert watch(send=False).subjects == {HELD[0].subject: SESSIONS[1], HELD[1].subject: SESSIONS[0]}
+    replay.heal()
+    # a split that nobody adjusted for, and two bars of one session that differ
+    day(SESSIONS[2])
+    monkeypatch.setitem(faults.FAULTS, "unadjusted", unadjusted)
+    replay.fault("unadjusted", path=f"{AGGS}/ticker/IBM", times=None)
+    replay.fault("conflict", path=f"{AGGS}/ticker/MSFT", times=None)
+    doubted = watch(send=False)
+    assert doubted.new == []
+    assert "split" in doubted.withheld[HELD[1].subject]
+    assert "two different bars of MSFT" in doubted.withheld[HELD[0].subject]
+    replay.heal()
+    for session in (SESSIONS[3], SESSIONS[2], SESSIONS[4], SESSIONS[4]):  # the clock is put back in between
+        day(session)
+        watch(send=False)
+    assert fired() == reference
     assert audit.verify() == []

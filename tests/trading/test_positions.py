@@ -260,3 +260,11 @@ def test_the_sample_refuses_to_count_dividends_twice_and_an_empty_account_says_s
 
 def test_every_kind_says_what_it_needs():
     assert all(k.needs and k.text for k in KINDS.values())
+
+
+def test_an_entry_of_a_day_that_has_not_come_and_a_weight_that_is_no_number_are_one_line():
+    with pytest.raises(BadInput, match="deposit on 2999-01-04 has not happened yet"):
+        mt.portfolio.record("deposit", "2999-01-04", cash=100)
+    mt.portfolio.record("deposit", "2008-01-02", cash=100)
+    with pytest.raises(BadInput, match="target weights must be from 0 to 1"):
+        mt.portfolio.what_if({"MSFT": float("nan")})

@@ -127,14 +127,17 @@ def check(
 
 def _delivered() -> list[Delivery]:
     try:
-        done = delivery.deliver()
+        done, lost = delivery.deliver(), delivery.unreadable()
     except Unavailable as error:
         warnings.warn(str(error), Partial, stacklevel=3)
         return []
-    for lost in (d for d in done if not d.sent):
+    for failed in (d for d in done if not d.sent):
         warnings.warn(
-            f"{lost.alerts} alerts could not be sent to {lost.channel}; the next check tries again", Partial, 3
+            f"{failed.alerts} alerts could not be sent to {failed.channel}; the next check tries again", Partial, 3
         )
+    for n in lost:  # said before there is an alert to send
+        where = f"address {n} of MLTRAINER_ALERT_URLS is none that a message can be sent to"
+        warnings.warn(f"{where}; write it as apprise has it, as json://host/path", Partial, 3)
     return done
 
 

@@ -62,6 +62,14 @@ def addresses() -> list[str]:
     return named.get_secret_value().split() if named else []
 
 
+def unreadable() -> list[int]:
+    """Which of the addresses, counted from 1, are none that a message could be sent to; their words may be secret."""
+    there = addresses()
+    return [
+        n for n, url in enumerate(there, 1) if notifier().Apprise.instantiate(url, suppress_exceptions=True) is None
+    ]
+
+
 def begin() -> None:
     """Write from which alert on each address is told everything: from those that are not written yet."""
     for url in addresses():

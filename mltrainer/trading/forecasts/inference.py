@@ -114,8 +114,7 @@ def latest_matrix(data: str | Dataset, target: str, horizon: int, as_of: Day) ->
         matrix = study.matrix(data, horizon=horizon, target=target, end=last)
     elif isinstance(data, Dataset):
         gate.verify(data, "forecast")
-        bars = data if last is None or data.frame.index[-1] <= last else data.window(None, last)
-        matrix = study.matrix(bars, horizon=horizon, target=target)
+        matrix = study.matrix(market.until(data, last), horizon=horizon, target=target)
     else:
         raise BadInput(f"{str(data)[:60]!r} is neither a ticker nor bars; a forecast takes one or a list of these")
     known = next(d for d in matrix.sources if d.kind == "bars").frame.index[-1]

@@ -11,8 +11,10 @@ from mltrainer.data.dates import Day, day
 from mltrainer.errors import MltrainerError, StorageError, Tampered
 from mltrainer.evaluation.baselines import LOSSES
 from mltrainer.features import targets
+from mltrainer.settings import settings
 from mltrainer.trading.forecasts import ledger
 from mltrainer.trading.forecasts.record import Forecast
+from mltrainer.trust.provenance import Dataset
 
 COLUMNS = (
     "id made_at as_of ticker target horizon known_on forecast low high interval center confidence models baseline "
@@ -93,10 +95,10 @@ def outcome(f: Forecast, last: pd.Timestamp | None, known: dict[Any, pd.DataFram
 
 def _labels(f: Forecast, last: pd.Timestamp | None, known: dict[Any, Any]) -> "pd.Series[float]":
     """Labels of the question of a forecast by session, of the data up to a day."""
-    bars = _bars(f.ticker, known)
+    bars = _bars(f.ticker, last, known)
     if pd.Timestamp(f.as_of) not in bars.index and f.mode == "sample":  # a sample has some tickers twice
         bars = market.bars(f.ticker, start=f.as_of).frame
-    beside = _beside(f.ticker, known) if f.target == "excess" else None
+    beside = _beside(f.ticker, last, known) if f.target == "excess" else None
     question = (f.target, f.horizon, bars.index[0], last)
     if question not in known.setdefault(("labels", f.ticker), {}):
         made = targets.target(f.target).parts(bars.loc[:last], None if beside is None else beside.loc[:last], f.horizon)
@@ -104,15 +106,21 @@ def _labels(f: Forecast, last: pd.Timestamp | None, known: dict[Any, Any]) -> "p
     return known["labels", f.ticker][question]
 
 
-def _bars(ticker: str, known: dict[Any, Any]) -> pd.DataFrame:
-    if ticker not in known:
-        known[ticker] = market.bars(ticker).frame
-    return known[ticker]
+def _bars(ticker: str, last: pd.Timestamp | None, known: dict[Any, Any]) -> pd.DataFrame:
+    return _data(ticker, last, known).frame
 
 
-def _beside(ticker: str, known: dict[Any, Any]) -> pd.DataFrame | None:
+def _data(ticker: str, last: pd.Timestamp | None, known: dict[Any, Any]) -> Dataset:
+    """Bars as they were on a day; a sample's, which are adjusted once for all, are cut later."""
+    end = None if settings().data_mode == "sample" or last is None else last.date()
+    if (ticker, end) not in known:
+        known[ticker, end] = market.bars(ticker, end=end)
+    return known[ticker, end]
+
+
+def _beside(ticker: str, last: pd.Timestamp | None, known: dict[Any, Any]) -> pd.DataFrame | None:
     """The market's bars."""
     if ("market", ticker) not in known:
-        around = market.context(market.bars(ticker))
+        around = market.context(_data(ticker, last, known))
         known["market", ticker] = next((d.frame for d in around if d.kind == "bars"), None)
     return known["market", ticker]

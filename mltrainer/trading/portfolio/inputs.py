@@ -87,7 +87,7 @@ def _fetched(data: Any, last: pd.Timestamp | None) -> list[Dataset]:
     for i, end in ends.items():
         if end < max(ends.values()) and isinstance(items[i], str):
             found[i] = _bars(items[i], last, start=start, reach=str(max(ends.values()).date()))
-    parts = [p if last is None or p.frame.index[-1] <= last else p.window(end=last) for p in found.values()]
+    parts = [market.until(p, last) for p in found.values()]
     _say_who_ends_early({p.name: p.frame.index[-1] for p in parts})
     return parts
 

@@ -186,7 +186,7 @@ def rebalance(state: State, prices: Mapping[str, float], targets: Mapping[str, f
     DataFrame
         By ticker: held and target weight, shares to trade (negative to sell), dollars.
     """
-    if any(w < 0 for w in targets.values()) or sum(targets.values()) > 1 + 1e-9:
+    if not (all(w >= 0 for w in targets.values()) and sum(targets.values()) <= 1 + 1e-9):  # NaN is neither
         raise BadInput("target weights must be from 0 to 1, and together at most 1")
     names = list(dict.fromkeys([*state.quantities, *targets]))
     if lost := [t for t in names if not prices.get(t, 0) > 0]:

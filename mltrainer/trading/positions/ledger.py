@@ -55,6 +55,8 @@ def entry(kind: str, on: str, **values: Any) -> Entry:
         raise BadInput(
             f"{kind} on {made.day} needs {' and '.join(KINDS[kind].needs)}{f', not {extra[0]}' if extra else ''}"
         )
+    if made.day > str(datetime.now(UTC).date()):
+        raise BadInput(f"{kind} on {made.day} has not happened yet; an entry is of a day up to today")
     if made.ticker and not TICKER.fullmatch(made.ticker):
         raise BadInput(f"{made.ticker[:40]!a} is no ticker")
     return made

@@ -114,7 +114,7 @@ def _bars(item: Any, start: Day, last: pd.Timestamp | None) -> Dataset:
         return market.bars(item, start=start, end=last)
     gate.verify(item, "recommendations")
     assert isinstance(item, Dataset)
-    return item if last is None or item.frame.index[-1] <= last else item.window(None, last)
+    return market.until(item, last)
 
 
 def fit(bars: Dataset, session: pd.Timestamp) -> None:

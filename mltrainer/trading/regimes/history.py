@@ -7,7 +7,7 @@ import pandas as pd
 
 from mltrainer import views
 from mltrainer.data import market, universes
-from mltrainer.data.dates import Day
+from mltrainer.data.dates import Day, day
 from mltrainer.errors import BadInput, NotEnoughHistory
 from mltrainer.settings import settings
 from mltrainer.trading.regimes import economy, markov, score
@@ -96,8 +96,8 @@ def regimes(
     Parameters
     ----------
     ticker : a ticker, or admitted daily bars.
-    as_of : a day; the answer is that of its last session, bit by bit what a run on that day would have said of the
-        data as it is now adjusted. Default the last session there is.
+    as_of : a day; the answer is that of its last session, bit by bit what a run on that day would have said.
+        Default the last session there is.
     start : first session of the history; what is said of a day hangs on how much past it has.
     breadth : the universe whose breadth counts; in mode sample default sample20, else none.
     states : hidden states, 2 or 3.
@@ -117,17 +117,19 @@ def regimes(
     NotEnoughHistory
         Fewer than 273 sessions: realized volatility has no past to be compared with.
     """
+    as_of = day(as_of, "as_of")
     if isinstance(ticker, Dataset):
         if start is not None:
             raise BadInput("start chooses the sessions of a ticker; these bars are already cut")
-        bars = ticker if as_of is None else ticker.window(None, as_of)
+        gate.verify(ticker, "regimes")
+        bars = market.until(ticker, as_of)
     else:
         bars = market.bars(ticker, start=start, end=as_of)
     least = YEAR + 21
     if len(bars.frame) < least:
         raise NotEnoughHistory(f"regimes need {least} sessions, {bars.name} has {len(bars.frame)}; widen start")
     found = [d for d in market.context(bars) if d.kind == "macro" and d.name in economy.SERIES]
-    data = gate.derive(measure, bars, *found, *_members(breadth), states=states)
+    data = gate.derive(measure, bars, *found, *_members(breadth, bars), states=states)
     last = data.frame.iloc[-1]
     missing = {c: NOTHING.format(what) for c, what in NEEDS.items() if pd.isna(last[c])}
     if "volume" not in data.frame:
@@ -163,9 +165,12 @@ def measure(bars: Dataset, *others: Dataset, states: int = 2) -> Dataset:
     return Dataset(out.join(hidden), bars.name, "regimes")
 
 
-def _members(universe: str | None) -> list[Dataset]:
-    name = "sample20" if universe is None and settings().data_mode == "sample" else universe
+def _members(universe: str | None, bars: Dataset) -> list[Dataset]:
+    packaged = settings().data_mode == "sample"
+    name = "sample20" if universe is None and packaged else universe
     if name is None:
         return []
     chosen = universes.universe(name)
-    return [market.bars(t, start=chosen.start or None) for t in chosen.tickers]
+    # live ones in the shares of the last session; an end would choose another series of a packaged name
+    last = None if packaged else bars.frame.index[-1].date()
+    return [market.bars(t, start=chosen.start or None, end=last) for t in chosen.tickers]
