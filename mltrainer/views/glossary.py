@@ -62,6 +62,7 @@ GLOSSARY = {
     "Chance of calm": "How likely it is, by prices alone, that the market is in its calm state.",
     "Completeness, %": "The share of trading days that have a price. Below 100 something is missing.",
     "Alerts standing": "Alerts whose condition is not over yet.",
+    "Acknowledged": "Alerts that somebody has said to have seen; the audit trail has who and when.",
     "Critical": "Something is at or beyond the line that was drawn beforehand.",
     "False alarms, %": "How often such an alert was wrong in the past.",
     "Any day, %": (
