@@ -13,6 +13,7 @@ from mltrainer.dashboards.alerts import AlertsPage
 from mltrainer.dashboards.page import Basis, Page
 from mltrainer.dashboards.recommendations import RecommendationsPage
 from mltrainer.data import market
+from mltrainer.errors import Unavailable
 from mltrainer.trading.alerts import KINDS, Alert
 from mltrainer.trading.recommendations.outcomes import judged
 
@@ -192,6 +193,49 @@ def test_a_page_that_was_open_while_something_changed_neither_shows_nor_keeps_wh
     assert page.filled == 3
     for basis in ("basis", "another"):
         assert answers.stored("models", "letter=b&number=2", basis) is None
+
+
+class Reading(Answering):
+    """A page that reads again."""
+
+    EVERY = 60
+    held, away = 1, False
+
+    def load(self) -> None:
+        if self.away:
+            raise Unavailable("the provider is <away>")
+        self.held += 1
+
+    def fill(self) -> None:
+        super().fill()
+        self.body.value = str(self.held)
+
+
+def test_a_page_that_reads_again_keeps_what_it_read_as_an_answer_of_now(home: Path):
+    now = ["basis"]
+    page = Reading({}, Basis("basis", lambda: now[0]))
+    page.refresh()
+    assert (page.body.value, page.filled) == ("1", 1)  # nothing has changed, so nothing is made anew
+    assert "nothing has changed up to" in page.reading.value
+    now[0] = "another"
+    page.refresh()
+    assert page.body.value == "2"
+    assert answers.stored("models", "letter=a&number=1", "another").parts == ["2"]
+    assert answers.stored("models", "letter=a&number=1", "another").every == 60
+
+
+def test_what_cannot_be_read_again_stands_under_the_time_at_which_it_was_read(home: Path):
+    now = ["basis"]
+    page = Reading({}, Basis("basis", lambda: now[0]))
+    page.began, now[0], page.away = "2001-02-03 04:05:06 UTC", "another", True
+    page.refresh()
+    assert page.body.value == "1"
+    assert "Read 2001-02-03 04:05:06 UTC; reading again failed at" in page.reading.value
+    assert "the provider is &lt;away&gt;" in page.notice.value
+    page.away = False
+    page.refresh()
+    assert (page.body.value, page.notice.value) == ("2", "")
+    assert "2001" not in page.reading.value
 
 
 # --- pages over what is stored --------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ SHOWN = (
     "bollinger_position",
     "volume_zscore_21",
 )  # where the bars have them
-BOARD = "name family verdict p_knows p_pays timing_sharpe sharpe ic max_drawdown".split()
+BOARD = "name ticker family verdict p_knows p_pays timing_sharpe sharpe ic max_drawdown".split()
 TOP = 12  # rows of the leaderboard
 
 

@@ -151,7 +151,7 @@ def _impact(rows: pd.DataFrame) -> str:
 def _readers(history: History) -> Any:
     wealth = history.wealth
     end = wealth.iloc[-1]
-    told = ", ".join(f"{end[name]:.2f} {words}" for name, words in READERS.items() if name != "equal-weight reader")
+    told = ", ".join(f"{end[name]:.2f} by {words}" for name, words in READERS.items() if name != "equal-weight reader")
     shown = wealth[["sized", "1/N"]].iloc[:: max(len(wealth) // 600, 1)]
     title = f"One unit became {told}"
     corner = f"{settings().data_mode}, sessions to {wealth.index[-1].date()}, net of costs"

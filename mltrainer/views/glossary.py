@@ -60,8 +60,14 @@ GLOSSARY = {
     "Regime": "The state of the market: calm or stormy, rising, falling or neither.",
     "Regime score": ("0 is a crisis, 100 is calm and rising. Made of volatility, momentum, breadth and the economy."),
     "Chance of calm": "How likely it is, by prices alone, that the market is in its calm state.",
+    "Above its mean of 200, %": (
+        "How far the price is from its mean of the last 200 trading days. Many take above it for a rising market."
+    ),
+    "Sessions": "Trading days that there is a price of.",
+    "Findings": "What rules of quality found to look at. Few are errors; an error says not to learn from the data.",
     "Completeness, %": "The share of trading days that have a price. Below 100 something is missing.",
     "Alerts standing": "Alerts whose condition is not over yet.",
+    "Acknowledged": "Alerts that somebody has said to have seen; the audit trail has who and when.",
     "Critical": "Something is at or beyond the line that was drawn beforehand.",
     "False alarms, %": "How often such an alert was wrong in the past.",
     "Any day, %": (

@@ -1,7 +1,7 @@
 // What a page does once it is read: it looks again every so often, and acknowledges alerts for whoever may.
 const find = (what) => document.querySelector(what);
 const clock = () => `${new Date().toISOString().slice(0, 19).replace("T", " ")} UTC`;
-const said = find(".said");
+const said = find("#toast");
 const say = (text) => { if (said.textContent !== text) said.textContent = text; };
 say(sessionStorage.getItem("said") ?? ""); // before it was loaded anew
 sessionStorage.removeItem("said");
