@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define REAL(result, name, ...) \
@@ -25,7 +26,13 @@ static long calls;
 
 static int inside(const char *path) {
   const char *home = getenv("STOP_HOME");
-  return home && path && !strncmp(path, home, strlen(home));
+  size_t length = home ? strlen(home) : 0;
+  char here[PATH_MAX], whole[2 * PATH_MAX];
+  if (path && *path != '/' && getcwd(here, sizeof here)) {
+    snprintf(whole, sizeof whole, "%s/%s", here, path);
+    path = whole;
+  }
+  return length && path && !strncmp(path, home, length) && (path[length] == '/' || !path[length]);
 }
 
 static int held(int fd) {
@@ -93,6 +100,26 @@ ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at) {
 
 ssize_t pwrite(int fd, const void *data, size_t size, off_t at) { return pwrite64(fd, data, size, at); }
 
+/* What is about to lose its name stays under another beside the image: were its number given to a new file, that file
+   would seem to hold on the disk what the old one held. */
+static void outlive(int folder, const char *path) {
+  const char *to = getenv("STOP_IMAGE");
+  struct stat st;
+  char name[PATH_MAX];
+  if (!to || fstatat(folder, path, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode)) return;
+  snprintf(name, sizeof name, "%s/.gone-%lu", to, (unsigned long)st.st_ino);
+  linkat(folder, path, AT_FDCWD, name, 0); /* where it is there already, so is the file */
+}
+
+/* A folder cannot be kept so: what the disk held of it goes with it. */
+static void forget(ino_t number) {
+  const char *to = getenv("STOP_IMAGE");
+  char name[PATH_MAX];
+  if (!to) return;
+  snprintf(name, sizeof name, "%s/%lu", to, (unsigned long)number);
+  syscall(SYS_unlinkat, AT_FDCWD, name, 0);
+}
+
 static int synced(int fd, int (*real)(int)) {
   int ours = held(fd), end = ours ? fate(0) : 0, done;
   if (end == 2) die();
@@ -115,13 +142,38 @@ int ftruncate(int fd, off_t size) { return ftruncate64(fd, size); }
 int rename(const char *from, const char *to) {
   REAL(int, "rename", const char *, const char *);
   if (inside(to) && fate(0) == 2) die();
+  if (inside(to)) outlive(AT_FDCWD, to);
   return real(from, to);
 }
 
 int unlink(const char *path) {
   REAL(int, "unlink", const char *);
   if (inside(path) && fate(0) == 2) die();
+  if (inside(path)) outlive(AT_FDCWD, path);
   return real(path);
+}
+
+int unlinkat(int folder, const char *path, int flags) {
+  REAL(int, "unlinkat", int, const char *, int);
+  struct stat st = {0};
+  int ours = folder == AT_FDCWD || *path == '/' ? inside(path) : held(folder), done;
+  if (ours && fate(0) == 2) die();
+  if (ours && flags & AT_REMOVEDIR) fstatat(folder, path, &st, 0);
+  else if (ours) outlive(folder, path);
+  done = real(folder, path, flags);
+  if (ours && !done && flags & AT_REMOVEDIR) forget(st.st_ino);
+  return done;
+}
+
+int rmdir(const char *path) {
+  REAL(int, "rmdir", const char *);
+  struct stat st = {0};
+  int ours = inside(path), done;
+  if (ours && fate(0) == 2) die();
+  if (ours) stat(path, &st);
+  done = real(path);
+  if (ours && !done) forget(st.st_ino);
+  return done;
 }
 
 __attribute__((destructor)) static void count(void) {

@@ -38,9 +38,14 @@ import mltrainer as mt
 from mltrainer import store
 from mltrainer.errors import MltrainerError
 remember = store._remember
+last, told = int(os.environ.get("STOP_AFTER", "0")), 0
 def acknowledged(url, head):
+    global told
     remember(url, head)
     print("head", head, flush=True)
+    told += 1
+    if told == last:
+        os.kill(os.getpid(), 9)
 store._remember = acknowledged
 try:
 {body}
@@ -74,6 +79,20 @@ audit.append("work", blob=store.put_blob(b"x" * 300_000))
 name = f"backup-{audit.head().size}"
 backup.backup(name)
 print("backup", name)""",
+    "restore": """from mltrainer.operations import backup
+from mltrainer.trust import audit
+audit.append("begun")
+audit.append("work", blob=store.put_blob(b"y" * 300_000))
+if not os.path.exists("kept"):
+    backup.backup("kept")
+store._remember = remember  # what follows is of another home
+os.environ["MLTRAINER_HOME"] = os.path.abspath("second")
+if not os.path.exists("second"):
+    backup.restore("kept")
+print("restored", "second", flush=True)""",
+    "alternative": f"""from mltrainer.data.alternative import alternative
+print("rows", len(alternative("elnino").frame), flush=True)
+print("columns", len(mt.matrix("MSFT", {SPAN}).X.columns))""",
 }
 """What is stopped, by its name; each asks for the same thing again when it is run again."""
 
@@ -101,13 +120,16 @@ class World:
     def home(self) -> Path:
         return self.folder / "home"
 
-    def run(self, job: str, at: int = 0, how: str = "kill", seconds: float = 240) -> Run:
-        """Run a job, stopped at call `at` (0: never); after a power cut the folder is what the disk would hold."""
+    def run(self, job: str, at: int = 0, how: str = "kill", seconds: float = 240, after: int = 0) -> Run:
+        """Run a job, stopped at call `at` or right after acknowledgement `after` (0: never).
+
+        After a power cut the folder is what the disk would hold.
+        """
         self.folder.mkdir(exist_ok=True)
         image, count = (self.folder.with_name(f"{self.folder.name}.{name}") for name in ("image", "count"))
         count.unlink(missing_ok=True)
         stop = {"LD_PRELOAD": str(self.library), "STOP_HOME": str(self.folder), "STOP_AT": str(at), "STOP_HOW": how}
-        stop["STOP_COUNT"] = str(count)
+        stop |= {"STOP_COUNT": str(count), "STOP_AFTER": str(after)}
         if how == "power":
             imaged(self.folder, image)
             stop |= {"STOP_IMAGE": str(image), "STOP_HOW": "kill"}
@@ -132,6 +154,7 @@ class World:
             found += [f"{word}: {line}" for line in verify(word)]
         for word in {w for k, w in self.acknowledged if k == "backup"}:
             found += [f"{word}: {line}" for line in backup.check(self.folder / word)[1]]
+        found += elsewhere(self.folder / "second", [w for k, w in self.acknowledged if k == "restored"])
         found += [f"{path} is torn" for path in (self.folder / "out").glob("*/[!.]*.html") if torn(path)]
         return found
 
@@ -203,6 +226,16 @@ def replaced(folder: Path, image: Path) -> None:
     after.rename(folder)
 
 
+def elsewhere(home: Path, acknowledged: list[str]) -> list[str]:
+    """What does not hold of a home that was restored: it is there whole or not at all."""
+    if not home.exists():
+        return [f"{home.name} is gone, and was acknowledged"] if acknowledged else []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLTRAINER_HOME", str(home))
+        found = [*audit.verify(), *unsound(home)]
+        return found + ([] if audit.entries(kind="work") else [f"{home.name} holds no work"])
+
+
 def unsound(home: Path) -> Iterator[str]:
     for path in home.glob("*.sqlite"):
         with closing(sqlite3.connect(path)) as connection:
@@ -218,6 +251,8 @@ def torn(path: Path) -> bool:
 def environment(world: Path, job: str, replay: Replay) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("MLTRAINER_") and not k.endswith("_API_KEY")}
     kept |= {"MLTRAINER_HOME": str(world / "home"), "MLTRAINER_WORLDS": "0", "POLYGON_API_KEY": ""}
+    if job == "alternative":
+        kept["MLTRAINER_ALTERNATIVE"] = "elnino"
     if job in ("fetch", "watch"):  # from the provider on this machine
         kept |= {"MLTRAINER_MODE": "replay", "POLYGON_API_KEY": POLYGON_KEY, "FRED_API_KEY": FRED_KEY}
         kept |= dict.fromkeys(("MLTRAINER_POLYGON_URL", "MLTRAINER_FRED_URL"), replay.url)

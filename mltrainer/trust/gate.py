@@ -46,6 +46,29 @@ HOUSE = Path(__file__).resolve().parents[1]
 S = TypeVar("S", bound=Sealed)
 
 
+class Pieces:
+    """A body that comes in pieces: each is hashed and read as it comes, and not kept.
+
+    Parameters
+    ----------
+    read : function of this package (or a partial of one) from a piece to what it holds; `parts` has that of all.
+    """
+
+    def __init__(self, read: Callable[[bytes], Any]) -> None:
+        self.read, self.parts, self._digest = read, list[Any](), sha256()
+
+    def add(self, piece: bytes, *, mark: bytes = b"") -> None:
+        """Take the next piece, before which the body has `mark`."""
+        self._digest.update(mark)
+        self._digest.update(piece)
+        self.parts.append(self.read(piece))
+
+    @property
+    def sha256(self) -> str:
+        """Of all marks and pieces, in order."""
+        return self._digest.hexdigest()
+
+
 def admit(
     source_id: str,
     *,
@@ -53,8 +76,8 @@ def admit(
     kind: str,
     endpoint: str,
     parameters: Mapping[str, Any],
-    body: bytes,
-    parse: Callable[[bytes], pd.DataFrame],
+    body: bytes | Pieces,
+    parse: Callable[[Any], pd.DataFrame],
     retrieved_at: str | None = None,
     http_status: int | None = None,
     note: str = "",
@@ -65,7 +88,7 @@ def admit(
     ----------
     source_id : id in `SOURCES`; each speaks in its own mode, and `sample` only with a pinned body.
     name, kind, endpoint, parameters, retrieved_at, http_status, note : see `Provenance`.
-    body : the bytes exactly as received.
+    body : the bytes exactly as received, or what was read of them piece by piece.
     parse : function of this package (or a partial of one) from the body to the frame.
 
     Returns
@@ -76,7 +99,7 @@ def admit(
     source = SOURCES.get(source_id)
     if source is None:
         raise UnknownName.of("source", source_id, SOURCES)
-    what, mode, digest = f"{source_id} content {name!r}", settings().data_mode, sha256(body).hexdigest()
+    what, mode, digest = f"{source_id} content {name!r}", settings().data_mode, _digest(body)
     if source.alternative:
         _allowed(source_id)
         if mode == "replay":
@@ -90,9 +113,10 @@ def admit(
         refuse(what, f"has body {digest[:12]}, which is not a pinned packaged file", "install the locked versions")
     if why := revoked(digest):
         refuse(what, f"came in a body that was revoked: {why}", LIFT, kind="mistake")
-    if not _ours(parse):
-        why = f"would be parsed by {_named(parse)}, which is not of this package"
-        refuse(what, why, f"{HOME_OF_CODE} mltrainer.data")
+    for reader in (parse, body.read) if isinstance(body, Pieces) else (parse,):
+        if not _ours(reader):
+            why = f"would be parsed by {_named(reader)}, which is not of this package"
+            refuse(what, why, f"{HOME_OF_CODE} mltrainer.data")
     dataset = Dataset(parse(body), name, kind)
     provenance = Provenance(
         source=source_id,
@@ -110,6 +134,10 @@ def admit(
         note=note,
     )
     return dataclasses.replace(dataset, provenance=_registered(provenance))
+
+
+def _digest(body: bytes | Pieces) -> str:
+    return body.sha256 if isinstance(body, Pieces) else sha256(body).hexdigest()
 
 
 def _allowed(sources: str) -> None:

@@ -1,6 +1,7 @@
 """Stops at random moments: kills in the middle of a write, full disks and power cuts, across all that writes.
 
     python tests/benchmarks/bench_kills.py [--stops 100] [--seed 1] [--job batch]...
+    python tests/benchmarks/bench_kills.py --stops 4 --seed 7 --job restore     # some of one job, and others by seed
 
 After each stop the trail verifies, files are sound, and what was acknowledged is there; run again to its end, each job
 leaves what it leaves where nothing was stopped. Prints each stop that broke something, and how many did.

@@ -51,7 +51,9 @@ def page(*bars: dict[str, Any], **more: Any) -> bytes:
     count = {"queryCount": len(bars), "resultsCount": len(bars), "count": len(bars)}
     return (
         polygon.RECORD
-        + json.dumps({"ticker": "T", "adjusted": True, "status": "OK", "results": list(bars)} | count | more).encode()
+        + json.dumps({"ticker": "T", "adjusted": True, "status": "OK", "results": list(bars)} | count | more)
+        .replace("Infinity", "1e999")  # which is JSON
+        .encode()
     )
 
 

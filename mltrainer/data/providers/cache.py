@@ -4,6 +4,7 @@ Polygon's are in a file of MLTRAINER_HOME that only its owner reads (or in redis
 operator asks for the disk. The hashes stand elsewhere, in the database beside the audit trail.
 """
 
+import json
 import os
 import re
 import sqlite3
@@ -23,6 +24,7 @@ from requests_cache import CachedSession, SQLiteCache, SQLiteDict
 from requests_cache.backends import BaseCache
 from requests_cache.models import CachedRequest, CachedResponse
 from requests_cache.policy.settings import DEFAULT_IGNORED_PARAMS
+from requests_cache.serializers import CattrStage, SerializerPipeline, Stage, json_serializer
 
 from mltrainer import store, vault
 from mltrainer.errors import BadInput, StorageError, Tampered, Unavailable
@@ -32,8 +34,8 @@ from mltrainer.trust import gate
 IGNORED = (*DEFAULT_IGNORED_PARAMS, "apiKey", "X-API-KEY")  # a list of one's own would replace the defaults
 
 
-def recall(provider: str, question: PreparedRequest) -> tuple[bytes, str] | None:
-    """Body and time (UTC, ISO 8601) of a kept answer, its hash shown again; None where there is none.
+def recall(provider: str, question: PreparedRequest) -> tuple[bytes, str, str] | None:
+    """Body, its sha256 shown again, and time (UTC, ISO 8601) of a kept answer; None where there is none.
 
     Parameters
     ----------
@@ -56,7 +58,7 @@ def recall(provider: str, question: PreparedRequest) -> tuple[bytes, str] | None
         why = f"is not what the provider sent (sha256 {digest[:12]} never came from there)"
         remedy = f"find out who changed it, then remove {_place(provider)}"
         gate.refuse(f"a kept answer of {provider}", why, remedy, key=key)
-    return body, noted[digest]
+    return body, digest, noted[digest]
 
 
 def _plain(key: str, response: Any) -> bytes:
@@ -73,11 +75,11 @@ def key_of(question: PreparedRequest) -> str:
     return urlunsplit(parts._replace(query=urlencode(sorted(parse_qsl(parts.query, True)))))
 
 
-def keep(provider: str, question: PreparedRequest, body: bytes, at: str, fresh: timedelta) -> None:
-    """Keep a valid answer that came at `at` and is fresh for so long; a stale one goes with `prune`."""
+def keep(provider: str, question: PreparedRequest, body: bytes, digest: str, at: str, fresh: timedelta) -> None:
+    """Keep a valid answer (its sha256) that came at `at` and is fresh for so long; a stale one goes with `prune`."""
     key, expires = key_of(question), datetime.fromisoformat(at) + fresh
     vault.guard(settings().home)
-    gate.note_answer(key, sha256(body).hexdigest(), at)  # first: nobody must find an answer without its hash
+    gate.note_answer(key, digest, at)  # first: nobody must find an answer without its hash
     kept = CachedResponse(
         content=vault.hide(body, key),
         status_code=200,
@@ -238,6 +240,23 @@ def _file() -> Path:
     return settings().home / "answers.sqlite"
 
 
+def _written(row: dict[str, Any]) -> bytes:
+    body = row.pop("_content", None) or b""
+    return RAW + json.dumps(row).encode() + b"\n" + body
+
+
+def _read(row: bytes | str) -> Any:
+    if isinstance(row, str) or not row.startswith(RAW):
+        return json_serializer.loads(row)  # kept by an earlier release
+    line, _, body = row.removeprefix(RAW).partition(b"\n")
+    return {**json.loads(line), "_content": body}
+
+
+RAW = b"\x1e"  # RFC 7464, a JSON text follows
+# A line of JSON and the body as it came: as text within the JSON it would be a third longer. Never pickle: it is code.
+AS_IT_CAME = SerializerPipeline([CattrStage(), Stage(dumps=_written, loads=_read)], "as it came", is_binary=True)
+
+
 class _Rows(SQLiteDict):
     """A table that says what went wrong: the library's asks for ever on a full disk, and drops a failed write."""
 
@@ -261,7 +280,7 @@ class _Rows(SQLiteDict):
 class _File(SQLiteCache):
     def __init__(self, path: str) -> None:
         BaseCache.__init__(self, cache_name=path)
-        asked: dict[str, Any] = {"busy_timeout": 60_000, "serializer": "json"}  # never pickle: a row would be code
+        asked: dict[str, Any] = {"busy_timeout": 60_000, "serializer": AS_IT_CAME}
         self.responses = _Rows(path, table_name="responses", **asked)
         self.redirects = _Rows(path, table_name="redirects", lock=self.responses._lock, **asked | {"serializer": None})
 
@@ -286,7 +305,7 @@ def _redis(url: str) -> BaseCache:
         from requests_cache.backends.redis import RedisCache
     except ImportError:
         raise Unavailable("MLTRAINER_CACHE_URL needs redis; pip install 'mltrainer[server]'") from None
-    return RedisCache("mltrainer", connection=Redis.from_url(url), serializer="json", ttl=False)
+    return RedisCache("mltrainer", connection=Redis.from_url(url), serializer=AS_IT_CAME, ttl=False)
 
 
 def _place(provider: str) -> str:

@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)  # without a handler of the user's, warnings g
 Params = Mapping[str, object] | None
 Check = Callable[[Any], None] | None
 Keep = timedelta | None
+Read = Callable[[bytes], Any]
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ class Reply:
     parameters : as asked, without keys.
     body, sha256 : the bytes as received, after transfer and content decoding; a key of ours in it is masked.
     retrieved_at : UTC, ISO 8601: when the provider said it; a kept answer has its own time.
+    read : how a body becomes a document.
     """
 
     endpoint: str
@@ -124,10 +126,11 @@ class Reply:
     sha256: str
     retrieved_at: str
     cached: bool
+    read: Read = transport.parsed
 
     @cached_property
     def _document(self) -> Any:
-        return transport.parsed(self.body)
+        return self.read(self.body)
 
     def json(self) -> Any:
         """The parsed body; the same object at every call."""
@@ -179,7 +182,14 @@ def whole() -> Iterator[None]:
 
 
 def get(
-    provider: str, path: str, params: Params = None, *, check: Check = None, keep: Keep = None, day: str | None = None
+    provider: str,
+    path: str,
+    params: Params = None,
+    *,
+    check: Check = None,
+    keep: Keep = None,
+    day: str | None = None,
+    read: Read = transport.parsed,
 ) -> Reply:
     """Ask a provider, or return what it said before if that is still fresh.
 
@@ -192,6 +202,7 @@ def get(
     keep : for how long a kept answer is fresh; default the provider's. Not before it is old is it asked again, and a
         failure then is a failure: what is stale is only ever used with MLTRAINER_OFFLINE.
     day : of New York, YYYY-MM-DD, on which a kept answer must have come to be fresh; default any.
+    read : how a body becomes a document, `ProviderError` where it cannot; `columns.parsed` for many rows of numbers.
     """
     if not re.fullmatch("|".join(_provider(provider).paths), path):
         why = f"is none that {PROVIDERS[provider].name} may be asked"
@@ -202,10 +213,18 @@ def get(
     if named:
         raise BadInput(f"parameter {named[0]!r} looks like a key; set {PROVIDERS[provider].variable} instead")
     asked = {name: _text(value) for name, value in (params or {}).items() if value is not None}
-    return _reply(provider, _base(provider) + path, asked, check, keep, day)
+    return _reply(provider, _base(provider) + path, asked, check, keep, day, read)
 
 
-def follow(provider: str, next_url: str, *, check: Check = None, keep: Keep = None, day: str | None = None) -> Reply:
+def follow(
+    provider: str,
+    next_url: str,
+    *,
+    check: Check = None,
+    keep: Keep = None,
+    day: str | None = None,
+    read: Read = transport.parsed,
+) -> Reply:
     """Ask for the next page where a provider says it is: on its own host and an allowed path, else a violation."""
     row, base = _provider(provider), _base(provider)
     own = row.hosts if settings().data_mode == "live" else (base,)
@@ -216,20 +235,28 @@ def follow(provider: str, next_url: str, *, check: Check = None, keep: Keep = No
         gate.refuse(f"the next page {shown!r}", f"is not {row.name}'s own", remedy)
     # As the official client does: only path and query are taken, and a key that came along is dropped.
     asked = {name: value for name, value in parse_qsl(query, True) if not _KEY_NAME.search(name)}
-    return _reply(provider, base + address.removeprefix(home), asked, check, keep, day)
+    return _reply(provider, base + address.removeprefix(home), asked, check, keep, day, read)
 
 
 def pages(
-    provider: str, path: str, params: Params = None, *, check: Check = None, keep: Keep = None, most: int = PAGES
+    provider: str,
+    path: str,
+    params: Params = None,
+    *,
+    check: Check = None,
+    keep: Keep = None,
+    most: int = PAGES,
+    read: Read = transport.parsed,
 ) -> Iterator[Reply]:
     """Every page of an answer, in order, all said on one day of New York: splits and corrections come overnight.
 
     More than `most` pages, a page that leads back to an earlier one and one that repeats the rows of the page before
     it are a `ProviderError`.
     """
-    reply, offline, seen = get(provider, path, params, check=check, keep=keep), settings().offline, set[str]()
+    how: dict[str, Any] = {"check": check, "keep": keep, "read": read}
+    reply, offline, seen = get(provider, path, params, **how), settings().offline, set[str]()
     if _onward(reply) and _day(reply) != _today() and not offline:
-        reply = get(provider, path, params, check=check, keep=keep, day=_today())
+        reply = get(provider, path, params, day=_today(), **how)
     day, rows = _day(reply), list[Any]()
     while True:
         if _day(reply) != day:
@@ -245,7 +272,7 @@ def pages(
         rows = reply.json().get("results")
         if len(seen) >= most or (rows is not None and rows == before):
             break
-        reply = follow(provider, onward, check=check, keep=keep, day=day)
+        reply = follow(provider, onward, day=day, **how)
         if _onward(reply) in seen:
             break
     raise _failure(provider, f"sends pages that do not end ({len(seen)} so far); narrow the span", HTTPStatus.OK)
@@ -302,14 +329,20 @@ def _host(url: str) -> str:
 
 
 def _reply(
-    provider: str, endpoint: str, asked: dict[str, str], check: Check, keep: Keep, day: str | None = None
+    provider: str,
+    endpoint: str,
+    asked: dict[str, str],
+    check: Check,
+    keep: Keep,
+    day: str | None = None,
+    read: Read = transport.parsed,
 ) -> Reply:
     fresh, offline = PROVIDERS[provider].keep if keep is None else keep, settings().offline
     question, scope = transport.question(endpoint, asked), _whole.get() or _Whole()
     held = cache.recall(provider, question)
     if held is not None:
-        body, at = held
-        reply = Reply(endpoint, asked, HTTPStatus.OK, body, sha256(body).hexdigest(), at, True)
+        body, digest, at = held
+        reply = Reply(endpoint, asked, HTTPStatus.OK, body, digest, at, True, read)
         age = datetime.now(UTC) - datetime.fromisoformat(at)
         if offline or (age < fresh and day in (None, _day(reply))):
             scope.parts.append((provider, question))
@@ -320,12 +353,12 @@ def _reply(
     try:
         body = unkeyed(provider, urlsplit(endpoint).path, _asked(provider, endpoint, asked))
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        reply = Reply(endpoint, asked, HTTPStatus.OK, body, sha256(body).hexdigest(), at, False)
+        reply = Reply(endpoint, asked, HTTPStatus.OK, body, sha256(body).hexdigest(), at, False, read)
         _checked(reply, provider, check)
     except ProviderError as error:
         scope.alone.append(error)
         raise
-    cache.keep(provider, question, body, at, fresh)
+    cache.keep(provider, question, body, reply.sha256, at, fresh)
     scope.parts.append((provider, question))
     return reply
 

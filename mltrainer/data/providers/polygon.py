@@ -12,16 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from hashlib import sha256
 from operator import itemgetter
 from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
-from pydantic_core import from_json
 from tqdm import tqdm
 
-from mltrainer.data.providers import client
+from mltrainer.data.providers import client, columns, transport
 from mltrainer.errors import BadInput, NotEnoughHistory, ProviderError
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import Dataset
@@ -80,11 +78,13 @@ def envelope(document: Any, *, status: bool = True) -> dict[str, Any]:
     return document
 
 
-def results(document: Any) -> list[dict[str, Any]]:
-    """The rows of one answer; that there are none is an answer only where the count says zero."""
+def results(document: Any) -> Any:
+    """The rows of one answer, a list of dicts or `Columns`; that there are none needs a count that says zero."""
     rows, count = envelope(document).get("results"), document.get("resultsCount", document.get("count"))
     if rows is None and count == 0:
         return []
+    if isinstance(rows, columns.Columns):
+        return rows
     if not isinstance(rows, list) or not set(map(type, rows)) <= {dict}:
         wrong("results", f"no list of results, and a count of {str(count)[:40]}")
     return rows
@@ -115,21 +115,21 @@ def check_bars(document: Any, *, ticker: str, adjusted: bool | None = None, befo
         wrong("count", f"{len(rows)} bars of {ticker} under a count of {str(document.get('resultsCount'))[:40]}")
     if adjusted is not None and document.get("adjusted", adjusted) is not adjusted:
         wrong("adjusted", f"bars of {ticker} with adjusted {document['adjusted']!r} where {adjusted} was asked for")
-    page = pd.DataFrame({name: _numbers(rows, key, name, ticker) for key, name in {**BAR, **EXTRA}.items()})
+    page = {name: _numbers(rows, key, name, ticker) for key, name in {**BAR, **EXTRA}.items()}
     time, newest = page["time"], _milliseconds(before)
     for good, rule, column in (
         # what is missing is NaN here; 1e999 is a number in JSON, and infinite in ours
         *((~((page[c] <= 0) | (page[c] == np.inf)), "price", c) for c in ("open", "high", "low", "close", "vwap")),
         *((~((page[c] < 0) | (page[c] == np.inf)), c, c) for c in ("volume", "trades")),
         # seconds end at 4e9 and microseconds begin at 1e14; the milliseconds of 1973..2096 lie between
-        (time.between(1e11, 4e12) & (time % 1 == 0), "milliseconds", "time"),
+        ((time >= 1e11) & (time <= 4e12) & (time % 1 == 0), "milliseconds", "time"),
         (time <= newest, "future", "time"),
     ):
         if not good.all():
             n = int(np.argmin(good))
-            what = f"{ticker} with {column} {page[column][n]:.15g} in row {n + 1} of {len(page)} (t {time[n]:.15g})"
-            wrong(rule, what if good.sum() == len(page) - 1 else f"{what} and {(~good).sum() - 1} more like it")
-    return page
+            what = f"{ticker} with {column} {page[column][n]:.15g} in row {n + 1} of {len(time)} (t {time[n]:.15g})"
+            wrong(rule, what if good.sum() == len(time) - 1 else f"{what} and {(~good).sum() - 1} more like it")
+    return pd.DataFrame(page)
 
 
 def _milliseconds(moment: str | None) -> float:
@@ -137,8 +137,12 @@ def _milliseconds(moment: str | None) -> float:
     return (at.timestamp() + 60) * 1000  # two clocks may differ by a minute
 
 
-def _numbers(rows: list[dict[str, Any]], key: str, name: str, ticker: str) -> np.ndarray:
+def _numbers(rows: Any, key: str, name: str, ticker: str) -> np.ndarray:
     """One column. A string, a null or a gap is refused, and is NaN where the field is optional."""
+    if isinstance(rows, columns.Columns):
+        if key in rows.by_name:
+            return rows.by_name[key]
+        rows = [{}] * len(rows)
     try:
         values = list(map(itemgetter(key), rows))
     except KeyError:
@@ -158,7 +162,11 @@ def _numbers(rows: list[dict[str, Any]], key: str, name: str, ticker: str) -> np
 
 # --- pages of bars -> one frame -------------------------------------------------------------------------------
 
-_checked: dict[str, pd.DataFrame] = {}  # pages checked a moment ago, by the hash of their bytes: parsed once, not twice
+_made: list[tuple[object, pd.DataFrame]] = []  # of what frames were made a moment ago: made once, not twice
+
+
+def _known(thing: object) -> pd.DataFrame | None:
+    return next((frame for of, frame in list(_made) if of is thing), None)
 
 
 def split_pages(body: bytes) -> Iterator[bytes]:
@@ -171,17 +179,22 @@ def split_pages(body: bytes) -> Iterator[bytes]:
         start = end + 1
 
 
-def parse_bars(body: bytes, *, ticker: str, timespan: str, adjusted: bool, before: str) -> pd.DataFrame:
+def read_page(page: bytes, *, ticker: str, adjusted: bool, before: str | None = None) -> pd.DataFrame:
+    """One page as `check_bars` gives it."""
+    held = _known(page)
+    return check_bars(columns.parsed(page), ticker=ticker, adjusted=adjusted, before=before) if held is None else held
+
+
+def parse_bars(body: bytes | gate.Pieces, *, ticker: str, timespan: str, adjusted: bool, before: str) -> pd.DataFrame:
     """Bars of all pages that were over at `before` (UTC, ISO 8601), when the last page came.
 
     By New York session from days on (by UTC date for currencies), by their start in UTC below; ordered, each once.
     """
-    pages = []
-    for page in split_pages(body):
-        held = _checked.get(sha256(page).hexdigest()) if _checked else None
-        if held is None:
-            held = check_bars(from_json(page), ticker=ticker, adjusted=adjusted, before=before)
-        pages.append(held)
+    held = _known(body)
+    if held is not None:
+        return held
+    read = partial(read_page, ticker=ticker, adjusted=adjusted, before=before)
+    pages = body.parts if isinstance(body, gate.Pieces) else [read(page) for page in split_pages(body)]
     return assembled(pages, ticker=ticker, timespan=timespan, before=before)[0]
 
 
@@ -193,12 +206,17 @@ def assembled(
     A bar that was sent twice, on one page or on two, counts once. Two bars of one time that differ are refused:
     nothing tells which of them is true. A bar that was not over at `before` is left out: it is not final.
     """
-    frame = pd.concat(pages, ignore_index=True)
-    frame.index = index = _index(frame.pop("time"), timespan, ticker)
-    frame = frame.astype(float).drop(columns=[c for c in EXTRA.values() if frame[c].isna().all()])
+    index = _index(np.concatenate([page["time"].to_numpy() for page in pages]), timespan, ticker)
+    names = [c for c in (*BAR.values(), *EXTRA.values()) if c != "time"]
+    names = [c for c in names if c in BAR.values() or not all(page[c].isna().all() for page in pages)]
+    # one array with a column per row is the layout a frame keeps inside: nothing is copied again
+    values = np.empty((len(names), len(index)))
+    for row, name in zip(values, names, strict=True):
+        np.concatenate([page[name].to_numpy() for page in pages], out=row)
+    frame = pd.DataFrame(values.T, index=index, columns=names, copy=False)
     moved = int((np.diff(index.asi8) < 0).sum())
     frame = frame.sort_index(kind="stable") if moved else frame
-    again = frame.index.duplicated()
+    again = np.zeros(len(index), bool) if _ascending(index) else frame.index.duplicated()
     if again.any():
         differs = again & ~frame.reset_index().duplicated().to_numpy()
         if differs.any():
@@ -209,7 +227,7 @@ def assembled(
     if before is not None:
         final = ends(pd.DatetimeIndex(frame.index), timespan, ticker) <= pd.Timestamp(before)
         said += [f"without the {timespan} from {frame.index[~final][0]}, which was not over"] if not final.all() else []
-        frame = frame[final]
+        frame = frame if final.all() else frame[final]
     return frame, "; ".join(said)
 
 
@@ -217,8 +235,12 @@ def _zone(ticker: str) -> str:
     return "UTC" if ticker.startswith(CURRENCIES) else NEW_YORK
 
 
-def _index(time: "pd.Series[int]", timespan: str, ticker: str) -> pd.DatetimeIndex:
-    utc = pd.DatetimeIndex(time.to_numpy().astype("datetime64[ms]"), tz="UTC")
+def _ascending(times: "pd.Series[float] | pd.DatetimeIndex") -> bool:
+    return bool(times.is_monotonic_increasing and times.is_unique)
+
+
+def _index(time: np.ndarray, timespan: str, ticker: str) -> pd.DatetimeIndex:
+    utc = pd.DatetimeIndex(time.astype(np.int64).astype("datetime64[ms]"), tz="UTC")
     if timespan.split()[-1] in INTRADAY:
         return utc.rename("time")
     # a session begins at midnight in New York, which is 05:00Z in winter and 04:00Z in summer; a currency's in UTC
@@ -252,16 +274,21 @@ def ends(index: pd.DatetimeIndex, timespan: str, ticker: str) -> pd.DatetimeInde
 
 @dataclass
 class Answer:
-    """All pages of one answer: their bytes, what was read from each, and what they say of themselves."""
+    """All pages of one answer: their bytes (or only what was read of them), and what they say of themselves."""
 
+    pieces: gate.Pieces | None = None
     parts: list[Any] = field(default_factory=list)
     replies: list[tuple[str, str, str]] = field(default_factory=list)  # endpoint, sha256, retrieved_at
     delayed: bool = False
     _body: io.BytesIO = field(default_factory=io.BytesIO)
 
     def add(self, reply: client.Reply, part: Any, status: object) -> None:
-        self._body.write(RECORD + reply.body)
         self.parts.append(part)
+        if self.pieces is None:
+            self._body.write(RECORD + reply.body)
+        else:
+            _made[:] = [(reply.body, part)]
+            self.pieces.add(reply.body, mark=RECORD)
         self.replies.append((reply.endpoint, reply.sha256, reply.retrieved_at))
         self.delayed |= status == "DELAYED"
 
@@ -275,7 +302,7 @@ class Answer:
             kind=kind,
             endpoint=self.replies[0][0],
             parameters=asked,
-            body=self._body.getvalue(),
+            body=self._body.getvalue() if self.pieces is None else self.pieces,
             parse=parse,
             retrieved_at=min(at for _, _, at in self.replies),
             http_status=200,
@@ -296,15 +323,17 @@ def ask(
     keep: timedelta,
     what: str,
     most: int = client.PAGES,
+    read: client.Read = transport.parsed,
+    pieces: gate.Pieces | None = None,
 ) -> Answer:
     """Every page of one question, no more than `most`; one that was kept before a kill is not asked for again."""
-    answer, seen = Answer(), list[Any]()
+    answer, seen = Answer(pieces), list[Any]()
 
     def look(document: Any) -> None:
         seen[:] = [check(document), document.get("status") if isinstance(document, dict) else None]
 
     with tqdm(desc=what, unit=" rows", unit_scale=True, disable=None, leave=False, delay=1) as progress:
-        for reply in client.pages(PROVIDER, path, asked, check=look, keep=keep, most=most):
+        for reply in client.pages(PROVIDER, path, asked, check=look, keep=keep, most=most, read=read):
             answer.add(reply, *seen)
             progress.update(len(seen[0]))
     return answer
@@ -345,7 +374,8 @@ def bars(
         day = DAY / timedelta(milliseconds=1)
         if not page["time"].between(low - day, high + 2 * day).all():
             wrong("span", f"bars of {name} outside {start} to {end}")
-        assembled([page], ticker=name, timespan=timespan)  # what contradicts itself is not kept either
+        if found[2] not in INTRADAY or not _ascending(page["time"]):
+            assembled([page], ticker=name, timespan=timespan)  # what contradicts itself is not kept either
         return page
 
     # what a day said does not change once it is over; splits and corrections come overnight
@@ -353,7 +383,9 @@ def bars(
     # a limit counts the seconds, minutes or days that a bar is made of
     base = {"second": 1, "minute": 60, "hour": 60}.get(found[2], 86_400)
     most = 10 + math.ceil((high - low if low > 0 else high) / 1000 / base / PAGE)
-    answer = ask(path, asked, check, keep=keep, what=f"{name} {timespan} bars", most=most)
+    pieces = gate.Pieces(partial(read_page, ticker=name, adjusted=adjusted))
+    what = f"{name} {timespan} bars"
+    answer = ask(path, asked, check, keep=keep, what=what, most=most, read=columns.parsed, pieces=pieces)
     frame, done = assembled(answer.parts, ticker=name, timespan=timespan, before=answer.latest)
     if frame.empty:
         raise NotEnoughHistory(
@@ -363,9 +395,9 @@ def bars(
     how = "split-adjusted by the provider, not for dividends" if adjusted else "as traded, not adjusted"
     span = f"asked for {start} to {end}, holds {frame.index[0]:%Y-%m-%d} to {frame.index[-1]:%Y-%m-%d}"
     parse = partial(parse_bars, ticker=name, timespan=timespan, adjusted=adjusted, before=answer.latest)
-    _checked.update((sha, part) for (_, sha, _), part in zip(answer.replies, answer.parts, strict=True))
+    _made[:] = [(pieces, frame)]
     try:
         given = {"ticker": name, "timespan": timespan, "from": start, "to": end, **asked}
         return answer.admit(name, kind, given, parse, f"{timespan} bars {how}; {span}", note, done)
     finally:
-        _checked.clear()
+        _made.clear()
