@@ -173,7 +173,7 @@ def _beats(results: list[Evaluation]) -> bool:
 
 def targets(jobs: int) -> dict[str, Any]:
     """Size and power where something else than the return is forecast, with Wilson's intervals."""
-    edges = {"direction": (0.1, 0.2), "volume": (0.1, 0.2), "volatility": (0.1, 0.2)}
+    edges = {"direction": (0.1, 0.2), "volume": (0.2, 0.4), "volatility": (0.1, 0.2)}
     return {
         t: calibrate("MSFT", target=t, null=100, planted=20, edges=e, jobs=jobs).to_dict() for t, e in edges.items()
     }
