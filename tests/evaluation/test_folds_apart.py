@@ -163,6 +163,10 @@ def test_a_task_that_was_ended_is_not_begun_again_and_has_one_result(msft):
     assert [e.status for _, e in agenda.end(todo, "timeout", "too long")] == ["timeout"]
     assert agenda.take() == []
     assert agenda.told(step, step.done(msft)) == []
+    whole = tasks.Agenda.of([todo], 1)
+    (step,) = whole.take()
+    whole.end(todo, "timeout", "too long")
+    assert whole.told(step, step.done(msft)) == []  # what it said all the same would be a second result
 
 
 def test_the_largest_fold_of_a_long_model_is_the_first_to_be_begun(msft):

@@ -207,6 +207,14 @@ def test_a_wrong_word_to_the_script_is_one_line(copy: tuple[Path, Path], tmp_pat
         assert said in done.stderr.splitlines()[-1]
 
 
+def test_a_trail_is_never_exported_over_a_file(home: Path, tmp_path: Path):
+    audit.append("work")
+    (tmp_path / "trail.jsonl").write_text("theirs")
+    with pytest.raises(BadInput, match="is there already; give a new name"):
+        portable.export(tmp_path / "trail.jsonl")
+    assert (tmp_path / "trail.jsonl").read_text() == "theirs"
+
+
 def test_another_script_of_that_name_is_not_overwritten(home: Path, tmp_path: Path):
     audit.append("first")
     with pytest.raises(BadInput, match="give another name"):

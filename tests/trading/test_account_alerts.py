@@ -186,6 +186,14 @@ def test_a_split_that_the_account_has_no_entry_of_makes_no_loss(replay: Server):
     assert held.price == pytest.approx(adjusted.frame["close"].loc["2003-01-06"])
 
 
+def test_a_split_of_what_was_sold_before_it_needs_no_entry(replay: Server):
+    mt.portfolio.record("deposit", "2003-01-06", cash=10_000)
+    traded = mt.bars("MSFT", start="2003-01-06", end="2003-04-30", adjusted=False).frame["close"]
+    for kind, day in (("buy", "2003-01-06"), ("sell", "2003-02-10")):
+        mt.portfolio.record(kind, day, ticker="MSFT", quantity=100, price=float(traded.loc[day]))
+    assert check(accounts=["main"], as_of="2003-04-30", send=False).withheld == {}
+
+
 def test_what_is_meant_and_not_held_yet_is_far_from_its_target():
     """Half of the wealth was to be in B, of which nothing is held: by hand."""
     days = pd.bdate_range("2010-01-04", periods=2, name="session")
