@@ -93,7 +93,7 @@ MISTAKES = {
     "a portfolio method": (["optimize", "--method", "hrp"], "no portfolio method is called 'hrp'"),
     "a weight above 1": (
         ["optimize", "--position", "2"],
-        "--position 2 is no fraction of the wealth above 0 and up to 1",
+        "--position 2 is no fraction of the wealth",
     ),
     "a sector of NaN": (["optimize", "--sector-cap", "nan"], "--sector-cap nan is no fraction of the wealth"),
     "a day of a regime": (["regime", "--as-of", "soon"], "--as-of 'soon' is not a day; write it as YYYY-MM-DD"),

@@ -149,7 +149,8 @@ def replay(
     Returns
     -------
     History
-        The names of a universe of today are those that survived, so what they earned flatters.
+        Prices are in the shares of the last session there is, whatever was split on the way. The names of a universe
+        of today are those that survived, so what they earned flatters.
     """
     _check(horizon, volatility, None)
     first, last = day(start, "start"), day(end, "end")
