@@ -195,6 +195,13 @@ def test_a_page_that_was_open_while_something_changed_neither_shows_nor_keeps_wh
         assert answers.stored("models", "letter=b&number=2", basis) is None
 
 
+def test_an_answer_kept_for_one_address_is_kept_for_the_plain_one_that_shows_the_same(home: Path):
+    Answering({"letter": "a", "number": "1"}, on("basis"))
+    assert answers.stored("models", "", "basis") is None
+    assert Answering({}, on("basis")).filled == 0
+    assert answers.stored("models", "", "basis").parts == answers.stored("models", "letter=a&number=1", "basis").parts
+
+
 class Reading(Answering):
     """A page that reads again."""
 

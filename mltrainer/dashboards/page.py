@@ -138,13 +138,16 @@ class Page(widgets.VBox):
         finally:
             self.settling = False
         self.notice.value = ""
-        if anew or not self._restore():
+        if anew or not self._restore(state):
             self.clear()
             self.fill()
             self._keep(state)
 
-    def _restore(self) -> bool:
-        """Show the kept answer of the view that is chosen, if there is one that still holds."""
+    def _restore(self, query: Mapping[str, str] | None) -> bool:
+        """Show the kept answer of the view that is chosen, if there is one that still holds.
+
+        It is kept for the address that the visitor came with, too, so that the next one needs no kernel.
+        """
         now = self.basis.now()
         found = answers.stored(self.NAME, answers.canonical(self.state), now) if now else None
         if found is None or len(found.parts) != len(self.parts):
@@ -152,7 +155,17 @@ class Page(widgets.VBox):
         self.banner.value, self.foot.value = found.banner, found.foot
         for part, html in zip(self.parts, found.parts, strict=True):
             restore(part, html)
+        if missing := [a for a in self._addresses(query) if answers.stored(self.NAME, a, now) is None]:
+            answers.keep(found, *missing)
         return True
+
+    def _addresses(self, query: Mapping[str, str] | None) -> list[str]:
+        """The address that the visitor came with, where all of it was honored; a choice has none of its own."""
+        held = self.state
+        came = [] if query is None else [query]
+        return [
+            answers.canonical(q) for q in came if all(held.get(k) == v for k, v in q.items() if k not in answers.VIEWER)
+        ]
 
     def _keep(self, query: Mapping[str, str] | None) -> None:
         """Keep what is shown, also for the address that the visitor came with where all of it was honored.
@@ -161,14 +174,11 @@ class Page(widgets.VBox):
         """
         if not self.basis.began or self.basis.now() != self.basis.began:
             return
-        held = self.state
-        came = [] if query is None else [query]  # a choice has no address of its own
-        honored = [q for q in came if all(held.get(k) == v for k, v in q.items() if k not in answers.VIEWER)]
         controls = [[name, [list(o) for o in c.options], c.value] for name, c in self.controls.items()]
         made = datetime.now(UTC).isoformat(timespec="seconds")
         shown = self.banner.value, controls, [html_of(part) for part in self.parts], self.foot.value, self.EVERY
-        answer = Answer(self.NAME, answers.canonical(held), self.basis.began, made, *shown)
-        answers.keep(answer, *map(answers.canonical, honored))
+        answer = Answer(self.NAME, answers.canonical(self.state), self.basis.began, made, *shown)
+        answers.keep(answer, *self._addresses(query))
 
     @property
     def state(self) -> dict[str, str]:

@@ -16,7 +16,7 @@ def price(history: pd.DataFrame, name: str, title: str, mean: "pd.Series[float]"
     """Closes shaded by regime, as `regimes` draws them, with the mean of the last `window` sessions."""
     fig = regimes(history, name, title)
     line = {"color": ACCENT, "width": 1.5, "dash": "dash"}
-    fig.add_scatter(x=days_of(mean.index), y=short(mean), name=f"mean of {window} sessions", mode="lines", line=line)
+    fig.add_scatter(x=days_of(mean.index), y=short(mean), name=f"{window}-day mean", mode="lines", line=line)
     return fig
 
 
