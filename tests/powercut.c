@@ -39,7 +39,7 @@ static int held(int fd) {
   char link[64], path[PATH_MAX];
   snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
   ssize_t n = readlink(link, path, sizeof path - 1);
-  if (n < 0) return 0;
+  if (n < 0 || *path != '/') return 0; /* a pipe has no place */
   path[n] = 0;
   return inside(path) && !strstr(path, "-shm"); /* an index in memory, which SQLite makes anew */
 }

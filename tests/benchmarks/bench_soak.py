@@ -37,7 +37,7 @@ USER = "from mltrainer.server import users; print(users.add('soak', 'admin'))"
 
 
 def asked(base: str, path: str, token: str, body: object = None) -> int:
-    connection = http.client.HTTPConnection(base, timeout=120)
+    connection = http.client.HTTPConnection(base, timeout=900)  # a busy machine is no leak
     head = {"Authorization": f"token {token}", "Content-Type": "application/json"}
     connection.request("GET" if body is None else "POST", path, body and json.dumps(body), head)
     answer = connection.getresponse()
