@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mltrainer.errors import Partial
+from mltrainer.errors import Partial, StorageError
 from mltrainer.operations import health
 from mltrainer.operations.health import Part
 from mltrainer.trading.alerts import checking
@@ -51,6 +51,15 @@ def test_a_part_that_breaks_has_failed_and_the_others_are_measured(home: Path):
 
 def watch(found: list[Part]) -> list[str]:
     return [p.state for p in found if p.name.startswith("watch")]
+
+
+@pytest.mark.parametrize("error", [StorageError("the store is gone"), OSError("no such disk"), ValueError()])
+def test_whatever_breaks_a_part_is_what_it_says(error: Exception):
+    def measure() -> float:
+        raise error
+
+    part = health._measured("a part", "ms", 1, 2, "above", measure)
+    assert (part.state, part.said) == ("failed", str(error) or "ValueError")
 
 
 def test_a_change_is_told_once_and_once_more_when_it_is_over(home: Path):
