@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from mltrainer.disk import write_atomic
+from mltrainer.disk import on_disk, write_atomic
 from mltrainer.errors import BadInput, Locked, Tampered, Unavailable
 from mltrainer.settings import kept, settings
 
@@ -136,15 +136,17 @@ def mark(folder: Path, key: str) -> None:
     if key:
         write_atomic(folder / MARK, key + "\n")
     else:
-        (folder / MARK).unlink(missing_ok=True)
+        with on_disk(folder):
+            (folder / MARK).unlink(missing_ok=True)
 
 
 def mark_of(folder: Path) -> str:
     """Id of the key of a folder; "" of one that is not encrypted."""
-    try:
-        return (folder / MARK).read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        return ""
+    with on_disk(folder):
+        try:
+            return (folder / MARK).read_text(encoding="utf-8", errors="replace").strip()
+        except (FileNotFoundError, NotADirectoryError):  # who writes there says what is wrong
+            return ""
 
 
 def make(file: Path) -> str:
