@@ -6,6 +6,8 @@ const say = (text) => { if (said.textContent !== text) said.textContent = text; 
 say(sessionStorage.getItem("said") ?? ""); // before it was loaded anew
 sessionStorage.removeItem("said");
 let away = ""; // since when nobody answers
+let warned = "";
+const warn = (text) => { if (text || warned) say(text); warned = text; }; // takes away what it said, and nothing else
 
 // --- is there anything new? --------------------------------------------------------------------------------------
 const anew = () => { location.reload(); return true; };
@@ -20,11 +22,11 @@ async function look() {
     answer = await fetch(here, { cache: "no-store" });
   } catch {
     away ||= clock();
-    return say(`The server cannot be reached since ${away}; what is shown was read before.`);
+    return warn(`The server cannot be reached since ${away}; what is shown was read before.`);
   }
   away = "";
-  if (answer.redirected || [401, 403].includes(answer.status)) return say("You are signed out; reload the page.");
-  say(answer.status === 503 ? "There is something newer, and all seats are taken; it is shown when one is free." : "");
+  if (answer.redirected || [401, 403].includes(answer.status)) return warn("You are signed out; reload the page.");
+  warn(answer.status === 503 ? "There is something newer, and all seats are taken; it is shown when one is free." : "");
   if (made && answer.status === 204) find(".looked").textContent = `; nothing has changed up to ${clock()}`;
   else if (answer.status === 205 || (!made && answer.status === 404)) return anew();
   else if (!made && answer.ok) find(".refresh")?.click();
