@@ -28,6 +28,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, func, select
 
 from mltrainer import store, vault
+from mltrainer.disk import on_disk
 from mltrainer.errors import BadInput, StorageError, Tampered, Unavailable
 from mltrainer.operations import scrub, sealed
 from mltrainer.settings import settings
@@ -293,11 +294,13 @@ def restore(file: str | Path, *, passphrase: str | None = None, replace: bool = 
     staged = home.with_name(f".{home.name}-restoring-{uuid4().hex[:8]}")
     staged.mkdir(mode=0o700)
     try:
-        held, found = check(file, passphrase=passphrase, into=staged)
-        if found:
-            raise Tampered(f"{file} is not what was written: {_some(found)}; nothing was restored, take another backup")
-        _laid_down(staged, held, home)
-        kept = _swapped(staged, home)
+        with on_disk(staged):
+            held, found = check(file, passphrase=passphrase, into=staged)
+            if found:
+                said = f"{file} is not what was written: {_some(found)}"
+                raise Tampered(f"{said}; nothing was restored, take another backup")
+            _laid_down(staged, held, home)
+            kept = _swapped(staged, home)
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         raise

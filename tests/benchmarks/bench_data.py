@@ -55,7 +55,7 @@ def path(k: int, pages: int) -> str:
 
 
 def last(pages: int) -> str:
-    return f"2012-12-{pages:02d}"
+    return f"2015-{12 - pages // 28:02d}-{1 + pages % 28:02d}"
 
 
 def served(pipe: Connection) -> None:
