@@ -116,7 +116,7 @@ def _cipher(key: bytes) -> Any:
     try:
         return importlib.import_module("cryptography.hazmat.primitives.ciphers.aead").AESGCM(key)
     except ImportError:
-        raise Unavailable("encryption needs the package cryptography; pip install cryptography") from None
+        raise Unavailable("encryption needs the package cryptography; pip install 'mltrainer[encrypted]'") from None
 
 
 # --- folders in which nothing is written in clear -------------------------------------------------------------

@@ -65,7 +65,9 @@ def _private(path: Path) -> Any:
         keys = importlib.import_module("cryptography.hazmat.primitives.asymmetric.ed25519")
     except ImportError:
         why = "Python's own library has no Ed25519"
-        raise Unavailable(f"signing needs the package cryptography, as {why}; pip install cryptography") from None
+        raise Unavailable(
+            f"signing needs the package cryptography, as {why}; pip install 'mltrainer[encrypted]'"
+        ) from None
     if not path.exists():
         path.touch(mode=0o600)
         path.write_text(keys.Ed25519PrivateKey.generate().private_bytes_raw().hex())

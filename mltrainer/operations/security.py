@@ -66,7 +66,9 @@ def _trail() -> Iterator[Protection]:
     who = "who may write to this home can write it anew; keep mltrainer audit head, or a signed one, elsewhere"
     yield Protection("audit trail against its owner", "by you", who)
     able = find_spec("cryptography") is not None
-    signing = "mltrainer audit sign" if able else "package cryptography is not installed: pip install cryptography"
+    signing = (
+        "mltrainer audit sign" if able else "package cryptography is not installed: pip install 'mltrainer[encrypted]'"
+    )
     yield Protection("signed heads", "yes" if able else "no", signing)
 
 
