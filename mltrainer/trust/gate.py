@@ -47,7 +47,7 @@ S = TypeVar("S", bound=Sealed)
 
 
 class Pieces:
-    """A body that comes in pieces: each is hashed and read as it comes, and not kept.
+    """A body that comes in pieces: each is hashed and read as it comes, and not kept, so no pinned one comes so.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def admit(
     ----------
     source_id : id in `SOURCES`; each speaks in its own mode, and `sample` only with a pinned body.
     name, kind, endpoint, parameters, retrieved_at, http_status, note : see `Provenance`.
-    body : the bytes exactly as received, or what was read of them piece by piece.
+    body : the bytes exactly as received, or, of a provider, what was read of them piece by piece.
     parse : function of this package (or a partial of one) from the body to the frame.
 
     Returns
@@ -109,7 +109,7 @@ def admit(
     elif not (source.live if mode == "live" else source_id == mode):
         remedy = f"set MLTRAINER_MODE={'live' if source.live else source_id} to use it"
         refuse(what, f"is no data of mode {mode}, and modes are never mixed", remedy, kind="mistake")
-    if (source_id == "sample" or source.alternative) and digest not in PINS:
+    if (source_id == "sample" or source.alternative) and (isinstance(body, Pieces) or digest not in PINS):
         refuse(what, f"has body {digest[:12]}, which is not a pinned packaged file", "install the locked versions")
     if why := revoked(digest):
         refuse(what, f"came in a body that was revoked: {why}", LIFT, kind="mistake")

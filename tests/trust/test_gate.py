@@ -234,6 +234,19 @@ def test_a_body_that_is_not_pinned_is_no_sample() -> None:
     refused(lambda: packaged(body=STOCKS + b"\0"), "is not a pinned packaged file")
 
 
+def test_a_body_in_pieces_is_a_providers_and_read_by_this_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned = gate.Pieces(sample.parse_close)
+    pinned.read = lambda piece: piece
+    pinned.add(STOCKS)
+    pinned.parts = [SMALL]  # what was hashed is not what would be admitted
+    refused(lambda: packaged(body=pinned), "is not a pinned packaged file")
+    sent = gate.Pieces(lambda piece: piece)
+    sent.add(SMALL[:20])
+    sent.add(SMALL[20:], mark=b"\x1e")
+    assert sent.sha256 == sha256(SMALL[:20] + b"\x1e" + SMALL[20:]).hexdigest()
+    refused(lambda: live(monkeypatch, body=sent), "would be parsed by test_gate")
+
+
 @pytest.mark.parametrize(
     ("mode", "source"),
     [("sample", "polygon"), ("sample", "replay"), ("live", "sample"), ("live", "replay"), ("replay", "fred")],
