@@ -636,6 +636,8 @@ TESTED_ELSEWHERE = {
     "health",
     "governance fallback",
     "store move",
+    "store key",
+    "store encrypt",
 }
 
 

@@ -49,7 +49,7 @@ def question() -> PreparedRequest:
 
 
 def kept(body: bytes = ANSWER) -> None:
-    cache.keep("polygon", question(), body, datetime.now(UTC).isoformat(), timedelta(days=1))
+    cache.keep("polygon", question(), body, sha256(body).hexdigest(), datetime.now(UTC).isoformat(), timedelta(days=1))
 
 
 def files(home: Path) -> dict[Path, bytes]:

@@ -89,7 +89,8 @@ def test_what_is_said_of_protection_holds_no_key(here: Path, monkeypatch: pytest
     rows = {r["what"]: r["protected"] for r in json.loads(said)}
     assert rows["POLYGON_API_KEY"] == "yes"
     assert rows["backups"] == "yes"
-    assert rows["encryption at rest"] == "by you"
+    assert rows["rows at rest"] == "by you"
+    assert rows["results and kept answers at rest"] == "by you"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="has no such modes")
