@@ -878,6 +878,7 @@ def test_recommendations_as_json_in_words_and_how_they_ended(run: Run):
     assert "refused XYZZY: no ticker in mode sample" in refused.out
 
 
+@pytest.mark.slow
 def test_the_brief_is_one_page_that_opens_by_itself(run: Run, tmp_path: Path):
     call = ["brief", "--ticker", "MSFT", "--ticker", "IBM", "--as-of", "2008-10-15", "--out", str(tmp_path)]
     page = Path(document(run(*call, "--json"))["page"])  # type: ignore[call-overload,arg-type,index]

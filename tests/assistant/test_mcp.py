@@ -135,6 +135,7 @@ def test_what_waits_is_done_once_as_it_was_shown(home: Path):
     assert entry.actor == "mcp (researcher)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("action", "content", "runs"), [
     ("accept", {"yes": True}, True), ("accept", {"yes": False}, False), ("accept", None, False),
     ("decline", None, False), ("cancel", None, False),

@@ -21,6 +21,7 @@ def kernels(served: Served) -> int:
     return sum("ipykernel" in " ".join(c.cmdline()) for c in alive)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", KEPT)
 def test_a_page_is_read_whole_on_desk_and_phone_without_an_error(visit: Visit, page: str):
     visit.read(page)  # until it is kept, which takes a kernel

@@ -121,6 +121,7 @@ def comms(connection: ClientConnection) -> list[str]:
     return list(json.loads(split(reply)[4])["comms"])
 
 
+@pytest.mark.slow
 def test_a_crafted_widget_message_brings_no_path_of_this_machine(served: Served):
     kernel = opened(served, "models")
     with socket(served, kernel) as connection:
@@ -148,6 +149,7 @@ def ask_for_states(connection: ClientConnection) -> None:
         connection.send(message("comm_msg", STATES))
 
 
+@pytest.mark.slow
 def test_a_question_is_read_when_the_answer_before_it_was(served: Served):
     kernel = opened(served, "models")
     before = psutil.Process(served.process.pid).memory_info().rss
@@ -159,6 +161,7 @@ def test_a_question_is_read_when_the_answer_before_it_was(served: Served):
     ended(served, kernel)
 
 
+@pytest.mark.slow
 def test_a_socket_that_nobody_reads_is_ended(served: Served):
     kernel = opened(served, "models")
     before = psutil.Process(served.process.pid).memory_info().rss
@@ -198,6 +201,7 @@ def test_nine_do_not_sit_on_eight_seats(small: Served):
             ended(small, kernel)
 
 
+@pytest.mark.slow
 def test_a_client_that_never_connects_gives_its_seat_back(small: Served):
     for _ in range(2):
         opened(small)

@@ -56,6 +56,7 @@ def reader(browser: Browser, served: Served) -> Iterator[Reader]:
     assert found.problems == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 @pytest.mark.parametrize("name", ["index.html", "neighbors.html"])
 def test_a_page_fits_and_draws_every_figure(reader: Reader, name: str, size: tuple[int, int]):

@@ -334,6 +334,7 @@ def leaks(kind: str, model: str) -> list[room.Leak]:
     return room.PARTS[kind](bars, matrix)[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.leak)
 def test_a_leak_planted_in_the_package_is_found(mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
     mutation.plant(monkeypatch)
@@ -342,6 +343,7 @@ def test_a_leak_planted_in_the_package_is_found(mutation: Mutation, monkeypatch:
     assert {leak.kind for leak in found} == {mutation.kind}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*room.PARTS, "forecast"])
 def test_without_them_nothing_is_found(kind: str) -> None:
     assert leaks(kind, "RecursiveLS") == []

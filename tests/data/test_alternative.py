@@ -185,6 +185,7 @@ def test_every_result_and_every_page_says_so(on):
     assert plain.notes == []
 
 
+@pytest.mark.slow
 def test_a_report_names_the_source_on_its_pages(on, tmp_path, monkeypatch):
     one = dataclasses.replace(catalog.FAMILIES["neighbors"], specs=catalog.FAMILIES["neighbors"].specs[:1])
     monkeypatch.setitem(catalog.FAMILIES, "neighbors", one)

@@ -462,6 +462,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_four_processes_together_never_ask_faster_than_is_set_nor_than_fifty_times_a_second(
     replay: Replay, monkeypatch: pytest.MonkeyPatch
 ):

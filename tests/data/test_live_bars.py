@@ -216,6 +216,7 @@ def test_raw_bars_are_what_was_traded_and_other_timespans_are_split_adjusted(rep
         mt.matrix(weeks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [True, False])
 def test_bars_as_traded_are_not_taken_for_adjusted_ones_though_they_are_the_same(replay: Replay, first):
     """Google neither split nor paid before 2013: whichever is fetched first, each has its own kind and note."""

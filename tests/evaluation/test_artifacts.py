@@ -159,6 +159,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_the_same_model_trained_in_another_process_has_the_same_address(short: Matrix) -> None:
     names = ["RidgeRegression", "GaussianProcess_Matern", "LSTM_simulation", "CatBoost_simulation", "XGBoost"]
     names = [name for name in names if catalog.spec(name).available]

@@ -33,6 +33,7 @@ def lead():
     return lagged(pd.DataFrame(columns), deep.WINDOW), y
 
 
+@pytest.mark.slow
 @needed
 @pytest.mark.parametrize("name", NAMES)
 def test_each_learns_a_planted_lag_which_neither_mean_nor_newest_row_knows_to_the_same_bits(name, lead):

@@ -265,6 +265,7 @@ def killed(file: Path, seconds: float, script: str = KILLED) -> bool:
         return b"whole" in made.stdout.read()
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_nothing_or_a_whole_file(home: Path, tmp_path: Path):
     audit.append("first")
     for _ in range(40):

@@ -71,6 +71,7 @@ def test_what_was_revoked_is_refused_for_every_purpose_until_it_is_let_in_again(
     assert governance.standing(artifact).state == "retired"
 
 
+@pytest.mark.slow
 def test_a_report_of_revoked_data_no_longer_verifies_and_is_not_shown(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -99,6 +99,7 @@ def test_a_retired_model_forecasts_no_more_and_its_file_can_be_read(kept: str):
         governance.move(kept, "validated", "please")
 
 
+@pytest.mark.slow
 def test_the_gates_say_what_they_found_and_a_model_without_skill_stays_a_draft(kept: str, msft: Matrix):
     mt.evaluate("RidgeRegression", msft)
     gates = {g.gate: g for g in operations.validate(kept)}
@@ -145,6 +146,7 @@ def proof(msft: Matrix, artifact: str) -> Evaluation:
     return trials.record(replace(made, key="e" * 64, model=name, forecasts=rows, metrics=judge(rows, 5)), msft)
 
 
+@pytest.mark.slow
 def test_a_model_that_passes_every_gate_is_validated_once_and_never_moved_by_asking_again(kept: str, msft: Matrix):
     proof(msft, kept)
     assert [g for g in operations.validate(kept) if not g.passed] == []

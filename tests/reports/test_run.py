@@ -389,6 +389,7 @@ def test_two_reports_at_once_on_one_home_both_verify(home: Path, tmp_path: Path)
 ATTENTIVE = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_one_line_and_leaves_no_process_behind(copy: Path, home: Path, tmp_path: Path):
     for attempt in range(3):
         out, mark = tmp_path / f"elsewhere{attempt}", uuid4().hex
@@ -511,6 +512,7 @@ def kernels() -> set[int]:
     return {p.pid for p in found if p.is_running() and "ipykernel_launcher" in " ".join(p.cmdline())}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stuck", ["import time; time.sleep(600)", DEAF])
 def test_a_stuck_page_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stuck: str):
     monkeypatch.setattr(execution, "CELL_SECONDS", 3)

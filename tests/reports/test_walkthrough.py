@@ -20,6 +20,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WalkPage]:
         yield WalkPage(["MSFT", "AAPL"], "2007-01-01", "2009-12-31")
 
 
+@pytest.mark.slow
 def test_the_crisis_is_told_with_how_it_ended(walk: WalkPage):
     heads = [head for head, _ in walk.parts()]
     assert heads[1:4] == ["Quarter by quarter", "The market and its regimes", "What was held"]

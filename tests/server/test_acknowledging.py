@@ -17,6 +17,7 @@ def address(alert: str) -> str:
     return f"/api/alerts/{alert}/acknowledge"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("who", [*OTHERS, ""])
 def test_who_may_not_writes_nothing(served: Running, who: str):
     alert, before = alerts_of(served)[0], entries(served)

@@ -205,6 +205,7 @@ def test_a_body_beyond_any_need_is_refused_before_it_is_read(served: Running, si
     assert said.status in (400, 413)
 
 
+@pytest.mark.slow
 def test_a_body_that_never_comes_is_not_waited_for(served: Running):
     host, port = urlsplit(served.base).netloc.split(":")
     slow = [socket.create_connection((host, int(port)), timeout=30) for _ in range(50)]

@@ -43,6 +43,7 @@ def test_a_stranger_and_another_site_hear_nothing(served: Running):
     assert said.status == 400
 
 
+@pytest.mark.slow
 def test_a_training_is_heard_by_those_who_may_see_trainings(served: Running):
     (token,) = served.users("add:dan:admin")
     served.tokens["gone"] = token
@@ -64,6 +65,7 @@ def test_a_training_is_heard_by_those_who_may_see_trainings(served: Running):
             gone.recv(20)
 
 
+@pytest.mark.slow
 def test_an_alert_is_heard_whoever_found_it(served: Running):
     with stream(served, "viewer") as viewer:
         time.sleep(2)

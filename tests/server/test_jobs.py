@@ -91,6 +91,7 @@ def test_a_training_that_fails_says_why_in_one_line(served: Running):
     assert served("/api/models/train/000000000000", role="admin").status == 404
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_loses_nothing(another):
     """Three trainings, of which two run: their processes go on, and the next server begins the third."""
     with another() as running:

@@ -181,6 +181,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channel", ["shell", "control", "stdin", "iopub"])
 def test_a_viewer_gets_nothing_of_its_own_kernel_by_any_message_of_either_protocol(
     served: Running, mine: str, tmp_path: Path, channel: str

@@ -131,6 +131,7 @@ def test_limits_of_ones_own_and_an_account_without_trades(account: None):
         Account(limit=10)
 
 
+@pytest.mark.slow
 def test_replay_walks_the_account_as_checks_on_every_day_would_have(account: None):
     past = replay((), accounts=["main"], end=DAYS[2]).alerts
     for day in mt.bars("AAPL").frame.loc[DAYS[0] : DAYS[2]].index[::12]:

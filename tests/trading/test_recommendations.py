@@ -394,6 +394,7 @@ def run(home: Path, step: str = "") -> BaseProcess:
     return process
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs signals that kill")
 def test_killed_at_any_step_nothing_is_half_written_and_the_next_run_makes_it_whole(home: Path):
     for step, left in (("before anything is written", 0), ("one of two is written", 0), ("all is written", 2)):

@@ -246,6 +246,7 @@ def writer(count: int, name: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_four_processes_at_once_write_one_chain() -> None:
     writers = [writer(150, name) for name in "abcd"]
     outcomes = [process.communicate(timeout=120) for process in writers]
