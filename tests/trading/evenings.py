@@ -7,6 +7,17 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pandas as pd
+
+
+def text(thing: Any) -> str:
+    """What a reader sees of an answer, to the last digit."""
+    if isinstance(thing, list):
+        return "\n".join(map(text, thing))
+    if isinstance(thing, pd.DataFrame):
+        return thing.to_csv()
+    return str(thing.text if hasattr(thing, "text") else thing.to_json())
+
 
 class Clock(datetime):
     """From the moment it was set, in all processes alike, it goes on."""

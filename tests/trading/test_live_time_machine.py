@@ -8,8 +8,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import pandas as pd
 import pytest
+from evenings import text
 from replay import polygon
 from replay.server import Replay
 
@@ -37,15 +37,6 @@ def world(day: Callable[[str], None], replay: Replay) -> World:
     return go
 
 
-def text(thing: Any) -> str:
-    """What a reader sees of it, to the last digit."""
-    if isinstance(thing, list):
-        return "\n".join(map(text, thing))
-    if isinstance(thing, pd.DataFrame):
-        return thing.to_csv()
-    return str(thing.text if hasattr(thing, "text") else thing.to_json())
-
-
 def said(as_of: str | None) -> Said:
     """All that the package says as of a day, or now; hashes of what it was made from are not among it."""
     how: dict[str, Any] = {"as_of": as_of, "commit": False}
@@ -60,7 +51,7 @@ def said(as_of: str | None) -> Said:
         "recommend": json.dumps(mt.recommend(NAMES, **how).to_dict() | {"provenance": ""}, default=str),
         "past recommendations": text(mt.recommendations.history(as_of=as_of).rows),
         "past forecasts": text(mt.forecasts.history(as_of=as_of)),
-        "alerts": text(history(as_of=as_of)) + str([a.values for a in ledger.alerts(as_of=as_of)]),  # noqa: PD011
+        "alerts": text(history(as_of=as_of)) + str([a.values for a in ledger.alerts(as_of=as_of)]),
         "portfolio": text(mt.portfolio.value(as_of=as_of, benchmark="MSFT").positions),
     }
     page = BriefPage(",".join(NAMES), **how)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from evenings import text
 
 import mltrainer as mt
 from mltrainer.data import market
@@ -44,15 +45,6 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         monkeypatch.setattr(market, "context", lambda d: [known(c) for c in context(d) if begun(c)])
 
     return end
-
-
-def text(thing: Any) -> str:
-    """What a reader sees of it, to the last digit."""
-    if isinstance(thing, list):
-        return "\n".join(map(text, thing))
-    if isinstance(thing, pd.DataFrame):
-        return thing.to_csv()
-    return str(thing.text if hasattr(thing, "text") else thing.to_json())
 
 
 def said(as_of: str | None) -> dict[str, str]:
