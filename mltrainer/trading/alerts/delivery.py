@@ -123,5 +123,6 @@ def notify(title: str, body: str, severity: str) -> int:
 
 def _sent(url: str, title: str, body: str, kind: str) -> bool:
     apprise = notifier()
-    there = apprise.Apprise()
+    # one address at a time: threads that outlive the call would only be waited for in a process that was forked
+    there = apprise.Apprise(asset=apprise.AppriseAsset(async_mode=False))
     return bool(there.add(url)) and bool(there.notify(title=title, body=body, notify_type=kind))
