@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from playwright.sync_api import Browser, sync_playwright
-from visitor import HOSTILE, KEPT, TOKEN, Served, Visit, serving
+from visitor import HOSTILE, KEPT, TOKEN, Served, Visit, serving, told
 
 from mltrainer.paths import notebooks
 
@@ -70,19 +70,6 @@ def chatting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     environment = {**os.environ, "MLTRAINER_HOME": str(folder / "home"), "MLTRAINER_MODE": "sample"}
     with serving(folder, environment) as running:
         yield running
-
-
-TELL = """import json, sys
-from hashlib import sha256
-from pathlib import Path
-from mltrainer.trust import audit
-body = (Path(sys.argv[1]) / "manifest.json").read_bytes()
-audit.append("report", run=json.loads(body)["run"], manifest=sha256(body).hexdigest())"""
-
-
-def told(run: Path, environment: dict[str, str]) -> None:
-    """Let the trail tell of a run, as if it had been made like this."""
-    subprocess.run([sys.executable, "-c", TELL, str(run)], env=environment, check=True)
 
 
 def hostile_run(out: Path) -> Path:

@@ -11,9 +11,8 @@ import nbformat
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from test_accessible import grave
-from visitor import Served, serving
+from visitor import Served, serving, told
 
-from conftest import told
 from mltrainer.paths import notebooks
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

@@ -94,3 +94,16 @@ class Visit:
     def kernel(self) -> str:
         """The id of the kernel behind the page."""
         return str(json.loads(self.page.locator("#jupyter-config-data").inner_text())["kernelId"])
+
+
+TELL = """import json, sys
+from hashlib import sha256
+from pathlib import Path
+from mltrainer.trust import audit
+body = (Path(sys.argv[1]) / "manifest.json").read_bytes()
+audit.append("report", run=json.loads(body)["run"], manifest=sha256(body).hexdigest())"""
+
+
+def told(run: Path, environment: dict[str, str]) -> None:
+    """Let the trail tell of a run, as if it had been made like this."""
+    subprocess.run([sys.executable, "-c", TELL, str(run)], env=environment, check=True)
