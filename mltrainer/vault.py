@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mltrainer.disk import on_disk, write_atomic
-from mltrainer.errors import BadInput, Locked, Tampered, Unavailable
+from mltrainer.errors import BadInput, Locked, Tampered
 from mltrainer.settings import kept, settings
 
 MAGIC = b"mltrainer encrypted 1\n"
@@ -98,8 +98,9 @@ def show(body: bytes, name: str) -> bytes:
     if key not in known():
         raise Locked(f"{name[:80]} is encrypted by key {key}, which is not here; {REMEDY}")
     head, nonce = body[: len(MAGIC) + ID], body[len(MAGIC) + ID : HEAD]
+    cipher = _cipher(known()[key])  # a library that is missing says nothing of what was written
     try:
-        return bytes(_cipher(known()[key]).decrypt(nonce, body[HEAD:], head + name.encode()))
+        return bytes(cipher.decrypt(nonce, body[HEAD:], head + name.encode()))
     except Exception:  # InvalidTag, or whatever a cut body makes the library say
         raise Tampered(f"{name[:80]} is encrypted and no longer what was written") from None
 
@@ -116,7 +117,7 @@ def _cipher(key: bytes) -> Any:
     try:
         return importlib.import_module("cryptography.hazmat.primitives.ciphers.aead").AESGCM(key)
     except ImportError:
-        raise Unavailable("encryption needs the package cryptography; pip install 'mltrainer[encrypted]'") from None
+        raise Locked("encryption needs the package cryptography; pip install 'mltrainer[encrypted]'") from None
 
 
 # --- folders in which nothing is written in clear -------------------------------------------------------------

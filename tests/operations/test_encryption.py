@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -139,6 +140,26 @@ def test_without_the_key_one_line_says_so_and_nothing_is_lost_or_overwritten(
     }
     monkeypatch.setenv(VARIABLE, str(keys))
     assert (store.get_blob(sha), cache.recall("polygon", question())[0]) == (RESULT, ANSWER)
+
+
+def test_without_the_library_nothing_is_called_damaged_or_written(
+    home: Path, keys: Path, monkeypatch: pytest.MonkeyPatch
+):
+    sha = store.put_blob(RESULT)
+    kept()
+    store._whole.clear()
+    before = {p: b for p, b in files(home).items() if "sqlite" not in p.name}
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.ciphers.aead", None)
+    for act in (
+        lambda: store.get_blob(sha),
+        lambda: store.flaw(sha),
+        lambda: store.put_blob(b"another"),
+        lambda: cache.recall("polygon", question()),
+        lambda: scrub(quarantine=True),
+    ):
+        with pytest.raises(Locked, match=r"pip install 'mltrainer\[encrypted\]'"):
+            act()
+    assert {p: b for p, b in files(home).items() if "sqlite" not in p.name} == before
 
 
 def test_a_trial_whose_key_is_not_here_is_neither_lost_nor_fitted_again(
