@@ -408,7 +408,7 @@ def put_blob(data: bytes) -> str:
     if flaw(sha) or not _touched(blob_path(sha)):
         _sweep(settings().home, blob_folder())
         vault.guard(blob_folder())
-        write_atomic(blob_path(sha), vault.hide(data, sha))
+        write_atomic(blob_path(sha), vault.encrypted(data, sha))
     return sha
 
 
@@ -447,7 +447,7 @@ def peek(sha: str) -> bytes:
     with on_disk(path):
         body = path.read_bytes()
     try:
-        return vault.show(body, sha)
+        return vault.decrypted(body, sha)
     except Tampered:
         raise Tampered(f"{path} no longer matches its hash; remove it and run again what produced it") from None
 
@@ -463,7 +463,7 @@ def rewritten(sha: str, key: str) -> bool:
     if has_blob(sha) and key_of(sha) == key:
         return False
     data = get_blob(sha)
-    write_atomic(blob_path(sha), vault.hide(data, sha) if key else data)
+    write_atomic(blob_path(sha), vault.encrypted(data, sha) if key else data)
     return True
 
 

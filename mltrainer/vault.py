@@ -26,7 +26,7 @@ VARIABLE = "MLTRAINER_ENCRYPTION_KEY"  # under which the keyring has it
 MARK = "ENCRYPTED"  # file of a folder in which nothing may be written in clear: the key that writes there
 
 
-def known() -> Mapping[str, bytes]:
+def read_keys() -> Mapping[str, bytes]:
     """Keys by their ids, the one that writes first; empty where nothing is encrypted."""
     path = settings().encryption_key_file
     if path is None:
@@ -71,34 +71,36 @@ def _id(key: bytes) -> str:
     return sha256(b"mltrainer key\n" + key).digest()[:ID].hex()
 
 
-def current() -> str:
+def active_key() -> str:
     """Id of the key that writes; "" where nothing is encrypted."""
-    return next(iter(known()), "")
+    return next(iter(read_keys()), "")
 
 
-def hide(data: bytes, name: str) -> bytes:
+def encrypted(data: bytes, name: str) -> bytes:
     """Data as only who has the key can read it, and as only `name` may be called; in clear where there is no key."""
-    if not (key := current()):
+    if not (key := active_key()):
         return data
     nonce = secrets.token_bytes(NONCE)
     head = MAGIC + bytes.fromhex(key)
-    return head + nonce + bytes(_cipher(known()[key]).encrypt(nonce, data, head + name.encode()))
+    return head + nonce + bytes(_cipher(read_keys()[key]).encrypt(nonce, data, head + name.encode()))
 
 
-def show(body: bytes, name: str) -> bytes:
-    """What `hide` was given; what is in clear is returned as it is.
+def decrypted(body: bytes, name: str) -> bytes:
+    """What `encrypted` was given; what is in clear is returned as it is.
 
     Raises
     ------
     Locked
-        Its key is not here. Tampered: it was changed, or is another's.
+        Its key, or the library, is not here.
+    Tampered
+        It was changed, or is another's.
     """
     if not (key := key_of(body)):
         return body
-    if key not in known():
+    if key not in read_keys():
         raise Locked(f"{name[:80]} is encrypted by key {key}, which is not here; {REMEDY}")
     head, nonce = body[: len(MAGIC) + ID], body[len(MAGIC) + ID : HEAD]
-    cipher = _cipher(known()[key])  # a library that is missing says nothing of what was written
+    cipher = _cipher(read_keys()[key])  # a library that is missing says nothing of what was written
     try:
         return bytes(cipher.decrypt(nonce, body[HEAD:], head + name.encode()))
     except Exception:  # InvalidTag, or whatever a cut body makes the library say
@@ -125,8 +127,8 @@ def _cipher(key: bytes) -> Any:
 
 def guard(folder: Path) -> None:
     """Before something is written there: stop where it would not be hidden by the key of the folder, else mark it."""
-    marked, key = mark_of(folder), current()
-    if marked and marked not in known():
+    marked, key = mark_of(folder), active_key()
+    if marked and marked not in read_keys():
         raise Locked(f"{folder} is encrypted by key {marked}, which is not here; nothing was written; {REMEDY}")
     if key and not marked:
         mark(folder, key)
@@ -150,7 +152,7 @@ def mark_of(folder: Path) -> str:
             return ""
 
 
-def make(file: Path) -> str:
+def new_key(file: Path) -> str:
     """Put a new key in front of those of a file, which is made for its owner alone; return its id."""
     before = file.read_text(encoding="utf-8") if file.exists() else ""
     if before.strip():

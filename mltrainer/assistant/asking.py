@@ -59,7 +59,7 @@ def ask(
     question = checked(question, role)
     before = kept.recent(user, role) if history is None else [kept.plain(a) for a in history]
     if before and history is None and YES.match(question):
-        before[-1] = before[-1] | {"pending": kept.take(user, role)}
+        before[-1] = before[-1] | {"pending": kept.pop_pending(user, role)}
     with audit.acting(user):
         answer = answered(question, role, before, confirm=confirm, hear=hear)
     if user:

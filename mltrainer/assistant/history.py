@@ -35,7 +35,7 @@ def recent(user: str, role: str, many: int = 20) -> list[dict[str, Any]]:
     return [json.loads(row) for row in reversed(rows)]
 
 
-def take(user: str, role: str) -> dict[str, Any] | None:
+def pop_pending(user: str, role: str) -> dict[str, Any] | None:
     """What waits for a yes in the last answer, which it waits in no longer: two who say yes at once do it once."""
     table = store.conversations
     last = select(table.c.seq, table.c.payload).where((table.c.user == user) & (table.c.role == role))

@@ -33,7 +33,7 @@ def backup(file: Path, passphrase: Sealed = False, json_: Json = False) -> int:
     from mltrainer.operations import backup as backups
 
     held = backups.backup(file, passphrase=_passphrase(passphrase, twice=True))
-    if vault.current() and not _passphrase(False, twice=False) and not passphrase:
+    if vault.active_key() and not _passphrase(False, twice=False) and not passphrase:
         complain("results are in clear in this backup though they are encrypted here; --passphrase seals it")
     for sha in held.damaged:
         complain(f"blob {sha[:12]} is damaged and not in the backup; see mltrainer scrub")

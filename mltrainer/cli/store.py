@@ -19,7 +19,7 @@ def store_key(
     """Make a key that encrypts results and kept answers from then on; the old ones of the file go on reading."""
     from mltrainer import vault
 
-    key = vault.make(file)
+    key = vault.new_key(file)
     said = f"key {key} is in {file}; without a copy of it elsewhere what it encrypts is lost with it\n"
     said += f"export MLTRAINER_ENCRYPTION_KEY_FILE={file.absolute()}, then mltrainer store encrypt"
     say(document({"key": key, "file": file}) if json_ else said)

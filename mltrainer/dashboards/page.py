@@ -161,11 +161,8 @@ class Page(widgets.VBox):
 
     def _addresses(self, query: Mapping[str, str] | None) -> list[str]:
         """The address that the visitor came with, where all of it was honored; a choice has none of its own."""
-        held = self.state
-        came = [] if query is None else [query]
-        return [
-            answers.canonical(q) for q in came if all(held.get(k) == v for k, v in q.items() if k not in answers.VIEWER)
-        ]
+        asked = {name: value for name, value in (query or {}).items() if name not in answers.VIEWER}
+        return [] if query is None or not asked.items() <= self.state.items() else [answers.canonical(query)]
 
     def _keep(self, query: Mapping[str, str] | None) -> None:
         """Keep what is shown, also for the address that the visitor came with where all of it was honored.

@@ -229,7 +229,7 @@ class Peers:
 
     def __init__(self, first: Evaluation) -> None:
         self.overlap, self.keys = first.horizon, list[str]()
-        self._halves: list[selection.Halves] = []
+        self._sums: list[selection.BlockSums] = []
         self._losses: list[np.ndarray] = []
         rival = "baseline" if "baseline" in first.forecasts else "expanding_mean"
         self.rival = selection.periods(_squared(first, rival), first.horizon)
@@ -237,7 +237,7 @@ class Peers:
     def add(self, e: Evaluation) -> None:
         """Take from a result what it will be compared by."""
         self.keys.append(e.key)
-        self._halves.append(selection.Halves.of(e.forecasts["net"].to_numpy()))
+        self._sums.append(selection.BlockSums.of(e.forecasts["net"].to_numpy()))
         self._losses.append(selection.periods(_squared(e, "forecast"), self.overlap))
 
     @property
@@ -247,7 +247,7 @@ class Peers:
 
     def overfitting(self) -> float:
         """Probability of backtest overfitting."""
-        return selection.Halves.overfitting(self._halves)
+        return selection.BlockSums.overfitting(self._sums)
 
     def confidence_set(self) -> dict[str, bool]:
         """Key of each model -> whether it is in the confidence set; of more than `MOST` models none is said."""

@@ -15,7 +15,7 @@ from mltrainer.trust import gate
 
 
 @dataclass
-class LeftOut:
+class Excluded:
     """Results that rest on revoked data: how many, and what was revoked, by its hash, and why."""
 
     results: int = 0
@@ -31,19 +31,19 @@ class LeftOut:
         return f"{self.results} {how} left out ({of})"
 
 
-def ranked(project: str | None = None) -> tuple[Leaderboard, LeftOut]:
+def ranked(project: str | None = None) -> tuple[Leaderboard, Excluded]:
     """Every trial of the mode in force that ran, or those of a project, tested together with all of them."""
     joined = projects.joined(project) if project is not None else ()
     name = projects.named(project) if project is not None else None
-    left = LeftOut()
+    left = Excluded()
     judgment = trials.judgment()
     known = judgment.evidence.keys()
-    strays = [e for e in _results(name, joined, LeftOut()) if e.trial not in known] if judgment.luck["lost"] else []
+    strays = [e for e in _results(name, joined, Excluded()) if e.trial not in known] if judgment.luck["lost"] else []
     judgment = trials.judgment(strays) if strays else judgment  # what is there of a panel that lost a ticker
     return leaderboard(_results(name, joined, left), judgment), left
 
 
-def _results(project: str | None, joined: Container[str], left: LeftOut) -> Iterator[Evaluation]:
+def _results(project: str | None, joined: Container[str], left: Excluded) -> Iterator[Evaluation]:
     """Results of the ledger in its order; what is lost or damaged is in none, and what is revoked in `left`."""
     mode, revocations = settings().data_mode, cache(gate.revocations)
     for row in trials.rows():

@@ -29,7 +29,7 @@ class Spool:
         self._turn, self._size, self._folder = Lock(), 0, folder
         beside = folder if os.access(folder, os.W_OK) else None  # a home that may only be read is read all the same
         # where results are encrypted nothing made of them lies on the disk in clear
-        self._file: Any = io.BytesIO() if vault.current() else tempfile.TemporaryFile(dir=beside)  # noqa: SIM115
+        self._file: Any = io.BytesIO() if vault.active_key() else tempfile.TemporaryFile(dir=beside)  # noqa: SIM115
         weakref.finalize(self, self._file.close)
 
     def put(self, values: NDArray[np.float64]) -> tuple[int, int]:
@@ -49,7 +49,7 @@ class Spool:
             return np.frombuffer(self._file.read(size), dtype=float)
 
 
-class Kind(NamedTuple):
+class StoredSeries(NamedTuple):
     """One series of a trial: its sessions, which most trials share, and where its values are."""
 
     sessions: "pd.Index[Any]"
@@ -61,12 +61,12 @@ class Spooled(Trial):
     """A trial whose series are read when they are asked for, and forgotten again."""
 
     _spool: Spool
-    _held: dict[str, Kind]
+    _held: dict[str, StoredSeries]
 
     def __init__(self, trial: Trial) -> None:
         spool = _spool(os.getpid(), settings().home)
         kinds = {name: getattr(trial, name) for name in ("knows", "pays")}
-        held = {name: Kind(_shared(x.index), *spool.put(x.to_numpy(float))) for name, x in kinds.items()}
+        held = {name: StoredSeries(_shared(x.index), *spool.put(x.to_numpy(float))) for name, x in kinds.items()}
         known = {"key": trial.key, "question": _same(trial.question), "_spool": spool, "_held": held}
         for name, value in known.items():  # it is frozen
             object.__setattr__(self, name, value)

@@ -76,10 +76,10 @@ def backtest_overfitting(trial_returns: ArrayLike, *, blocks: int = 10) -> float
     Bailey, Borwein, López de Prado and Zhu (2017), Journal of Computational Finance 20(4), 39-69.
     """
     R = np.asarray(trial_returns, dtype=float)
-    return Halves.overfitting([Halves.of(R[:, i], blocks) for i in range(R.shape[1])])
+    return BlockSums.overfitting([BlockSums.of(R[:, i], blocks) for i in range(R.shape[1])])
 
 
-class Halves(NamedTuple):
+class BlockSums(NamedTuple):
     """What the probability of backtest overfitting needs of one trial: sums and squares of its returns by block."""
 
     total: Array
@@ -87,7 +87,7 @@ class Halves(NamedTuple):
     n: Array
 
     @classmethod
-    def of(cls, returns: Array, blocks: int = 10) -> "Halves":
+    def of(cls, returns: Array, blocks: int = 10) -> "BlockSums":
         """Of the returns of one trial, (n_sessions,); no blocks of one that never moves, or is too short."""
         if len(returns) < 4 * blocks or not returns.std() > 0:
             return cls(np.empty(0), np.empty(0), np.empty(0))
@@ -96,7 +96,7 @@ class Halves(NamedTuple):
         return cls(*sums.T)
 
     @staticmethod
-    def overfitting(trials: "Sequence[Halves]") -> float:
+    def overfitting(trials: "Sequence[BlockSums]") -> float:
         """The probability among trials over the same sessions; NaN for fewer than two that move."""
         moving = [t for t in trials if len(t.n)]
         if len(moving) < 2:
@@ -154,12 +154,12 @@ def superior_of_periods(losses: Array, benchmark: Array, *, seed: int = 0) -> fl
         test.compute()
         return float(test.pvalues["consistent"])
     some = np.array_split(np.arange(L.shape[1]), -(-L.shape[1] // CHUNK))
-    found = [_drawn(b - L[:, which], _block(len(L)), seed) for which in some]
+    found = [_bootstrap_maxima(b - L[:, which], _block(len(L)), seed) for which in some]
     best = max(best for best, _ in found)
     return float(np.mean(np.max([drawn for _, drawn in found], axis=0) > best))
 
 
-def _drawn(D: Array, block: int, seed: int) -> tuple[float, Array]:
+def _bootstrap_maxima(D: Array, block: int, seed: int) -> tuple[float, Array]:
     """The largest mean gain of models over a benchmark, (n, k) by period, and the largest in each bootstrap sample.
 
     As arch's `SPA` has it with its consistent recentering, which holds all samples of all models at once.

@@ -245,12 +245,12 @@ def _member(held: Backup, entry: tarfile.TarInfo, body: Any, into: Path | None) 
     else:
         path = into / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        hidden = vault.current() and name.startswith("blobs/")
+        hidden = vault.active_key() and name.startswith("blobs/")
         with path.open("xb") as out:
             if hidden:
                 plain = body.read()
                 same = sha256(plain).hexdigest() == held.members[name]
-                out.write(vault.hide(plain, path.name))
+                out.write(vault.encrypted(plain, path.name))
             else:
                 same = store.hashed(body, out.write) == held.members[name]
             out.flush()
@@ -305,7 +305,7 @@ def restore(file: str | Path, *, passphrase: str | None = None, replace: bool = 
         shutil.rmtree(staged, ignore_errors=True)
         raise
     store.remember(held.head)
-    for folder in (home, store.blob_folder()) if vault.current() else ():
+    for folder in (home, store.blob_folder()) if vault.active_key() else ():
         vault.guard(folder)
     lost = [f"blob {sha} is not there; it held {what}" for sha, what in scrub.lacking().items()]
     findings = audit.verify(held.head) + lost

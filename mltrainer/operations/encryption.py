@@ -25,7 +25,7 @@ def rewrite(*, off: bool = False) -> Rewritten:
     Each is read and verified first and replaced as a whole, so that a kill in the middle leaves all of it readable by
     the keys that there are, and the same call ends it. What is damaged is named and left as it is, for `scrub`.
     """
-    key = vault.current()
+    key = vault.active_key()
     if not key:
         raise BadInput(f"there is no key; mltrainer store key FILE makes one, then {vault.REMEDY}")
     wanted = "" if off else key
@@ -49,4 +49,4 @@ def rewrite(*, off: bool = False) -> Rewritten:
 
 def in_clear() -> int:
     """How many blobs are not encrypted by the key in force."""
-    return sum(store.key_of(sha) != vault.current() for sha in store.blobs())
+    return sum(store.key_of(sha) != vault.active_key() for sha in store.blobs())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mltrainer import store
+from mltrainer.disk import write_atomic
 from mltrainer.errors import BadInput, Unavailable
 from mltrainer.operations import check_trail
 from mltrainer.trust import audit
@@ -69,8 +70,7 @@ def _private(path: Path) -> Any:
             f"signing needs the package cryptography, as {why}; pip install 'mltrainer[encrypted]'"
         ) from None
     if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(keys.Ed25519PrivateKey.generate().private_bytes_raw().hex())
+        write_atomic(path, keys.Ed25519PrivateKey.generate().private_bytes_raw().hex(), private=True)
     if os.name != "nt" and path.stat().st_mode & 0o077:
         raise BadInput(f"{path} can be read by others, so what it signs proves nothing; chmod 600, or make a new key")
     try:

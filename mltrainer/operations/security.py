@@ -76,11 +76,11 @@ def _encryption() -> Protection:
     """Whether blobs and kept answers are encrypted, and by which key."""
     what = "results and kept answers at rest"
     try:
-        key, clear = vault.current(), encryption.in_clear()
+        key, clear = vault.active_key(), encryption.in_clear()
     except MltrainerError as error:
         return Protection(what, "no", str(error))
     marked = vault.mark_of(store.blob_folder())
-    if marked and marked not in vault.known():
+    if marked and marked not in vault.read_keys():
         return Protection(what, "no", f"encrypted by key {marked}, which is not here, so none can be read or written")
     if not key:
         return Protection(

@@ -85,13 +85,13 @@ def _copy_blobs(folder: Path) -> int:
         beside = folder / file.parent.name / file.name
         if len(file.name) == 64 and not _whole(beside):  # torn, or not there
             vault.guard(folder)
-            store.write_atomic(beside, vault.hide(store.get_blob(file.name), file.name))
+            store.write_atomic(beside, vault.encrypted(store.get_blob(file.name), file.name))
             copied += 1
     return copied
 
 
 def _whole(file: Path) -> bool:
     try:
-        return sha256(vault.show(file.read_bytes(), file.name)).hexdigest() == file.name
+        return sha256(vault.decrypted(file.read_bytes(), file.name)).hexdigest() == file.name
     except (FileNotFoundError, Tampered):
         return False

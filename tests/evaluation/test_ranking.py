@@ -78,9 +78,9 @@ def test_superior_ability_of_some_models_at_a_time_is_that_of_arch_for_all(model
 
 def test_overfitting_is_the_same_from_sums_of_each_trial():
     returns = np.random.default_rng(1).normal(size=(400, 30))
-    each = [selection.Halves.of(returns[:, i]) for i in range(30)]
-    assert selection.Halves.overfitting(each) == metrics.backtest_overfitting(returns)
-    assert np.isnan(selection.Halves.overfitting([selection.Halves.of(np.zeros(400)), each[0]]))
+    each = [selection.BlockSums.of(returns[:, i]) for i in range(30)]
+    assert selection.BlockSums.overfitting(each) == metrics.backtest_overfitting(returns)
+    assert np.isnan(selection.BlockSums.overfitting([selection.BlockSums.of(np.zeros(400)), each[0]]))
 
 
 def test_no_confidence_set_is_sought_among_too_many(matrix, monkeypatch):

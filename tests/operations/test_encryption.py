@@ -40,7 +40,7 @@ def begun(home: Path) -> None:
 def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file with one key, in force."""
     file = tmp_path / "keys"
-    vault.make(file)
+    vault.new_key(file)
     monkeypatch.setenv(VARIABLE, str(file))
     return file
 
@@ -112,14 +112,14 @@ def test_what_was_there_before_is_read_then_encrypted_by_a_command_and_put_back_
 def test_without_the_key_one_line_says_so_and_nothing_is_lost_or_overwritten(
     home: Path, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ):
-    sha, name = store.put_blob(RESULT), vault.current()
+    sha, name = store.put_blob(RESULT), vault.active_key()
     kept()
     store._whole.clear()
     before = files(home)
     if key == "missing":
         monkeypatch.delenv(VARIABLE)
     else:
-        vault.make(tmp_path / "another")
+        vault.new_key(tmp_path / "another")
         monkeypatch.setenv(VARIABLE, str(tmp_path / "another"))
     for act in (
         lambda: store.get_blob(sha),
@@ -212,14 +212,14 @@ def test_a_changed_answer_is_refused_as_it_was(home: Path, keys: Path):
 
 
 def test_a_key_is_changed_while_what_the_old_one_wrote_is_read(home: Path, keys: Path):
-    sha, old = store.put_blob(RESULT), vault.current()
+    sha, old = store.put_blob(RESULT), vault.active_key()
     kept()
-    new = vault.make(keys)
-    assert (vault.current(), list(vault.known())) == (new, [new, old])
+    new = vault.new_key(keys)
+    assert (vault.active_key(), list(vault.read_keys())) == (new, [new, old])
     assert (store.get_blob(sha), store.key_of(sha)) == (RESULT, old)
     assert (encryption.rewrite().blobs, store.key_of(sha), vault.mark_of(home)) == (1, new, new)
     keys.write_text(keys.read_text().splitlines()[0])  # the old one is thrown away
-    assert list(vault.known()) == [new]
+    assert list(vault.read_keys()) == [new]
     assert (store.get_blob(sha), cache.recall("polygon", question())[0]) == (RESULT, ANSWER)
 
 
@@ -230,14 +230,14 @@ def test_a_backup_is_restored_with_the_key_with_another_and_with_none(
     audit.append("work", blob=sha)
     assert "--passphrase seals it" in asked("backup", tmp_path / "clear")
     backup.backup(tmp_path / "b", passphrase="a long word")
-    vault.make(tmp_path / "another")
+    vault.new_key(tmp_path / "another")
     for name, key in {"same": keys, "new": tmp_path / "another", "none": None}.items():
         monkeypatch.setenv("MLTRAINER_HOME", str(tmp_path / name))
         monkeypatch.setenv(VARIABLE, str(key)) if key else monkeypatch.delenv(VARIABLE)
         assert backup.restore(tmp_path / "b", passphrase="a long word").findings == []
         assert store.get_blob(sha) == RESULT
         assert bool([*in_clear(tmp_path / name)]) == (key is None)
-        assert vault.mark_of(store.blob_folder()) == vault.current()
+        assert vault.mark_of(store.blob_folder()) == vault.active_key()
 
 
 def test_what_may_go_and_the_bytes_of_a_source_are_found_in_what_is_encrypted(home: Path, keys: Path, tmp_path: Path):
@@ -270,7 +270,7 @@ def test_blobs_that_are_moved_to_a_shared_folder_are_encrypted_there_and_copied_
 ):
     sha = store.put_blob(RESULT)
     assert [moving._copy_blobs(tmp_path / "shared") for _ in range(2)] == [1, 0]
-    assert vault.show((tmp_path / "shared" / sha[:2] / sha).read_bytes(), sha) == RESULT
+    assert vault.decrypted((tmp_path / "shared" / sha[:2] / sha).read_bytes(), sha) == RESULT
     assert list(in_clear(tmp_path / "shared")) == []
 
 

@@ -64,7 +64,7 @@ def recall(provider: str, question: PreparedRequest) -> tuple[bytes, str, str] |
 def _plain(key: str, response: Any) -> bytes:
     """Body of a kept answer; nothing of one that was changed."""
     try:
-        return vault.show((response.content if response is not None else b"") or b"", key)
+        return vault.decrypted((response.content if response is not None else b"") or b"", key)
     except Tampered:
         return b""
 
@@ -81,7 +81,7 @@ def keep(provider: str, question: PreparedRequest, body: bytes, digest: str, at:
     vault.guard(settings().home)
     gate.note_answer(key, digest, at)  # first: nobody must find an answer without its hash
     kept = CachedResponse(
-        content=vault.hide(body, key),
+        content=vault.encrypted(body, key),
         status_code=200,
         headers=CaseInsensitiveDict({"Content-Type": "application/json"}),
         request=CachedRequest.from_request(question),
@@ -180,7 +180,7 @@ def rewrite(to: str) -> int:
         old = [(key, answer) for key, answer in responses.items() if vault.key_of(answer.content or b"") != to]
     for key, answer in old:
         if body := _plain(key, answer):  # one that was changed stays, to be found out
-            answer._content = vault.hide(body, key) if to else body
+            answer._content = vault.encrypted(body, key) if to else body
             with _explained():
                 responses[key] = answer
     if old and isinstance(responses, SQLiteDict):

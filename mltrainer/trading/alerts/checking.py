@@ -127,7 +127,7 @@ def check(
 
 def _delivered() -> list[Delivery]:
     try:
-        done, lost = delivery.deliver(), delivery.unreadable()
+        done, lost = delivery.deliver(), delivery.invalid()
     except Unavailable as error:
         warnings.warn(str(error), Partial, stacklevel=3)
         return []

@@ -62,7 +62,7 @@ def addresses() -> list[str]:
     return named.get_secret_value().split() if named else []
 
 
-def unreadable() -> list[int]:
+def invalid() -> list[int]:
     """Which of the addresses, counted from 1, are none that a message could be sent to; their words may be secret."""
     there = addresses()
     return [

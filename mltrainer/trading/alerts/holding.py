@@ -16,7 +16,7 @@ from mltrainer.data.dates import Day, day
 from mltrainer.errors import BadInput, NotEnoughHistory
 from mltrainer.settings import settings
 from mltrainer.trading.alerts.kinds import LIMIT, WORST
-from mltrainer.trading.alerts.watching import Position, Watched, book_frame, fitting, position, unfit
+from mltrainer.trading.alerts.watching import Position, Watched, book_frame, check_weights, position, unfit
 from mltrainer.trading.positions import ledger
 from mltrainer.trading.positions.accounts import DUST, Entry, walk
 from mltrainer.trading.positions.value import prices_of, sessions
@@ -54,7 +54,7 @@ class Account:
         if not all(isinstance(v, int | float) for v in (self.stop, self.target)):
             raise BadInput(f"account {self.name}: stop and target are fractions")
         if self.targets is not None:
-            fitting(self.name, self.targets)
+            check_weights(self.name, self.targets)
 
 
 def looks(of: Account, as_of: Day = None) -> dict[str, "partial[Watched]"]:

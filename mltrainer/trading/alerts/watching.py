@@ -179,10 +179,10 @@ class Book:
 
     def __post_init__(self) -> None:
         day(self.entered, "entered")
-        fitting(self.name, self.weights)
+        check_weights(self.name, self.weights)
 
 
-def fitting(name: str, weights: Mapping[str, float]) -> None:
+def check_weights(name: str, weights: Mapping[str, float]) -> None:
     """Refuse weights that are none: each is from 0 to 1, and together they are at most 1."""
     w = list(weights.values())
     if not w or not all(isinstance(x, int | float) and x >= 0 for x in w) or sum(w) > 1 + 1e-9:
