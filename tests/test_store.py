@@ -356,11 +356,11 @@ AS_NOBODY = """
 import os, sys
 from mltrainer import store
 from mltrainer.errors import StorageError
-from mltrainer.evaluation import trials
+from mltrainer.evaluation import judgments, trials
 from mltrainer.trust import audit
 if os.geteuid() == 0:
     os.setgid(65534); os.setuid(65534)
-ran = trials.judgment().luck["trials"]
+ran = judgments.judgment().luck["trials"]
 print(audit.head(), audit.verify(sys.argv[1]), len(trials.ledger()), ran, trials.lost().empty)
 for act in (lambda: audit.append("x"), lambda: store.put_blob(b"new")):
     try:

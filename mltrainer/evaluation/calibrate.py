@@ -28,7 +28,7 @@ from mltrainer.data import market
 from mltrainer.data.market import Day
 from mltrainer.data.universes import Universe
 from mltrainer.errors import BadInput, Unavailable
-from mltrainer.evaluation import cluster, encompassing, engine, judging, skill, study, trials, worlds
+from mltrainer.evaluation import cluster, encompassing, engine, judging, judgments, skill, study, trials, worlds
 from mltrainer.evaluation.baselines import BASELINES, fitted
 from mltrainer.evaluation.levels import LEVELS, PERIOD
 from mltrainer.evaluation.panels import of_name
@@ -319,7 +319,7 @@ def _outcome_of(plan: Study, made: tuple[World, Matrix]) -> Outcome:
     results = [e for s in plan.specs for e in judging.evaluate_each(s, matrix, plan.protocol, s.name) if e.ok]
     if not results:
         raise Unavailable("no model ran to the end in a world of this calibration")
-    family = trials.grouped(results)
+    family = judgments.grouped(results)
     judged = skill.judge(family.values())
     verdicts = {e.model: skill.verdict(e, judged.evidence[e.trial]) for e in results}
     evidence = {e.model: judged.evidence[e.trial] for e in results}

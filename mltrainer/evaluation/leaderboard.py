@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mltrainer import metrics
-from mltrainer.evaluation import columns, skill, trials
+from mltrainer.evaluation import columns, judgments, skill
 from mltrainer.evaluation.baselines import loss_difference
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.significance import SIZE
@@ -113,7 +113,7 @@ def leaderboard(evaluations: Iterable[Evaluation], judgment: Judgment | None = N
     """
     if judgment is None:
         evaluations = list(evaluations)
-        judgment = trials.judgment(evaluations)
+        judgment = judgments.judgment(evaluations)
     groups: dict[str, dict[object, Peers]] = {}
     made = []
     for e in evaluations:  # each is forgotten before the next: of a whole ledger they do not fit into memory

@@ -7,7 +7,7 @@ from functools import cache
 
 from mltrainer import store
 from mltrainer.errors import Tampered, Unavailable
-from mltrainer.evaluation import projects, trials
+from mltrainer.evaluation import judgments, projects, trials
 from mltrainer.evaluation.leaderboard import Leaderboard, leaderboard
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.settings import settings
@@ -36,10 +36,10 @@ def ranked(project: str | None = None) -> tuple[Leaderboard, Excluded]:
     joined = projects.joined(project) if project is not None else ()
     name = projects.named(project) if project is not None else None
     left = Excluded()
-    judgment = trials.judgment()
+    judgment = judgments.judgment()
     known = judgment.evidence.keys()
     strays = [e for e in _results(name, joined, Excluded()) if e.trial not in known] if judgment.luck["lost"] else []
-    judgment = trials.judgment(strays) if strays else judgment  # what is there of a panel that lost a ticker
+    judgment = judgments.judgment(strays) if strays else judgment  # what is there of a panel that lost a ticker
     return leaderboard(_results(name, joined, left), judgment), left
 
 

@@ -16,7 +16,7 @@ from scipy import stats
 
 from mltrainer import metrics
 from mltrainer.errors import BadInput, NotEnoughHistory
-from mltrainer.evaluation import skill, trials
+from mltrainer.evaluation import judgments, skill
 from mltrainer.metrics.base import Array, long_run_variance
 
 LEAST = 20  # returns below which no verdict is given
@@ -281,7 +281,7 @@ def _periods(r: "pd.Series[float]") -> float:
 
 def _effective() -> int:
     """Independent trials of the ledger."""
-    return int(np.ceil(trials.judgment().luck["effective"]))
+    return int(np.ceil(judgments.judgment().luck["effective"]))
 
 
 def _dependence(r: Array) -> float:

@@ -7,11 +7,9 @@ measured on the way (times, memory) stands in its row. `lost` names what the aud
 import dataclasses
 import json
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from functools import cache, lru_cache
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
@@ -22,15 +20,12 @@ from sqlalchemy import Connection, Row, func, select
 
 from mltrainer import store
 from mltrainer.errors import BadInput, Refused, Tampered, Unavailable
-from mltrainer.evaluation import code, preregistered, skill
+from mltrainer.evaluation import code, preregistered
 from mltrainer.evaluation.panels import keys
 from mltrainer.evaluation.preregistered import Registration
 from mltrainer.evaluation.protocol import VERSION, Protocol
 from mltrainer.evaluation.record import Evaluation
-from mltrainer.evaluation.skill import Evidence, Judgment, Question, Single, Trial
 from mltrainer.evaluation.splits import Split
-from mltrainer.evaluation.spool import Spooled
-from mltrainer.features import targets
 from mltrainer.features.matrix import Matrix
 from mltrainer.models.base import ModelSpec
 from mltrainer.settings import settings
@@ -143,7 +138,7 @@ def declare(spec: ModelSpec, matrix: Matrix, protocol: Protocol, *, settings: st
     for held in preregistered.registrations(mode):
         if held.key == address:
             return held
-    seen = len({row.trial for row in (*_present(), *_deleted())})
+    seen = len({row.trial for row in (*present(), *deleted())})
     with store.writing() as connection:
         known = {p["key"] for p in audit.payloads(connection, "trial") if p.get("status", "ok") in FINISHED}
         made = [k for k in keys(matrix, address).values() if k in known or _held(connection, k) is not None]
@@ -283,32 +278,6 @@ def _why(entry: Mapping[Any, Any]) -> str:
     return f"result {flaw}" if (flaw := store.flaw(entry["blob"])) else ""
 
 
-def judgment(
-    evaluations: Iterable[Evaluation] = (), *, until: int | None = None, known: pd.DatetimeIndex | None = None
-) -> Judgment:
-    """Test every trial of the mode in force together, those of the ledger and `evaluations`.
-
-    Parameters
-    ----------
-    evaluations : results that may not be in the ledger.
-    until : the last row of the ledger that counts (`seq`); default all.
-    known : sessions; of each trial only what had matured at the last of them. A trial of which nothing had counts as
-        luck all the same. Default everything.
-    """
-    present, deleted = list(_present(until)), list(_deleted(until))
-    gone = {row.trial for row in deleted}
-    family: dict[str, Trial] = {}
-    for key, same in _together(row for row in present if row.trial not in gone).items():
-        with suppress(Unavailable, Tampered):  # a result that is lost counts below
-            of = (key, _question(same), tuple(row.ticker for row in same), tuple(row.blob for row in same))
-            if (trial := _kept(*of) if known is None else _matured(*of, known)) is not None:
-                family[key] = trial
-    family |= grouped(e for e in evaluations if e.ok and e.trial not in family)
-    tried = [*present, *deleted]
-    judged = _judged(tuple(family.values()), _questions(row for row in tried if row.trial not in family))
-    return dataclasses.replace(judged, single=_single(family, tried, position() if until is None else until))
-
-
 class Tried(NamedTuple):
     """One ticker of a trial that ran to its end in the mode in force: as its row says or, of a lost one, its entry."""
 
@@ -328,13 +297,14 @@ class Tried(NamedTuple):
         return cls(str(trial), *where, float("nan") if seq is None else seq, str(said.get("blob")))
 
 
-def _present(until: int | None = None) -> Iterator[Tried]:
+def present(until: int | None = None) -> Iterator[Tried]:
+    """Trials that the ledger has, a row for each ticker, up to a row (`seq`)."""
     mode = settings().data_mode
     return (Tried.of(row) for row in rows(until) if row["status"] == "ok" and (row["mode"] or mode) == mode)
 
 
-def _deleted(until: int | None = None) -> Iterator[Tried]:
-    """Trials that only the trail tells of."""
+def deleted(until: int | None = None) -> Iterator[Tried]:
+    """Trials that only the trail tells of, a row for each ticker."""
     mode, last = settings().data_mode, {}
     for said in _told():
         if not said["there"]:
@@ -346,80 +316,9 @@ def _deleted(until: int | None = None) -> Iterator[Tried]:
                 yield row
 
 
-def _together(rows: Iterable[Tried]) -> dict[str, list[Tried]]:
+def by_trial(tickers: Iterable[Tried]) -> dict[str, list[Tried]]:
     """Rows by their trial, in the order of the first of each."""
     found: dict[str, list[Tried]] = {}
-    for row in rows:
+    for row in tickers:
         found.setdefault(row.trial, []).append(row)
     return found
-
-
-def _single(family: Mapping[str, Trial], tried: Sequence[Tried], until: int) -> dict[str, Single]:
-    """Reading of each declared test: among what had been tried when it was declared, with its share of all declared.
-
-    A declaration counts from the next trial on, so that a judgment can be made again as of a row of the ledger.
-    """
-    declared = [r for r in preregistered.registrations(settings().data_mode) if r.position < until]
-    found = {}
-    for r in (r for r in declared if r.key in family):
-        before = [row for row in tried if not row.seq > r.position]  # what an entry does not say when is counted
-        keys = dict.fromkeys(row.trial for row in before)
-        if r.key in keys:
-            continue
-        seen = tuple(family[key] for key in keys if key in family)
-        alone = _alone(family[r.key], seen, _questions(row for row in before if row.trial not in family))
-        found[r.key] = Single.of(alone, len(keys), len(declared))
-    return found
-
-
-def _questions(absent: Iterable[Tried]) -> tuple[tuple[Question, int], ...]:
-    """How many trials of each question are lost; a panel that lost a ticker is one of them."""
-    return tuple(sorted(Counter(map(_question, _together(absent).values())).items()))
-
-
-def _question(rows: Sequence[Tried]) -> Question:
-    """What the rows of one trial, a ticker each, are of."""
-    return Question(tuple(sorted({row.ticker for row in rows})), rows[0].horizon, rows[0].target)
-
-
-def grouped(evaluations: Iterable[Evaluation]) -> dict[str, Trial]:
-    """Trials that results belong to, by their key: one for each, and one for all tickers of a panel."""
-    together: dict[str, list[Evaluation]] = {}
-    for e in evaluations:
-        together.setdefault(e.trial, []).append(e)
-    return {
-        k: Trial.of(k, es[0].horizon, {e.ticker: e.forecasts for e in es}, es[0].target) for k, es in together.items()
-    }
-
-
-@cache  # an address names its content, so what it held it holds; its series lie in a file
-def _kept(key: str, question: Question, tickers: tuple[str, ...], blobs: tuple[str, ...]) -> Trial:
-    frames = dict(zip(tickers, _frames(question, blobs), strict=True))
-    return Spooled(Trial.of(key, question.horizon, frames, question.target))
-
-
-def _matured(
-    key: str, question: Question, tickers: tuple[str, ...], blobs: tuple[str, ...], known: pd.DatetimeIndex
-) -> Trial | None:
-    """A trial by what had matured at the last session; None where too little had to be tested."""
-    last = known[max(len(known) - question.horizon - 2, 0)]
-    frames = {ticker: f.loc[:last] for ticker, f in zip(tickers, _frames(question, blobs), strict=True)}
-    enough = all(len(f) > 2 * (question.horizon + 1) for f in frames.values())
-    return Trial.of(key, question.horizon, frames, question.target) if enough else None
-
-
-def _frames(question: Question, blobs: Iterable[str]) -> Iterator[pd.DataFrame]:
-    proof = ("baseline",) if targets.target(question.target).proof == "loss" else ()
-    columns = ("y", "forecast", "scale", "fold", "position", "gross", "net", "benchmark", *proof)
-    return (Evaluation.columns(store.get_blob(blob), *columns) for blob in blobs)
-
-
-@lru_cache(maxsize=64)
-def _alone(trial: Trial, seen: tuple[Trial, ...], gone: tuple[tuple[Question, int], ...]) -> Evidence:
-    """Evidence of one trial among those that were seen before it."""
-    return skill.judge((*seen, trial), lost=dict(gone)).evidence.get(trial.key, Evidence())
-
-
-@lru_cache(maxsize=8)  # each holds the evidence of all trials
-def _judged(family: tuple[Trial, ...], gone: tuple[tuple[Question, int], ...]) -> Judgment:
-    return skill.judge(family, lost=dict(gone))

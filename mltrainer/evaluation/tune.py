@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from mltrainer import metrics
 from mltrainer.data.dates import Day
 from mltrainer.errors import BadInput, NotEnoughHistory, Unavailable, UnknownName
-from mltrainer.evaluation import engine, skill, study, trials
+from mltrainer.evaluation import engine, judgments, skill, study
 from mltrainer.evaluation.lifecycle import Model
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
@@ -287,7 +287,7 @@ def _judged(
         raise Unavailable(f"no setting of {spec.name} ran to the end: {_failure(tried[0][2])}")
     chosen, parameters, found = tried[best]
     evaluations, baselines = outside([chosen, spec])
-    counted = trials.grouped(e for e in within.values() if e.ok)
+    counted = judgments.grouped(e for e in within.values() if e.ok)
     inside = skill.judge(counted.values()).luck
     luck = {
         "cost": float(len({e.trial for e in (*within.values(), *evaluations, *baselines)})),

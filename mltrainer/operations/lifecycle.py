@@ -9,7 +9,7 @@ import pandas as pd
 
 from mltrainer.checks.leakcheck import leakcheck
 from mltrainer.errors import BadInput, Refused
-from mltrainer.evaluation import artifacts, governance, leaderboard, projects, skill, trials
+from mltrainer.evaluation import artifacts, governance, judgments, leaderboard, projects, skill, trials
 from mltrainer.evaluation.governance import Standing, standing
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.features import targets
@@ -83,7 +83,7 @@ def _sessions(name: str, state: dict[str, Any], found: Evaluation | None) -> Gat
 def _skill(name: str, state: dict[str, Any], found: Evaluation | None) -> Gate:
     if found is None:
         return Gate("skill", False, "it was never evaluated; see mltrainer evaluate")
-    board = leaderboard.leaderboard([found], trials.judgment([found])).rows
+    board = leaderboard.leaderboard([found], judgments.judgment([found])).rows
     verdict = str(board.iloc[0]["verdict"])
     return Gate("skill", bool(skill.shows(verdict)), verdict)
 

@@ -14,7 +14,7 @@ from mltrainer import store, views
 from mltrainer.data import quality, universes
 from mltrainer.data.dates import Day
 from mltrainer.errors import BadInput, MltrainerError
-from mltrainer.evaluation import trials
+from mltrainer.evaluation import judgments, trials
 from mltrainer.evaluation.significance import SIZE
 from mltrainer.features.targets import target
 from mltrainer.paths import notebooks
@@ -130,7 +130,7 @@ class BriefPage:
         rows = rows[rows["horizon"].eq(self.found.horizon)]
         if rows.empty:
             return []
-        judged = trials.judgment(known=pd.DatetimeIndex(self.bars[names[0]].frame.index)).evidence
+        judged = judgments.judgment(known=pd.DatetimeIndex(self.bars[names[0]].frame.index)).evidence
         return [_finding(str(what), same, judged) for what, same in rows.groupby("target", sort=True)]
 
     def sizes(self) -> list[go.Figure | Html]:

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from mltrainer import metrics, views
 from mltrainer.data.dates import Day
 from mltrainer.errors import BadInput
-from mltrainer.evaluation import engine, skill, study, trials
+from mltrainer.evaluation import engine, judgments, skill, study, trials
 from mltrainer.evaluation.baselines import gain
 from mltrainer.evaluation.costs import GRID, sensitivity
 from mltrainer.evaluation.leaderboard import leaderboard, together
@@ -93,7 +93,7 @@ class FamilyPage:
             self.results = engine.run(specs, self.matrices, protocol=self.protocol, jobs=1, progress=False)
         self.horizon, self.aim = self.matrices[0].horizon, self.matrices[0].aim
         self.parts = {t: m.of(t) for m in self.matrices for t in m.tickers}
-        self.board = leaderboard(self.results, trials.judgment(self.results, until=ledger or None))
+        self.board = leaderboard(self.results, judgments.judgment(self.results, until=ledger or None))
 
     def _kept(self, spec: ModelSpec, matrix: Matrix) -> list[Evaluation]:
         """Results of a model on each ticker of a matrix, as the ledger has them, those that did not end as well."""

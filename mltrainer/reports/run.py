@@ -19,7 +19,7 @@ from mltrainer import store
 from mltrainer.data.dates import Day
 from mltrainer.data.universes import Universe
 from mltrainer.errors import BadInput, StorageError
-from mltrainer.evaluation import engine, study, trials
+from mltrainer.evaluation import engine, judgments, study, trials
 from mltrainer.evaluation.calibrate import RuleCalibration, calibrate
 from mltrainer.evaluation.leaderboard import Leaderboard, leaderboard
 from mltrainer.evaluation.protocol import Protocol
@@ -93,7 +93,7 @@ def report(
     options = protocol.options()
     results = engine.run(specs, matrices, protocol=protocol, jobs=jobs, progress=progress, project=project)
     ledger = trials.position()  # other trials may be added while pages are made
-    board = leaderboard(results, trials.judgment(results, until=ledger))
+    board = leaderboard(results, judgments.judgment(results, until=ledger))
     measured = _calibrated(matrices[0], board, protocol, jobs=jobs, progress=progress)
     parameters = _parameters(chosen, matrices, protocol, start=str(start or ""), end=str(end or ""))
     parameters |= {"universe": tickers.name} if isinstance(tickers, Universe) else {}

@@ -8,7 +8,7 @@ import numpy as np
 from mltrainer import store
 from mltrainer.data.sample import packaged_bytes
 from mltrainer.errors import MltrainerError, StorageError, Tampered, Unavailable
-from mltrainer.evaluation import trials
+from mltrainer.evaluation import judgments, trials
 from mltrainer.evaluation.leaderboard import leaderboard
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.reports.folder import Run, locate, place, read
@@ -152,7 +152,7 @@ def _results(run: Run) -> list[str]:
         except (MltrainerError, ValueError, KeyError) as error:
             said.append(f"{where}: {error}")
     if not said:
-        board = leaderboard(evaluations, trials.judgment(evaluations, until=run.manifest["ledger"]))
+        board = leaderboard(evaluations, judgments.judgment(evaluations, until=run.manifest["ledger"]))
         path = run.path / "leaderboard.csv"
         if path.is_file() and csv(board) != path.read_text(encoding="utf-8"):
             said.append("leaderboard.csv does not follow from the stored results")
@@ -164,7 +164,7 @@ def _luck(run: Run) -> list[str]:
     position, recorded = run.manifest["ledger"], run.manifest["luck"]
     if position is None:  # a run of before does not say where
         return []
-    luck = trials.judgment(until=position).luck
+    luck = judgments.judgment(until=position).luck
     wrong = [k for k, v in luck.items() if not np.isclose(v, recorded[k], equal_nan=True)]
     where = f"the first {position} rows of the trial ledger"
     return [f"luck ({', '.join(wrong)}) does not follow from {where}"] if wrong else []

@@ -35,7 +35,7 @@ import pandas as pd
 from scipy import stats
 
 from mltrainer.data import market
-from mltrainer.evaluation import baselines, engine, skill, trading, trials, worlds
+from mltrainer.evaluation import baselines, engine, judgments, skill, trading, worlds
 from mltrainer.evaluation.baselines import gain
 from mltrainer.evaluation.calibrate import RuleCalibration, calibrate
 from mltrainer.evaluation.judging import evaluate
@@ -167,7 +167,7 @@ def _har_and_lead(world: Any, like: Evaluation) -> Evaluation:
 
 
 def _beats(results: list[Evaluation]) -> bool:
-    judged = skill.judge(trials.grouped(results).values())
+    judged = skill.judge(judgments.grouped(results).values())
     return any("forecasts better than" in skill.verdict(e, judged.evidence[e.trial]) for e in results)
 
 

@@ -19,7 +19,7 @@ os.environ["MLTRAINER_HOME"] = tempfile.mkdtemp(prefix="bench-")
 import numpy as np
 import pandas as pd
 
-from mltrainer.evaluation import trials
+from mltrainer.evaluation import judgments, trials
 from mltrainer.evaluation.judging import judge
 from mltrainer.evaluation.leaderboard import leaderboard
 from mltrainer.evaluation.record import Evaluation
@@ -56,7 +56,7 @@ def main() -> None:
         trials.record(again, matrix)
     for when in ("first", "again"):
         begin = time.process_time()
-        found = trials.judgment().luck
+        found = judgments.judgment().luck
         print(f"luck of {found['trials']:.0f} trials, {when}: {time.process_time() - begin:.2f} s")  # noqa: T201
     begin = time.process_time()
     for key in trials.ledger()["key"]:

@@ -13,7 +13,7 @@ import sys
 from scipy import stats
 
 from mltrainer.data import market
-from mltrainer.evaluation import judging, skill, study, trials, worlds
+from mltrainer.evaluation import judging, judgments, skill, study, worlds
 from mltrainer.evaluation.calibrate import FAST
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.significance import SIZE
@@ -26,7 +26,7 @@ def hidden(seed: int, history: tuple) -> tuple[bool, bool]:
     matrix = worlds.matrix(worlds.World(seed), history, horizon=5)
     specs = study.select(models=FAST)
     results = [e for s in specs for e in judging.evaluate_each(s, matrix, Protocol(), s.name) if e.ok]
-    family = trials.grouped(results)
+    family = judgments.grouped(results)
     alone = {key: skill.judge([trial]).evidence[key].p for key, trial in family.items()}
     best = min(alone, key=lambda key: alone[key])
     copy = dataclasses.replace(family[best], key="declared")

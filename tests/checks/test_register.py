@@ -11,7 +11,7 @@ import pytest
 
 import mltrainer as mt
 from mltrainer.errors import BadInput, NotEnoughHistory, Refused, Unavailable
-from mltrainer.evaluation import judging, lookahead, trials
+from mltrainer.evaluation import judging, judgments, lookahead, trials
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.features import matrix as matrices
 from mltrainer.features import own as owned
@@ -127,7 +127,7 @@ def test_a_trial_with_ones_own_feature_is_counted_and_says_what_it_was_made_with
     mine = mt.register(momentum)
     e = mt.evaluate("RidgeRegression", "MSFT", features=[mine], **SPAN)
     plain = mt.evaluate("RidgeRegression", "MSFT", **SPAN)
-    assert trials.judgment().luck["trials"] == 2
+    assert judgments.judgment().luck["trials"] == 2
     rows = mt.leaderboard([e, plain]).rows.set_index("key")
     assert rows.loc[e.key, "settings"] == str(mine)
     assert rows.loc[plain.key, "settings"] == ""
@@ -268,7 +268,7 @@ def test_workers_and_later_sessions_judge_an_own_target_without_its_function(reg
     targets._own.cache_clear()
     e = mt.evaluate("RidgeRegression", pickle.loads(pickle.dumps(data)))
     assert e.ok
-    assert trials.judgment().luck["trials"] == 1
+    assert judgments.judgment().luck["trials"] == 1
     assert trials.load(e.key).target == "own:peak"
 
 

@@ -16,7 +16,7 @@ from mltrainer import metrics
 from mltrainer.data import market
 from mltrainer.errors import BadInput, Refused, UnknownName
 from mltrainer.evaluation import calibrate as room
-from mltrainer.evaluation import encompassing, engine, judging, levels, trials, worlds
+from mltrainer.evaluation import encompassing, engine, judging, judgments, levels, trials, worlds
 from mltrainer.evaluation.calibrate import Outcome, RuleCalibration, calibrate
 from mltrainer.evaluation.lifecycle import Model
 from mltrainer.evaluation.protocol import Protocol
@@ -283,7 +283,7 @@ def test_a_world_is_admitted_for_calibration_and_for_nothing_else():
 def test_calibration_leaves_no_trial_behind():
     small()
     assert trials.ledger().empty
-    assert trials.judgment().luck["trials"] == 0
+    assert judgments.judgment().luck["trials"] == 0
 
 
 # --- kept, gone on with, held to the trail --------------------------------------------------------------------

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mltrainer.errors import Unavailable, UnknownName
-from mltrainer.evaluation import engine, study, trials
+from mltrainer.evaluation import engine, judgments, study, trials
 from mltrainer.evaluation.gap import leakage_gap
 from mltrainer.evaluation.judging import judge
 from mltrainer.evaluation.protocol import Protocol
@@ -40,12 +40,12 @@ def test_all_ways_are_scored_on_the_sessions_of_the_walk_forward(msft):
 
 def test_a_diagnostic_is_kept_once_and_neither_ranked_nor_counted(msft):
     study.evaluate("RidgeRegression", msft)
-    luck = trials.judgment().luck
+    luck = judgments.judgment().luck
     for _ in range(2):
         leakage_gap("RidgeRegression", msft)
     rows = trials.ledger()
     assert list(rows["status"]) == ["ok", "diagnostic", "diagnostic"]
-    assert trials.judgment().luck == pytest.approx(luck, nan_ok=True)
+    assert judgments.judgment().luck == pytest.approx(luck, nan_ok=True)
     (kept,) = engine.run([catalog.spec("RidgeRegression")], [msft], protocol=K_FOLD, jobs=1, progress=False)
     assert not kept.ok
     assert kept.reason.startswith("diagnostic: trains on the future")

@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 
 from mltrainer import metrics
+from mltrainer.evaluation import judgments, skill
 from mltrainer.evaluation import leaderboard as board
-from mltrainer.evaluation import skill, trials
 from mltrainer.evaluation.judging import judge
 from mltrainer.evaluation.leaderboard import COLUMNS
 from mltrainer.evaluation.record import Evaluation
@@ -56,7 +56,7 @@ def toy(name="A", sharpe=1.0, ticker="MSFT", seed=0, constant=False, **figures) 
 
 def leaderboard(results, luck=LUCK) -> board.Leaderboard:
     """Ranked by the tests of these results alone, with the luck of twenty trials."""
-    evidence = skill.judge(trials.grouped(e for e in results if e.ok).values()).evidence
+    evidence = skill.judge(judgments.grouped(e for e in results if e.ok).values()).evidence
     return board.leaderboard(results, Judgment(evidence, luck))
 
 
@@ -254,5 +254,5 @@ def test_a_name_is_escaped_on_the_page():
 
 
 def test_by_default_the_whole_ledger_judges(monkeypatch):
-    monkeypatch.setattr(trials, "judgment", lambda results: Judgment({}, LUCK | {"best": 99.0}))
+    monkeypatch.setattr(judgments, "judgment", lambda results: Judgment({}, LUCK | {"best": 99.0}))
     assert board.leaderboard([timing("A", 3.0)]).rows["deflated_sharpe"].iloc[0] == pytest.approx(0.0)

@@ -9,7 +9,7 @@ from test_skill import N, evaluation, frame, held, market
 
 import mltrainer as mt
 from mltrainer.errors import BadInput
-from mltrainer.evaluation import preregistered, skill, trials
+from mltrainer.evaluation import judgments, preregistered, skill, trials
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.skill import Evidence, Single
 from mltrainer.evaluation.splits import KFoldDiagnostic
@@ -20,7 +20,7 @@ TRIED = ["DecisionTree_depth_3", "KNeighborsRegressor_5", "LassoRegression"]
 
 def alone(*evaluations) -> Evidence:
     """The evidence of the last, tested among these and no others."""
-    return skill.judge(trials.grouped(evaluations).values()).evidence[evaluations[-1].trial]
+    return skill.judge(judgments.grouped(evaluations).values()).evidence[evaluations[-1].trial]
 
 
 def test_a_single_test_is_read_alone_whatever_is_tried_after_it(msft):
@@ -29,11 +29,11 @@ def test_a_single_test_is_read_alone_whatever_is_tried_after_it(msft):
     assert declared.key == e.key
     assert (declared.seen, declared.position) == (0, 0)
     others = mt.evaluate(TRIED, msft)
-    judged = trials.judgment()
+    judged = judgments.judgment()
     single = judged.single[e.key]
     assert (single.seen, single.tests, single.words) == (0, 1, "preregistered single test")
     assert single.evidence == alone(e)
-    assert judged.evidence[e.key] == skill.judge(trials.grouped([e, *others]).values()).evidence[e.key]
+    assert judged.evidence[e.key] == skill.judge(judgments.grouped([e, *others]).values()).evidence[e.key]
     assert single.evidence.p <= judged.evidence[e.key].p
     row = mt.leaderboard([e, *others]).rows.set_index("key").loc[e.key]
     assert row["p_single"] == single.evidence.p
@@ -48,7 +48,7 @@ def test_what_was_seen_before_a_declaration_counts_and_what_came_after_does_not(
     assert "declared after 2 trials" in repr(declared)
     mt.evaluate(TRIED[2], msft)
     e = mt.evaluate("RidgeRegression", msft)
-    single = trials.judgment().single[e.key]
+    single = judgments.judgment().single[e.key]
     assert single.evidence == alone(*seen, e)
     assert single.words == "preregistered test after 2 trials"
 
@@ -57,22 +57,22 @@ def test_the_declared_share_the_five_percent_and_one_not_run_has_its_share_too(m
     for name in ("RidgeRegression", *TRIED):
         mt.preregister(name, msft)
     e = mt.evaluate("RidgeRegression", msft)
-    single = trials.judgment().single[e.key]
+    single = judgments.judgment().single[e.key]
     assert single.tests == 4
     assert single.evidence.p_pays == min(4 * alone(e).p_pays, 1.0)
     assert single.words == "preregistered single test, one of 4"
-    assert list(trials.judgment().single) == [e.key]
+    assert list(judgments.judgment().single) == [e.key]
 
 
 def test_a_judgment_as_of_a_row_of_the_ledger_does_not_change_by_later_declarations(msft):
     mt.preregister("RidgeRegression", msft)
     mt.evaluate("RidgeRegression", msft)
-    now, row = trials.judgment(), trials.position()
+    now, row = judgments.judgment(), trials.position()
     mt.preregister(TRIED[0], msft)
-    assert trials.judgment().single == now.single
+    assert judgments.judgment().single == now.single
     mt.evaluate(TRIED[1], msft)
-    assert trials.judgment(until=row).single == now.single
-    assert trials.judgment().single != now.single
+    assert judgments.judgment(until=row).single == now.single
+    assert judgments.judgment().single != now.single
 
 
 def test_a_test_that_has_a_result_cannot_be_declared_even_if_its_row_is_deleted(msft, tamper: Tamper):
@@ -83,7 +83,7 @@ def test_a_test_that_has_a_result_cannot_be_declared_even_if_its_row_is_deleted(
     with pytest.raises(BadInput, match="has a result already"):
         mt.preregister("RidgeRegression", msft)
     assert audit.entries(kind=preregistered.KIND) == []
-    assert e.key not in trials.judgment().single
+    assert e.key not in judgments.judgment().single
 
 
 def test_an_entry_after_the_result_makes_no_single_test_of_it(msft):
@@ -91,18 +91,18 @@ def test_an_entry_after_the_result_makes_no_single_test_of_it(msft):
     mt.evaluate(TRIED[0], msft)
     late = preregistered.Registration(e.key, e.model, "MSFT", 5, "return", "sample", seen=0, position=1)
     audit.append(preregistered.KIND, **late.payload())
-    assert trials.judgment().single == {}
+    assert judgments.judgment().single == {}
 
 
 def test_a_declaration_is_of_these_settings_and_the_first_one_stands(msft):
     first = mt.preregister("RidgeRegression", msft, protocol=Protocol(cost_bps=10), project="a")
     assert first.settings == "cost_bps=10"
     other = mt.evaluate("RidgeRegression", msft)
-    assert other.key not in trials.judgment().single
+    assert other.key not in judgments.judgment().single
     e = mt.evaluate("RidgeRegression", msft, protocol=Protocol(cost_bps=10))
     again = mt.preregister("RidgeRegression", msft, protocol=Protocol(cost_bps=10), project="b")
     assert again == first
-    assert trials.judgment().single[e.key].seen == 0
+    assert judgments.judgment().single[e.key].seen == 0
     assert audit.verify() == []
 
 

@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 import mltrainer as mt
 from mltrainer.errors import BadInput
-from mltrainer.evaluation import projects, trials
+from mltrainer.evaluation import judgments, projects, trials
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.splits import KFoldDiagnostic, WalkForward
 from mltrainer.models import catalog, spaces
@@ -58,7 +58,7 @@ def test_the_leaderboard_and_the_ledger_have_settings_and_project(msft):
 
 def test_a_project_is_no_part_of_the_result_and_changes_no_luck(msft, monkeypatch):
     one = mt.evaluate("RidgeRegression", msft, project="one")
-    before = trials.judgment().luck
+    before = judgments.judgment().luck
     monkeypatch.setenv("MLTRAINER_PROJECT", "two")
     again = mt.evaluate("RidgeRegression", msft)
     assert again.key == one.key
@@ -66,10 +66,10 @@ def test_a_project_is_no_part_of_the_result_and_changes_no_luck(msft, monkeypatc
     labelled = dataclasses.replace(one, meta=one.meta | {"project": "three", "settings": "x=1"})
     assert labelled.to_bytes() == one.to_bytes()
     assert len(trials.ledger()) == 1
-    assert trials.judgment().luck == before
+    assert judgments.judgment().luck == before
     other = mt.evaluate("DecisionTree_depth_3", msft)
     assert other.meta["project"] == "two"
-    assert trials.judgment().luck["trials"] == 2
+    assert judgments.judgment().luck["trials"] == 2
 
 
 def test_what_was_made_for_another_project_belongs_to_both_and_the_trail_says_so_once(msft):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import mltrainer as mt
 from mltrainer.errors import BadInput
-from mltrainer.evaluation import study, trials
+from mltrainer.evaluation import judgments, study
 from mltrainer.evaluation.protocol import Protocol, flaw
 from mltrainer.evaluation.splits import CombinatorialPurged, Fold, KFoldDiagnostic, Part, WalkForward
 
@@ -112,12 +112,12 @@ DISHONEST = [NoGap(), OffByOne(), EveryRow(), LaterRows(), OnlyTheLast(), Rename
 @pytest.mark.parametrize("split", DISHONEST, ids=lambda s: type(s).__name__)
 def test_a_split_that_lets_the_future_in_is_a_diagnostic_neither_ranked_nor_counted(msft, split):
     usual = study.evaluate(RIDGE, msft)
-    luck = trials.judgment().luck
+    luck = judgments.judgment().luck
     flattered = mt.evaluate(RIDGE, msft, protocol=Protocol(split=split))
     assert flattered.status == "diagnostic"
     assert flattered.reason.startswith("diagnostic: trains on")
     assert "flaw" not in flattered.meta
-    assert trials.judgment().luck == pytest.approx(luck, nan_ok=True)
+    assert judgments.judgment().luck == pytest.approx(luck, nan_ok=True)
     board = study.leaderboard([flattered, usual])
     assert list(board.rows["status"]) == ["ok", "diagnostic"]
     assert board.rows["verdict"].iloc[1] == "diagnostic"

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import mltrainer as mt
 from mltrainer import metrics
 from mltrainer.cli import app
-from mltrainer.evaluation import leaderboard, ranking, study, trials
+from mltrainer.evaluation import judgments, leaderboard, ranking, study
 from mltrainer.evaluation.spool import Spooled
 from mltrainer.metrics import selection
 from mltrainer.operations import contamination
@@ -58,7 +58,7 @@ def test_what_rests_on_revoked_data_is_counted_and_named(matrix):
 
 def test_a_spooled_trial_is_what_was_put_there_to_the_bit(matrix):
     (e,) = mt.evaluate(NAMES[:1], matrix)
-    (whole,) = trials.grouped([e]).values()
+    (whole,) = judgments.grouped([e]).values()
     kept = Spooled(whole)
     for kind in ("knows", "pays"):
         assert getattr(kept, kind).equals(getattr(whole, kind))

@@ -11,7 +11,7 @@ import mltrainer as mt
 from mltrainer import metrics
 from mltrainer.data import sample
 from mltrainer.errors import BadInput, NotEnoughHistory
-from mltrainer.evaluation import trials
+from mltrainer.evaluation import judgments, trials
 from mltrainer.evaluation.sharpe import sharpe_test
 
 
@@ -139,7 +139,7 @@ def test_the_number_of_trials_is_never_less_than_what_is_said(msft, rng):
     assert (sharpe_test(r).ledger, sharpe_test(r).trials) == (0, 1)
     for name in ("RidgeRegression", "KNeighborsRegressor_5", "DecisionTree_depth_5"):
         mt.evaluate(name, msft)
-    counted = int(np.ceil(trials.judgment().luck["effective"]))
+    counted = int(np.ceil(judgments.judgment().luck["effective"]))
     assert counted > 1
     said_less, said_more = sharpe_test(r, trials=1), sharpe_test(r, trials=50)
     assert (said_less.trials, said_less.said, said_less.ledger) == (counted, 1, counted)

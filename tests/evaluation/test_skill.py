@@ -9,7 +9,7 @@ import statsmodels.api as sm
 from rates import claimed
 
 from mltrainer import metrics
-from mltrainer.evaluation import skill, trials
+from mltrainer.evaluation import judgments, skill
 from mltrainer.evaluation.judging import judge as figures
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.skill import Evidence, Question, Trial, rank_products, timing_return, verdict
@@ -51,7 +51,7 @@ def evaluation(name: str, rows: pd.DataFrame, ticker: str = "MSFT", **meta: obje
 
 
 def verdicts(evaluations: list[Evaluation], **known: object) -> dict[str, str]:
-    judged = skill.judge(trials.grouped(evaluations).values(), **known)
+    judged = skill.judge(judgments.grouped(evaluations).values(), **known)
     return {e.model: verdict(e, judged.evidence[e.trial]) for e in evaluations}
 
 
@@ -156,7 +156,7 @@ def test_skill_in_a_crowd_is_found_and_said_in_words():
 
 
 def p_of(evaluations: list[Evaluation], model: str = "knowing", **known: object) -> float:
-    judged = skill.judge(trials.grouped(evaluations).values(), **known)
+    judged = skill.judge(judgments.grouped(evaluations).values(), **known)
     return next(judged.evidence[e.trial].p_pays for e in evaluations if e.model == model)
 
 
@@ -195,7 +195,7 @@ def test_trials_known_to_be_lost_count_as_independent_ones():
     question = Question(("MSFT",), H)
     few, many = p_of([model]), p_of([model], lost={question: 50})
     assert many > few
-    assert skill.judge(trials.grouped([model]).values(), lost={question: 50}).luck["effective"] >= 51
+    assert skill.judge(judgments.grouped([model]).values(), lost={question: 50}).luck["effective"] >= 51
 
 
 def test_another_question_costs_as_bonferroni_says():
@@ -211,10 +211,10 @@ def test_each_span_has_its_own_luck():
     rng = np.random.default_rng(0)
     ten = [evaluation(f"ten{i}", frame(long, held(rng.choice([-1.0, 1.0], N)))) for i in range(5)]
     two = [evaluation(f"two{i}", frame(short, held(rng.choice([-1.0, 1.0], 504)))) for i in range(30)]
-    luck = skill.judge(trials.grouped([*ten, *two]).values()).luck
+    luck = skill.judge(judgments.grouped([*ten, *two]).values()).luck
     from mltrainer.evaluation.leaderboard import leaderboard
 
-    rows = leaderboard([*ten, *two], skill.judge(trials.grouped([*ten, *two]).values())).rows.set_index("name")
+    rows = leaderboard([*ten, *two], skill.judge(judgments.grouped([*ten, *two]).values())).rows.set_index("name")
     by = {n: rows.loc[n, "timing_luck"] for n in ("ten0", "two0")}
     assert by["ten0"] == pytest.approx(luck["best"] * np.sqrt(252 / (N - H - 1)))
     assert by["two0"] / by["ten0"] == pytest.approx(np.sqrt((N - H - 1) / (504 - H - 1)))
@@ -223,7 +223,7 @@ def test_each_span_has_its_own_luck():
 def test_a_panel_is_one_trial_of_the_mean_over_its_tickers():
     frames = {t: frame(market(s), held(np.random.default_rng(s).choice([-1.0, 1.0], N))) for s, t in enumerate("AB")}
     together = [evaluation("M", f, t, trial="panel") for t, f in frames.items()]
-    (trial,) = trials.grouped(together).values()
+    (trial,) = judgments.grouped(together).values()
     assert trial.question == Question(("A", "B"), H)
     expected = (timing_return(frames["A"], H) + timing_return(frames["B"], H)) / 2
     pd.testing.assert_series_equal(trial.pays, expected, check_names=False)

@@ -11,7 +11,7 @@ from sklearn.linear_model import Ridge
 
 import mltrainer as mt
 from mltrainer.errors import BadInput, Unavailable, UnknownName
-from mltrainer.evaluation import lookahead, positions, skill, study, trials
+from mltrainer.evaluation import judgments, lookahead, positions, skill, study
 from mltrainer.evaluation.baselines import PREFIX, baselines, compared, gain
 from mltrainer.evaluation.judging import evaluate
 from mltrainer.evaluation.panels import places
@@ -100,7 +100,7 @@ def test_models_of_the_catalog_see_what_har_sees_and_do_not_beat_it(variance):
     assert {"past_session", "past_week", "past_month"} <= set(variance.X)
     assert e.meta["baseline"] == "HAR"
     assert e.metrics["gain"] < 0
-    judged = skill.judge(trials.grouped([e]).values()).evidence[e.trial]
+    judged = skill.judge(judgments.grouped([e]).values()).evidence[e.trial]
     assert judged.p_knows > 0.5
     assert skill.verdict(e, judged) == skill.NO_EVIDENCE
 
@@ -125,7 +125,7 @@ def test_what_is_planted_beyond_har_is_found_and_nothing_where_nothing_is(varian
     world = dataclasses.replace(variance, X=X, y=y.where(variance.y.notna()), sources=())
     spec = ModelSpec("plain", RIDGE, scaled(Ridge(1e-3)), 0.1, family="linear")
     e = evaluate(spec, world, Protocol())
-    evidence = skill.judge(trials.grouped([e]).values()).evidence[e.trial]
+    evidence = skill.judge(judgments.grouped([e]).values()).evidence[e.trial]
     assert (evidence.p_knows <= SIZE) == found
     assert ("better than HAR" in skill.verdict(e, evidence)) == found
 
@@ -175,7 +175,7 @@ def test_a_rank_is_of_names_side_by_side_and_pays_by_fifths():
     held = pd.concat([e.forecasts["position"] for e in results], axis=1).iloc[10:]
     np.testing.assert_allclose(held.sum(axis=1), 0, atol=1e-12)
     assert held.abs().sum(axis=1).max() <= 2 + 1e-12
-    (trial,) = trials.grouped(results).values()
+    (trial,) = judgments.grouped(results).values()
     assert trial.question.target == "rank"
     assert trial.knows.between(-1, 1).all()
     with pytest.raises(BadInput, match="at least 5"):

@@ -18,7 +18,7 @@ from sqlalchemy import text
 import mltrainer as mt
 from mltrainer import metrics, store
 from mltrainer.errors import BadInput, MltrainerError, StorageError, Tampered, Unavailable
-from mltrainer.evaluation import engine, study, trials
+from mltrainer.evaluation import engine, judgments, study, trials
 from mltrainer.evaluation.judging import evaluate
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
@@ -91,7 +91,7 @@ def test_every_failed_attempt_is_a_row_of_its_own_and_none_counts_as_the_result(
     rows = trials.ledger()
     assert list(rows["key"]) == [f"{key}#1", f"{key}#2", key]
     assert list(rows["reason"]) == ["first", "second", ""]
-    assert trials.judgment().luck["trials"] == 1
+    assert judgments.judgment().luck["trials"] == 1
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_a_result_that_is_lost_or_damaged_is_named_and_stops_nothing_else(msft, 
     results = engine.run([RIDGE, catalog.spec("DecisionTree_depth_3")], [msft], jobs=1, progress=False)
     harm, error = LOSSES[why]
     harm(file(results[0].key))
-    trials._kept.cache_clear()
+    judgments._kept.cache_clear()
     assert trials.load(results[0].key) is None
     with pytest.raises(error):
         trials.opened(results[0].key)
@@ -226,7 +226,7 @@ def test_a_result_that_is_lost_or_damaged_is_named_and_stops_nothing_else(msft, 
     assert found == {"key": results[0].key, "model": "RidgeRegression", "ticker": "MSFT", "horizon": 5} | {
         "mode": "sample", "status": "ok", "why": f"result {why}",
     }  # fmt: skip
-    luck = trials.judgment().luck
+    luck = judgments.judgment().luck
     assert (luck["trials"], luck["lost"], luck["questions"]) == (1, 1, 1)
     (again,) = study.evaluate(["DecisionTree_depth_3"], msft)
     assert again.metrics == results[1].metrics
@@ -258,7 +258,7 @@ def test_another_process_computes_the_same_bytes(msft, home, template):
     spec = "DecisionTree_depth_3"
     code = f"""
 import pickle, sys
-from mltrainer.evaluation import trials
+from mltrainer.evaluation import judgments, trials
 from mltrainer.evaluation.judging import evaluate
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.skill import Question
@@ -284,11 +284,11 @@ def test_who_records_second_shows_what_the_first_one_measured(msft):
 def test_a_ledger_can_be_read_as_of_a_row(msft):
     assert trials.position() == 0
     trials.record(fit(msft), msft)
-    then, luck = trials.position(), trials.judgment().luck
+    then, luck = trials.position(), judgments.judgment().luck
     trials.record(fit(msft, "DecisionTree_depth_3"), msft)
     assert trials.ledger(then)["model"].tolist() == ["RidgeRegression"]
-    assert trials.judgment(until=then).luck == pytest.approx(luck, nan_ok=True)
-    assert trials.judgment().luck["trials"] == 2
+    assert judgments.judgment(until=then).luck == pytest.approx(luck, nan_ok=True)
+    assert judgments.judgment().luck["trials"] == 2
 
 
 # --- the ledger and the trail -----------------------------------------------------------------------------------
@@ -347,12 +347,12 @@ def test_a_row_that_was_deleted_and_is_fitted_again_is_no_longer_lost(msft, tamp
 def test_what_was_deleted_counts_against_luck_where_the_ledger_was_then(msft, tamper: Tamper):
     for name in ("RidgeRegression", "DecisionTree_depth_3", "KNeighborsRegressor_5"):
         trials.record(fit(msft, name), msft)
-    then, position = trials.judgment().luck["effective"], trials.position()
+    then, position = judgments.judgment().luck["effective"], trials.position()
     tamper("DELETE FROM trials WHERE model <> 'DecisionTree_depth_3'")
-    luck = trials.judgment().luck
+    luck = judgments.judgment().luck
     assert (luck["trials"], luck["lost"], luck["questions"]) == (1, 2, 1)
     assert luck["effective"] == 3 >= then  # each as if it were independent
-    assert trials.judgment(until=position - 1).luck["lost"] == 1
+    assert judgments.judgment(until=position - 1).luck["lost"] == 1
 
 
 def test_a_panel_that_lost_a_ticker_is_one_lost_trial_of_its_question(msft, tamper: Tamper):
@@ -360,11 +360,11 @@ def test_a_panel_that_lost_a_ticker_is_one_lost_trial_of_its_question(msft, tamp
     for ticker in ("AAPL", "MSFT"):
         meta = e.meta | {"trial": "together"}
         trials.record(dataclasses.replace(e, key=f"{e.key[:60]}{ticker}", ticker=ticker, meta=meta), msft)
-    assert trials.judgment().luck["trials"] == 1
+    assert judgments.judgment().luck["trials"] == 1
     tamper("DELETE FROM trials WHERE ticker = 'AAPL'")
-    luck = trials.judgment().luck
+    luck = judgments.judgment().luck
     assert (luck["trials"], luck["lost"], luck["questions"]) == (0, 1, 1)
-    assert trials._questions([*trials._present(), *trials._deleted()]) == ((Question(("AAPL", "MSFT"), 5), 1),)
+    assert judgments._questions([*trials.present(), *trials.deleted()]) == ((Question(("AAPL", "MSFT"), 5), 1),)
 
 
 def test_an_entry_of_an_older_version_says_less_and_is_compared_in_what_it_says(msft, tamper: Tamper):
@@ -404,7 +404,7 @@ def test_a_fit_that_cannot_be_stored_is_no_trial(msft, monkeypatch):
 
 
 def test_an_empty_ledger_has_no_luck_to_speak_of():
-    luck = trials.judgment().luck
+    luck = judgments.judgment().luck
     assert luck["trials"] == luck["effective"] == 0
     assert np.isnan(luck["threshold"])
 
@@ -412,7 +412,7 @@ def test_an_empty_ledger_has_no_luck_to_speak_of():
 def test_luck_of_three_trials_is_that_of_the_formula(msft):
     for name in ["RidgeRegression", "DecisionTree_depth_3", "KNeighborsRegressor_5"]:
         trials.record(fit(msft, name), msft)
-    luck = trials.judgment().luck
+    luck = judgments.judgment().luck
     assert luck["trials"] == 3
     assert 1 <= luck["effective"] <= 3
     assert luck["spread"] >= 1  # in standard errors of a trial without skill
@@ -425,22 +425,22 @@ def test_the_ledger_is_judged_from_columns_of_each_result_read_once(msft, monkey
         trials.record(fit(msft, name), msft)
     with monkeypatch.context() as patch:
         patch.setattr(Evaluation, "from_bytes", None)
-        first = trials.judgment().luck
+        first = judgments.judgment().luck
     monkeypatch.setattr(store, "get_blob", None)
-    assert trials.judgment().luck == first
-    trials._kept.cache_clear()
+    assert judgments.judgment().luck == first
+    judgments._kept.cache_clear()
     with pytest.raises(TypeError):
-        trials.judgment()
+        judgments.judgment()
 
 
 def test_a_leaderboard_can_be_judged_at_an_earlier_position_of_the_ledger(msft):
     for name in ("RidgeRegression", "DecisionTree_depth_3"):
         trials.record(fit(msft, name), msft)
-    then = trials.judgment()
+    then = judgments.judgment()
     position = trials.position()
     trials.record(fit(msft, "KNeighborsRegressor_3"), msft)
-    assert trials.judgment(until=position).luck == then.luck
-    assert trials.judgment().luck["trials"] == 3
+    assert judgments.judgment(until=position).luck == then.luck
+    assert judgments.judgment().luck["trials"] == 3
 
 
 def test_a_second_home_knows_its_own_trials_only_unless_they_share_a_database(msft, home, monkeypatch):
@@ -466,8 +466,8 @@ def test_two_homes_on_one_database_and_one_folder_of_results_see_one_truth(msft,
     seen = []
     for name in ("home", "second"):
         monkeypatch.setenv("MLTRAINER_HOME", str(home.with_name(name)))
-        trials._kept.cache_clear()
-        trials._judged.cache_clear()
+        judgments._kept.cache_clear()
+        judgments._judged.cache_clear()
         board = study.leaderboard([trials.opened(here.key), trials.opened(there.key)])
         seen.append((board.rows.to_json(), board.luck, trials.lost().empty))
     assert seen[0] == seen[1]
@@ -477,22 +477,22 @@ def test_two_homes_on_one_database_and_one_folder_of_results_see_one_truth(msft,
 def test_trials_of_another_mode_do_not_count(msft, monkeypatch):
     trials.record(fit(msft), msft)
     monkeypatch.setenv("MLTRAINER_MODE", "replay")
-    assert trials.judgment().luck["trials"] == 0
+    assert judgments.judgment().luck["trials"] == 0
 
 
 def test_trials_over_other_sessions_are_counted_too(msft):
     trials.record(fit(msft), msft)
     trials.record(fit(msft, protocol=Protocol(split=WalkForward(3))), msft)
-    luck = trials.judgment().luck
+    luck = judgments.judgment().luck
     assert luck["trials"] == 2
     trials.record(fit(msft, protocol=Protocol(cost_bps=6.0)), msft)  # the same positions over the same sessions
-    assert luck["effective"] <= trials.judgment().luck["effective"] < 2.5  # and not three
+    assert luck["effective"] <= judgments.judgment().luck["effective"] < 2.5  # and not three
 
 
 def test_the_bar_rises_with_every_model_that_is_tried(msft):
     bars = []
     for name in ("RidgeRegression", "DecisionTree_depth_3", "KNeighborsRegressor_3", "SVR_rbf", "LogisticRegression"):
         trials.record(fit(msft, name), msft)
-        bars.append(trials.judgment().luck["effective"])
+        bars.append(judgments.judgment().luck["effective"])
     assert bars == sorted(bars)
     assert bars[-1] > bars[0]

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from mltrainer.errors import BadInput, NotEnoughHistory, Refused, Unavailable, UnknownName
-from mltrainer.evaluation import judging, skill, study, tasks, trials
+from mltrainer.evaluation import judging, judgments, skill, study, tasks, trials
 from mltrainer.evaluation import tune as room
 from mltrainer.evaluation.lifecycle import Model, model
 from mltrainer.evaluation.protocol import Protocol
@@ -202,13 +202,13 @@ def test_a_killed_search_goes_on_without_fitting_anything_twice(msft, monkeypatc
 
 
 def test_every_setting_tried_is_a_row_of_the_ledger_and_raises_the_bar_of_all(msft):
-    before = trials.judgment().luck
+    before = judgments.judgment().luck
     found = search(msft, "KNeighborsRegressor_5", 12, method="random", protocol=FIVE)
     rows = trials.ledger()
     assert set(found.candidates["key"]) | {found.evaluation.key, found.baseline.key} == set(rows["key"])
     assert found.luck["cost"] == len(rows)
     assert rows["model"].str.startswith("KNeighborsRegressor_5").all()
-    luck = trials.judgment().luck
+    luck = judgments.judgment().luck
     assert (before["effective"], luck["trials"]) == (0, len(rows))
     assert 1 < luck["effective"] <= len(rows)
 
@@ -216,7 +216,7 @@ def test_every_setting_tried_is_a_row_of_the_ledger_and_raises_the_bar_of_all(ms
 def test_luck_inside_is_that_of_the_settings_tried(msft):
     found = search(msft, "KNeighborsRegressor_5", 12, method="random", protocol=FIVE)
     within = {key: trials.load(key) for key in found.candidates["key"]}
-    luck = skill.judge(trials.grouped(within.values()).values()).luck
+    luck = skill.judge(judgments.grouped(within.values()).values()).luck
     assert found.luck["effective"] == luck["effective"]
     assert found.luck["threshold"] == luck["threshold"]
 

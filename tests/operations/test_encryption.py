@@ -19,7 +19,7 @@ from mltrainer import store, vault
 from mltrainer.cli import app
 from mltrainer.data.providers import cache
 from mltrainer.errors import BadInput, Locked, Refused, Tampered
-from mltrainer.evaluation import trials
+from mltrainer.evaluation import judgments, trials
 from mltrainer.features import stored
 from mltrainer.operations import backup, encryption, retention, security
 from mltrainer.operations.scrub import scrub
@@ -167,13 +167,13 @@ def test_a_trial_whose_key_is_not_here_is_neither_lost_nor_fitted_again(
 ):
     matrix = mt.matrix("MSFT", start="2008-01-02", end="2010-12-31")
     found = mt.evaluate("RidgeRegression", matrix)
-    luck = repr(trials.judgment().luck)
-    trials._kept.cache_clear()
-    assert repr(trials.judgment().luck) == luck
-    trials._kept.cache_clear()
+    luck = repr(judgments.judgment().luck)
+    judgments._kept.cache_clear()
+    assert repr(judgments.judgment().luck) == luck
+    judgments._kept.cache_clear()
     store._whole.clear()
     monkeypatch.delenv(VARIABLE)
-    for act in (lambda: trials.load(found.key), trials.judgment, lambda: mt.evaluate("RidgeRegression", matrix)):
+    for act in (lambda: trials.load(found.key), judgments.judgment, lambda: mt.evaluate("RidgeRegression", matrix)):
         with pytest.raises(Locked):
             act()
     assert len(trials.ledger()) == 1

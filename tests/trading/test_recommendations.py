@@ -23,7 +23,7 @@ from mltrainer.checks import decisions, leakcheck
 from mltrainer.data import sample
 from mltrainer.data.quality.case import SPLITS
 from mltrainer.errors import BadInput, NotEnoughHistory, Refused, UnknownName
-from mltrainer.evaluation import trials
+from mltrainer.evaluation import judgments, trials
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.features.targets import realized_variance
 from mltrainer.trading.portfolio import beliefs
@@ -215,10 +215,10 @@ def test_what_is_tried_in_vain_gives_no_view_and_later_trials_can_only_take_one_
     )
     e = planted("2007-12-31")
     sessions = pd.DatetimeIndex(now.frame.index)
-    alone = trials.judgment(known=sessions)
+    alone = judgments.judgment(known=sessions)
     planted_later = replace(e, key="e" * 64, forecasts=e.forecasts.assign(forecast=-e.forecasts["forecast"]))
     trials.record(planted_later, mt.matrix("MSFT", start="2003-01-02", end="2007-12-31"))
-    both = trials.judgment(known=sessions)
+    both = judgments.judgment(known=sessions)
     assert both.luck["trials"] == alone.luck["trials"] + 1
     assert both.evidence[e.trial].p > alone.evidence[e.trial].p
 

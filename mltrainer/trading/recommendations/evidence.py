@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mltrainer.errors import MltrainerError, Unavailable
-from mltrainer.evaluation import skill, study, trials
+from mltrainer.evaluation import judgments, skill, study, trials
 from mltrainer.evaluation.lifecycle import Model
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.skill import Evidence
@@ -56,7 +56,7 @@ def known(bars: Dataset, horizon: int) -> Knowledge:
     if not timely:
         said = {0: "none was tried"}.get(len(found), f"{len(found)} trials, none of which ended in the year before")
         return Knowledge(f"{nothing} ({said}).")
-    judged = trials.judgment(known=sessions)
+    judged = judgments.judgment(known=sessions)
     verdicts = {e.key: skill.verdict(e, judged.evidence.get(e.trial, Evidence())) for e in timely}
     skilled = [e for e in timely if skill.shows(verdicts[e.key])]
     if not skilled:
