@@ -1,10 +1,8 @@
-"""Where state lives: one database for rows, one folder of blobs addressed by their own hash.
+"""Where rows live: one database, SQLite in MLTRAINER_HOME or PostgreSQL by MLTRAINER_DATABASE_URL.
 
-Rows go to SQLite in MLTRAINER_HOME, or to PostgreSQL by MLTRAINER_DATABASE_URL; blobs to the home, or to a folder that
-several homes share by MLTRAINER_BLOBS. What is acknowledged survives a
-killed process and a power cut, and one writer works at a time, in every process on the machine. A file beside the
-database remembers how far the audit trail had come, so that a database which is gone, emptied or older than it should
-be is not taken for a fresh start. A home that may only be read is read.
+What is acknowledged survives a killed process and a power cut, and one writer works at a time, in every process on the
+machine. A file beside the database remembers how far the audit trail had come, so that a database which is gone,
+emptied or older than it should be is not taken for a fresh start. A home that may only be read is read.
 """
 
 import hashlib
@@ -14,7 +12,6 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -35,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from mltrainer import vault
+from mltrainer import blobstore
 from mltrainer.disk import (
     FULL,
     LOCKED_OUT,
@@ -94,7 +91,6 @@ __all__ = [  # what others ask of this room, wherever it stands
 ]  # fmt: skip
 
 BUSY_SECONDS = 60.0
-STALE_SECONDS = 3600.0  # no writer is at one file for so long: an older `.tmp` was left by a process that was killed
 # --- rows -----------------------------------------------------------------------------------------------------
 
 
@@ -362,7 +358,7 @@ def _compare(connection: Connection, url: URL) -> None:
 def _missing(url: URL) -> None:
     """Stop before a new database would be made beside what an older one knew."""
     own = settings().blobs is None and Path(url.database or "").parent == settings().home.absolute()
-    if _memory(url).exists() or (own and any(blob_folder().glob("*/*"))):
+    if _memory(url).exists() or (own and any(blobstore.folder().glob("*/*"))):
         raise Tampered(
             f"{_shown(url)} is missing or empty, but {Path(url.database or '').parent} has a history; {_RESTORE}"
         )
@@ -397,125 +393,6 @@ def answered() -> tuple[str, str] | None:
     with reading() as connection:
         oldest, newest = connection.execute(select(func.min(answers.c.at), func.max(answers.c.at))).one()
     return (oldest, newest) if oldest else None
-
-
-# --- blobs ----------------------------------------------------------------------------------------------------
-
-
-def put_blob(data: bytes) -> str:
-    """Keep `data` and return its address, the sha256 in hex; a file that is lost or damaged is written again."""
-    sha = hashlib.sha256(data).hexdigest()
-    if flaw(sha) or not _touched(blob_path(sha)):
-        _sweep(settings().home, blob_folder())
-        vault.guard(blob_folder())
-        write_atomic(blob_path(sha), vault.encrypted(data, sha))
-    return sha
-
-
-def _touched(path: Path) -> bool:
-    """Make a whole file young again, as somebody is about to name it; False if it was removed meanwhile."""
-    try:
-        os.utime(path)
-    except FileNotFoundError:
-        return False
-    except OSError:  # who may only read a shared folder cannot keep it young, and it is there all the same
-        return True
-    with suppress(OSError):
-        _whole[path] = _state(path)
-    return True
-
-
-def _state(path: Path) -> tuple[int, int, int]:
-    found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def get_blob(sha: str) -> bytes:
-    """Return the bytes at an address, in clear, after hashing them again."""
-    path = blob_path(sha)
-    if not path.is_file():
-        raise Unavailable(f"{path} does not hold blob {sha[:12]}; run again what produced it")
-    data = peek(sha)
-    if hashlib.sha256(data).hexdigest() != sha:
-        raise Tampered(f"{path} no longer matches its hash; remove it and run again what produced it")
-    return data
-
-
-def peek(sha: str) -> bytes:
-    """What stands at an address, in clear, whether or not it is what was written."""
-    path = blob_path(sha)
-    with on_disk(path):
-        body = path.read_bytes()
-    try:
-        return vault.decrypted(body, sha)
-    except Tampered:
-        raise Tampered(f"{path} no longer matches its hash; remove it and run again what produced it") from None
-
-
-def key_of(sha: str) -> str:
-    """Id of the key by which a blob is encrypted; "" of one in clear."""
-    with on_disk(blob_path(sha)), blob_path(sha).open("rb") as file:
-        return vault.key_of(file.read(vault.HEAD))
-
-
-def rewritten(sha: str, key: str) -> bool:
-    """Have a blob encrypted by the key in force, or, of no key, in clear; whether it was written again."""
-    if has_blob(sha) and key_of(sha) == key:
-        return False
-    data = get_blob(sha)
-    write_atomic(blob_path(sha), vault.encrypted(data, sha) if key else data)
-    return True
-
-
-def has_blob(sha: str) -> bool:
-    """Say whether a file stands at the address."""
-    return blob_path(sha).is_file()
-
-
-_whole: dict[Path, tuple[int, int, int]] = {}  # files that matched their address, as they then were
-
-
-def flaw(sha: str) -> str:
-    """What is wrong with a blob: "lost", "damaged" or nothing; a file is hashed once while it stays as it is."""
-    path = blob_path(sha)
-    if not path.is_file():
-        return "lost"
-    state = _state(path)
-    if _whole.get(path) != state:
-        try:
-            get_blob(sha)
-        except Tampered:
-            return "damaged"
-        _whole[path] = state
-    return ""
-
-
-@cache
-def _sweep(home: Path, blobs: Path) -> None:
-    """Remove, once in a process, what killed writers left beside the files that they were writing."""
-    for left in (*home.glob(".*.tmp"), *blobs.glob("*/.*.tmp")):
-        with suppress(OSError):
-            if time.time() - left.stat().st_mtime > STALE_SECONDS:
-                left.unlink()
-
-
-def blob_folder() -> Path:
-    """Where blobs lie: MLTRAINER_BLOBS, by default in the home."""
-    here = settings()
-    return here.blobs or here.home / "blobs"
-
-
-def blob_path(sha: str) -> Path:
-    """Where a blob lies, whether or not it is there."""
-    if not re.fullmatch(r"[0-9a-f]{64}", sha):
-        raise BadInput(f"{sha[:80]!r} is no blob address; an address is 64 hex digits")
-    return blob_folder() / sha[:2] / sha
-
-
-def blobs() -> list[str]:
-    """Addresses of all blobs that there are, whole or not."""
-    found = (path.name for path in blob_folder().glob("??/*"))
-    return sorted(name for name in found if re.fullmatch(r"[0-9a-f]{64}", name))
 
 
 # --- errors ---------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ import pytest
 from replay.server import FRED_KEY, POLYGON_KEY, Replay
 from sqlalchemy import select
 
-from mltrainer import store
+from mltrainer import blobstore, store
 from mltrainer.operations import backup, scrub
 from mltrainer.reports import folder as reports
 from mltrainer.reports import verify
@@ -35,7 +35,7 @@ MODELS = '["KNeighborsRegressor_5", "KNeighborsRegressor_3"]'
 FRAME = """
 import os, sys
 import mltrainer as mt
-from mltrainer import store
+from mltrainer import blobstore, store
 from mltrainer.errors import MltrainerError
 remember = store._remember
 last, told = int(os.environ.get("STOP_AFTER", "0")), 0
@@ -75,14 +75,14 @@ for day in ("2006-12-28", "2006-12-29"):
     "backup": """from mltrainer.operations import backup
 from mltrainer.trust import audit
 audit.append("begun")
-audit.append("work", blob=store.put_blob(b"x" * 300_000))
+audit.append("work", blob=blobstore.put(b"x" * 300_000))
 name = f"backup-{audit.head().size}"
 backup.backup(name)
 print("backup", name)""",
     "restore": """from mltrainer.operations import backup
 from mltrainer.trust import audit
 audit.append("begun")
-audit.append("work", blob=store.put_blob(b"y" * 300_000))
+audit.append("work", blob=blobstore.put(b"y" * 300_000))
 if not os.path.exists("kept"):
     backup.backup("kept")
 store._remember = remember  # what follows is of another home
@@ -149,7 +149,7 @@ class World:
         found = [*audit.verify(), *map(str, scrub.scrub(self.folder / "out")), *unsound(self.home)]
         entries = {f"{e.seq}:{e.hash}" for e in audit.entries()}
         found += [f"acknowledged {w} is lost" for k, w in self.acknowledged if k == "head" and w not in entries]
-        found += [f"artifact {w} is lost" for k, w in self.acknowledged if k == "artifact" and store.flaw(w)]
+        found += [f"artifact {w} is lost" for k, w in self.acknowledged if k == "artifact" and blobstore.flaw(w)]
         for word in {w for k, w in self.acknowledged if k == "run"}:
             found += [f"{word}: {line}" for line in verify(word)]
         for word in {w for k, w in self.acknowledged if k == "backup"}:

@@ -18,7 +18,7 @@ import pytest
 from databases import BOTH, Tamper
 from sqlalchemy import URL, func, insert, select, text
 
-from mltrainer import store
+from mltrainer import blobstore, store
 from mltrainer.errors import BadInput, MltrainerError, StorageError, Tampered, Unavailable
 from mltrainer.evaluation import trials
 from mltrainer.settings import settings
@@ -212,7 +212,7 @@ def test_a_database_that_is_gone_or_empty_is_no_fresh_start(home: Path, loss: Ca
 
 def test_blobs_without_a_database_are_no_fresh_start_either(home: Path) -> None:
     """A home of a version that did not remember."""
-    store.put_blob(b"a result")
+    blobstore.put(b"a result")
     with pytest.raises(Tampered, match="is missing or empty"):
         audit.head()
 
@@ -244,57 +244,57 @@ def test_what_the_home_remembers_is_never_ahead_of_the_database() -> None:
 def test_a_blob_is_found_under_the_sha256_of_its_bytes(home: Path) -> None:
     # FIPS 180-2, appendix B.1: the digest of "abc"
     address = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert not store.has_blob(address)
-    assert store.put_blob(b"abc") == store.put_blob(b"abc") == address
-    assert store.get_blob(address) == b"abc"
+    assert not blobstore.exists(address)
+    assert blobstore.put(b"abc") == blobstore.put(b"abc") == address
+    assert blobstore.get(address) == b"abc"
     assert [p.name for p in (home / "blobs").rglob("*") if p.is_file()] == [address]
 
 
 def test_a_damaged_blob_is_named_and_put_right_by_the_bytes_that_belong_there(home: Path) -> None:
-    address = store.put_blob(b"abc")
+    address = blobstore.put(b"abc")
     file = home / "blobs" / address[:2] / address
-    assert store.flaw(address) == ""
+    assert blobstore.flaw(address) == ""
     file.write_bytes(b"abd")
     with pytest.raises(Tampered) as error:
-        store.get_blob(address)
+        blobstore.get(address)
     assert one_line(error, file)
-    assert store.flaw(address) == "damaged"
-    assert store.put_blob(b"abc") == address
-    assert (store.flaw(address), store.get_blob(address)) == ("", b"abc")
+    assert blobstore.flaw(address) == "damaged"
+    assert blobstore.put(b"abc") == address
+    assert (blobstore.flaw(address), blobstore.get(address)) == ("", b"abc")
     file.unlink()
-    assert store.flaw(address) == "lost"
+    assert blobstore.flaw(address) == "lost"
 
 
 def test_a_blob_is_hashed_once_while_its_file_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    address, read = store.put_blob(b"abc"), []
-    get = store.get_blob
-    monkeypatch.setattr(store, "get_blob", lambda sha: read.append(sha) or get(sha))
-    assert [store.flaw(address) for _ in range(3)] == [""] * 3
+    address, read = blobstore.put(b"abc"), []
+    get = blobstore.get
+    monkeypatch.setattr(blobstore, "get", lambda sha: read.append(sha) or get(sha))
+    assert [blobstore.flaw(address) for _ in range(3)] == [""] * 3
     assert read == [address]
 
 
 def test_what_a_killed_writer_left_is_swept_and_what_another_is_writing_is_not(home: Path) -> None:
-    kept = store.put_blob(b"abc")
+    kept = blobstore.put(b"abc")
     folder = home / "blobs" / kept[:2]
     old, new = folder / ".1.tmp", folder / ".2.tmp"
     for left in old, new:
         left.write_bytes(b"half")
-    os.utime(old, (time.time() - 2 * store.STALE_SECONDS,) * 2)
-    store._sweep.cache_clear()  # as in the next process
-    store.put_blob(b"another")
+    os.utime(old, (time.time() - 2 * blobstore.STALE_SECONDS,) * 2)
+    blobstore._sweep.cache_clear()  # as in the next process
+    blobstore.put(b"another")
     assert (old.exists(), new.exists()) == (False, True)
-    assert store.get_blob(kept) == b"abc"
+    assert blobstore.get(kept) == b"abc"
 
 
 def test_a_missing_blob_is_unavailable() -> None:
     with pytest.raises(Unavailable, match="does not hold blob"):
-        store.get_blob("0" * 64)
+        blobstore.get("0" * 64)
 
 
 @pytest.mark.parametrize("address", ["../../etc/passwd", "", "ABC", "0" * 63, "0" * 64 + "\n", "/" * 64])
 def test_only_a_hash_is_an_address(address: str) -> None:
     with pytest.raises(BadInput, match="64 hex digits"):
-        store.get_blob(address)
+        blobstore.get(address)
 
 
 def test_write_atomic_replaces_the_whole_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
@@ -346,7 +346,7 @@ def test_a_damaged_database_is_one_line_that_names_it(home: Path, damage: str) -
 def test_a_home_below_a_regular_file_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("MLTRAINER_HOME", str(tmp_path / "file" / "home"))
-    for act in (lambda: audit.append("x"), audit.head, lambda: store.put_blob(b"x")):
+    for act in (lambda: audit.append("x"), audit.head, lambda: blobstore.put(b"x")):
         with pytest.raises(StorageError) as error:
             act()
         assert one_line(error, tmp_path / "file" / "home")
@@ -354,7 +354,7 @@ def test_a_home_below_a_regular_file_is_a_storage_error(tmp_path: Path, monkeypa
 
 AS_NOBODY = """
 import os, sys
-from mltrainer import store
+from mltrainer import blobstore, store
 from mltrainer.errors import StorageError
 from mltrainer.evaluation import judgments, trials
 from mltrainer.trust import audit
@@ -362,7 +362,7 @@ if os.geteuid() == 0:
     os.setgid(65534); os.setuid(65534)
 ran = judgments.judgment().luck["trials"]
 print(audit.head(), audit.verify(sys.argv[1]), len(trials.ledger()), ran, trials.lost().empty)
-for act in (lambda: audit.append("x"), lambda: store.put_blob(b"new")):
+for act in (lambda: audit.append("x"), lambda: blobstore.put(b"new")):
     try:
         act()
     except StorageError as error:
@@ -377,7 +377,7 @@ def test_a_home_that_may_only_be_read_is_read_and_stays_as_it_was(monkeypatch: p
         home = Path(folder, "home")
         monkeypatch.setenv("MLTRAINER_HOME", str(home))
         saved = audit.append("kept")
-        store.put_blob(b"kept")
+        blobstore.put(b"kept")
         with closing(sqlite3.connect(home / "mltrainer.sqlite")) as older:  # whose triggers an older version made
             older.execute("DROP TRIGGER admitted_no_DELETE")
         for path in (home, *home.rglob("*")):
@@ -444,21 +444,21 @@ def test_a_full_disk_is_a_storage_error_and_loses_nothing(small_disk: Path, monk
     home = small_disk / "home"
     monkeypatch.setenv("MLTRAINER_HOME", str(home))
     heads = [audit.append("first")]
-    blob = store.put_blob(b"kept")
+    blob = blobstore.put(b"kept")
     with pytest.raises(StorageError) as error:
         heads.extend(audit.append("fill", text="x" * 20_000) for _ in range(1000))
     assert one_line(error, home / "mltrainer.sqlite")
     assert "full" in str(error.value)
     with pytest.raises(StorageError) as error:
-        store.put_blob(os.urandom(2_000_000))
+        blobstore.put(os.urandom(2_000_000))
     assert one_line(error, home / "blobs")
     assert [p.name for p in (home / "blobs").rglob("*") if p.is_file()] == [blob]
     subprocess.run(["mount", "-o", "remount,size=8m", small_disk], check=True)
     assert audit.head() == heads[-1]
     assert audit.verify(heads[-1]) == []
     assert audit.append("after").size == len(heads) + 1
-    assert store.get_blob(blob) == b"kept"
-    assert store.put_blob(b"room again") == sha256(b"room again").hexdigest()
+    assert blobstore.get(blob) == b"kept"
+    assert blobstore.put(b"room again") == sha256(b"room again").hexdigest()
 
 
 @pytest.mark.parametrize("url", ["no url", "sqlite://", "sqlite:///:memory:"])

@@ -20,7 +20,7 @@ def doctor(
     import shutil
     from importlib.metadata import version
 
-    from mltrainer import store
+    from mltrainer import blobstore
     from mltrainer.data.providers import cache, client
     from mltrainer.models import catalog
     from mltrainer.settings import settings
@@ -40,7 +40,7 @@ def doctor(
         "free disk": lambda: f"{shutil.disk_usage(folder).free / 2**30:.1f} GB",
         "state folder": lambda: here.home,
         "audit trail": lambda: f"{audit.head().size} entries, {len(audit.verify())} findings",
-        "state": lambda: "can be written" if store.put_blob(b"doctor") else "",  # once there is a database beside it
+        "state": lambda: "can be written" if blobstore.put(b"doctor") else "",  # once there is a database beside it
         "models": lambda: f"{sum(s.available for s in catalog.specs())} of {len(catalog.specs())} available",
         "missing": lambda: ", ".join(s.name for s in catalog.specs() if not s.available) or "nothing",
     }

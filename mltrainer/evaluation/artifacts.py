@@ -11,7 +11,7 @@ import skops.io as sio
 from sklearn.model_selection import TimeSeriesSplit
 from skops.io.exceptions import UntrustedTypesFoundException
 
-from mltrainer import store
+from mltrainer import blobstore, store
 from mltrainer.errors import MltrainerError, Refused, Unavailable
 from mltrainer.evaluation import trials
 from mltrainer.evaluation.protocol import LEARNING
@@ -123,9 +123,9 @@ def save(name: str, estimator: Any, state: dict[str, Any], project: str = "") ->
     the model was trained on, by which `libraries`, and how its forecasts are scaled back.
     A model that was trained twice on the same rows has one address. The trail is told the `project` it was kept for.
     """
-    body = store.put_blob(packed(estimator))
+    body = blobstore.put(packed(estimator))
     record = {"format": FORMAT, "name": name, "estimator": body, "state": state}
-    artifact = store.put_blob(canonical(record).encode())
+    artifact = blobstore.put(canonical(record).encode())
     said = {"artifact": artifact, "model": name, "estimator": body, "ticker": state.get("ticker", "")}
     audit.append("artifact", **said, **({"project": project} if project else {}))
     return artifact
@@ -227,12 +227,12 @@ def load(artifact: str) -> tuple[str, Any, dict[str, Any], list[str]]:
         why = "is none that this installation has saved"
         gate.refuse(what, why, "train the model here and save it", kind="mistake")
     try:
-        record = json.loads(store.get_blob(artifact))
+        record = json.loads(blobstore.get(artifact))
         if any(record[name] != entry[told] for name, told in (("estimator", "estimator"), ("name", "model"))):
             gate.refuse(what, "is of another model than the audit trail says", "train the model again")
         estimator = None
         if record.get("format") == FORMAT:
-            estimator = sio.loads(store.get_blob(record["estimator"]), trusted=list(TRUSTED))
+            estimator = sio.loads(blobstore.get(record["estimator"]), trusted=list(TRUSTED))
             if why := _misfit(record, estimator):
                 gate.refuse(what, why, "train the model again")
     except UntrustedTypesFoundException as error:

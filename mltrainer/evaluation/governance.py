@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from mltrainer import store
+from mltrainer import blobstore, store
 from mltrainer.errors import BadInput, MltrainerError, Refused
 from mltrainer.plain import cleaned
 from mltrainer.trust import audit
@@ -80,7 +80,7 @@ Question = tuple[str, int | None, str | None]
 def question(artifact: str) -> Question:
     """What a kept model forecasts: ticker, horizon and target, as its file has it; ("", None, None) of one lost."""
     try:
-        state = json.loads(store.get_blob(artifact))["state"]
+        state = json.loads(blobstore.get(artifact))["state"]
         return state["ticker"], state["horizon"], state.get("target", "return")
     except (MltrainerError, ValueError, KeyError):
         return "", None, None

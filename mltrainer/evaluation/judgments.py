@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 
 import pandas as pd
 
-from mltrainer import store
+from mltrainer import blobstore
 from mltrainer.errors import Tampered, Unavailable
 from mltrainer.evaluation import preregistered, skill, trials
 from mltrainer.evaluation.record import Evaluation
@@ -104,7 +104,7 @@ def _matured(
 def _frames(question: Question, blobs: Iterable[str]) -> Iterator[pd.DataFrame]:
     proof = ("baseline",) if targets.target(question.target).proof == "loss" else ()
     columns = ("y", "forecast", "scale", "fold", "position", "gross", "net", "benchmark", *proof)
-    return (Evaluation.columns(store.get_blob(blob), *columns) for blob in blobs)
+    return (Evaluation.columns(blobstore.get(blob), *columns) for blob in blobs)
 
 
 @lru_cache(maxsize=64)

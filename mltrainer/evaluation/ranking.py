@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 
-from mltrainer import store
+from mltrainer import blobstore
 from mltrainer.errors import Tampered, Unavailable
 from mltrainer.evaluation import judgments, projects, trials
 from mltrainer.evaluation.leaderboard import Leaderboard, leaderboard
@@ -55,4 +55,4 @@ def _results(project: str | None, joined: Container[str], left: Excluded) -> Ite
             left.revocations |= taken
             continue
         with suppress(Unavailable, Tampered):
-            yield trials.with_measured(Evaluation.from_bytes(store.get_blob(row["blob"])), row)
+            yield trials.with_measured(Evaluation.from_bytes(blobstore.get(row["blob"])), row)

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Connection, Row, func, select
 
-from mltrainer import store
+from mltrainer import blobstore, store
 from mltrainer.errors import BadInput, Refused, Tampered, Unavailable
 from mltrainer.evaluation import code, preregistered
 from mltrainer.evaluation.panels import keys
@@ -87,8 +87,8 @@ def record(evaluation: Evaluation, matrix: Matrix) -> Evaluation:
         With what the ledger holds as measured, so that two processes that fit the same thing show the same figures.
     """
     body = evaluation.to_bytes()
-    before = store.flaw(sha256(body).hexdigest())
-    row = _row(evaluation, matrix, store.put_blob(body))
+    before = blobstore.flaw(sha256(body).hexdigest())
+    row = _row(evaluation, matrix, blobstore.put(body))
     finished = evaluation.status in FINISHED
     with store.writing() as connection:
         held = _held(connection, evaluation.key) if finished else None
@@ -191,7 +191,7 @@ def opened(result_key: str) -> Evaluation | None:
         raise Refused(
             f"result {result_key[:12]} rests on revoked data: {why}; mltrainer revoke --lift lets it in again"
         )
-    return with_measured(Evaluation.from_bytes(store.get_blob(payload["blob"])), payload)
+    return with_measured(Evaluation.from_bytes(blobstore.get(payload["blob"])), payload)
 
 
 def last_attempt(result_key: str) -> Evaluation | None:
@@ -275,7 +275,7 @@ def _why(entry: Mapping[Any, Any]) -> str:
         return "row deleted"
     if entry["status"] not in FINISHED and not pd.isna(entry["status"]):  # what failed has no forecasts to lose
         return ""
-    return f"result {flaw}" if (flaw := store.flaw(entry["blob"])) else ""
+    return f"result {flaw}" if (flaw := blobstore.flaw(entry["blob"])) else ""
 
 
 class Tried(NamedTuple):

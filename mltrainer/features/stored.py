@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mltrainer import store
+from mltrainer import blobstore
 from mltrainer.errors import StorageError, Tampered
 from mltrainer.features.matrix import PARTS, Matrix
 from mltrainer.trust import gate
@@ -20,7 +20,7 @@ WORDS = [f.name for f in fields(Matrix) if f.name not in (*PARTS, "provenance", 
 def keep(matrix: Matrix) -> str:
     """Keep a sealed matrix among the blobs, without the sources that it was built from; return its address."""
     gate.verify(matrix, "storage")
-    address = store.put_blob(to_bytes(matrix))
+    address = blobstore.put(to_bytes(matrix))
     if opened(address).fingerprint() != matrix.fingerprint():
         raise StorageError(f"{matrix.name} could not be kept as it is; report this, with the data it came from")
     return address
@@ -28,7 +28,7 @@ def keep(matrix: Matrix) -> str:
 
 def opened(address: str) -> Matrix:
     """Open what `keep` has kept: `Unavailable` if it is not there, `Tampered` or `Refused` if it was changed."""
-    matrix = from_bytes(store.get_blob(address))
+    matrix = from_bytes(blobstore.get(address))
     gate.verify(matrix, "report")
     return matrix
 

@@ -27,7 +27,7 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, func, select
 
-from mltrainer import store, vault
+from mltrainer import blobstore, store, vault
 from mltrainer.disk import on_disk
 from mltrainer.errors import BadInput, StorageError, Tampered, Unavailable
 from mltrainer.operations import scrub, sealed
@@ -96,7 +96,7 @@ def backup(to: str | Path, *, passphrase: str | None = None) -> Backup:
 def _swept(folder: Path) -> None:
     """Remove what killed backups left in a folder, once no backup can still be writing it."""
     for path in folder.glob(".*"):
-        if LEFT.fullmatch(path.name) and time.time() - path.stat().st_mtime > store.STALE_SECONDS:
+        if LEFT.fullmatch(path.name) and time.time() - path.stat().st_mtime > blobstore.STALE_SECONDS:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
@@ -111,11 +111,11 @@ def _gathered(spool: Path) -> tuple[Backup, dict[str, Path]]:
             sources[f"files/{name}"] = _copied(settings().home / name, spool / name)
     members = {name: store.digest(path) for name, path in sources.items()}
     damaged = list(scrub.lacking())
-    for sha in store.blobs():
-        if store.flaw(sha):
+    for sha in blobstore.addresses():
+        if blobstore.flaw(sha):
             damaged.append(sha)
         else:
-            members[f"blobs/{sha}"], sources[f"blobs/{sha}"] = sha, store.blob_path(sha)
+            members[f"blobs/{sha}"], sources[f"blobs/{sha}"] = sha, blobstore.path(sha)
     made = datetime.now(UTC).isoformat(timespec="seconds")
     return Backup(made, version("mltrainer"), str(head), tables, members, sorted(set(damaged))), sources
 
@@ -162,7 +162,7 @@ def _packed(raw: BinaryIO, held: Backup, sources: Mapping[str, Path], passphrase
 
 def _open(name: str, path: Path) -> BinaryIO:
     """A member as it goes into the file: a blob in clear, since a backup is sealed by its own word."""
-    return io.BytesIO(store.get_blob(path.name)) if name.startswith("blobs/") else path.open("rb")
+    return io.BytesIO(blobstore.get(path.name)) if name.startswith("blobs/") else path.open("rb")
 
 
 def _begun(file: BinaryIO) -> BinaryIO:
@@ -286,8 +286,8 @@ def restore(file: str | Path, *, passphrase: str | None = None, replace: bool = 
         A member is missing, changed or added; each is named, and nothing was touched.
     """
     home = settings().home.absolute()
-    if not store.blob_folder().absolute().is_relative_to(home):
-        vault.guard(store.blob_folder())
+    if not blobstore.folder().absolute().is_relative_to(home):
+        vault.guard(blobstore.folder())
     if home.exists() and any(home.iterdir()) and not replace:
         raise BadInput(f"{home} is not empty; restore with --replace moves it aside, or set MLTRAINER_HOME to another")
     home.parent.mkdir(parents=True, exist_ok=True)
@@ -305,7 +305,7 @@ def restore(file: str | Path, *, passphrase: str | None = None, replace: bool = 
         shutil.rmtree(staged, ignore_errors=True)
         raise
     store.remember(held.head)
-    for folder in (home, store.blob_folder()) if vault.active_key() else ():
+    for folder in (home, blobstore.folder()) if vault.active_key() else ():
         vault.guard(folder)
     lost = [f"blob {sha} is not there; it held {what}" for sha, what in scrub.lacking().items()]
     findings = audit.verify(held.head) + lost
@@ -326,7 +326,7 @@ def _laid_down(staged: Path, held: Backup, home: Path) -> None:
     server, file = store.url().get_backend_name() != "sqlite", Path(store.url().database or "").absolute()
     within = None if server else _within(file, home, staged)
     full = within is None and _already(held)
-    _blobs_laid_down(staged, _within(store.blob_folder().absolute(), home, staged))  # before a row names them
+    _blobs_laid_down(staged, _within(blobstore.folder().absolute(), home, staged))  # before a row names them
     if within is not None:
         within.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not full:
@@ -349,8 +349,8 @@ def _blobs_laid_down(staged: Path, to: Path | None) -> None:
         if to is not None:
             (to / path.name[:2]).mkdir(mode=0o700, parents=True, exist_ok=True)
             path.rename(to / path.name[:2] / path.name)
-        elif store.flaw(path.name):
-            with path.open("rb") as blob, store.whole_file(store.blob_path(path.name)) as out:
+        elif blobstore.flaw(path.name):
+            with path.open("rb") as blob, store.whole_file(blobstore.path(path.name)) as out:
                 shutil.copyfileobj(blob, out)
 
 

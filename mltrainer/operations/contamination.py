@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mltrainer import store
+from mltrainer import blobstore, store
 from mltrainer.errors import BadInput, MltrainerError, Unavailable
 from mltrainer.evaluation import governance
 from mltrainer.operations.explain import LEAST
@@ -138,7 +138,7 @@ def _made_of(kind: str, own: str, said: dict[str, Any]) -> set[str]:
     if kind != "artifact":
         return {*ADDRESS.findall(json.dumps(said))} - {own}
     try:
-        return {str(json.loads(store.get_blob(own))["state"]["matrix"])}
+        return {str(json.loads(blobstore.get(own))["state"]["matrix"])}
     except (MltrainerError, ValueError, KeyError):  # a model whose file is lost forecasts nothing
         return set()
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from mltrainer import store, vault
+from mltrainer import blobstore, vault
 from mltrainer.data.providers import cache
 from mltrainer.errors import BadInput, Tampered, Unavailable
 from mltrainer.settings import settings
@@ -30,18 +30,18 @@ def rewrite(*, off: bool = False) -> Rewritten:
         raise BadInput(f"there is no key; mltrainer store key FILE makes one, then {vault.REMEDY}")
     wanted = "" if off else key
     if wanted:
-        for folder in (settings().home, store.blob_folder()):
+        for folder in (settings().home, blobstore.folder()):
             vault.guard(folder)
     blobs, damaged = 0, []
-    for sha in store.blobs():
+    for sha in blobstore.addresses():
         try:
-            blobs += store.rewritten(sha, wanted)
+            blobs += blobstore.reencrypted(sha, wanted)
         except Tampered:
             damaged.append(sha)
         except Unavailable:  # it was pruned meanwhile
             continue
     answers = cache.rewrite(wanted)
-    for folder in (settings().home, store.blob_folder()):
+    for folder in (settings().home, blobstore.folder()):
         vault.mark(folder, wanted)
     audit.append("encryption", key=wanted, blobs=blobs, answers=answers, damaged=damaged)
     return Rewritten(wanted, blobs, answers, damaged)
@@ -49,4 +49,4 @@ def rewrite(*, off: bool = False) -> Rewritten:
 
 def in_clear() -> int:
     """How many blobs are not encrypted by the key in force."""
-    return sum(store.key_of(sha) != vault.active_key() for sha in store.blobs())
+    return sum(blobstore.key_of(sha) != vault.active_key() for sha in blobstore.addresses())

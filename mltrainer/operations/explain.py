@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from mltrainer import store
+from mltrainer import blobstore, store
 from mltrainer.errors import BadInput, MltrainerError, Unavailable
 from mltrainer.evaluation import governance, trials
 from mltrainer.operations.retention import purged
@@ -122,7 +122,7 @@ def _models(start: str) -> Iterator[Explanation]:
         if not artifact.startswith(start):
             continue
         try:
-            state = json.loads(store.get_blob(artifact))["state"]
+            state = json.loads(blobstore.get(artifact))["state"]
         except MltrainerError as error:
             state = {"libraries": {"file": str(error)}, "matrix": ""}
         model = {"name": entry.payload["model"], "kept": f"{entry.at[:19]} UTC by {entry.actor}, entry {entry.seq}"}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from mltrainer import store
+from mltrainer import blobstore
 from mltrainer.data.providers import cache
 from mltrainer.errors import MltrainerError, Partial, Unavailable
 from mltrainer.settings import settings
@@ -74,7 +74,7 @@ PARTS: tuple[tuple[str, str, float, float, str, Callable[[], float]], ...] = (
     ("store answers", "ms", 500, 5_000, "above", _milliseconds),
     ("audit trail", "entries", 0, 0, "", lambda: float(audit.head().size)),
     ("free disk, state", "GB", 5, 0.5, "below", lambda: shutil.disk_usage(_there(settings().home)).free / 1e9),
-    ("free disk, results", "GB", 5, 0.5, "below", lambda: shutil.disk_usage(_there(store.blob_folder())).free / 1e9),
+    ("free disk, results", "GB", 5, 0.5, "below", lambda: shutil.disk_usage(_there(blobstore.folder())).free / 1e9),
     ("available memory", "GB", 1, 0.25, "below", lambda: psutil.virtual_memory().available / 1e9),
     ("memory of this process", "GB", 2, 4, "above", lambda: psutil.Process().memory_info().rss / 1e9),
     ("kept answers", "answers", 0, 0, "", lambda: float(re.sub(r"\D.*", "", cache.summary()["kept answers"]) or 0)),

@@ -18,7 +18,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from sqlalchemy import Text, select
 
-from mltrainer import store
+from mltrainer import blobstore, store
 from mltrainer.data.providers import cache
 from mltrainer.errors import BadInput, Tampered, UnknownName
 from mltrainer.reports import folder as reports
@@ -87,8 +87,8 @@ def referred(runs: Path) -> tuple[set[str], bool]:
 
 def _blobs(runs: Path) -> Iterator[Waste]:
     named, whole = referred(runs)
-    for sha in store.blobs():
-        path = store.blob_path(sha)
+    for sha in blobstore.addresses():
+        path = blobstore.path(sha)
         if sha not in named and (whole or not _sources(sha)):
             yield Waste("blob", sha, path.stat().st_size, 0, path)
 
@@ -96,7 +96,7 @@ def _blobs(runs: Path) -> Iterator[Waste]:
 def _sources(sha: str) -> set[str]:
     """Sources of a kept matrix; empty of any other blob."""
     try:
-        body = store.peek(sha)  # one whose key is not here ends this: it may be a matrix
+        body = blobstore.peek(sha)  # one whose key is not here ends this: it may be a matrix
     except Tampered:
         return set()
     with suppress(Exception):  # whatever bytes that are no matrix make their reader say
@@ -127,7 +127,7 @@ def _idle(run: str) -> bool:
 def _left() -> Iterator[Waste]:
     """What killed writers left."""
     home = settings().home.absolute()
-    torn = (*home.glob(".*.tmp"), *store.blob_folder().glob("*/.*.tmp"))
+    torn = (*home.glob(".*.tmp"), *blobstore.folder().glob("*/.*.tmp"))
     for path in (*torn, *home.parent.glob(f".{home.name}-restoring-*")):
         size = path.stat().st_size if path.is_file() else sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
         yield Waste("left by a kill", path.name, size, 0, path)
@@ -194,7 +194,7 @@ def of_source(source: str, out: str | Path | None = None) -> Purge:
     """What this installation keeps of the bytes of one source; nothing is removed."""
     if source not in SOURCES:
         raise UnknownName.of("source", source, SOURCES)
-    blobs = [sha for sha in store.blobs() if source in _sources(sha)]
+    blobs = [sha for sha in blobstore.addresses() if source in _sources(sha)]
     answers = [key for key, _, _ in cache.held() if _source_of(key) == source]
     runs = [r.id for r in reports.runs(out) if any(source == s.get("source") for s in r.manifest["sources"])]
     return Purge(source, SOURCES[source].terms, blobs, answers, runs)
@@ -223,7 +223,7 @@ def purge(source: str, reason: str, out: str | Path | None = None) -> Purge:
     told = {"source": source, "terms": found.terms, "reason": reason, "blobs": found.blobs}
     audit.append("purge", **told, answers=sorted(found.answers))  # first: who finds them gone must find out why
     for sha in found.blobs:
-        store.blob_path(sha).unlink(missing_ok=True)
+        blobstore.path(sha).unlink(missing_ok=True)
     cache.remove(found.answers)
     shutil.rmtree(settings().home / "answers", ignore_errors=True)  # pages as they were shown; the next reader's is new
     return found

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mltrainer import store
+from mltrainer import blobstore, store
 from mltrainer.data.providers import cache
 from mltrainer.errors import MltrainerError, Tampered
 from mltrainer.evaluation import trials
@@ -73,7 +73,7 @@ def holders() -> dict[str, str]:
 
 def lacking() -> dict[str, str]:
     """Of these the blobs that are gone."""
-    return {sha: held for sha, held in holders().items() if not store.has_blob(sha)}
+    return {sha: held for sha, held in holders().items() if not blobstore.exists(sha)}
 
 
 def _blobs() -> Iterator[Damage]:
@@ -81,9 +81,9 @@ def _blobs() -> Iterator[Damage]:
     aside = {str(entry.payload["file"]) for entry in audit.entries(kind="quarantine")}  # its owner knows of it
     for sha, held in lacking().items():
         if sha not in aside:
-            yield Damage(store.blob_path(sha), "it is gone", held, "restore a backup, or run again what produced it")
-    for sha in store.blobs():
-        path = store.blob_path(sha)
+            yield Damage(blobstore.path(sha), "it is gone", held, "restore a backup, or run again what produced it")
+    for sha in blobstore.addresses():
+        path = blobstore.path(sha)
         if not _sound(sha):
             held = named.get(sha, "what no row names, such as the data of a run")
             yield Damage(path, "its bytes no longer match its address", held, "run again what produced it")
@@ -92,7 +92,7 @@ def _blobs() -> Iterator[Damage]:
 def _sound(sha: str) -> bool:
     """Whether a blob, which is always read again, is what its address says."""
     try:
-        store.get_blob(sha)
+        blobstore.get(sha)
     except Tampered:
         return False
     return True

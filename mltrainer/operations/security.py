@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from mltrainer import blobstore, store, vault
 from mltrainer import settings as knobs
-from mltrainer import store, vault
 from mltrainer.errors import MltrainerError
 from mltrainer.operations import encryption
 from mltrainer.settings import settings
@@ -79,7 +79,7 @@ def _encryption() -> Protection:
         key, clear = vault.active_key(), encryption.in_clear()
     except MltrainerError as error:
         return Protection(what, "no", str(error))
-    marked = vault.mark_of(store.blob_folder())
+    marked = vault.mark_of(blobstore.folder())
     if marked and marked not in vault.read_keys():
         return Protection(what, "no", f"encrypted by key {marked}, which is not here, so none can be read or written")
     if not key:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, text
 
-from mltrainer import store, vault
+from mltrainer import blobstore, store, vault
 from mltrainer.errors import BadInput, Tampered
 from mltrainer.trust import audit
 from mltrainer.trust.audit import Head
@@ -81,11 +81,11 @@ def _copy(table: Any, source: Connection, there: Connection) -> None:
 def _copy_blobs(folder: Path) -> int:
     """Copy what the folder lacks, each hashed as it is read; returns how many were copied."""
     copied = 0
-    for file in sorted(store.blob_folder().glob("??/*")):
+    for file in sorted(blobstore.folder().glob("??/*")):
         beside = folder / file.parent.name / file.name
         if len(file.name) == 64 and not _whole(beside):  # torn, or not there
             vault.guard(folder)
-            store.write_atomic(beside, vault.encrypted(store.get_blob(file.name), file.name))
+            store.write_atomic(beside, vault.encrypted(blobstore.get(file.name), file.name))
             copied += 1
     return copied
 

@@ -55,7 +55,7 @@ def changed(evaluation, i: int):
 def fill(trials: int, start: str) -> None:
     """Fill the home in force with so many trials."""
     import mltrainer as mt
-    from mltrainer import store
+    from mltrainer import blobstore, store
     from mltrainer.evaluation import trials as ledger
     from mltrainer.trust import audit, checkpoints
 
@@ -67,7 +67,7 @@ def fill(trials: int, start: str) -> None:
         rows = []
         for i in todo[begin : begin + AT_ONCE]:
             e = changed(real[i % len(real)], i)
-            rows.append(ledger._row(e, matrix, store.put_blob(e.to_bytes())) | {"key": e.key})
+            rows.append(ledger._row(e, matrix, blobstore.put(e.to_bytes())) | {"key": e.key})
         with store.writing() as connection:
             last = connection.execute(store.select(store.func.max(store.trials.c.seq))).scalar() or 0
             for seq, row in enumerate(rows, last + 1):

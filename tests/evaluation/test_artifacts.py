@@ -15,7 +15,7 @@ from pandas.testing import assert_frame_equal
 from typer.testing import CliRunner
 
 import mltrainer as mt
-from mltrainer import store
+from mltrainer import blobstore
 from mltrainer.cli import app
 from mltrainer.errors import BadInput, Refused, Unavailable
 from mltrainer.evaluation import artifacts, lifecycle
@@ -63,8 +63,8 @@ def test_every_model_says_the_same_after_it_was_kept_at_one_address_and_the_trus
             assert mt.model(name).train(short).save() == artifact, name
         again = lifecycle.Model.load(artifact)
         assert_frame_equal(again.predict(short).frame, result.predict(short).frame, obj=name)
-        record = json.loads(store.get_blob(artifact))
-        seen |= set(sio.get_untrusted_types(data=store.get_blob(record["estimator"])))
+        record = json.loads(blobstore.get(artifact))
+        seen |= set(sio.get_untrusted_types(data=blobstore.get(record["estimator"])))
     assert seen == set(artifacts.TRUSTED)
 
 
@@ -94,7 +94,7 @@ def test_a_damaged_estimator_is_refused(short: Matrix, name: str, damage: str) -
     if not catalog.spec(name).available:
         pytest.skip(catalog.spec(name).why_unavailable)
     kept = mt.model(name).train(short).save()
-    path = blob(json.loads(store.get_blob(kept))["estimator"])
+    path = blob(json.loads(blobstore.get(kept))["estimator"])
     body = path.read_bytes()
     middle = len(body) // 2
     changed = {
@@ -112,7 +112,7 @@ def test_a_damaged_estimator_is_refused(short: Matrix, name: str, damage: str) -
 
 
 def other_estimator(short: Matrix) -> str:
-    return str(json.loads(store.get_blob(mt.model("KNeighborsRegressor_5").train(short).save()))["estimator"])
+    return str(json.loads(blobstore.get(mt.model("KNeighborsRegressor_5").train(short).save()))["estimator"])
 
 
 def test_a_record_that_was_edited_is_refused(short: Matrix, kept: str) -> None:
@@ -131,8 +131,8 @@ def test_an_artifact_is_numbers_and_names_of_types_and_no_program(short: Matrix,
         pytest.skip(catalog.spec(name).why_unavailable)
     result = mt.model(name).train(short)
     artifact = result.save()
-    record = json.loads(store.get_blob(artifact))
-    with zipfile.ZipFile(io.BytesIO(store.get_blob(record["estimator"]))) as packed:
+    record = json.loads(blobstore.get(artifact))
+    with zipfile.ZipFile(io.BytesIO(blobstore.get(record["estimator"]))) as packed:
         kinds = {Path(member).suffix for member in packed.namelist()}
         assert kinds == {".json", ".npy"}
         for member in packed.namelist():
@@ -195,9 +195,9 @@ BODIES = {
 
 def forged(body: bytes | None = None, **changes: object) -> str:
     """An artifact of RidgeRegression, changed, and an entry that fits it: by somebody who can write the trail."""
-    real = json.loads(store.get_blob(mt.model("RidgeRegression").train(mt.matrix("MSFT", start="2010-01-04")).save()))
-    record = real | changes | ({} if body is None else {"estimator": store.put_blob(body)})
-    artifact = store.put_blob(json.dumps(record).encode())
+    real = json.loads(blobstore.get(mt.model("RidgeRegression").train(mt.matrix("MSFT", start="2010-01-04")).save()))
+    record = real | changes | ({} if body is None else {"estimator": blobstore.put(body)})
+    artifact = blobstore.put(json.dumps(record).encode())
     mt.audit.append("artifact", artifact=artifact, model=record["name"], estimator=record["estimator"])
     return artifact
 
@@ -224,7 +224,7 @@ def test_an_entry_whose_state_is_none_is_one_line(state: object) -> None:
 
 @pytest.mark.parametrize("record", [b"null", b"[]", b"7", b'"x"', b"{", b"{}", b"[" * 100_000], ids=range(7))
 def test_an_entry_whose_record_is_none_is_one_line(kept: str, record: bytes) -> None:
-    artifact = store.put_blob(record)
+    artifact = blobstore.put(record)
     mt.audit.append("artifact", artifact=artifact, model="RidgeRegression", estimator="0" * 64)
     refused_in_one_line(artifact)
 
@@ -232,8 +232,8 @@ def test_an_entry_whose_record_is_none_is_one_line(kept: str, record: bytes) -> 
 @pytest.mark.parametrize("name", ["LassoRegression", "RidgeCV", "KNeighborsRegressor_5", "Oracle"])
 def test_a_model_that_was_given_the_name_of_another_is_refused(short: Matrix, kept: str, name: str) -> None:
     """Whether the entry is still of the one that it was, or fits the new name."""
-    record = json.loads(store.get_blob(kept)) | {"name": name}
-    artifact = store.put_blob(json.dumps(record).encode())
+    record = json.loads(blobstore.get(kept)) | {"name": name}
+    artifact = blobstore.put(json.dumps(record).encode())
     mt.audit.append("artifact", artifact=artifact, model="RidgeRegression", estimator=record["estimator"])
     assert "is of another model than the audit trail says" in refused_in_one_line(artifact)
     why = refused_in_one_line(forged(name=name, of="another record"))

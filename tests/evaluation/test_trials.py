@@ -16,7 +16,7 @@ from sklearn.linear_model import Ridge
 from sqlalchemy import text
 
 import mltrainer as mt
-from mltrainer import metrics, store
+from mltrainer import blobstore, metrics, store
 from mltrainer.errors import BadInput, MltrainerError, StorageError, Tampered, Unavailable
 from mltrainer.evaluation import engine, judgments, study, trials
 from mltrainer.evaluation.judging import evaluate
@@ -69,7 +69,7 @@ def test_every_trial_is_in_the_audit_trail_with_the_hash_of_its_result(msft):
     told = {"key": e.key, "model": "RidgeRegression", "ticker": "MSFT", "horizon": 5, "mode": "sample", "status": "ok"}
     told |= {"n": len(e.forecasts), "matrix": msft.provenance.content_sha256, "sharpe": e.metrics["sharpe"]}
     assert entry.payload | told == entry.payload
-    assert store.get_blob(entry.payload["blob"]) == e.to_bytes()
+    assert blobstore.get(entry.payload["blob"]) == e.to_bytes()
     assert entry.payload["measured"] == e.measured
     assert audit.verify() == []
 
@@ -394,7 +394,7 @@ def test_a_fit_that_cannot_be_stored_is_no_trial(msft, monkeypatch):
     def full(_data):
         raise StorageError("the disk is full")
 
-    monkeypatch.setattr(store, "put_blob", full)
+    monkeypatch.setattr(blobstore, "put", full)
     with pytest.raises(MltrainerError, match="disk is full"):
         trials.record(fit(msft), msft)
     assert trials.ledger().empty
@@ -426,7 +426,7 @@ def test_the_ledger_is_judged_from_columns_of_each_result_read_once(msft, monkey
     with monkeypatch.context() as patch:
         patch.setattr(Evaluation, "from_bytes", None)
         first = judgments.judgment().luck
-    monkeypatch.setattr(store, "get_blob", None)
+    monkeypatch.setattr(blobstore, "get", None)
     assert judgments.judgment().luck == first
     judgments._kept.cache_clear()
     with pytest.raises(TypeError):

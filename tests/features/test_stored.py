@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import mltrainer as mt
-from mltrainer import store
+from mltrainer import blobstore
 from mltrainer.errors import Refused, Tampered, Unavailable
 from mltrainer.features import stored
 
@@ -29,14 +29,14 @@ def test_what_was_never_let_in_is_neither_kept_nor_opened(home: Path):
     matrix.X.iloc[5, 0] += 1e-9
     with pytest.raises(Refused, match="is not what its provenance was given to"):
         stored.keep(matrix)
-    forged = store.put_blob(stored.to_bytes(matrix))
+    forged = blobstore.put(stored.to_bytes(matrix))
     with pytest.raises(Refused, match="is not what its provenance was given to"):
         stored.opened(forged)
 
 
 def test_bytes_that_are_no_matrix_are_one_line():
     with pytest.raises(Tampered, match="a kept matrix cannot be read"):
-        stored.opened(store.put_blob(b"no matrix"))
+        stored.opened(blobstore.put(b"no matrix"))
     with pytest.raises(Unavailable):
         stored.opened("0" * 64)
 

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import URL
 
 import mltrainer as mt
-from mltrainer import store
+from mltrainer import blobstore, store
 from mltrainer.errors import BadInput, StorageError, Tampered
 from mltrainer.evaluation import lifecycle, trials
 from mltrainer.operations import backup as backups
@@ -38,7 +38,7 @@ def file(home: Path, tmp_path: Path) -> Path:
     """A backup of a home with a few blobs and entries."""
     audit.append("first")
     for i in range(5):
-        audit.append("test", blob=store.put_blob(os.urandom(50_000)), i=i)
+        audit.append("test", blob=blobstore.put(os.urandom(50_000)), i=i)
     backups.backup(tmp_path / "b.tar")
     return tmp_path / "b.tar"
 
@@ -164,8 +164,8 @@ def test_chunks_of_a_sealed_stream_are_neither_swapped_nor_left_out(tmp_path: Pa
 
 def test_a_damaged_blob_is_named_and_the_rest_is_kept(home: Path, tmp_path: Path):
     audit.append("first")
-    bad, good = store.put_blob(b"x" * 100), store.put_blob(b"y" * 100)
-    store.blob_path(bad).write_bytes(b"z")
+    bad, good = blobstore.put(b"x" * 100), blobstore.put(b"y" * 100)
+    blobstore.path(bad).write_bytes(b"z")
     held = backups.backup(tmp_path / "b")
     assert held.damaged == [bad]
     assert f"blobs/{good}" in held.members
@@ -197,7 +197,7 @@ def test_a_backup_is_consistent_while_others_write(home: Path, tmp_path: Path, m
 
     def write() -> None:
         while not stop.is_set():
-            audit.append("test", blob=store.put_blob(os.urandom(2_000)))
+            audit.append("test", blob=blobstore.put(os.urandom(2_000)))
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -211,7 +211,7 @@ def test_a_backup_is_consistent_while_others_write(home: Path, tmp_path: Path, m
         monkeypatch.setenv("MLTRAINER_HOME", str(tmp_path / f"home{i}"))
         assert backups.restore(tmp_path / f"b{i}").findings == []
         entries = audit.entries(kind="test")
-        assert all(store.flaw(e.payload["blob"]) == "" for e in entries)
+        assert all(blobstore.flaw(e.payload["blob"]) == "" for e in entries)
         assert len(entries) >= i
         assert one.head.partition(":")[0] == str(one.tables["audit"])
 
@@ -269,7 +269,7 @@ def killed(file: Path, seconds: float, script: str = KILLED) -> bool:
 def test_a_kill_leaves_nothing_or_a_whole_file(home: Path, tmp_path: Path):
     audit.append("first")
     for _ in range(40):
-        audit.append("test", blob=store.put_blob(os.urandom(300_000)))
+        audit.append("test", blob=blobstore.put(os.urandom(300_000)))
     for i, seconds in enumerate((0.01, 0.05, 0.15)):
         file = tmp_path / f"b{i}"
         said = killed(file, seconds)
@@ -297,7 +297,7 @@ print("whole", flush=True)
 def test_twenty_random_kills_of_backups_and_batches_lose_nothing(home: Path, tmp_path: Path):
     audit.append("first")
     for _ in range(20):
-        audit.append("test", blob=store.put_blob(os.urandom(300_000)))
+        audit.append("test", blob=blobstore.put(os.urandom(300_000)))
     chance = random.Random(5)
     held: set[str] = set()
     for i in range(20):
@@ -340,7 +340,7 @@ def test_blobs_come_back_to_the_folder_that_the_settings_name(
         ["KNeighborsRegressor_5", "KNeighborsRegressor_3"], mt.matrix("MSFT", start="2004-01-02", end="2006-12-29")
     )
     backups.backup(tmp_path / "b")
-    torn, whole = map(store.blob_path, trials.ledger()["blob"])
+    torn, whole = map(blobstore.path, trials.ledger()["blob"])
     torn.write_bytes(b"torn")
     stood = whole.stat().st_ino
     elsewhere(monkeypatch, tmp_path)
@@ -357,7 +357,7 @@ def test_blobs_come_back_to_the_folder_that_the_settings_name(
 def test_a_blob_that_is_gone_is_named_by_the_backup_and_by_what_is_restored_of_it(
     kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    store.blob_path(kept).unlink()
+    blobstore.path(kept).unlink()
     held = backups.backup(tmp_path / "b")
     assert held.damaged == [kept]
     elsewhere(monkeypatch, tmp_path)
@@ -370,7 +370,7 @@ def test_a_file_of_rows_that_the_settings_name_and_that_was_lost_comes_back(
 ):
     monkeypatch.setenv("MLTRAINER_DATABASE_URL", f"sqlite:///{tmp_path / where}")
     audit.append("first")
-    head = audit.append("second", blob=store.put_blob(b"kept"))
+    head = audit.append("second", blob=blobstore.put(b"kept"))
     backups.backup(tmp_path / "b")
     for left in (tmp_path / where).parent.glob("rows.sqlite*"):
         left.unlink()
@@ -381,11 +381,11 @@ def test_a_file_of_rows_that_the_settings_name_and_that_was_lost_comes_back(
 
 def test_a_blob_that_is_pruned_while_it_is_packed_is_named(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     audit.append("first")
-    sha = store.put_blob(b"soon gone")
+    sha = blobstore.put(b"soon gone")
     packed = backups._packed
 
     def later(*given: object) -> None:
-        store.blob_path(sha).unlink()
+        blobstore.path(sha).unlink()
         packed(*given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(backups, "_packed", later)

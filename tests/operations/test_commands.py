@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from mltrainer import store
+from mltrainer import blobstore
 from mltrainer.cli import app
 from mltrainer.operations import sealed
 from mltrainer.trust import audit
@@ -40,12 +40,12 @@ def test_a_passphrase_comes_from_the_environment_or_is_typed_and_is_never_an_arg
 
 def test_prune_and_scrub_show_first_and_do_on_request(home: Path, tmp_path: Path):
     audit.append("first")
-    bad = store.put_blob(b"x" * 1000)
+    bad = blobstore.put(b"x" * 1000)
     shown = json.loads(asked("prune", "--days", "0", "--out", tmp_path, "--json"))
     assert [row["name"] for row in shown["rows"]] == [bad]
-    store.blob_path(bad).write_bytes(b"y" * 1000)
+    blobstore.path(bad).write_bytes(b"y" * 1000)
     assert json.loads(asked("scrub", "--json", code=1))["holds"] is False
-    assert store.has_blob(bad)
+    assert blobstore.exists(bad)
     assert "moved to" in asked("scrub", "--yes", code=1)
     assert asked("scrub") == "every file is what was written\n"
     assert "0 things, 0.0 MB to remove" in asked("prune", "--days", "0", "--out", tmp_path)

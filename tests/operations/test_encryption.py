@@ -15,7 +15,7 @@ from requests import PreparedRequest, Request
 from typer.testing import CliRunner
 
 import mltrainer as mt
-from mltrainer import store, vault
+from mltrainer import blobstore, vault
 from mltrainer.cli import app
 from mltrainer.data.providers import cache
 from mltrainer.errors import BadInput, Locked, Refused, Tampered
@@ -70,18 +70,18 @@ def asked(*words: object, code: int = 0) -> str:
 
 
 def test_the_search_for_plain_bytes_finds_them_where_nothing_is_encrypted(home: Path):
-    store.put_blob(RESULT)
+    blobstore.put(RESULT)
     kept()
     assert {path.name for path in in_clear(home)} >= {sha256(RESULT).hexdigest(), "answers.sqlite"}
 
 
 def test_no_plain_byte_of_a_blob_or_an_answer_is_on_the_disk_and_all_is_read_as_before(home: Path, keys: Path):
-    sha = store.put_blob(RESULT)
+    sha = blobstore.put(RESULT)
     kept()
     assert list(in_clear(home)) == []
     assert sha == sha256(RESULT).hexdigest()  # an address is that of the plain bytes
-    assert store.blobs() == [sha]
-    assert (store.get_blob(sha), store.flaw(sha)) == (RESULT, "")
+    assert blobstore.addresses() == [sha]
+    assert (blobstore.get(sha), blobstore.flaw(sha)) == (RESULT, "")
     assert cache.recall("polygon", question())[0] == ANSWER
     assert cache.changed() == scrub() == audit.verify() == []
 
@@ -89,21 +89,21 @@ def test_no_plain_byte_of_a_blob_or_an_answer_is_on_the_disk_and_all_is_read_as_
 def test_what_was_there_before_is_read_then_encrypted_by_a_command_and_put_back_by_it(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    sha = store.put_blob(RESULT)
+    sha = blobstore.put(RESULT)
     kept()
     asked("store", "key", tmp_path / "keys")
     monkeypatch.setenv(VARIABLE, str(tmp_path / "keys"))
-    assert (store.get_blob(sha), cache.recall("polygon", question())[0]) == (RESULT, ANSWER)
+    assert (blobstore.get(sha), cache.recall("polygon", question())[0]) == (RESULT, ANSWER)
     assert encryption.in_clear() == 1
     assert "1 results and 1 answers are now encrypted by key" in asked("store", "encrypt")
     assert list(in_clear(home)) == []
     assert encryption.in_clear() == 0
     assert "0 results and 0 answers" in asked("store", "encrypt")
-    assert (store.get_blob(sha), cache.recall("polygon", question())[0]) == (RESULT, ANSWER)
+    assert (blobstore.get(sha), cache.recall("polygon", question())[0]) == (RESULT, ANSWER)
     asked("store", "encrypt", "--off")
     monkeypatch.delenv(VARIABLE)
-    assert (store.get_blob(sha), cache.recall("polygon", question())[0]) == (RESULT, ANSWER)
-    store.put_blob(b"in clear again")
+    assert (blobstore.get(sha), cache.recall("polygon", question())[0]) == (RESULT, ANSWER)
+    blobstore.put(b"in clear again")
     assert audit.verify() == scrub() == []
     assert [entry.payload["blobs"] for entry in audit.entries(kind="encryption")] == [1, 0, 1]
 
@@ -112,9 +112,9 @@ def test_what_was_there_before_is_read_then_encrypted_by_a_command_and_put_back_
 def test_without_the_key_one_line_says_so_and_nothing_is_lost_or_overwritten(
     home: Path, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ):
-    sha, name = store.put_blob(RESULT), vault.active_key()
+    sha, name = blobstore.put(RESULT), vault.active_key()
     kept()
-    store._whole.clear()
+    blobstore._whole.clear()
     before = files(home)
     if key == "missing":
         monkeypatch.delenv(VARIABLE)
@@ -122,10 +122,10 @@ def test_without_the_key_one_line_says_so_and_nothing_is_lost_or_overwritten(
         vault.new_key(tmp_path / "another")
         monkeypatch.setenv(VARIABLE, str(tmp_path / "another"))
     for act in (
-        lambda: store.get_blob(sha),
-        lambda: store.flaw(sha),
-        lambda: store.put_blob(RESULT),
-        lambda: store.put_blob(b"another"),
+        lambda: blobstore.get(sha),
+        lambda: blobstore.flaw(sha),
+        lambda: blobstore.put(RESULT),
+        lambda: blobstore.put(b"another"),
         lambda: cache.recall("polygon", question()),
         lambda: kept(b"{}"),
         lambda: scrub(quarantine=True),
@@ -139,21 +139,21 @@ def test_without_the_key_one_line_says_so_and_nothing_is_lost_or_overwritten(
         p: b for p, b in before.items() if "sqlite" not in p.name
     }
     monkeypatch.setenv(VARIABLE, str(keys))
-    assert (store.get_blob(sha), cache.recall("polygon", question())[0]) == (RESULT, ANSWER)
+    assert (blobstore.get(sha), cache.recall("polygon", question())[0]) == (RESULT, ANSWER)
 
 
 def test_without_the_library_nothing_is_called_damaged_or_written(
     home: Path, keys: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    sha = store.put_blob(RESULT)
+    sha = blobstore.put(RESULT)
     kept()
-    store._whole.clear()
+    blobstore._whole.clear()
     before = {p: b for p, b in files(home).items() if "sqlite" not in p.name}
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.ciphers.aead", None)
     for act in (
-        lambda: store.get_blob(sha),
-        lambda: store.flaw(sha),
-        lambda: store.put_blob(b"another"),
+        lambda: blobstore.get(sha),
+        lambda: blobstore.flaw(sha),
+        lambda: blobstore.put(b"another"),
         lambda: cache.recall("polygon", question()),
         lambda: scrub(quarantine=True),
     ):
@@ -171,7 +171,7 @@ def test_a_trial_whose_key_is_not_here_is_neither_lost_nor_fitted_again(
     judgments._kept.cache_clear()
     assert repr(judgments.judgment().luck) == luck
     judgments._kept.cache_clear()
-    store._whole.clear()
+    blobstore._whole.clear()
     monkeypatch.delenv(VARIABLE)
     for act in (lambda: trials.load(found.key), judgments.judgment, lambda: mt.evaluate("RidgeRegression", matrix)):
         with pytest.raises(Locked):
@@ -182,21 +182,21 @@ def test_a_trial_whose_key_is_not_here_is_neither_lost_nor_fitted_again(
 
 
 def test_a_damaged_file_is_named_and_quarantined_and_none_stands_in_another_place(home: Path, keys: Path):
-    torn, moved, whole = (store.put_blob(RESULT + bytes([i])) for i in range(3))
-    body = bytearray(store.blob_path(torn).read_bytes())
+    torn, moved, whole = (blobstore.put(RESULT + bytes([i])) for i in range(3))
+    body = bytearray(blobstore.path(torn).read_bytes())
     body[-20] ^= 1
-    store.blob_path(torn).write_bytes(body)
-    store.blob_path(moved).write_bytes(store.blob_path(whole).read_bytes())
+    blobstore.path(torn).write_bytes(body)
+    blobstore.path(moved).write_bytes(blobstore.path(whole).read_bytes())
     for sha in (torn, moved):
-        assert store.flaw(sha) == "damaged"
+        assert blobstore.flaw(sha) == "damaged"
         with pytest.raises(Tampered, match="no longer matches"):
-            store.get_blob(sha)
+            blobstore.get(sha)
     assert encryption.rewrite().damaged == []  # encrypted by the key in force already: nothing to do
     assert sorted(d.path.name for d in scrub(quarantine=True)) == sorted([torn, moved])
     assert scrub() == []
-    assert store.get_blob(whole) == RESULT + b"\2"
-    assert store.put_blob(RESULT + b"\0") == torn
-    assert store.flaw(torn) == ""
+    assert blobstore.get(whole) == RESULT + b"\2"
+    assert blobstore.put(RESULT + b"\0") == torn
+    assert blobstore.flaw(torn) == ""
 
 
 def test_a_changed_answer_is_refused_as_it_was(home: Path, keys: Path):
@@ -212,21 +212,21 @@ def test_a_changed_answer_is_refused_as_it_was(home: Path, keys: Path):
 
 
 def test_a_key_is_changed_while_what_the_old_one_wrote_is_read(home: Path, keys: Path):
-    sha, old = store.put_blob(RESULT), vault.active_key()
+    sha, old = blobstore.put(RESULT), vault.active_key()
     kept()
     new = vault.new_key(keys)
     assert (vault.active_key(), list(vault.read_keys())) == (new, [new, old])
-    assert (store.get_blob(sha), store.key_of(sha)) == (RESULT, old)
-    assert (encryption.rewrite().blobs, store.key_of(sha), vault.mark_of(home)) == (1, new, new)
+    assert (blobstore.get(sha), blobstore.key_of(sha)) == (RESULT, old)
+    assert (encryption.rewrite().blobs, blobstore.key_of(sha), vault.mark_of(home)) == (1, new, new)
     keys.write_text(keys.read_text().splitlines()[0])  # the old one is thrown away
     assert list(vault.read_keys()) == [new]
-    assert (store.get_blob(sha), cache.recall("polygon", question())[0]) == (RESULT, ANSWER)
+    assert (blobstore.get(sha), cache.recall("polygon", question())[0]) == (RESULT, ANSWER)
 
 
 def test_a_backup_is_restored_with_the_key_with_another_and_with_none(
     home: Path, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    sha = store.put_blob(RESULT)
+    sha = blobstore.put(RESULT)
     audit.append("work", blob=sha)
     assert "--passphrase seals it" in asked("backup", tmp_path / "clear")
     backup.backup(tmp_path / "b", passphrase="a long word")
@@ -235,40 +235,40 @@ def test_a_backup_is_restored_with_the_key_with_another_and_with_none(
         monkeypatch.setenv("MLTRAINER_HOME", str(tmp_path / name))
         monkeypatch.setenv(VARIABLE, str(key)) if key else monkeypatch.delenv(VARIABLE)
         assert backup.restore(tmp_path / "b", passphrase="a long word").findings == []
-        assert store.get_blob(sha) == RESULT
+        assert blobstore.get(sha) == RESULT
         assert bool([*in_clear(tmp_path / name)]) == (key is None)
-        assert vault.mark_of(store.blob_folder()) == vault.active_key()
+        assert vault.mark_of(blobstore.folder()) == vault.active_key()
 
 
 def test_what_may_go_and_the_bytes_of_a_source_are_found_in_what_is_encrypted(home: Path, keys: Path, tmp_path: Path):
     address = stored.keep(mt.matrix("MSFT", start="2008-01-02", end="2010-12-31"))
-    orphan = store.put_blob(RESULT)
+    orphan = blobstore.put(RESULT)
     for path in home.rglob("*"):
         os.utime(path, (time.time() - 9e6,) * 2)
     assert retention.of_source("sample", tmp_path / "runs").blobs == [address]
     assert orphan in [w.name for w in retention.prune(out=tmp_path / "runs")]
     retention.purge("sample", "the agreement ended", tmp_path / "runs")
-    assert not store.has_blob(address)
+    assert not blobstore.exists(address)
 
 
 def test_two_homes_on_one_folder_work_with_one_key_and_one_without_it_spoils_nothing(
     home: Path, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("MLTRAINER_BLOBS", str(tmp_path / "shared"))
-    sha = store.put_blob(RESULT)
+    sha = blobstore.put(RESULT)
     monkeypatch.setenv("MLTRAINER_HOME", str(tmp_path / "second"))
-    assert store.get_blob(sha) == RESULT
-    assert store.get_blob(store.put_blob(b"of the second")) == b"of the second"
+    assert blobstore.get(sha) == RESULT
+    assert blobstore.get(blobstore.put(b"of the second")) == b"of the second"
     monkeypatch.delenv(VARIABLE)
     with pytest.raises(Locked, match="nothing was written"):
-        store.put_blob(b"in clear")
-    assert sorted(store.blobs()) == sorted([sha, sha256(b"of the second").hexdigest()])
+        blobstore.put(b"in clear")
+    assert sorted(blobstore.addresses()) == sorted([sha, sha256(b"of the second").hexdigest()])
 
 
 def test_blobs_that_are_moved_to_a_shared_folder_are_encrypted_there_and_copied_once(
     home: Path, keys: Path, tmp_path: Path
 ):
-    sha = store.put_blob(RESULT)
+    sha = blobstore.put(RESULT)
     assert [moving._copy_blobs(tmp_path / "shared") for _ in range(2)] == [1, 0]
     assert vault.decrypted((tmp_path / "shared" / sha[:2] / sha).read_bytes(), sha) == RESULT
     assert list(in_clear(tmp_path / "shared")) == []
@@ -276,7 +276,7 @@ def test_blobs_that_are_moved_to_a_shared_folder_are_encrypted_there_and_copied_
 
 def test_the_key_is_in_no_environment_entry_page_or_message(home: Path, keys: Path, capfd: pytest.CaptureFixture[str]):
     secret = keys.read_text().strip()
-    store.put_blob(RESULT)
+    blobstore.put(RESULT)
     kept()
     said = asked("store", "encrypt", "--json") + asked("doctor", "--security") + asked("audit", "show")
     told = dashboard_environment()
@@ -289,7 +289,7 @@ def test_the_key_is_in_no_environment_entry_page_or_message(home: Path, keys: Pa
 def test_a_file_that_holds_no_keys_is_one_line_that_does_not_show_it(keys: Path, text: str):
     keys.write_text(text)
     with pytest.raises(BadInput, match="holds no keys") as caught:
-        store.put_blob(RESULT)
+        blobstore.put(RESULT)
     assert not text or text not in str(caught.value)
 
 
@@ -298,7 +298,7 @@ def test_keys_that_others_may_read_are_refused_and_made_for_the_owner_alone(home
     assert keys.stat().st_mode & 0o777 == 0o600
     keys.chmod(0o640)
     with pytest.raises(BadInput, match="chmod 600"):
-        store.put_blob(RESULT)
+        blobstore.put(RESULT)
     assert "chmod 600" in asked("doctor", "--security", code=1)
 
 
@@ -310,7 +310,7 @@ def test_the_doctor_says_what_is_encrypted_and_that_rows_are_not(home: Path, key
         return row.protected, row.why
 
     monkeypatch.delenv(VARIABLE)
-    store.put_blob(RESULT)
+    blobstore.put(RESULT)
     assert found()[0] == "by you"
     monkeypatch.setenv(VARIABLE, str(keys))
     assert found()[0] == "no"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import mltrainer as mt
-from mltrainer import store
+from mltrainer import blobstore, store
 from mltrainer.data.providers import cache
 from mltrainer.errors import BadInput, Tampered, Unavailable, UnknownName
 from mltrainer.evaluation import lifecycle, trials
@@ -39,15 +39,15 @@ def all_aged(home: Path) -> None:
 def test_only_what_nothing_refers_to_goes_and_only_when_it_is_old(msft: Matrix, home: Path, tmp_path: Path):
     mt.evaluate("KNeighborsRegressor_5", msft)
     artifact = mt.model("RidgeRegression").train(msft).save()
-    young, orphan = store.put_blob(b"young"), store.put_blob(b"old")
+    young, orphan = blobstore.put(b"young"), blobstore.put(b"old")
     all_aged(home)
-    os.utime(store.blob_path(young))
+    os.utime(blobstore.path(young))
     runs = tmp_path / "runs"
     assert [(w.kind, w.name) for w in retention.waste(out=runs)] == [("blob", orphan)]
-    assert store.has_blob(orphan)  # it was only shown
+    assert blobstore.exists(orphan)  # it was only shown
     assert [w.name for w in retention.prune(out=runs)] == [orphan]
-    assert not store.has_blob(orphan)
-    assert store.has_blob(young)
+    assert not blobstore.exists(orphan)
+    assert blobstore.exists(young)
     assert trials.lost().empty
     assert lifecycle.Model.load(artifact).name == "RidgeRegression"
     assert audit.verify() == []
@@ -95,7 +95,7 @@ def test_a_damaged_file_is_named_moved_aside_with_its_reason_and_the_rest_works(
     artifact = mt.model("RidgeRegression").train(msft).save()
     assert scrub() == []
     rows = trials.ledger().set_index("model")
-    bad = store.blob_path(rows.loc["KNeighborsRegressor_3", "blob"])
+    bad = blobstore.path(rows.loc["KNeighborsRegressor_3", "blob"])
     bad.write_bytes(b"flipped" + bad.read_bytes()[7:])
     (found,) = scrub()
     assert found.path == bad
@@ -169,24 +169,24 @@ def test_what_is_kept_again_while_pruning_stays_whenever_it_is_kept(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     audit.append("first")
-    before, between = store.put_blob(b"kept before"), store.put_blob(b"kept between")
+    before, between = blobstore.put(b"kept before"), blobstore.put(b"kept between")
     all_aged(home)
-    assert store.put_blob(b"kept before") == before  # acknowledged: a row will name it soon
+    assert blobstore.put(b"kept before") == before  # acknowledged: a row will name it soon
     drop = store.drop
 
     def later(path: Path, younger: float) -> bool:
-        store.put_blob(b"kept between")
+        blobstore.put(b"kept between")
         return drop(path, younger)
 
     monkeypatch.setattr(store, "drop", later)
     assert [w.name for w in retention.prune(out=tmp_path / "runs")] == [between]
-    assert store.flaw(before) == store.flaw(between) == ""
-    assert list(store.blob_folder().glob("*/.*")) == []
+    assert blobstore.flaw(before) == blobstore.flaw(between) == ""
+    assert list(blobstore.folder().glob("*/.*")) == []
 
 
 def test_nothing_goes_before_the_trail_has_it(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     audit.append("first")
-    orphan = store.put_blob(b"old")
+    orphan = blobstore.put(b"old")
     all_aged(home)
 
     def full(*_: object) -> None:
@@ -195,7 +195,7 @@ def test_nothing_goes_before_the_trail_has_it(home: Path, tmp_path: Path, monkey
     monkeypatch.setattr(store, "_remember", full)  # the last step of a writer
     with pytest.raises(OSError, match="No space"):
         retention.prune(out=tmp_path / "runs")
-    assert store.has_blob(orphan)
+    assert blobstore.exists(orphan)
 
 
 def test_what_is_younger_than_a_day_is_never_removed(home: Path, tmp_path: Path):
@@ -209,17 +209,17 @@ def test_a_shared_folder_is_not_pruned_by_one_of_its_homes_and_torn_files_in_it_
 ):
     monkeypatch.setenv("MLTRAINER_BLOBS", str(tmp_path / "shared"))
     audit.append("first")
-    aged(store.blob_path(store.put_blob(b"named by a row of another home")))
-    store.write_atomic(store.blob_folder() / "ab" / ".0.tmp", b"half")
-    aged(store.blob_folder() / "ab" / ".0.tmp")
+    aged(blobstore.path(blobstore.put(b"named by a row of another home")))
+    store.write_atomic(blobstore.folder() / "ab" / ".0.tmp", b"half")
+    aged(blobstore.folder() / "ab" / ".0.tmp")
     assert [(w.kind, w.size) for w in retention.waste(out=tmp_path / "runs")] == [("blob", 30), ("left by a kill", 4)]
     with pytest.raises(BadInput, match="the rows of other homes are not seen from here"):
         retention.prune(out=tmp_path / "runs")
-    assert len(store.blobs()) == 1
+    assert len(blobstore.addresses()) == 1
 
 
 def test_a_blob_that_a_row_names_and_that_is_gone_is_found(msft: Matrix, home: Path):
     mt.evaluate("KNeighborsRegressor_5", msft)
-    store.blob_path(trials.ledger()["blob"][0]).unlink()
+    blobstore.path(trials.ledger()["blob"][0]).unlink()
     (found,) = scrub()
     assert "it is gone; it held the result of KNeighborsRegressor_5 on MSFT" in str(found)

@@ -8,7 +8,7 @@ from databases import Tamper
 from sqlalchemy import URL, text
 from typer.testing import CliRunner
 
-from mltrainer import cli, store
+from mltrainer import blobstore, cli, store
 from mltrainer.errors import BadInput, MltrainerError, Tampered
 from mltrainer.trust import audit, moving
 
@@ -30,7 +30,7 @@ TRIAL = (
 def worked(n: int = 3) -> None:
     for i in range(n):
         audit.append("work", n=i, text="naïve\u2028")
-        store.put_blob(f"result {i}".encode())
+        blobstore.put(f"result {i}".encode())
 
 
 def trial(key: str) -> None:
@@ -56,7 +56,7 @@ def test_a_moved_history_has_the_same_counts_and_head_and_goes_on(
     monkeypatch.setenv("MLTRAINER_BLOBS", shared.as_uri())
     monkeypatch.setenv("MLTRAINER_HOME", str(home.with_name("another")))
     assert (audit.head(), audit.verify(str(head))) == (head, [])
-    assert store.get_blob(store.put_blob(b"result 1")) == b"result 1"
+    assert blobstore.get(blobstore.put(b"result 1")) == b"result 1"
     trial("b")  # its number is the next one, and not one that was moved
     with store.reading() as connection:
         assert connection.execute(text("SELECT seq FROM trials ORDER BY seq")).scalars().all() == [1, 2]
@@ -122,14 +122,14 @@ def test_the_command_says_what_was_copied_and_the_head(tmp_path: Path) -> None:
 def test_a_place_for_results_that_is_no_folder_is_bad_input(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLTRAINER_BLOBS", where)
     with pytest.raises(MltrainerError, match=r"MLTRAINER_BLOBS: .*mount other storage as a folder"):
-        store.put_blob(b"x")
+        blobstore.put(b"x")
 
 
 def test_a_new_home_beside_a_shared_folder_that_is_full_is_a_fresh_start(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLTRAINER_BLOBS", str(tmp_path / "shared"))
-    store.put_blob(b"of another home")
+    blobstore.put(b"of another home")
     assert audit.head().size == 0
     assert not (home / "blobs").exists()
 
@@ -141,14 +141,14 @@ def test_a_torn_copy_of_a_result_is_no_copy(tmp_path: Path) -> None:
     torn = next(p for p in shared.glob("??/*"))
     torn.write_bytes(torn.read_bytes()[:3])
     assert moving.move(target, blobs=shared).blobs == 1
-    assert torn.read_bytes() == store.get_blob(torn.name)
+    assert torn.read_bytes() == blobstore.get(torn.name)
 
 
 def test_no_folder_is_the_home_and_a_relative_one_is_the_same_wherever_one_stands(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLTRAINER_BLOBS", "")
-    assert store.blob_folder() == home / "blobs"
+    assert blobstore.folder() == home / "blobs"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLTRAINER_BLOBS", "shared")
-    assert store.blob_folder() == tmp_path / "shared"
+    assert blobstore.folder() == tmp_path / "shared"
