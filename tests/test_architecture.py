@@ -104,7 +104,7 @@ ONE_ROOM = {
             "trust/moving.py",
             "migrations/__init__.py",
             "evaluation/trials.py",
-            "evaluation/calibrate.py",
+            "evaluation/outcomes.py",
             "trading/alerts/ledger.py",
             "trading/forecasts/ledger.py",
             "trading/positions/ledger.py",

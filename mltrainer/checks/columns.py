@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mltrainer.errors import BadInput
-from mltrainer.features import indicators
+from mltrainer.features import rewriting
 from mltrainer.trust.provenance import Dataset
 
 FeatureFunction = Callable[[pd.DataFrame], "pd.DataFrame | pd.Series[float]"]
@@ -84,7 +84,7 @@ def of_function(function: FeatureFunction | str, bars: Dataset, *, most: int = M
     if isinstance(function, str):
         rows, rng = bars.frame, np.random.default_rng(0)
         half = len(rows) // 2
-        other = _columns(imported(function, fresh=True), indicators.REWRITES["noise"](rows, half, rng))
+        other = _columns(imported(function, fresh=True), rewriting.REWRITES["noise"](rows, half, rng))
         again = _columns(imported(function, fresh=True), rows)
         leaks += moved(kind, again.iloc[:half], other.iloc[:half], "replaced before it was asked for the first time")
     return kind, n, list({leak.name: leak for leak in reversed(leaks)}.values())[::-1]
@@ -160,10 +160,10 @@ def _real(column: pd.Series) -> bool:
 
 def _others(frame: pd.DataFrame, cut: int, number: int, rng: np.random.Generator) -> Iterator[tuple[str, pd.DataFrame]]:
     """Other futures: all there are at the first cuts; then noise on other dates, and one of the others in turn."""
-    table = {how: r for how, r in indicators.REWRITES.items() if how != "truncated" or cut >= TRUNCATE}
+    table = {how: r for how, r in rewriting.REWRITES.items() if how != "truncated" or cut >= TRUNCATE}
     if number >= ALL:
-        noise = indicators.REWRITES["noise"](frame, cut, rng)
-        yield "replaced by noise on other dates", indicators.REWRITES["postponed"](noise, cut, rng)
+        noise = rewriting.REWRITES["noise"](frame, cut, rng)
+        yield "replaced by noise on other dates", rewriting.REWRITES["postponed"](noise, cut, rng)
         turn = list(table)[number % len(table)]
         table = {turn: table[turn]}
     for how, rewrite in table.items():
@@ -175,10 +175,10 @@ WORDS = {"noise": "replaced by noise"}
 
 def moved(kind: str, past: pd.DataFrame, again: pd.DataFrame, how: str) -> Iterator[Leak]:
     """One leak per column that is not bit for bit the same, with the first session that differs."""
-    for name in indicators.differing(past, again):
+    for name in rewriting.differing(past, again):
         row = 0
         if name in again and len(again) == len(past):
-            row = int(np.argmax(indicators.unequal(past[name], again[name])))
+            row = int(np.argmax(rewriting.unequal(past[name], again[name])))
         first, cut = (str(pd.Timestamp(day).date()) for day in (past.index[row], past.index[-1]))
         yield Leak(kind, name, how, first, cut)
 
@@ -190,7 +190,7 @@ def _elsewhere(kind: str, compute: FeatureFunction, frame: pd.DataFrame, past: p
         other = _columns(compute, frame.iloc[order].set_axis(frame.index))
     except Exception:  # it looks at its bars, at least
         return
-    moved, returns = set(indicators.differing(past, other)), np.log(frame["close"]).diff()
+    moved, returns = set(rewriting.differing(past, other)), np.log(frame["close"]).diff()
     for name, column in past.items():
         if name in moved or not _real(column):
             continue

@@ -10,8 +10,8 @@ import pandas as pd
 
 from mltrainer.data.quality.check import readable
 from mltrainer.evaluation.protocol import Protocol
-from mltrainer.features import indicators
 from mltrainer.features import matrix as features
+from mltrainer.features import rewriting
 from mltrainer.trading.forecasts import inference, speakers
 from mltrainer.trading.portfolio import walk
 from mltrainer.trading.portfolio.inputs import joined
@@ -81,7 +81,7 @@ def moved(make: Decide, bars: Dataset, *, seed: int = 0) -> dict[str, str]:
         n = int(share * len(bars.frame))
         session = bars.frame.index[n - 1]
         past = make(pair, session)
-        for how, rewrite in indicators.REWRITES.items():
+        for how, rewrite in rewriting.REWRITES.items():
             futures = [Dataset(rewrite(b.frame, n, rng), b.name, "bars") for b in pair]
             if all(readable(f) for f in futures):
                 again = make(futures, session)
@@ -99,4 +99,4 @@ def _pair(bars: Dataset) -> list[Dataset]:
 
 
 def _same(one: "pd.Series[float]", two: "pd.Series[float] | None") -> bool:
-    return two is not None and len(one) == len(two) and not indicators.unequal(one, two).any()
+    return two is not None and len(one) == len(two) and not rewriting.unequal(one, two).any()

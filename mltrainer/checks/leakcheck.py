@@ -25,7 +25,7 @@ from mltrainer.evaluation.lookahead import PATH
 from mltrainer.evaluation.protocol import Protocol, flaw
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.splits import WalkForward
-from mltrainer.features import indicators
+from mltrainer.features import indicators, rewriting
 from mltrainer.features import matrix as features
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog, sharing
@@ -121,7 +121,7 @@ def _matrix(matrix: Matrix) -> Part:
                 leaks.setdefault("y", Leak(kind, "y", note="it is there before its window has ended"))
     day = matrix.X.index[n // 2]
     other = lookahead.parts(lookahead.rebuilt(matrix, partial(_earlier, day=day)))
-    if indicators.unequal(past["y"][day:], other["y"].reindex(past.index)[day:]).any():
+    if rewriting.unequal(past["y"][day:], other["y"].reindex(past.index)[day:]).any():
         note = f"labels from {day.date()} on move when sessions up to it are rewritten: they do not begin at the next"
         leaks.setdefault("y", Leak(kind, "y", note=note))
     return kind, past.shape[1], list(leaks.values())
@@ -190,7 +190,7 @@ def _search(matrix: Matrix) -> Part:
     other = _searched(spec, lookahead.another(matrix, int(matrix.X.index.searchsorted(day))))
     one, two = (t.candidates.drop(columns="key").reset_index(drop=True) for t in (first, other))
     note = f"its score moves when sessions after {day.date()}, which judge the choice, are others"
-    leaks = [Leak(kind, str(name), note=note) for name in indicators.differing(one, two)]
+    leaks = [Leak(kind, str(name), note=note) for name in rewriting.differing(one, two)]
     if not leaks and first.parameters != other.parameters:
         leaks = [Leak(kind, "choice", note=note)]
     return kind, len(one), leaks

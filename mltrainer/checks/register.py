@@ -13,7 +13,7 @@ from mltrainer.checks.columns import Leak
 from mltrainer.data import market
 from mltrainer.errors import BadInput
 from mltrainer.evaluation import code
-from mltrainer.features import expressions, indicators
+from mltrainer.features import expressions, rewriting
 from mltrainer.features.expressions import Expression
 from mltrainer.features.own import REGISTERED, Own
 from mltrainer.models import own as models
@@ -132,7 +132,7 @@ def _target(own: Own, bars: Dataset) -> tuple[str, int]:
             first, after = bars.frame.index[max(place, 0)].date(), f"sessions after {leaks[0].cut} are {leaks[0].how}"
             return f"at horizon {horizon} its label of {first} moves when {after}", 0
     cut, rng = len(bars.frame) * 2 // 3, np.random.default_rng(0)
-    if not indicators.future_moves(lambda f: own.values(f, 5).to_frame(), bars.frame, cut, rng):
+    if not rewriting.future_moves(lambda f: own.values(f, 5).to_frame(), bars.frame, cut, rng):
         raise BadInput(f"{own.name} is known at the close of its own session: there is nothing to forecast in it")
     return "", MOST
 

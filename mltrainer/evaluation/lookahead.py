@@ -22,8 +22,8 @@ from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.evaluation.splits import Fold, Split
 from mltrainer.evaluation.walk import out_of_sample
-from mltrainer.features import indicators, own
 from mltrainer.features import matrix as features
+from mltrainer.features import own, rewriting
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import sharing
 from mltrainer.models.base import ModelSpec
@@ -51,9 +51,9 @@ def _another_path(frame: pd.DataFrame, cut: int, rng: np.random.Generator) -> pd
 PATH = "sent on another path"
 FUTURES: dict[str, Rewrite] = {
     PATH: _another_path,
-    "multiplied": indicators.REWRITES["multiplied"],
-    "truncated": indicators.REWRITES["truncated"],
-    "shuffled": indicators.REWRITES["shuffled"],
+    "multiplied": rewriting.REWRITES["multiplied"],
+    "truncated": rewriting.REWRITES["truncated"],
+    "shuffled": rewriting.REWRITES["shuffled"],
     "moved to other dates": lambda frame, cut, rng: _moved_dates(frame, cut),
 }
 """What may come after a day instead, for every source of a matrix alike."""
@@ -168,7 +168,7 @@ def moves(
         known = past[name][rows & (end >= 0)]
         differs = np.ones(len(known), dtype=bool)
         if name in again:
-            differs = indicators.unequal(known, again[name].reindex(known.index))
+            differs = rewriting.unequal(known, again[name].reindex(known.index))
         if differs.any():
             first = known.index.get_level_values(0)[int(np.argmax(differs))]
             yield Move(str(name), str(pd.Timestamp(first).date()), str(day.date()), how)
@@ -202,7 +202,7 @@ def own_moves(function: own.Own, frame: pd.DataFrame, horizon: int) -> str:
     given = (horizon,) if late else ()
     past = function.values(frame, *given).to_frame(function.name)
     for cut in (n // 2, n * 4 // 5, n - 3):
-        for how, other in indicators.rewrites(frame, cut, rng):
+        for how, other in rewriting.rewrites(frame, cut, rng):
             if how == "truncated" and cut < ENOUGH:
                 continue
             known, day = past.iloc[:cut], frame.index[cut - 1]

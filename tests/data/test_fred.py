@@ -27,8 +27,8 @@ from mltrainer.data import live_macro, market
 from mltrainer.data.providers import client, fred, polygon_macro, vintages
 from mltrainer.data.providers.macro_series import CONTEXT, LENGTH, SERIES, UNITS
 from mltrainer.errors import BadInput, MltrainerError, NotEnoughHistory, NotEntitled, ProviderError, UnknownName
-from mltrainer.features.indicators import differing, rewrites
 from mltrainer.features.macro import MACRO, asof, growth, log_growth
+from mltrainer.features.rewriting import differing, rewrites
 from mltrainer.reports import index
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import FRED_NOTICE, Dataset

@@ -16,7 +16,7 @@ from mltrainer import metrics
 from mltrainer.data import market
 from mltrainer.errors import BadInput, Refused, UnknownName
 from mltrainer.evaluation import calibrate as room
-from mltrainer.evaluation import encompassing, engine, judging, judgments, levels, trials, worlds
+from mltrainer.evaluation import encompassing, engine, judging, judgments, levels, outcomes, trials, worlds
 from mltrainer.evaluation.calibrate import Outcome, RuleCalibration, calibrate
 from mltrainer.evaluation.lifecycle import Model
 from mltrainer.evaluation.protocol import Protocol
@@ -173,7 +173,7 @@ def test_worlds_of_a_matrix_have_its_horizon_target_and_first_session(monkeypatc
     made = mt.matrix("MSFT", start="2006-01-03", end="2008-12-31", horizon=21, target="volatility")
     plans = []
     with monkeypatch.context() as patch:
-        patch.setattr(room, "_outcomes", lambda plan, *_: plans.append(plan) or [])
+        patch.setattr(room, "outcomes", lambda plan, *_: plans.append(plan) or [])
         assert calibrate(made).question == f"{made.aim.title} of MSFT, 21 sessions ahead"
     world = plans[0].matrix(World(1))
     assert (world.horizon, world.target, world.start) == (21, "volatility", "2006-01-03")
@@ -198,7 +198,7 @@ def test_a_matrix_and_another_question_are_refused(other, why):
 def test_a_universe_is_asked_what_was_asked(monkeypatch, tmp_path):
     (tmp_path / "two.txt").write_text("IBM\nMSFT\n")
     plans = []
-    monkeypatch.setattr(room, "_outcomes", lambda plan, *_: plans.append(plan) or [])
+    monkeypatch.setattr(room, "outcomes", lambda plan, *_: plans.append(plan) or [])
     two = mt.universe(str(tmp_path / "two.txt"))
     calibrate(two, horizon=10, target="range", start="2006-01-03", end="2008-12-31")
     (plan,) = plans
@@ -252,7 +252,7 @@ def test_what_a_lead_saves_is_measured_on_the_folds_that_the_models_had(uneven):
                 Z = np.column_stack([np.ones(len(X)), X])
                 out[test] = Z[test] @ np.linalg.lstsq(Z[train], y[train], rcond=None)[0]
     without, with_it = (((y - s) ** 2).loc[e.forecasts.index].mean() for s in said)
-    assert room._saved(e, panel, layout.protocol, "rsi_14") == pytest.approx(1 - with_it / without, abs=1e-9)
+    assert outcomes._saved(e, panel, layout.protocol, "rsi_14") == pytest.approx(1 - with_it / without, abs=1e-9)
 
 
 # --- nothing gets out -----------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ def test_calibration_leaves_no_trial_behind():
 def test_finished_worlds_are_kept_and_not_made_again(monkeypatch):
     first = small(null=3)
     with monkeypatch.context() as patch:
-        patch.setattr(room, "outcome", None)
+        patch.setattr(outcomes, "outcome", None)
         assert found_in(small(null=3).null) == found_in(first.null)
         assert len(small(null=2).null) == 2
     assert len(small(null=4).null) == 4

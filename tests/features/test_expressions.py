@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import mltrainer as mt
 from mltrainer.errors import BadInput, MltrainerError, UnknownName
 from mltrainer.evaluation import code, lookahead
-from mltrainer.features import indicators, matrix
+from mltrainer.features import matrix, rewriting
 from mltrainer.features.expressions import ACROSS, LONGEST, PAIRS, WINDOWS, parse
 from mltrainer.features.own import REGISTERED
 
@@ -216,7 +216,7 @@ def test_canonical_text_is_read_as_itself_and_later_rows_move_nothing(text):
     frame = pd.DataFrame(rng.uniform(1, 9, (n, 5)), pd.bdate_range("2020-01-01", periods=n), names)
     other = frame.copy()
     other.iloc[40:] = rng.uniform(1, 9, (20, 5))
-    assert not indicators.differing(read(frame).iloc[:40].to_frame(), read(other).iloc[:40].to_frame())
+    assert not rewriting.differing(read(frame).iloc[:40].to_frame(), read(other).iloc[:40].to_frame())
 
 
 @given(st.text(max_size=60))

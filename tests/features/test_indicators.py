@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from mltrainer.errors import BadInput, NotEnoughHistory
 from mltrainer.features import bars as windows
 from mltrainer.features.bars import Bars, row
-from mltrainer.features.indicators import INDICATORS, compute, differing, future_moves
+from mltrainer.features.indicators import INDICATORS, compute
+from mltrainer.features.rewriting import differing, future_moves
 
 CLOSE_ONLY = [i.name for i in INDICATORS if i.needs <= {"close"}]
 SEEDS = st.integers(0, 2**32 - 1)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from mltrainer.errors import BadInput
 from mltrainer.features import indicators
-from mltrainer.features.indicators import differing, future_moves, rewrites
 from mltrainer.features.macro import MACRO, MARKET, asof, context, growth
+from mltrainer.features.rewriting import differing, future_moves, rewrites
 
 SEEDS = st.integers(0, 2**32 - 1)
 
