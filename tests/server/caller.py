@@ -99,7 +99,7 @@ class Running:
 
 
 def alerts_of(running: Running) -> list[str]:
-    """Numbers of alerts, of which there are three at least, the first one first; none is of MSFT."""
+    """Numbers of alerts, three at least, the first one first; none is of MSFT. In passing, the last is acknowledged."""
     if not (found := _alerts(running)):
         running.check("JNJ", "2008-09-15", "2008-10-10", "2009-03-10")
         found = _alerts(running)

@@ -69,7 +69,7 @@ def shape(line: str) -> tuple[str, str]:
 def answers(served: Running) -> dict[str, Any]:
     """Every line run in the order of the docs; the id and the artifact are of the answers before."""
     found: dict[str, Any] = {}
-    names: dict[str, str] = {"ALERT": alerts_of(served)[0]}
+    names: dict[str, str] = {"ALERT": alerts_of(served)[-1]}
     for line in LINES:
         if "$ARTIFACT" in line:
             names["ARTIFACT"] = ended(served, names["ID"])["artifact"]
