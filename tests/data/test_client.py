@@ -35,7 +35,7 @@ from replay.server import POLYGON_KEY, Replay
 from requests_cache.serializers import json_serializer
 from sqlalchemy import URL
 
-from mltrainer.data.providers import cache, client, fred, polygon, polygon_macro, tables, transport, turns
+from mltrainer.data.providers import cache, client, fred, polygon, polygon_macro, registry, tables, transport, turns
 from mltrainer.errors import BadInput, NotEntitled, ProviderError, Refused, StorageError, Unavailable, UnknownName
 from mltrainer.trust import audit
 
@@ -316,14 +316,14 @@ ASKED = {
 }
 
 
-@pytest.mark.parametrize("provider", client.PROVIDERS)
+@pytest.mark.parametrize("provider", registry.PROVIDERS)
 def test_what_is_allowed_is_what_somebody_asks(provider: str):
     """Each alternative of each allowed path, written out, is one that a reader of ours asks for, and no other."""
-    rows = client.PROVIDERS[provider].paths
+    rows = registry.PROVIDERS[provider].paths
     assert all(any(re.fullmatch(row, path) for row in rows) for path in ASKED[provider])
     for row in rows:
         words = {word for group in re.findall(r"\(([a-z|\-]+)\)", row) for word in group.split("|")}
-        words -= set(client._SPAN.split("|"))
+        words -= set(registry._SPAN.split("|"))
         asked = [path for path in ASKED[provider] if re.fullmatch(row, path)]
         assert asked, row
         assert all(any(word in path.split("/") for path in asked) for word in words), row
@@ -511,7 +511,7 @@ def test_a_process_that_holds_the_turns_and_stands_still_is_named(replay: Replay
     for taken_before in (False, True):
         if taken_before:
             bars()
-        lock = FileLock(f"{cache.private(client.turns_at())}.lock")
+        lock = FileLock(f"{cache.private(registry.turns_at())}.lock")
         with lock:
             begin = time.monotonic()
             line = said(lambda: bars(limit=7), StorageError)
@@ -524,7 +524,7 @@ def test_a_turn_that_does_not_come_is_one_line(replay: Replay, monkeypatch: pyte
     monkeypatch.setattr(client, "TURN", 0.1)
     bars()
     assert "the 1 requests a minute are used up" in said(lambda: bars(limit=2))
-    assert turns.taken(client.turns_at(), "polygon") == 1
+    assert turns.taken(registry.turns_at(), "polygon") == 1
 
 
 # --- what is kept ---------------------------------------------------------------------------------------------
@@ -871,7 +871,7 @@ def test_the_scan_for_keys_finds_one_that_is_hidden():
 
 
 def test_the_one_who_asks_is_named_in_the_source(replay: Replay, monkeypatch: pytest.MonkeyPatch):
-    assert client.source("polygon") == "replay"
+    assert registry.source("polygon") == "replay"
     monkeypatch.setenv("MLTRAINER_MODE", "live")
-    assert (client.source("polygon"), client.source("fred")) == ("polygon", "fred")
+    assert (registry.source("polygon"), registry.source("fred")) == ("polygon", "fred")
     assert cache.IGNORED[-2:] == ("apiKey", "X-API-KEY")

@@ -24,7 +24,7 @@ import mltrainer as mt
 from mltrainer.cli import app
 from mltrainer.dashboards import page
 from mltrainer.data import live_macro, market
-from mltrainer.data.providers import client, fred, polygon_macro, vintages
+from mltrainer.data.providers import fred, polygon_macro, registry, vintages
 from mltrainer.data.providers.macro_series import CONTEXT, LENGTH, SERIES, UNITS
 from mltrainer.errors import BadInput, MltrainerError, NotEnoughHistory, NotEntitled, ProviderError, UnknownName
 from mltrainer.features.macro import MACRO, asof, growth, log_growth
@@ -823,7 +823,7 @@ def test_pages_of_massive_are_joined(server, monkeypatch):
 def test_every_table_of_massive_is_described_and_allowed():
     for name, (table, columns) in polygon_macro.ECONOMY.items():
         assert (SERIES.get(name) or polygon_macro.OTHERS[name]).unit
-        assert re.fullmatch("|".join(client.PROVIDERS["polygon"].paths), f"/fed/v1/{table}")
+        assert re.fullmatch("|".join(registry.PROVIDERS["polygon"].paths), f"/fed/v1/{table}")
         assert 1 <= len(columns.split()) <= 2
 
 

@@ -1,6 +1,6 @@
 """The one way out: Polygon (Massive) and FRED are asked here and nowhere else, and what they say is kept with its hash.
 
-Who may be asked what is the table `PROVIDERS`. An answer is complete, on time and JSON before anybody sees it; what a
+Who may be asked what is the table of `registry`. An answer is complete, on time and JSON before anybody sees it; what a
 provider could not have sent is an error, never an empty table. A kept answer that was changed is a violation.
 """
 
@@ -21,12 +21,11 @@ from http import HTTPStatus
 from pathlib import Path
 from threading import Thread
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import SecretStr
-
-from mltrainer.data.providers import cache, transport, turns
+from mltrainer.data.providers import cache, registry, transport, turns
+from mltrainer.data.providers.registry import PROVIDERS
 from mltrainer.errors import (
     BadInput,
     MltrainerError,
@@ -34,7 +33,6 @@ from mltrainer.errors import (
     ProviderError,
     Refused,
     Unavailable,
-    UnknownName,
 )
 from mltrainer.settings import settings
 from mltrainer.trust import audit, gate
@@ -46,63 +44,10 @@ Keep = timedelta | None
 Read = Callable[[bytes], Any]
 
 
-@dataclass(frozen=True)
-class Provider:
-    """Who may be asked: where, what, with which key, how often, and how long an answer is fresh."""
-
-    name: str
-    hosts: tuple[str, ...]
-    paths: tuple[str, ...]
-    key: str
-    variable: str
-    by_header: bool
-    per_minute: Callable[[], int]
-    keep: timedelta
-    probe: tuple[str, dict[str, str]]
-
-
-_T = r"[A-Za-z0-9][A-Za-z0-9.:-]*"
-_SPAN = "second|minute|hour|day|week|month|quarter|year"
-_DAY = r"\d{4}-\d\d-\d\d"
-
-PROVIDERS: dict[str, Provider] = {
-    "polygon": Provider(
-        name="Polygon",
-        hosts=("https://api.massive.com", "https://api.polygon.io"),
-        paths=(
-            rf"/v2/aggs/ticker/{_T}/range/\d+/({_SPAN})/({_DAY}|\d+)/({_DAY}|\d+)",
-            rf"/v3/(trades|quotes)/{_T}",
-            rf"/v3/reference/(tickers(/{_T})?|splits|dividends)",
-            rf"/v2/snapshot/locale/us/markets/stocks/tickers/{_T}",
-            r"/stocks/v1/(splits|dividends)",
-            r"/v1/marketstatus/now",
-            r"/fed/v1/(inflation|inflation-expectations|labor-market|treasury-yields)",
-        ),
-        key="polygon_api_key",
-        variable="POLYGON_API_KEY",
-        by_header=True,
-        per_minute=lambda: settings().polygon_per_minute,
-        keep=timedelta(minutes=15),
-        probe=("/v1/marketstatus/now", {}),
-    ),
-    "fred": Provider(
-        name="FRED",
-        hosts=("https://api.stlouisfed.org",),
-        paths=(r"/fred/series(/(observations|vintagedates|release))?", r"/fred/release/dates"),
-        key="fred_api_key",
-        variable="FRED_API_KEY",
-        by_header=False,
-        per_minute=lambda: 120,
-        keep=timedelta(hours=1),
-        probe=("/fred/series", {"series_id": "CPIAUCSL", "file_type": "json"}),
-    ),
-}
 TRIES, PAGES = 5, 100
-SHORTEST = 8  # letters of a key; one that is shorter may stand in a number
 TURN = 300.0  # seconds one may wait for one's turn under the rate that all processes share
 AGAIN = {429, 500, 502, 503, 504}
 NEW_YORK = ZoneInfo("America/New_York")
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _KEY_NAME = re.compile(r"api_?key|authorization|token", re.IGNORECASE)
 
 
@@ -138,11 +83,6 @@ class Reply:
 
 
 # --- asking ---------------------------------------------------------------------------------------------------
-
-
-def source(provider: str) -> str:
-    """Return the source id under which the gate admits what this provider says now: its own, or "replay"."""
-    return "replay" if settings().data_mode == "replay" else provider
 
 
 @dataclass
@@ -204,7 +144,7 @@ def get(
     day : of New York, YYYY-MM-DD, on which a kept answer must have come to be fresh; default any.
     read : how a body becomes a document, `ProviderError` where it cannot; `columns.parsed` for many rows of numbers.
     """
-    if not re.fullmatch("|".join(_provider(provider).paths), path):
+    if not re.fullmatch("|".join(registry.named(provider).paths), path):
         why = f"is none that {PROVIDERS[provider].name} may be asked"
         gate.refuse(
             f"the path {path[:80]!r}", why, "write the ticker as the exchange does, AAPL or BRK.B", kind="mistake"
@@ -213,7 +153,7 @@ def get(
     if named:
         raise BadInput(f"parameter {named[0]!r} looks like a key; set {PROVIDERS[provider].variable} instead")
     asked = {name: _text(value) for name, value in (params or {}).items() if value is not None}
-    return _reply(provider, _base(provider) + path, asked, check, keep, day, read)
+    return _reply(provider, registry.address(provider) + path, asked, check, keep, day, read)
 
 
 def follow(
@@ -226,12 +166,12 @@ def follow(
     read: Read = transport.parsed,
 ) -> Reply:
     """Ask for the next page where a provider says it is: on its own host and an allowed path, else a violation."""
-    row, base = _provider(provider), _base(provider)
+    row, base = registry.named(provider), registry.address(provider)
     own = row.hosts if settings().data_mode == "live" else (base,)
     address, _, query = str(next_url).partition("?")
     home = next((host for host in own if re.fullmatch(f"{re.escape(host)}({'|'.join(row.paths)})", address)), None)
     if home is None:
-        shown, remedy = masked(address)[:120], "nothing was sent there; tell the provider, or try again later"
+        shown, remedy = registry.masked(address)[:120], "nothing was sent there; tell the provider, or try again later"
         gate.refuse(f"the next page {shown!r}", f"is not {row.name}'s own", remedy)
     # As the official client does: only path and query are taken, and a key that came along is dropped.
     asked = {name: value for name, value in parse_qsl(query, True) if not _KEY_NAME.search(name)}
@@ -297,37 +237,6 @@ def _text(value: object) -> str:
     return ",".join(map(_text, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _provider(name: str) -> Provider:
-    if name not in PROVIDERS:
-        raise UnknownName.of("provider", name, PROVIDERS)
-    return PROVIDERS[name]
-
-
-def _base(provider: str) -> str:
-    """Where the provider answers in the mode in force: its own host in live, this machine in replay."""
-    row, now, variable = PROVIDERS[provider], settings(), f"MLTRAINER_{provider.upper()}_URL"
-    url = str(getattr(now, f"{provider}_url") or "").rstrip("/").removesuffix("/fred")
-    if now.data_mode == "live":
-        url = f"https://{url}" if url and "://" not in url else url
-        if not url or url in row.hosts:
-            return url or row.hosts[0]
-        remedy = f"unset {variable}, or set MLTRAINER_MODE=replay for answers served on this machine"
-        gate.refuse(f"the address {_host(url)!r}", f"is not {row.name}'s", remedy)
-    if now.data_mode == "sample":
-        raise Unavailable(f"mode sample asks no provider; set {row.variable} and MLTRAINER_MODE=live")
-    if not url:
-        raise BadInput(f"mode replay needs {variable}, the address of a server on this machine")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or parts.hostname not in LOOPBACK or parts.path or "@" in parts.netloc:
-        remedy = f"set {variable} to http://127.0.0.1:PORT"
-        gate.refuse(f"the address {_host(url)!r}", "is not on this machine, and mode replay leaves it never", remedy)
-    return url
-
-
-def _host(url: str) -> str:
-    return (urlsplit(url).hostname or url.partition("?")[0])[:80]
-
-
 def _reply(
     provider: str,
     endpoint: str,
@@ -351,7 +260,7 @@ def _reply(
     if offline:
         raise Unavailable(f"{endpoint} was not fetched before with these parameters; unset MLTRAINER_OFFLINE to ask")
     try:
-        body = unkeyed(provider, urlsplit(endpoint).path, _asked(provider, endpoint, asked))
+        body = registry.unkeyed(provider, urlsplit(endpoint).path, _asked(provider, endpoint, asked))
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         reply = Reply(endpoint, asked, HTTPStatus.OK, body, sha256(body).hexdigest(), at, False, read)
         _checked(reply, provider, check)
@@ -380,10 +289,10 @@ def _checked(reply: Reply, provider: str, check: Check) -> None:
 
 def standing(provider: str, *, seconds: float = 5.0) -> str:
     """Address, whether it answers, turns used and what the plan refused; a line for `mltrainer doctor`."""
-    row, now = _provider(provider), settings()
+    row, now = registry.named(provider), settings()
     if now.data_mode == "sample":
         return "not asked in mode sample"
-    url, said = _base(provider), ["gives no answer in time"]
+    url, said = registry.address(provider), ["gives no answer in time"]
 
     def ask() -> None:
         try:
@@ -398,7 +307,7 @@ def standing(provider: str, *, seconds: float = 5.0) -> str:
         asking = Thread(target=ask, daemon=True)  # to look a name up can take longer than any timeout
         asking.start()
         asking.join(seconds)
-    used = f"{turns.taken(turns_at(), provider)} of {row.per_minute()} requests used in the last minute"
+    used = f"{turns.taken(registry.turns_at(), provider)} of {row.per_minute()} requests used in the last minute"
     refused = [e for e in audit.entries(limit=20, kind="not_entitled") if e.payload.get("provider") == provider]
     plan = f"; last refused: {refused[-1].payload['path']} {refused[-1].payload['said']}" if refused else ""
     return f"{url}: {said[-1]}; {used}{plan}"
@@ -410,7 +319,7 @@ def _asked(provider: str, endpoint: str, asked: dict[str, str], *, once: float |
     The clock starts with the first request that is let go, and each further one takes a turn of its own. With `once`
     it is asked but once, in so many seconds, which includes the wait for a turn.
     """
-    row, key, until, wait, tries = PROVIDERS[provider], _key(provider), math.inf, 0.0, 0
+    row, key, until, wait, tries = PROVIDERS[provider], registry.key_of(provider), math.inf, 0.0, 0
     path, allowed, answer = urlsplit(endpoint).path, row.per_minute(), transport.Answer()
     turn, budget, most = (once / 5, once * 4 / 5, 1) if once else (TURN, settings().wire_seconds, TRIES)
     while True:
@@ -440,7 +349,7 @@ def _asked(provider: str, endpoint: str, asked: dict[str, str], *, once: float |
 
 def _turn(provider: str, allowed: int, patience: float) -> bool:
     """Wait for a turn; who waits longer than a moment is told what for, once a minute."""
-    where, moment = turns_at(), min(patience, 1.0)
+    where, moment = registry.turns_at(), min(patience, 1.0)
     if isinstance(where, Path):
         cache.private(where)
     if turns.take(where, provider, allowed, moment):
@@ -489,49 +398,8 @@ def _words(body: bytes) -> str:
         return ""
     names = ("error_message", "message", "error")
     said = next((found[n] for n in names if isinstance(found.get(n), str)), "") if isinstance(found, dict) else ""
-    line = " ".join(re.sub(r"[^\x20-\x7e]", " ", masked(said)).split())
+    line = " ".join(re.sub(r"[^\x20-\x7e]", " ", registry.masked(said)).split())
     return f": {line[:240]}" if line else ""
 
 
-def _key(provider: str) -> SecretStr:
-    row, secret = PROVIDERS[provider], getattr(settings(), PROVIDERS[provider].key)
-    key = secret.get_secret_value().strip() if secret else ""
-    if not key:
-        raise Unavailable(f"{row.name} answers nobody without a key; set {row.variable}")
-    if not re.fullmatch(r"[\x21-\x7e]+", key):
-        raise BadInput(f"{row.variable} holds a character that no key has; set it anew")
-    return SecretStr(key)  # a traceback that shows local names shows no key
-
-
-def masked(text: str) -> str:
-    """The text with `***` for every configured key, also quoted or in capitals, and every parameter named like one."""
-    for key in _secrets():
-        text = re.sub(re.escape(key), "***", text, flags=re.IGNORECASE)
-    return re.sub(r"(?i)((?:api_?key|token)=)[^&\s\"')]+", r"\1***", text)
-
-
-def unkeyed(provider: str, where: str, body: bytes) -> bytes:
-    """What a provider sent, with `***` where it repeats a key of ours: nothing that is kept or shown may hold one."""
-    low = body.lower()
-    found = [key for key in _secrets() if len(key) >= SHORTEST and key.lower().encode() in low]
-    for key in found:
-        body = re.sub(re.escape(key).encode(), b"***", body, flags=re.IGNORECASE)
-    if found:
-        audit.append("key_repeated", provider=provider, where=where)
-    return body
-
-
-def _secrets() -> list[str]:
-    """Every configured key, as it is and as it stands in an address."""
-    held = (getattr(settings(), row.key) for row in PROVIDERS.values())
-    plain = {secret.get_secret_value().strip() for secret in held if secret}
-    return sorted(plain | {quote(key) for key in plain} - {""}, key=len, reverse=True)
-
-
-transport.mask_logs(masked)
-
-
-def turns_at() -> Path | str:
-    """Where turns are taken: the redis that homes share, or else the file of all processes of this home."""
-    shared = settings().cache_url or ""
-    return shared if shared.startswith(("redis://", "rediss://")) else settings().home / "turns.sqlite"
+transport.mask_logs(registry.masked)

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from mltrainer.data.providers import client, columns, transport
+from mltrainer.data.providers import client, columns, registry, transport
 from mltrainer.errors import BadInput, NotEnoughHistory, ProviderError
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import Dataset
@@ -297,7 +297,7 @@ class Answer:
         said = [*notes, "the provider says DELAYED" if self.delayed else ""]
         said += [f"{len(self.parts)} pages" if len(self.parts) > 1 else ""]
         return gate.admit(
-            client.source(PROVIDER),
+            registry.source(PROVIDER),
             name=name,
             kind=kind,
             endpoint=self.replies[0][0],
@@ -363,10 +363,10 @@ def bars(
     if not found:
         known = ", ".join((*INTRADAY, *SESSIONS))
         raise BadInput(f"timespan {timespan!r:.60} is none of {known}, nor a multiple like '15 minute'")
-    path = f"/v2/aggs/ticker/{name}/range/{found[1] or 1}/{found[2]}/{start}/{end}"
+    unit, path = found[2], f"/v2/aggs/ticker/{name}/range/{found[1] or 1}/{found[2]}/{start}/{end}"
     asked = {"adjusted": adjusted, "sort": "asc", "limit": PAGE}
     low, high = (pd.Timestamp(day, tz=NEW_YORK).timestamp() * 1000 for day in (start, end))
-    if found[2] not in ("day", *INTRADAY):
+    if unit not in ("day", *INTRADAY):
         low = -math.inf  # a week begins before the day that was asked for
 
     def check(document: Any) -> pd.DataFrame:
@@ -374,15 +374,13 @@ def bars(
         day = DAY / timedelta(milliseconds=1)
         if not page["time"].between(low - day, high + 2 * day).all():
             wrong("span", f"bars of {name} outside {start} to {end}")
-        if found[2] not in INTRADAY or not _ascending(page["time"]):
+        if unit not in INTRADAY or not _ascending(page["time"]):
             assembled([page], ticker=name, timespan=timespan)  # what contradicts itself is not kept either
         return page
 
     # what a day said does not change once it is over; splits and corrections come overnight
     keep = DAY if pd.Timestamp(end) < pd.Timestamp.now(tz=NEW_YORK).tz_localize(None).normalize() else MINUTE
-    # a limit counts the seconds, minutes or days that a bar is made of
-    base = {"second": 1, "minute": 60, "hour": 60}.get(found[2], 86_400)
-    most = 10 + math.ceil((high - low if low > 0 else high) / 1000 / base / PAGE)
+    most = _most_pages(unit, (high - low if low > 0 else high) / 1000)
     pieces = gate.Pieces(partial(read_page, ticker=name, adjusted=adjusted))
     what = f"{name} {timespan} bars"
     answer = ask(path, asked, check, keep=keep, what=what, most=most, read=columns.parsed, pieces=pieces)
@@ -401,3 +399,8 @@ def bars(
         return answer.admit(name, kind, given, parse, f"{timespan} bars {how}; {span}", note, done)
     finally:
         _made.clear()
+
+
+def _most_pages(unit: str, seconds: float) -> int:
+    """Pages that so many seconds can have: a limit counts the seconds, minutes or days that a bar is made of."""
+    return 10 + math.ceil(seconds / {"second": 1, "minute": 60, "hour": 60}.get(unit, 86_400) / PAGE)

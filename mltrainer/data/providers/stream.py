@@ -15,7 +15,7 @@ import pandas as pd
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from mltrainer.data.providers import client, polygon, transport
+from mltrainer.data.providers import polygon, registry, transport
 from mltrainer.errors import BadInput, NotEntitled, ProviderError, Unavailable
 from mltrainer.settings import settings
 from mltrainer.trust import audit, gate
@@ -92,7 +92,7 @@ async def minutes(*tickers: str, wait: float = 1.0) -> AsyncIterator[Minute]:
         except (OSError, WebSocketException) as error:
             if isinstance(error, ProviderError):
                 raise
-            why = client.masked(str(error) or type(error).__name__)[:200]
+            why = registry.masked(str(error) or type(error).__name__)[:200]
         else:
             why = "the connection was closed"
         failed += 1
@@ -110,7 +110,7 @@ def _address() -> str:
     parts, live = urlsplit(url), now.data_mode == "live"
     if now.data_mode == "sample":
         raise Unavailable("mode sample streams nothing; set POLYGON_API_KEY for live data")
-    allowed = (parts.scheme == "wss" and parts.netloc in HOSTS) if live else parts.hostname in client.LOOPBACK
+    allowed = (parts.scheme == "wss" and parts.netloc in HOSTS) if live else parts.hostname in registry.LOOPBACK
     if not allowed or parts.path != "/stocks" or parts.query:
         where = "is not Polygon's" if live else "is not on this machine, and mode replay leaves it never"
         example = "wss://delayed.massive.com/stocks" if live else "ws://127.0.0.1:PORT/stocks"
@@ -132,7 +132,7 @@ async def _say(socket: ClientConnection, action: str, words: str, *, until: str)
 
 def _events(message: str | bytes) -> list[dict[str, Any]]:
     sent = message if isinstance(message, bytes) else message.encode()
-    found = transport.parsed(client.unkeyed(polygon.PROVIDER, "the stream", sent))
+    found = transport.parsed(registry.unkeyed(polygon.PROVIDER, "the stream", sent))
     if not isinstance(found, list) or not all(isinstance(event, dict) for event in found):
         polygon.wrong("envelope", "a message of the stream that is no list of events")
     return found
@@ -140,7 +140,7 @@ def _events(message: str | bytes) -> list[dict[str, Any]]:
 
 def _heed(event: dict[str, Any]) -> str:
     """The status an event tells; one that means no is an error in the provider's words."""
-    status, said = str(event.get("status")), client.masked(str(event.get("message", "")))[:200]
+    status, said = str(event.get("status")), registry.masked(str(event.get("message", "")))[:200]
     if status in ("auth_failed", "auth_timeout") or (status == "error" and "access" in said.lower()):
         raise NotEntitled(
             f"Polygon's stream {WORDS.get(status, 'is not in the plan')}: {said}; check POLYGON_API_KEY", "polygon"

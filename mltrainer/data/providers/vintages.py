@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mltrainer.data.providers import client
+from mltrainer.data.providers import client, registry
 from mltrainer.data.providers.macro_series import short
 from mltrainer.errors import NotEnoughHistory, ProviderError
 from mltrainer.trust import gate
@@ -25,7 +25,9 @@ DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 def fault(what: str, provider: str = "fred") -> ProviderError:
     """The error for an answer that cannot be right."""
-    return ProviderError(f"{client.PROVIDERS[provider].name} {what}; nothing of it was kept, try again later", provider)
+    return ProviderError(
+        f"{registry.PROVIDERS[provider].name} {what}; nothing of it was kept, try again later", provider
+    )
 
 
 def days(texts: Iterable[Any], provider: str = "fred") -> pd.DatetimeIndex:
@@ -136,7 +138,7 @@ def admitted(
     if all(row.get("value", "") == "." for row in rows):
         raise NotEnoughHistory(f"{name} has no value in the span asked for; widen start and end")
     return gate.admit(
-        client.source(provider),
+        registry.source(provider),
         name=name,
         kind="macro",
         endpoint=first.endpoint,
