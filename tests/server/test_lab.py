@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from caller import TOKEN, Running
 
+from mltrainer.server.api import LARGEST
+
 pytestmark = pytest.mark.slow
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 ADDRESSES = [
@@ -68,6 +70,12 @@ def test_the_holder_of_its_token_is_a_researcher_and_no_other(lab: Running):
     for path, status in {"/api/models": 200, "/api/compliance/audit": 200, "/api/models/train": 200,
                          "/api/users": 403, "/voila/files/start-here.ipynb": 403}.items():  # fmt: skip
         assert lab(path, role="holder").status == status, path
+
+
+def test_a_body_beyond_any_need_is_refused(lab: Running):
+    """Jupyter itself takes half a gigabyte."""
+    for length, status in ((LARGEST - 100, 400), (LARGEST, 413)):  # a question too long, and nothing to look at
+        assert lab("/api/chat", "POST", role="holder", body={"question": "?" * length}).status == status
 
 
 def test_another_host_name_and_another_site_are_refused(lab: Running):
