@@ -6,19 +6,17 @@ from functools import partial
 
 import pandas as pd
 import pytest
-from evenings import Clock, Inbox
+from evenings import COMMITTING, Clock, Inbox
 from replay.server import Replay
 
 from mltrainer.data import live_bars
-from mltrainer.trading.forecasts import ledger as forecasts
-from mltrainer.trust import audit
 
 
 @pytest.fixture
 def day(replay: Replay, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Move to the evening of a day in New York: bars, and the clock of everything that is committed."""
     monkeypatch.setenv("MLTRAINER_WIRE_SECONDS", "30")
-    for room in (forecasts, audit):
+    for room in COMMITTING:
         monkeypatch.setattr(room, "datetime", Clock)
     through = live_bars.through
 

@@ -1,13 +1,26 @@
 """The time of the world that is replayed, for all that is committed in it; and where its alerts are sent."""
 
 import json
+import os
 import threading
 import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import pandas as pd
+
+from mltrainer.data import live_bars
+from mltrainer.trading.forecasts import ledger as forecasts
+from mltrainer.trust import audit
+
+SERVER = get_context("forkserver")  # a fork of this process would wait for the locks of threads it has not
+SERVER.set_forkserver_preload(["mltrainer.trading.alerts", "mltrainer.trading.recommendations", "apprise"])
+COMMITTING = (forecasts, audit)  # rooms that say when something was committed
 
 
 def text(thing: Any) -> str:
@@ -31,6 +44,26 @@ class Clock(datetime):
     @classmethod
     def now(cls, tz: Any = None) -> "Clock":
         return cls.fromtimestamp(cls.moment.timestamp() + time.monotonic() - cls.since, tz or UTC)
+
+
+def apart(work: Callable[..., None], *given: object) -> BaseProcess:
+    """Work, a function of a module, in a process of its own: in the same environment, and on the same evening."""
+    through = live_bars.through
+    evening = (Clock.moment, Clock.since, through.keywords["now"]) if isinstance(through, partial) else ()
+    process = SERVER.Process(target=_begun, args=(dict(os.environ), evening, work, given))
+    process.start()
+    return process
+
+
+def _begun(environment: Mapping[str, str], evening: tuple[Any, ...], work: Callable[..., None], given: Any) -> None:
+    os.environ.clear()  # of the server, which may have begun in another test
+    os.environ.update(environment)
+    if evening:
+        Clock.moment, Clock.since, now = evening
+        for room in COMMITTING:
+            room.datetime = Clock  # type: ignore[attr-defined]
+        live_bars.through = partial(live_bars.through, now=now)
+    work(*given)
 
 
 class Inbox:

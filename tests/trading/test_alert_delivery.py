@@ -1,6 +1,5 @@
 """No alert is lost and none is doubled: whatever step a process is killed at, and however many run at once."""
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from evenings import Inbox
+from evenings import Inbox, apart
 
 import mltrainer as mt
 from mltrainer import store
@@ -68,23 +67,11 @@ STEPS: dict[str, tuple[object, str, Callable[..., object]]] = {
 IN_DOUBT = ("it is written that a message will leave", "the message has left, which is not written")
 
 
-SERVER = multiprocessing.get_context("forkserver")  # a fork of this process would inherit the locks of its threads
-SERVER.set_forkserver_preload(["mltrainer.trading.alerts", "apprise"])
-
-
-def a_check(environment: dict[str, str], step: str) -> None:
-    os.environ.update(environment)
+def a_check(step: str) -> None:
+    """A check, perhaps with a step at which it is killed."""
     if step:
         setattr(*STEPS[step])
     check(positions=HELD, as_of="2008-10-15")
-
-
-def started(step: str = "") -> BaseProcess:
-    """A check in a process of its own, perhaps with a step at which it is killed."""
-    named = {k: v for k, v in os.environ.items() if k.startswith("MLTRAINER_")}
-    process = SERVER.Process(target=a_check, args=(named, step))
-    process.start()
-    return process
 
 
 def ended(process: BaseProcess) -> int | None:
@@ -94,7 +81,7 @@ def ended(process: BaseProcess) -> int | None:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_check_that_is_killed_at_any_step_loses_no_alert_and_doubles_none(step: str, inbox: Inbox):
-    assert ended(started(step)) == -signal.SIGKILL
+    assert ended(apart(a_check, step)) == -signal.SIGKILL
     check(positions=HELD, as_of="2008-10-15")
     check(positions=HELD, as_of="2008-10-15")
     assert {(a.subject, a.session) for a in ledger.alerts()} == ALERTS
@@ -108,7 +95,7 @@ def test_a_check_that_is_killed_at_any_step_loses_no_alert_and_doubles_none(step
 
 
 def test_two_checks_that_start_at_once_write_and_send_each_alert_once(inbox: Inbox):
-    both = [started() for _ in range(2)]
+    both = [apart(a_check, "") for _ in range(2)]
     assert [ended(number) for number in both] == [0, 0]
     assert {(a.subject, a.session) for a in ledger.alerts()} == ALERTS
     assert sorted(line.split("@")[0].split()[-1] for line in inbox.lines) == ["IBM", "MSFT"]

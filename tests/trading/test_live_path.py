@@ -4,17 +4,16 @@ The history is the packaged one in the provider's envelopes, and ends on the day
 """
 
 import itertools
-import multiprocessing
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from evenings import Clock, Inbox
+from evenings import Clock, Inbox, apart
 from replay import faults
 from replay.server import Replay
 
@@ -39,28 +38,18 @@ def run() -> None:
     check("MSFT", accounts=[Account(limit=0.5)], send=False)
 
 
-def apart(work: Callable[[], None]) -> "multiprocessing.process.BaseProcess":
-    process = multiprocessing.get_context("fork").Process(target=work)
-    process.start()
-    return process
+def killed(work: Callable[[], object], kinds: Sequence[str], number: int = 1) -> None:
+    """Some work, killed right after its n-th entry of some kinds was written, before the transaction of it ended."""
+    true, count = audit.extend, itertools.count(1)
 
+    def extend(connection: object, what: str, payload: object) -> str:
+        head = true(connection, what, payload)  # type: ignore[arg-type]
+        if what in kinds and next(count) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return head
 
-def killed(kind: str) -> Callable[[], None]:
-    """The evening's work, killed right after the entry of a kind was written, before its transaction ended."""
-
-    def work() -> None:
-        true = audit.extend
-
-        def extend(connection: object, what: str, payload: object) -> str:
-            head = true(connection, what, payload)  # type: ignore[arg-type]
-            if what == kind:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return head
-
-        audit.extend = extend  # type: ignore[assignment]
-        run()
-
-    return work
+    audit.extend = extend  # type: ignore[assignment]
+    work()
 
 
 def written() -> tuple[int, int, int]:
@@ -85,7 +74,6 @@ def unadjusted(sent: faults.Sent) -> faults.Sent:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:os.fork")  # of a process in which another test has used JAX
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes")
 def test_evenings_started_twice_killed_or_run_by_a_clock_put_back_lose_nothing_and_double_nothing(
     day: Callable[[str], None],
@@ -112,7 +100,7 @@ def test_evenings_started_twice_killed_or_run_by_a_clock_put_back_lose_nothing_a
     day(SESSIONS[2])
     before = written()
     for kind in ("forecast", "recommendation"):
-        process = apart(killed(kind))
+        process = apart(killed, run, [kind])
         process.join(240)
         assert process.exitcode == -signal.SIGKILL
         assert written()[1:] == before[1:]
@@ -182,33 +170,14 @@ def fired() -> list[tuple[str, str, str]]:
     return sorted(zip(rows["subject"], rows["condition"], rows["session"], strict=True))
 
 
-def killed_at(number: int) -> Callable[[], None]:
-    """A check, killed right after its n-th entry about alerts, before the transaction of that entry ended."""
-
-    def work() -> None:
-        true, count = audit.extend, itertools.count(1)
-
-        def extend(connection: object, what: str, payload: object) -> str:
-            head = true(connection, what, payload)  # type: ignore[arg-type]
-            if what in DELIVERIES and next(count) == number:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return head
-
-        audit.extend = extend  # type: ignore[assignment]
-        watch()
-
-    return work
-
-
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:os.fork")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes")
 def test_a_check_of_live_bars_killed_at_each_entry_writes_every_alert_once_and_sends_it_once(
     day: Callable[[str], None], inbox: Inbox
 ):
     day(SESSIONS[3])
     for number in itertools.count(1):
-        process = apart(killed_at(number))
+        process = apart(killed, watch, DELIVERIES, number)
         process.join(240)
         if process.exitcode == 0:
             break

@@ -123,6 +123,5 @@ def notify(title: str, body: str, severity: str) -> int:
 
 def _sent(url: str, title: str, body: str, kind: str) -> bool:
     apprise = notifier()
-    # one address at a time: threads that outlive the call would only be waited for in a process that was forked
-    there = apprise.Apprise(asset=apprise.AppriseAsset(async_mode=False))
+    there = apprise.Apprise()
     return bool(there.add(url)) and bool(there.notify(title=title, body=body, notify_type=kind))
