@@ -77,45 +77,24 @@ def matrix(
         Bars that break a rule of quality which is an error, such as a split that is not in the prices; the message
         names it. Rules that need the exchange's calendar are asked by `mt.quality` only.
     """
+    asked: dict[str, Any] = {"horizon": horizon, "end": end, "target": target}
     if isinstance(data, Universe):
-        asked: dict[str, Any] = {"horizon": horizon, "end": end, "target": target, "features": features}
-        return _of_universe(data, start=start or data.start or None, **asked)
+        return _of_universe(data, start=start or data.start or None, features=features, **asked)
     if isinstance(data, list | tuple):
         if quotes:
             raise BadInput("quotes are of one ticker; give them with that ticker, and the matrices in a list")
-        across, alone = _parted(features)
-        asked = {"horizon": horizon, "start": start, "end": end, "target": target, "features": alone}
-        parts = {m.name: m for m in (matrix(d, **asked) for d in data)}
-        if not parts:
-            raise BadInput("an empty list names no ticker; give at least one")
-        members = [parts[name] for name in sorted(parts)]  # the order asked for is no other panel
-        if across and len(members) == 1:
-            raise BadInput(f"{across[0].text} compares the names of a session, and this is one; give several tickers")
-        for one in across:
-            for bars in {m.name: m.sources[0] for m in members if m.sources}.values():
-                _unmoved(one, bars, members[0].horizon)
-        return matrices.panel(*members, own=across) if len(members) > 1 else members[0]
+        return _of_several(data, features, start=start, **asked)
     if isinstance(data, str) and not data.lower().endswith((".csv", ".parquet", ".json")):
         data = _reaching(data, start, end)
     elif isinstance(data, Dataset | Matrix) and (start is not None or end is not None):
         raise BadInput("start and end choose the sessions of a ticker; this data is already cut")
     if isinstance(data, Matrix):
-        gate.verify(data, "evaluation")
-        if quotes:
-            raise BadInput("this matrix is already built; give quotes together with its bars")
-        if horizon not in (None, data.horizon):
-            raise BadInput(f"this matrix has horizon {data.horizon}, not {horizon}; build another from its bars")
-        target = target.column if isinstance(target, Own) else target
-        if features:
-            raise BadInput("this matrix is already built; give features together with its bars")
-        if target not in (None, data.target):
-            raise BadInput(f"this matrix is of target {data.target}, not {target}; build another from its bars")
-        return data
+        return _as_asked(data, horizon, target, quotes, features)
     gate.verify(data, "features")
     assert isinstance(data, Dataset)
     own, target, horizon = _own(features, target), _named(target), 5 if horizon is None else horizon
     if lonely := next((o for o in own if o.across), None):
-        raise BadInput(f"{lonely.text} compares the names of a session, and this is one; give several tickers")
+        raise BadInput(f"{lonely.text} {LONELY}")
     quality.gatekeep(data)  # before anything else is fetched for it
     context = market.context(data)
     for part in context:
@@ -125,6 +104,44 @@ def matrix(
     first = day(start, "start")
     begin = str(first.date()) if first is not None else ""
     return matrices.matrix(data, *context, *quotes, horizon=horizon, target=target, own=own, start=begin)
+
+
+LONELY = "compares the names of a session, and this is one; give several tickers"
+
+
+def _of_several(data: Sequence[Data], features: Sequence[Own | str], **asked: Any) -> Matrix:
+    """The panel of several, or the matrix of the only one."""
+    across, alone = _parted(features)
+    parts = {m.name: m for m in (matrix(d, features=alone, **asked) for d in data)}
+    if not parts:
+        raise BadInput("an empty list names no ticker; give at least one")
+    members = [parts[name] for name in sorted(parts)]  # the order asked for is no other panel
+    if across and len(members) == 1:
+        raise BadInput(f"{across[0].text} {LONELY}")
+    for one in across:
+        for bars in {m.name: m.sources[0] for m in members if m.sources}.values():
+            _unmoved(one, bars, members[0].horizon)
+    return matrices.panel(*members, own=across) if len(members) > 1 else members[0]
+
+
+def _as_asked(
+    built: Matrix,
+    horizon: int | None,
+    target: str | Own | None,
+    quotes: Sequence[Dataset],
+    features: Sequence[Own | str],
+) -> Matrix:
+    """A matrix as it is; `BadInput` where another was asked for."""
+    gate.verify(built, "evaluation")
+    if quotes or features:
+        what = "quotes" if quotes else "features"
+        raise BadInput(f"this matrix is already built; give {what} together with its bars")
+    if horizon not in (None, built.horizon):
+        raise BadInput(f"this matrix has horizon {built.horizon}, not {horizon}; build another from its bars")
+    target = target.column if isinstance(target, Own) else target
+    if target not in (None, built.target):
+        raise BadInput(f"this matrix is of target {built.target}, not {target}; build another from its bars")
+    return built
 
 
 def _named(target: str | Own | None) -> str:

@@ -128,10 +128,18 @@ def test_what_is_already_cut_is_not_cut_again(msft, knobs):
         mt.matrix(msft, **knobs)
 
 
-def test_a_matrix_keeps_its_horizon(msft):
-    assert mt.matrix(msft, horizon=5) is msft
-    with pytest.raises(BadInput, match="this matrix has horizon 5, not 10"):
-        mt.evaluate("RidgeRegression", msft, horizon=10)
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"horizon": 10}, "this matrix has horizon 5, not 10"),
+        ({"target": "volatility"}, "this matrix is of target return, not volatility"),
+        ({"features": ["rsi_14"]}, "already built; give features together with its bars"),
+    ],
+)
+def test_a_matrix_stays_what_it_was_built_as(msft, knobs: dict[str, object], message: str):
+    assert mt.matrix(msft, horizon=5, target="return") is msft
+    with pytest.raises(BadInput, match=message):
+        mt.matrix(msft, **knobs)
 
 
 def test_an_unknown_model_offers_close_names_before_any_data_is_touched():
