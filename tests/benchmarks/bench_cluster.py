@@ -129,7 +129,7 @@ def row(name: str, workers: int, found: dict, one: dict) -> str:
     kept = "yes" if same(found["results"], one["results"]) else "NO"
     print(name, workers, f"{found['wall']:.1f}", [round(w, 1) for w in found["workers"]], kept, flush=True)  # noqa: T201
     return (
-        f"| {name} | {workers} | {found['wall']:.0f} | {speed:.2f} | {least:.2f} | "
+        f"| {name} | {workers} | {found['wall']:.1f} | {speed:.2f} | {least:.2f} | "
         f"{total / sum(one['workers']):.2f} | {found['load']:.0f} | {kept} |"
     )
 
