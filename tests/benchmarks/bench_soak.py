@@ -2,8 +2,9 @@
 
     python tests/benchmarks/bench_soak.py [--rounds 120]
 
-A round is what a minute brings: twenty readers open a page, one asks the interface, alerts are checked, the server is
-measured as Prometheus does; every fifteenth a training begins. The watch of alerts is a process of its own that stays.
+A round is what a minute brings: of twenty readers, each of whom stays on a page for five minutes, four open another;
+one asks the interface, alerts are checked, the server is measured as Prometheus does; every fifteenth a training
+begins. The watch of alerts is a process of its own that stays.
 Prints resident memory and open files of both, and by how much they grow in 120 rounds, with a 95 % interval; the first
 quarter, in which caches fill, does not count.
 """
@@ -25,7 +26,7 @@ import psutil
 from scipy import stats
 
 TOKEN = "a-token-of-the-benchmark"
-READERS, TRAINING = 20, 15
+OPENED, TRAINING = 4, 15  # pages in a round, and rounds between trainings
 PAGES = ("models", "alerts", "recommendations", "analytics", "chat")
 WATCH = """import sys
 from mltrainer.trading.alerts import check
@@ -37,11 +38,15 @@ USER = "from mltrainer.server import users; print(users.add('soak', 'admin'))"
 
 
 def asked(base: str, path: str, token: str, body: object = None) -> int:
+    """Status of an answer; who got a page with a kernel leaves it, as a browser does that closes a page."""
     connection = http.client.HTTPConnection(base, timeout=900)  # a busy machine is no leak
-    head = {"Authorization": f"token {token}", "Content-Type": "application/json"}
+    head = {"Authorization": f"token {token}", "Content-Type": "application/json", "Origin": f"http://{base}"}
     connection.request("GET" if body is None else "POST", path, body and json.dumps(body), head)
     answer = connection.getresponse()
-    answer.read()
+    kernel = re.search(rb'"kernelId": ?"([^"]+)"', answer.read())
+    if kernel:
+        connection.request("POST", f"/voila/api/shutdown/{kernel[1].decode()}", b"", head)
+        connection.getresponse().read()
     connection.close()
     return answer.status
 
@@ -55,7 +60,7 @@ def rounds(number: int, base: str, token: str, watch: "subprocess.Popen[str]") -
     for n, day in zip(range(number), days, strict=False):
         seen: dict[int, int] = {}
         calls: list[tuple[str, object]] = [
-            (f"/voila/render/{PAGES[i % len(PAGES)]}.ipynb", None) for i in range(READERS)
+            (f"/voila/render/{PAGES[(n * OPENED + i) % len(PAGES)]}.ipynb", None) for i in range(OPENED)
         ]
         calls += [("/api/regime", None), ("/api/alerts", None), ("/api/metrics", None)]
         if n % TRAINING == 0:
