@@ -29,6 +29,7 @@ os.environ |= {"MLTRAINER_TASK_SECONDS": "3600", "MLTRAINER_MODE": "sample"}
 import pickle
 
 import psutil
+from marks import put
 
 import mltrainer as mt
 from mltrainer.evaluation import cluster, engine
@@ -40,7 +41,6 @@ MODELS = (
     "KNeighborsRegressor_10 LassoRegression GradientBoosting_lr_0.1 HistGradientBoosting RandomForest_50_trees"
 ).split()
 SPAN = {"start": "2002-01-02", "end": "2012-12-31"}
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "scaling.md"
 TICKERS, CATALOG, CORE_HOUR = 1000, 123, 0.04  # dollars: what clouds ask for a core of a shared machine in an hour
 EMPTY = 200
 
@@ -192,12 +192,8 @@ def main() -> None:
     lines, one = table()
     parts = {"table": lines, "plan": plan(one)}
     print("\n".join(line for part in parts.values() for line in part))  # noqa: T201
-    text = DOCS.read_text() if asked.write else ""
     for name, part in parts.items() if asked.write else ():
-        block = f"<!-- {name} -->\n" + "\n".join(part) + f"\n<!-- end of {name} -->"
-        text = re.sub(rf"<!-- {name} -->.*<!-- end of {name} -->", lambda _, b=block: b, text, flags=re.S)
-    if asked.write:
-        DOCS.write_text(text)
+        put("scaling.md", name, part)
 
 
 if __name__ == "__main__":

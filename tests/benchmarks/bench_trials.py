@@ -14,7 +14,6 @@ import dataclasses
 import json
 import math
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -23,8 +22,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from marks import put
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "scaling.md"
 MODELS = ["RidgeRegression", "KNeighborsRegressor_5", "DecisionTree_depth_5", "BayesianRidge"]
 ANOTHER = "KNeighborsRegressor_10"
 COMMANDS = {
@@ -136,10 +135,7 @@ def main() -> None:
     lines = table(asked.trials, found)
     print("\n".join(lines))  # noqa: T201
     if asked.write:
-        block = "<!-- ledger -->\n" + "\n".join(lines) + "\n<!-- end of ledger -->"
-        DOCS.write_text(
-            re.sub(r"<!-- ledger -->.*<!-- end of ledger -->", lambda _: block, DOCS.read_text(), flags=re.S)
-        )
+        put("scaling.md", "ledger", lines)
 
 
 if __name__ == "__main__":
