@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from replay.server import FRED_KEY, POLYGON_KEY, Replay
 from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy.pool import NullPool
 
 from mltrainer import store
 
@@ -103,15 +104,16 @@ def database(request: pytest.FixtureRequest, home: Path, monkeypatch: pytest.Mon
 def _server_database(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[URL]:
     name = f"t{uuid4().hex}"
     url = server.format(name)
-    engine = create_engine(server.format("postgres"), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
+    admin = create_engine(server.format("postgres"), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with admin.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
-    engine.dispose()
     monkeypatch.setenv("MLTRAINER_DATABASE_URL", url)
     yield make_url(url)
     for (opened, _), engine in store._engines.items():
         if opened == make_url(url):
             engine.dispose()
+    with admin.connect() as connection:  # eight megabytes each, of thousands of tests
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture

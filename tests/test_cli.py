@@ -194,6 +194,7 @@ def test_a_folder_without_permission_is_one_line(run: Run):
     assert_one_line(run(*REPORT, *SPAN, "--out", "locked/x"))
 
 
+@pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("command", [["models"], ["audit", "head"], [*REPORT, *SPAN], ["leaderboard"]], ids=" ".join)
 def test_a_home_below_a_file_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]):
     Path("file").write_text("kept")
@@ -227,6 +228,7 @@ def test_a_key_never_falls_back_to_the_sample(run: Run, monkeypatch: pytest.Monk
     assert "canary" not in answer.err
 
 
+@pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("body", [b"this is no database" * 100, b"SQLite format 3\0" + b"\xff" * 5000], ids=len)
 @pytest.mark.parametrize("command", [["audit", "verify"], [*REPORT, *SPAN], ["leaderboard"]], ids=" ".join)
 def test_a_damaged_database_is_one_line_and_is_not_replaced(run: Run, home: Path, command: list[str], body: bytes):
@@ -508,6 +510,7 @@ def test_audit_verify_names_a_result_that_is_lost_until_it_is_made_again(run: Ru
     assert run("audit", "verify").code == 0
 
 
+@pytest.mark.usefixtures("database")
 def test_a_database_that_is_gone_is_one_line_and_exit_1(run: Run, home: Path):
     run("evaluate", "RidgeRegression", *SPAN)
     (home / "mltrainer.sqlite").unlink()

@@ -44,6 +44,7 @@ def test_writing_is_undone_as_a_whole_when_its_block_raises() -> None:
         assert connection.execute(select(store.admitted)).all() == []
 
 
+@pytest.mark.usefixtures("database")
 def test_sqlite_runs_with_the_pragmas_that_survive_a_power_cut() -> None:
     with store.writing() as connection:
         found = {p: connection.execute(text(f"PRAGMA {p}")).scalar() for p in ("journal_mode", "synchronous")}
@@ -158,6 +159,7 @@ def test_a_second_writer_waits_for_the_first() -> None:
     assert order == ["first", "second"]
 
 
+@pytest.mark.usefixtures("database")
 def test_a_home_removed_under_a_running_process_is_made_anew(home: Path) -> None:
     audit.append("first")
     for file in home.iterdir():
@@ -196,6 +198,7 @@ def emptied(file: Path) -> None:
     file.touch()
 
 
+@pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("loss", [gone, emptied])
 def test_a_database_that_is_gone_or_empty_is_no_fresh_start(home: Path, loss: Callable[[Path], None]) -> None:
     for n in range(3):
@@ -210,6 +213,7 @@ def test_a_database_that_is_gone_or_empty_is_no_fresh_start(home: Path, loss: Ca
     assert audit.append("anew").size == 1
 
 
+@pytest.mark.usefixtures("database")
 def test_blobs_without_a_database_are_no_fresh_start_either(home: Path) -> None:
     """A home of a version that did not remember."""
     blobstore.put(b"a result")
@@ -217,6 +221,7 @@ def test_blobs_without_a_database_are_no_fresh_start_either(home: Path) -> None:
         audit.head()
 
 
+@pytest.mark.usefixtures("database")
 def test_a_lost_write_ahead_log_is_found(home: Path) -> None:
     """What a killed process leaves: the database as it was, and a log with all that came since."""
     audit.append("first")
@@ -326,6 +331,7 @@ def test_the_name_of_a_new_file_is_forced_to_the_disk_too(tmp_path: Path, monkey
 # --- what goes wrong ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("damage", ["no database", "a page"])
 def test_a_damaged_database_is_one_line_that_names_it(home: Path, damage: str) -> None:
     for n in range(40):
@@ -343,6 +349,7 @@ def test_a_damaged_database_is_one_line_that_names_it(home: Path, damage: str) -
         assert one_line(error, file)
 
 
+@pytest.mark.usefixtures("database")
 def test_a_home_below_a_regular_file_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("MLTRAINER_HOME", str(tmp_path / "file" / "home"))
@@ -370,6 +377,7 @@ for act in (lambda: audit.append("x"), lambda: blobstore.put(b"new")):
 """
 
 
+@pytest.mark.usefixtures("database")
 @pytest.mark.skipif(os.name == "nt", reason="folders have no read-only mode on Windows")
 def test_a_home_that_may_only_be_read_is_read_and_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to other users
@@ -395,6 +403,7 @@ def test_a_home_that_may_only_be_read_is_read_and_stays_as_it_was(monkeypatch: p
         assert audit.head() == saved
 
 
+@pytest.mark.usefixtures("database")
 def test_a_file_that_its_owner_writes_while_it_is_read_without_a_lock_gives_no_answer(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -440,6 +449,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
+@pytest.mark.usefixtures("database")
 def test_a_full_disk_is_a_storage_error_and_loses_nothing(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = small_disk / "home"
     monkeypatch.setenv("MLTRAINER_HOME", str(home))

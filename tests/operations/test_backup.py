@@ -48,6 +48,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "other"
 
 
+@pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("word", [None, WORD])
 def test_a_home_comes_back_on_an_empty_machine_with_its_trail_and_the_same_forecasts(
     kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str | None
@@ -72,6 +73,7 @@ def test_a_home_comes_back_on_an_empty_machine_with_its_trail_and_the_same_forec
     assert (tmp_path / "other").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.usefixtures("database")
 def test_a_home_that_holds_anything_is_not_overwritten_and_with_a_word_is_moved_aside(file: Path, home: Path):
     before = sorted(p.relative_to(home) for p in home.rglob("*") if p.is_file())
     with pytest.raises(BadInput, match="is not empty; restore with --replace moves it aside"):
@@ -190,6 +192,7 @@ def test_a_backup_never_replaces_a_file(home: Path, tmp_path: Path):
     assert (tmp_path / "b").read_text() == "mine"
 
 
+@pytest.mark.usefixtures("database")
 def test_a_backup_is_consistent_while_others_write(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Every entry of the snapshot names a blob that is in the file, whoever writes meanwhile."""
     audit.append("first")
@@ -332,6 +335,7 @@ def test_the_manifest_says_what_is_in_the_file(file: Path):
 # --- blobs and rows that lie outside the home -------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("database")
 def test_blobs_come_back_to_the_folder_that_the_settings_name(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -354,6 +358,7 @@ def test_blobs_come_back_to_the_folder_that_the_settings_name(
     assert not (tmp_path / "third" / "blobs").exists()
 
 
+@pytest.mark.usefixtures("database")
 def test_a_blob_that_is_gone_is_named_by_the_backup_and_by_what_is_restored_of_it(
     kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

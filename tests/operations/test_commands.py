@@ -18,6 +18,7 @@ def asked(*words: object, code: int = 0, typed: str | None = None) -> str:
     return said.stdout
 
 
+@pytest.mark.usefixtures("database")
 def test_a_backup_is_made_checked_and_restored(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     head = audit.append("first")
     made = json.loads(asked("backup", tmp_path / "b", "--json"))

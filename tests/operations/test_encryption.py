@@ -223,6 +223,7 @@ def test_a_key_is_changed_while_what_the_old_one_wrote_is_read(home: Path, keys:
     assert (blobstore.get(sha), cache.recall("polygon", question())[0]) == (RESULT, ANSWER)
 
 
+@pytest.mark.usefixtures("database")
 def test_a_backup_is_restored_with_the_key_with_another_and_with_none(
     home: Path, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -40,6 +40,7 @@ def test_every_part_of_a_new_home_is_measured(home: Path):
     assert audit.head().size == 0  # looking writes nothing
 
 
+@pytest.mark.usefixtures("database")
 def test_a_part_that_breaks_has_failed_and_the_others_are_measured(home: Path):
     home.mkdir(parents=True, exist_ok=True)
     (home / "mltrainer.sqlite").write_bytes(b"this is no database" * 100)

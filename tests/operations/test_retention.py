@@ -125,6 +125,7 @@ def test_a_damaged_cache_is_moved_aside_and_made_anew(replay: object, home: Path
     assert len(mt.bars("MSFT", start="2005-01-03", end="2005-02-28").frame) == 39
 
 
+@pytest.mark.usefixtures("database")
 def test_a_damaged_database_of_rows_is_named_and_never_moved(home: Path):
     audit.append("first")
     body = b"this is no database" * 100
@@ -204,6 +205,7 @@ def test_what_is_younger_than_a_day_is_never_removed(home: Path, tmp_path: Path)
         retention.prune(0.5, tmp_path / "runs")
 
 
+@pytest.mark.usefixtures("database")
 def test_a_shared_folder_is_not_pruned_by_one_of_its_homes_and_torn_files_in_it_are_found(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -102,6 +102,7 @@ def test_a_trail_that_does_not_hold_is_not_moved(tmp_path: Path, tamper: Tamper)
         moving.move(f"sqlite:///{tmp_path / 'other.sqlite'}")
 
 
+@pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("url", ["nonsense", "sqlite://", "sqlite:///{home}/mltrainer.sqlite"])
 def test_a_target_that_cannot_be_meant_is_bad_input(url: str, home: Path) -> None:
     worked()
