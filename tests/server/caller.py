@@ -82,7 +82,7 @@ class Running:
 
     def users(self, *changes: str) -> list[str]:
         """Change users as an operator does, in another process: `add:NAME:ROLE`, `rotate:NAME`, `remove:NAME`."""
-        env = os.environ | {"MLTRAINER_HOME": str(self.folder / "home")}
+        env = self.environment
         done = subprocess.run(
             [sys.executable, "-c", CHANGE, *changes], env=env, capture_output=True, text=True, check=True
         )
@@ -90,8 +90,13 @@ class Running:
 
     def check(self, ticker: str, *days: str) -> None:
         """Look for alerts of a ticker as of days, as an operator does."""
-        env = os.environ | {"MLTRAINER_HOME": str(self.folder / "home"), "MLTRAINER_MODE": "sample"}
-        subprocess.run([sys.executable, "-c", CHECK, ticker, *days], env=env, check=True)
+        subprocess.run([sys.executable, "-c", CHECK, ticker, *days], env=self.environment, check=True)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For who works beside the server: its home and its rows, whatever database the test itself has."""
+        own = {name: value for name, value in os.environ.items() if name != "MLTRAINER_DATABASE_URL"}
+        return own | {"MLTRAINER_HOME": str(self.folder / "home"), "MLTRAINER_MODE": "sample"}
 
     @property
     def log(self) -> str:

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import re
 import socket
 import subprocess
@@ -139,8 +138,7 @@ def test_recommendations_are_those_of_the_ledger_the_newest_first(served: Runnin
     empty = served("/api/recommendations", role="viewer").json
     assert (empty["items"], empty["reason"]) == ([], "no recommendation has been made on this installation")
     run = "import mltrainer as mt; [mt.recommend(['MSFT', 'IBM'], as_of=d) for d in ('2008-12-30', '2008-12-31')]"
-    environment = os.environ | {"MLTRAINER_HOME": str(served.folder / "home")}
-    subprocess.run([sys.executable, "-c", run], env=environment, check=True)
+    subprocess.run([sys.executable, "-c", run], env=served.environment, check=True)
     rows = served("/api/recommendations?ticker=MSFT", role="viewer").json["items"]
     assert [r["as_of"] for r in rows] == ["2008-12-31", "2008-12-30"]
     assert {r["ticker"] for r in rows} == {"MSFT"}
