@@ -30,8 +30,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 @pytest.fixture
-def copy(made: Made, home: Path, tmp_path: Path) -> Path:
-    """A copy of the report and of the state it belongs to; returns the run folder."""
+def copy(made: Made, home: Path, tmp_path: Path, database: object) -> Path:
+    """A copy of the report and of the state it belongs to, rows in a file; returns the run folder."""
     shutil.copytree(made.home, home)
     return Path(shutil.copytree(made.folder, tmp_path / "out" / made.folder.name))
 
