@@ -1,6 +1,7 @@
 """One sealed matrix of real history for the whole room; each test gets a copy of the home it was sealed in."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,11 +27,21 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Matrix]:
 
 
 @pytest.fixture
-def msft(template: tuple[Path, Matrix], home: Path) -> Matrix:
+def settle(home: Path) -> Callable[[Path], None]:
+    """Make the home of this test, and its rows wherever they are, a copy of another."""
+
+    def settled(folder: Path) -> None:
+        shutil.copytree(folder, home)
+        if settings().database_url is not None:
+            _copy_rows(home / "mltrainer.sqlite")
+
+    return settled
+
+
+@pytest.fixture
+def msft(template: tuple[Path, Matrix], settle: Callable[[Path], None]) -> Matrix:
     """The matrix, sealed in the home of this test, whose ledger is empty."""
-    shutil.copytree(template[0], home)
-    if settings().database_url is not None:
-        _copy_rows(home / "mltrainer.sqlite")
+    settle(template[0])
     return template[1]
 
 

@@ -305,6 +305,7 @@ def test_time_that_is_up_begins_no_world_and_loses_none():
     assert len(small(null=1).null) == 1
 
 
+@pytest.mark.usefixtures("database")
 def test_an_outcome_that_somebody_wrote_into_the_table_is_not_believed():
     honest = small(null=1).null[0]
     with closing(sqlite3.connect(settings().home / "mltrainer.sqlite")) as rows, rows:

@@ -2,8 +2,7 @@
 
 import dataclasses
 import json
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -57,8 +56,8 @@ def longer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Mat
 
 
 @pytest.fixture
-def early_and_later(longer: tuple[Path, Matrix, Matrix], home: Path) -> tuple[Matrix, Matrix]:
-    shutil.copytree(longer[0], home)
+def early_and_later(longer: tuple[Path, Matrix, Matrix], settle: Callable[[Path], None]) -> tuple[Matrix, Matrix]:
+    settle(longer[0])
     return longer[1:]
 
 

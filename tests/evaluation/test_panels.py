@@ -46,8 +46,8 @@ def held(template, tmp_path_factory) -> Iterator[tuple[Path, Matrix]]:
 
 
 @pytest.fixture
-def panel(held, home) -> Matrix:
-    shutil.copytree(held[0], home)
+def panel(held, settle) -> Matrix:
+    settle(held[0])
     return held[1]
 
 

@@ -171,6 +171,7 @@ def test_the_notebook_is_whole_and_its_metadata_clean(made: Made):
     assert told["parameters"].keys() == asked | {"matrices", "ledger", "run_id", "made"}
 
 
+@pytest.mark.usefixtures("database")
 def test_figures_of_the_leaderboard_follow_from_the_stored_forecasts(made: Made, copy: Path):
     """Against numpy and scipy, on the blobs that the manifest names."""
     for row in rows_of(copy):
@@ -190,6 +191,7 @@ def test_figures_of_the_leaderboard_follow_from_the_stored_forecasts(made: Made,
         assert {k: float(row[k]) for k in expected} == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.usefixtures("database")
 def test_the_deflated_sharpe_ratio_is_the_formula_of_bailey_and_lopez_de_prado(made: Made, copy: Path):
     """Bailey and López de Prado (2014): Φ((SR − SR*) √(n − 1) / √(1 − γ₃ SR + (γ₄ − 1) SR² / 4)), per period."""
     best = made.run.manifest["luck"]["best"]
@@ -201,6 +203,7 @@ def test_the_deflated_sharpe_ratio_is_the_formula_of_bailey_and_lopez_de_prado(m
         assert float(row["deflated_sharpe"]) == pytest.approx(stats.norm.cdf((ratio - threshold) / deviation), abs=2e-3)
 
 
+@pytest.mark.usefixtures("database")
 def test_a_run_is_read_back_as_it_was_made(made: Made, copy: Path):
     (found,) = reports.runs(copy.parent)
     assert found.id == made.folder.name
@@ -228,6 +231,7 @@ def test_a_page_that_somebody_changed_is_made_anew_and_never_vouched_for(made: M
     assert reports.verify(run) == []
 
 
+@pytest.mark.usefixtures("database")
 def test_a_changed_manifest_is_made_anew(copy: Path):
     rows = (copy / "leaderboard.csv").read_bytes()
     text = (copy / "manifest.json").read_text()
@@ -238,6 +242,7 @@ def test_a_changed_manifest_is_made_anew(copy: Path):
     assert reports.verify(run) == []
 
 
+@pytest.mark.usefixtures("database")
 def test_other_trials_make_a_new_revision_in_the_same_folder_and_the_old_one_is_a_line(made: Made, copy: Path, small):
     old = folder.read(copy)
     assert old.manifest["earlier"] == []
@@ -332,6 +337,7 @@ def assert_whole(out: Path) -> None:
             json.loads(text)
 
 
+@pytest.mark.usefixtures("database")
 @pytest.mark.slow
 def test_killed_at_any_moment_the_same_command_completes_one_run(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -370,6 +376,7 @@ def test_killed_at_any_moment_the_same_command_completes_one_run(
     assert not [p for p in out.rglob("*") if p.name.startswith(".")]
 
 
+@pytest.mark.usefixtures("database")
 @pytest.mark.slow
 def test_two_reports_at_once_on_one_home_both_verify(home: Path, tmp_path: Path):
     """Both fit the same models; whoever is second to record shows what the first one measured."""
