@@ -138,6 +138,7 @@ def test_a_model_that_never_runs_is_said_so(msft, monkeypatch):
 # --- the same search ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("method", METHODS)
 def test_a_seed_is_a_search(template, method, tmp_path, monkeypatch):
     found = []

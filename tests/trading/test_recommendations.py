@@ -1,12 +1,10 @@
 """A view needs evidence, a size never lacks; nothing is recommended on broken data, and nothing knows the future."""
 
 import json
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import databases
@@ -14,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from evenings import apart
 from sqlalchemy import text
 from statsmodels.stats.proportion import proportion_confint
 
@@ -377,28 +376,19 @@ STEPS = {
     "one of two is written": ("_write", second(ledger._write)),
     "all is written": ("commit", and_die(ledger.commit)),
 }
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["mltrainer.trading.recommendations"])
 
 
-def a_run(environment: dict[str, str], step: str) -> None:
-    os.environ.update(environment)
+def a_run(step: str) -> None:
     if step:
         setattr(ledger, *STEPS[step])
     mt.recommend(TWO, as_of=DAY)
 
 
-def run(home: Path, step: str = "") -> BaseProcess:
-    process = SERVER.Process(target=a_run, args=({"MLTRAINER_HOME": str(home)}, step))
-    process.start()
-    return process
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs signals that kill")
-def test_killed_at_any_step_nothing_is_half_written_and_the_next_run_makes_it_whole(home: Path):
+def test_killed_at_any_step_nothing_is_half_written_and_the_next_run_makes_it_whole():
     for step, left in (("before anything is written", 0), ("one of two is written", 0), ("all is written", 2)):
-        process = run(home, step)
+        process = apart(a_run, step)
         process.join(60)
         assert process.exitcode == -signal.SIGKILL, step
         assert len(ledger.written()) == left, step
@@ -407,8 +397,8 @@ def test_killed_at_any_step_nothing_is_half_written_and_the_next_run_makes_it_wh
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes")
-def test_started_twice_at_once_each_is_written_once(home: Path):
-    both = [run(home), run(home)]
+def test_started_twice_at_once_each_is_written_once():
+    both = [apart(a_run, ""), apart(a_run, "")]
     for process in both:
         process.join(60)
     assert [p.exitcode for p in both] == [0, 0]
