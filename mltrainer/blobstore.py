@@ -109,9 +109,9 @@ def flaw(sha: str) -> str:
 
 
 @cache
-def _sweep(home: Path, beside: Path) -> None:
+def _sweep(home: Path, blobs: Path) -> None:
     """Remove, once in a process, what killed writers left beside the files that they were writing."""
-    for left in (*home.glob(".*.tmp"), *beside.glob("*/.*.tmp")):
+    for left in (*home.glob(".*.tmp"), *blobs.glob("*/.*.tmp")):
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > STALE_SECONDS:
                 left.unlink()

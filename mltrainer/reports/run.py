@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -220,8 +220,22 @@ def _finish(folder: Path, work: Work) -> Run:
     store.write_atomic(folder / "index.html", index_html(work, head))
     store.write_atomic(folder / SCRIPT, get_plotlyjs())
     pages = [f"{f}{ending}" for f in work.status if f not in work.failed for ending in (".html", ".ipynb")]
+    outputs = {name: sha(folder / name) for name in ["index.html", "leaderboard.csv", SCRIPT, *pages]}
+    manifest = _manifest(work, head, outputs)
+    text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)
+    # The trail is told first: a manifest without its entry would look forged, an entry without its manifest is a
+    # run that was killed here and will be finished by the same command.
+    told = {"revision": work.revision, "trials": int(work.board.luck["trials"]), "finding": work.board.sentence()}
+    digest = sha256(text.encode()).hexdigest()
+    audit.append("report", run=work.run, manifest=digest, status=manifest["status"], **told)
+    store.write_atomic(folder / "manifest.json", text)
+    return Run(folder, manifest)
+
+
+def _manifest(work: Work, head: str, outputs: Mapping[str, str]) -> dict[str, Any]:
+    """What a run rests on and came to; `outputs` is the sha256 of each file, `head` ends the trail before it."""
     blobs = trials.ledger().set_index("key")["blob"].to_dict()
-    manifest = {
+    return {
         "run": work.run,
         "revision": work.revision,
         "earlier": work.earlier,
@@ -243,14 +257,6 @@ def _finish(folder: Path, work: Work) -> Run:
         "calibration": work.measured.to_dict() if work.measured else None,
         "ledger": work.ledger,
         "library_versions": {"python": sys.version.split()[0], **trials.versions(LIBRARIES)},
-        "outputs": {name: sha(folder / name) for name in ["index.html", "leaderboard.csv", SCRIPT, *pages]},
+        "outputs": dict(outputs),
         "audit_head": head,
     }
-    text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)
-    # The trail is told first: a manifest without its entry would look forged, an entry without its manifest is a
-    # run that was killed here and will be finished by the same command.
-    told = {"revision": work.revision, "trials": int(work.board.luck["trials"]), "finding": work.board.sentence()}
-    digest = sha256(text.encode()).hexdigest()
-    audit.append("report", run=work.run, manifest=digest, status=manifest["status"], **told)
-    store.write_atomic(folder / "manifest.json", text)
-    return Run(folder, manifest)
