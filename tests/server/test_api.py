@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from urllib.parse import urlsplit
 
 import pytest
@@ -145,14 +147,15 @@ def test_recommendations_are_those_of_the_ledger_the_newest_first(served: Runnin
     assert all(0 < r["size"] <= 0.1 for r in rows)
 
 
-def test_an_audit_names_who_asked(served: Running):
-    served("/api/data-quality?ticker=PEP", role="viewer")  # which no other test lets in
-    entries = served("/api/compliance/audit?kind=admit&limit=500", role="auditor").json
-    assert entries["holds"] is True
-    assert entries["findings"] == []
-    assert "my-viewer" in {entry["actor"] for entry in entries["items"]}
-    quick = served("/api/compliance/audit?verify=false&limit=1", role="auditor").json
-    assert (quick["holds"], len(quick["items"])) == (None, 1)
+def test_an_audit_names_who_asked(another: Callable[..., AbstractContextManager[Running]]):
+    with another() as served:  # where nobody has asked before
+        served("/api/data-quality?ticker=PEP", role="viewer")
+        entries = served("/api/compliance/audit?kind=admit&limit=500", role="auditor").json
+        assert entries["holds"] is True
+        assert entries["findings"] == []
+        assert "my-viewer" in {entry["actor"] for entry in entries["items"]}
+        quick = served("/api/compliance/audit?verify=false&limit=1", role="auditor").json
+        assert (quick["holds"], len(quick["items"])) == (None, 1)
 
 
 # --- bodies ---------------------------------------------------------------------------------------------------
