@@ -40,6 +40,18 @@ def kept(variable: str) -> str | None:
     return str(found) if found else None
 
 
+def folder_or_bucket(text: str) -> Path | str:
+    """The folder that a path or a file:// address means, or the address of a bucket; `ValueError` for all else."""
+    scheme, found, rest = text.partition("://")
+    if not found:
+        return Path(text).expanduser().absolute()  # one folder, wherever later steps stand
+    if scheme == "s3" and re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/?#@\s]+)*/?", rest):
+        return text.rstrip("/")
+    if scheme != "file" or not rest.startswith("/"):
+        raise ValueError("write a folder, file:///folder or s3://bucket/prefix, without a key; mount other storage")
+    return Path(unquote(rest))
+
+
 class Settings(BaseSettings):
     """Every setting, its environment variable (MLTRAINER_ and the field's name) and its default."""
 
@@ -64,9 +76,10 @@ class Settings(BaseSettings):
         None,
         description="the same database by a role that may only read, for the pages of `serve`; default the same",
     )
-    blobs: Path | None = Field(
+    blobs: Path | str | None = Field(
         None,
-        description="folder (or file:// address) of results, for several homes on one database; default MLTRAINER_HOME",
+        description="folder or s3://bucket/prefix of results, for several homes on one database; default "
+        "MLTRAINER_HOME",
     )
     polygon_url: str | None = Field(
         None,
@@ -149,12 +162,7 @@ class Settings(BaseSettings):
     def _folder(cls, value: object) -> object:
         if value is None or not str(value).strip():
             return None
-        scheme, found, rest = str(value).partition("://")
-        if not found:
-            return Path(str(value)).expanduser().absolute()  # one folder, wherever later steps stand
-        if scheme != "file" or not rest.startswith("/"):
-            raise ValueError("only a folder or file:///folder is supported; mount other storage as a folder")
-        return Path(unquote(rest))
+        return folder_or_bucket(str(value))
 
     @field_validator("encryption_key_file", mode="before")
     @classmethod

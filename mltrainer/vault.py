@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from mltrainer.disk import on_disk, write_atomic
+from mltrainer.disk import Place, on_disk, write_atomic
 from mltrainer.errors import BadInput, Locked, Tampered
 from mltrainer.settings import kept, settings
 
@@ -125,7 +125,7 @@ def _cipher(key: bytes) -> Any:
 # --- folders in which nothing is written in clear -------------------------------------------------------------
 
 
-def guard(folder: Path) -> None:
+def guard(folder: Place) -> None:
     """Before something is written there: stop where it would not be hidden by the key of the folder, else mark it."""
     marked, key = mark_of(folder), active_key()
     if marked and marked not in read_keys():
@@ -134,7 +134,7 @@ def guard(folder: Path) -> None:
         mark(folder, key)
 
 
-def mark(folder: Path, key: str) -> None:
+def mark(folder: Place, key: str) -> None:
     """Have nothing written there in clear from now on, or, of no key, all."""
     if key:
         write_atomic(folder / MARK, key + "\n")
@@ -143,7 +143,7 @@ def mark(folder: Path, key: str) -> None:
             (folder / MARK).unlink(missing_ok=True)
 
 
-def mark_of(folder: Path) -> str:
+def mark_of(folder: Place) -> str:
     """Id of the key of a folder; "" of one that is not encrypted."""
     with on_disk(folder):
         try:

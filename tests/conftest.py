@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import boto3
 import databases
 import pytest
 from hypothesis import HealthCheck, settings
+from moto.server import ThreadedMotoServer
 from replay.server import FRED_KEY, POLYGON_KEY, Replay
 from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
@@ -79,6 +81,43 @@ def replay(monkeypatch: pytest.MonkeyPatch) -> Iterator[Replay]:
         monkeypatch.setenv("MLTRAINER_POLYGON_PER_MINUTE", "6000")
         monkeypatch.setenv("MLTRAINER_WIRE_SECONDS", "1.5")
         yield server
+
+
+# --- buckets --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The address of an S3 interface on this machine."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty bucket, and the settings by which results lie in it."""
+    name = f"t{uuid4().hex}"
+    for variable, value in {
+        "AWS_ENDPOINT_URL": s3,
+        "AWS_ACCESS_KEY_ID": "of-the-tests",
+        "AWS_SECRET_ACCESS_KEY": "of-the-tests",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "MLTRAINER_BLOBS": f"s3://{name}/results",
+    }.items():
+        monkeypatch.setenv(variable, value)
+    boto3.resource("s3").create_bucket(Bucket=name)
+    return f"s3://{name}/results"
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def shared(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A place of results that several homes share, and the setting that names it."""
+    if request.param == "bucket":
+        return str(request.getfixturevalue("bucket"))
+    monkeypatch.setenv("MLTRAINER_BLOBS", str(tmp_path / "shared"))
+    return str(tmp_path / "shared")
 
 
 # --- databases ------------------------------------------------------------------------------------------------

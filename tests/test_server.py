@@ -70,6 +70,16 @@ def test_dashboards_get_what_they_need_and_nothing_that_has_another_name(home: P
     assert told["MLTRAINER_OUT"] == str(Path("reports").resolve())
 
 
+def test_dashboards_find_results_where_the_settings_say_and_have_keys_of_a_bucket_for_a_bucket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
+    for place, key in ((str(tmp_path / "shared"), None), ("s3://bucket/results", "canary")):
+        monkeypatch.setenv("MLTRAINER_BLOBS", place)
+        told = dashboard_environment()
+        assert (told["MLTRAINER_BLOBS"], told.get("AWS_SECRET_ACCESS_KEY")) == (place, key)
+
+
 DOTENV = """POLYGON_API_KEY=canary
 MLTRAINER_HOME=state
 MLTRAINER_DATABASE_URL=sqlite:///ledger.sqlite

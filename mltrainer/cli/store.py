@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mltrainer.cli.terminal import Json, app, document, say
+from mltrainer.errors import BadInput
 
 store_app = typer.Typer(help="Where rows and results are kept.", no_args_is_help=True)
 app.add_typer(store_app, name="store")
@@ -44,13 +45,20 @@ def store_encrypt(
 @store_app.command("move")
 def store_move(
     url: Annotated[str, typer.Argument(help="of an empty database, such as postgresql+psycopg://user@host/name")],
-    blobs: Annotated[Path | None, typer.Option(help="copy results to this folder, to be MLTRAINER_BLOBS")] = None,
+    blobs: Annotated[
+        str | None, typer.Option(help="copy results to this folder or s3://bucket/prefix, to be MLTRAINER_BLOBS")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Copy all rows to another database, whole or not at all; what is here stays as it is."""
+    from mltrainer.settings import folder_or_bucket
     from mltrainer.trust import moving
 
-    moved = moving.move(url, blobs=blobs)
+    try:
+        to = folder_or_bucket(blobs) if blobs else None
+    except ValueError as error:
+        raise BadInput(f"--blobs {blobs}: {error}") from None
+    moved = moving.move(url, blobs=to)
     if json_:
         say(document(moved))
         return

@@ -28,7 +28,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, func, select
 
 from mltrainer import blobstore, store, vault
-from mltrainer.disk import on_disk
+from mltrainer.disk import Place, on_disk, write_atomic
 from mltrainer.errors import BadInput, StorageError, Tampered, Unavailable
 from mltrainer.operations import scrub, sealed
 from mltrainer.settings import settings
@@ -115,7 +115,7 @@ def _gathered(spool: Path) -> tuple[Backup, dict[str, Path]]:
         if blobstore.flaw(sha):
             damaged.append(sha)
         else:
-            members[f"blobs/{sha}"], sources[f"blobs/{sha}"] = sha, blobstore.path(sha)
+            members[f"blobs/{sha}"] = sha
     made = datetime.now(UTC).isoformat(timespec="seconds")
     return Backup(made, version("mltrainer"), str(head), tables, members, sorted(set(damaged))), sources
 
@@ -152,7 +152,7 @@ def _packed(raw: BinaryIO, held: Backup, sources: Mapping[str, Path], passphrase
         tar.addfile(_entry(MANIFEST, len(body)), io.BytesIO(body))
         for name in held.members:
             try:
-                with _open(name, sources[name]) as file:
+                with _open(name, sources) as file:
                     tar.addfile(_entry(name, file.seek(0, os.SEEK_END)), _begun(file))
             except (FileNotFoundError, Unavailable):
                 raise StorageError(f"{name} was removed while it was packed, as prune does; run again") from None
@@ -160,9 +160,10 @@ def _packed(raw: BinaryIO, held: Backup, sources: Mapping[str, Path], passphrase
         out.finish()
 
 
-def _open(name: str, path: Path) -> BinaryIO:
+def _open(name: str, sources: Mapping[str, Path]) -> BinaryIO:
     """A member as it goes into the file: a blob in clear, since a backup is sealed by its own word."""
-    return io.BytesIO(blobstore.get(path.name)) if name.startswith("blobs/") else path.open("rb")
+    blob = name.startswith("blobs/")
+    return io.BytesIO(blobstore.get(name.removeprefix("blobs/"))) if blob else sources[name].open("rb")
 
 
 def _begun(file: BinaryIO) -> BinaryIO:
@@ -286,7 +287,7 @@ def restore(file: str | Path, *, passphrase: str | None = None, replace: bool = 
         A member is missing, changed or added; each is named, and nothing was touched.
     """
     home = settings().home.absolute()
-    if not blobstore.folder().absolute().is_relative_to(home):
+    if _within(blobstore.folder().absolute(), home, home) is None:
         vault.guard(blobstore.folder())
     if home.exists() and any(home.iterdir()) and not replace:
         raise BadInput(f"{home} is not empty; restore with --replace moves it aside, or set MLTRAINER_HOME to another")
@@ -335,9 +336,9 @@ def _laid_down(staged: Path, held: Backup, home: Path) -> None:
         shutil.rmtree(staged / name, ignore_errors=True)
 
 
-def _within(path: Path, home: Path, staged: Path) -> Path | None:
+def _within(path: Place, home: Path, staged: Path) -> Path | None:
     """Where a path of the home lies while the home is only staged; None of one that lies outside."""
-    return staged / path.relative_to(home) if path.is_relative_to(home) else None
+    return staged / path.relative_to(home) if isinstance(path, Path) and path.is_relative_to(home) else None
 
 
 def _blobs_laid_down(staged: Path, to: Path | None) -> None:
@@ -350,8 +351,7 @@ def _blobs_laid_down(staged: Path, to: Path | None) -> None:
             (to / path.name[:2]).mkdir(mode=0o700, parents=True, exist_ok=True)
             path.rename(to / path.name[:2] / path.name)
         elif blobstore.flaw(path.name):
-            with path.open("rb") as blob, store.whole_file(blobstore.path(path.name)) as out:
-                shutil.copyfileobj(blob, out)
+            write_atomic(blobstore.path(path.name), path.read_bytes())
 
 
 def _already(held: Backup) -> bool:

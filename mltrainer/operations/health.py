@@ -12,6 +12,7 @@ import psutil
 
 from mltrainer import blobstore
 from mltrainer.data.providers import cache
+from mltrainer.disk import Place
 from mltrainer.errors import MltrainerError, Partial, Unavailable
 from mltrainer.settings import settings
 from mltrainer.trading.alerts import checking, delivery
@@ -54,13 +55,16 @@ class Part:
         return f"{self.name}: {self.said or measured}"
 
 
-def _there(path: Path) -> Path:
-    return next(p for p in (path, *path.absolute().parents) if p.exists())
+def _free(folder: Place) -> float | None:
+    """Gigabytes free where a folder is, or would be made; None of a bucket, which has no end."""
+    if not isinstance(folder, Path):
+        return None
+    return shutil.disk_usage(next(p for p in (folder, *folder.absolute().parents) if p.exists())).free / 1e9
 
 
-def _milliseconds() -> float:
+def _milliseconds(ask: Callable[[], object]) -> float:
     begin = time.perf_counter()
-    audit.head()
+    ask()
     return (time.perf_counter() - begin) * 1e3
 
 
@@ -70,27 +74,31 @@ def _silence() -> float:
     return (time.time() - beat.stat().st_mtime) / 3600 if beat.exists() else 0.0
 
 
-PARTS: tuple[tuple[str, str, float, float, str, Callable[[], float]], ...] = (
-    ("store answers", "ms", 500, 5_000, "above", _milliseconds),
+PARTS: tuple[tuple[str, str, float, float, str, Callable[[], float | None]], ...] = (
+    ("store answers", "ms", 500, 5_000, "above", lambda: _milliseconds(audit.head)),
     ("audit trail", "entries", 0, 0, "", lambda: float(audit.head().size)),
-    ("free disk, state", "GB", 5, 0.5, "below", lambda: shutil.disk_usage(_there(settings().home)).free / 1e9),
-    ("free disk, results", "GB", 5, 0.5, "below", lambda: shutil.disk_usage(_there(blobstore.folder())).free / 1e9),
+    ("free disk, state", "GB", 5, 0.5, "below", lambda: _free(settings().home)),
+    ("free disk, results", "GB", 5, 0.5, "below", lambda: _free(blobstore.folder())),
+    ("place of results answers", "ms", 500, 5_000, "above", lambda: _milliseconds(lambda: blobstore.exists("0" * 64))),
     ("available memory", "GB", 1, 0.25, "below", lambda: psutil.virtual_memory().available / 1e9),
     ("memory of this process", "GB", 2, 4, "above", lambda: psutil.Process().memory_info().rss / 1e9),
     ("kept answers", "answers", 0, 0, "", lambda: float(re.sub(r"\D.*", "", cache.summary()["kept answers"]) or 0)),
     ("watch of alerts is silent for", "hours", 97, 169, "above", _silence),  # over a long weekend, over a week
 )
-"""Name, unit, where a warning and a failure begin, on which side, and what is measured."""
+"""Name, unit, where a warning and a failure begin, on which side, and what is measured; None leaves it out."""
 
 
 def health() -> list[Part]:
     """Measure every part; one that breaks has failed, and the others are measured all the same."""
-    return [_measured(*row) for row in PARTS]
+    return [part for row in PARTS if (part := _measured(*row))]
 
 
-def _measured(name: str, unit: str, warning: float, failure: float, worse: str, measure: Callable[[], float]) -> Part:
+def _measured(
+    name: str, unit: str, warning: float, failure: float, worse: str, measure: Callable[[], float | None]
+) -> Part | None:
     try:
-        return Part(name, measure(), unit, warning, failure, worse)
+        figure = measure()
+        return None if figure is None else Part(name, figure, unit, warning, failure, worse)
     except (MltrainerError, OSError, ValueError) as error:
         return Part(name, float("nan"), unit, warning, failure, worse, said=str(error)[:200] or type(error).__name__)
 

@@ -20,6 +20,7 @@ from sqlalchemy import Text, select
 
 from mltrainer import blobstore, store
 from mltrainer.data.providers import cache
+from mltrainer.disk import Place
 from mltrainer.errors import BadInput, Tampered, UnknownName
 from mltrainer.reports import folder as reports
 from mltrainer.settings import settings
@@ -41,7 +42,7 @@ class Waste:
     name: str
     size: int
     days: float
-    path: Path | None = None
+    path: Place | None = None
 
 
 # --- what nothing refers to -----------------------------------------------------------------------------------
@@ -64,8 +65,10 @@ def waste(days: float = DAYS, out: str | Path | None = None) -> list[Waste]:
     return [w for w in aged if w.days >= days or w.kind == "answer"]  # an answer says itself when it is stale
 
 
-def _age(path: Path, now: float) -> float:
+def _age(path: Place, now: float) -> float:
     """Days since anything in it was written."""
+    if not isinstance(path, Path):
+        return (now - path.stat().st_mtime) / 86_400
     files = [path, *path.rglob("*")] if path.is_dir() else [path]
     return (now - max(p.lstat().st_mtime for p in files)) / 86_400
 
@@ -127,7 +130,8 @@ def _idle(run: str) -> bool:
 def _left() -> Iterator[Waste]:
     """What killed writers left."""
     home = settings().home.absolute()
-    torn = (*home.glob(".*.tmp"), *blobstore.folder().glob("*/.*.tmp"))
+    blobs = blobstore.folder()  # a bucket has none: what is not whole is not there
+    torn = (*home.glob(".*.tmp"), *(blobs.glob("*/.*.tmp") if isinstance(blobs, Path) else ()))
     for path in (*torn, *home.parent.glob(f".{home.name}-restoring-*")):
         size = path.stat().st_size if path.is_file() else sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
         yield Waste("left by a kill", path.name, size, 0, path)
@@ -167,7 +171,7 @@ def prune(days: float = DAYS, out: str | Path | None = None) -> list[Waste]:
     younger = time.time() - days * 86_400
     for w in found:
         if w.path is not None:
-            shutil.rmtree(w.path) if w.path.is_dir() else store.drop(w.path, younger)
+            shutil.rmtree(w.path) if isinstance(w.path, Path) and w.path.is_dir() else store.drop(w.path, younger)
     if any(w.kind == "answer" for w in found):
         cache.prune()
     return found

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mltrainer import blobstore, store
 from mltrainer.data.providers import cache
+from mltrainer.disk import Place, on_disk
 from mltrainer.errors import MltrainerError, Tampered
 from mltrainer.evaluation import trials
 from mltrainer.reports import folder as reports
@@ -31,7 +32,7 @@ ADDRESS = re.compile(r"[0-9a-f]{64}")
 class Damage:
     """One file that is not what was written: why, what it held, and what to do; `moved` is where it is now."""
 
-    path: Path
+    path: Place
     why: str
     held: str
     remedy: str
@@ -144,5 +145,7 @@ def _moved(damage: Damage) -> Damage:
     told = {"path": str(damage.path), "why": damage.why, "held": damage.held, "sha256": store.hashed_file(damage.path)}
     audit.append("quarantine", file=damage.path.name, **{k: v for k, v in told.items() if k != "path"})
     store.write_atomic(folder / f"{to.name}.json", json.dumps(told | {"at": stamp}, indent=1))
-    shutil.move(damage.path, to)
+    with on_disk(damage.path), damage.path.open("rb") as file, store.whole_file(to) as copy:
+        shutil.copyfileobj(file, copy)
+    damage.path.unlink()
     return Damage(damage.path, damage.why, damage.held, damage.remedy, to)

@@ -81,17 +81,24 @@ PASSED_ON = set(
 SETTINGS = (
     "MLTRAINER_HOME",
     "MLTRAINER_DATABASE_URL",
+    "MLTRAINER_BLOBS",
     "MLTRAINER_POLYGON_URL",
     "MLTRAINER_FRED_URL",
     "MLTRAINER_ENCRYPTION_KEY_FILE",
 )  # where the key lies, never the key
+
+OF_A_BUCKET = set(  # and of none where results lie in a folder
+    "AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_PROFILE AWS_CONFIG_FILE AWS_SHARED_CREDENTIALS_FILE "
+    "AWS_REGION AWS_DEFAULT_REGION AWS_ENDPOINT_URL AWS_ENDPOINT_URL_S3 AWS_CA_BUNDLE".split()
+)
 
 READER = "MLTRAINER_DASHBOARD_DATABASE_URL"
 
 
 def dashboard_environment(out: str | Path | None = None) -> dict[str, str]:
     """The environment of the server and its kernels: what is named here, and nothing else."""
-    machine = {name: value for name, value in os.environ.items() if name.upper() in PASSED_ON}
+    needed = PASSED_ON | (OF_A_BUCKET if isinstance(settings().blobs, str) else set())
+    machine = {name: value for name, value in os.environ.items() if name.upper() in needed}
     here = environment()
     known = {name: value for name, value in here.items() if name in SETTINGS}
     known |= {"MLTRAINER_DATABASE_URL": here[READER]} if READER in here else {}

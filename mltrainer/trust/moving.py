@@ -1,4 +1,4 @@
-"""Moving the rows of this home to another database, whole or not at all, and its blobs to a folder that is shared."""
+"""Moving the rows of this home to another database, whole or not at all, and its blobs to a place that is shared."""
 
 from dataclasses import dataclass
 from hashlib import sha256
@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, text
 
 from mltrainer import blobstore, store, vault
+from mltrainer.disk import Place, on_disk, place, write_atomic
 from mltrainer.errors import BadInput, Tampered
 from mltrainer.trust import audit
 from mltrainer.trust.audit import Head
@@ -25,7 +26,7 @@ class Moved:
     fresh: bool = True
 
 
-def move(target: str, *, blobs: Path | None = None) -> Moved:
+def move(target: str, *, blobs: Path | str | None = None) -> Moved:
     """Copy every row of the database in force to an empty one, in one transaction there, and every blob to `blobs`.
 
     The source is only read, under its writer lock, so nobody adds to it meanwhile. What is interrupted leaves the
@@ -34,7 +35,8 @@ def move(target: str, *, blobs: Path | None = None) -> Moved:
     Parameters
     ----------
     target : SQLAlchemy URL, usually postgresql+psycopg://...
-    blobs : folder that the homes on that database will share (MLTRAINER_BLOBS); default: blobs stay where they are.
+    blobs : folder or s3:// address that the homes on that database will share (MLTRAINER_BLOBS); default: blobs stay
+        where they are.
 
     Raises
     ------
@@ -49,7 +51,7 @@ def move(target: str, *, blobs: Path | None = None) -> Moved:
     if found := audit.verify():
         raise Tampered(f"nothing was moved, as this trail does not hold: {found[0]}; run mltrainer audit verify")
     with store.writing() as source:
-        copied = _copy_blobs(blobs) if blobs is not None else 0
+        copied = _copy_blobs(place(blobs)) if blobs is not None else 0
         end = audit.end(source)
         with store.elsewhere(url) as there:
             counts, held = _counts(source), _counts(there)
@@ -78,20 +80,21 @@ def _copy(table: Any, source: Connection, there: Connection) -> None:
         there.execute(text(f"SELECT setval({counter}, max(seq)) FROM {table.name} HAVING max(seq) > 0"))  # noqa: S608
 
 
-def _copy_blobs(folder: Path) -> int:
+def _copy_blobs(folder: Place) -> int:
     """Copy what the folder lacks, each hashed as it is read; returns how many were copied."""
     copied = 0
-    for file in sorted(blobstore.folder().glob("??/*")):
-        beside = folder / file.parent.name / file.name
-        if len(file.name) == 64 and not _whole(beside):  # torn, or not there
+    for sha in blobstore.addresses():
+        beside = folder / sha[:2] / sha
+        if not _whole(beside):  # torn, or not there
             vault.guard(folder)
-            store.write_atomic(beside, vault.encrypted(blobstore.get(file.name), file.name))
+            write_atomic(beside, vault.encrypted(blobstore.get(sha), sha))
             copied += 1
     return copied
 
 
-def _whole(file: Path) -> bool:
-    try:
-        return sha256(vault.decrypted(file.read_bytes(), file.name)).hexdigest() == file.name
-    except (FileNotFoundError, Tampered):
-        return False
+def _whole(file: Place) -> bool:
+    with on_disk(file):
+        try:
+            return sha256(vault.decrypted(file.read_bytes(), file.name)).hexdigest() == file.name
+        except (FileNotFoundError, Tampered):
+            return False

@@ -454,10 +454,10 @@ def test_a_second_home_knows_its_own_trials_only_unless_they_share_a_database(ms
     assert f"after costs and {board.luck['trials']:.0f} trial" in board.sentence()
 
 
-def test_two_homes_on_one_database_and_one_folder_of_results_see_one_truth(msft, home, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("shared")
+def test_two_homes_on_one_database_and_one_place_of_results_see_one_truth(msft, home, tmp_path, monkeypatch):
     if settings().database_url is None:
         monkeypatch.setenv("MLTRAINER_DATABASE_URL", f"sqlite:///{tmp_path / 'shared.sqlite'}")
-    monkeypatch.setenv("MLTRAINER_BLOBS", str(tmp_path / "shared"))
     here = fit(msft)
     trials.record(here, msft)
     monkeypatch.setenv("MLTRAINER_HOME", str(home.with_name("second")))

@@ -252,10 +252,10 @@ def test_what_may_go_and_the_bytes_of_a_source_are_found_in_what_is_encrypted(ho
     assert not blobstore.exists(address)
 
 
-def test_two_homes_on_one_folder_work_with_one_key_and_one_without_it_spoils_nothing(
+@pytest.mark.usefixtures("shared")
+def test_two_homes_on_one_place_work_with_one_key_and_one_without_it_spoils_nothing(
     home: Path, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("MLTRAINER_BLOBS", str(tmp_path / "shared"))
     sha = blobstore.put(RESULT)
     monkeypatch.setenv("MLTRAINER_HOME", str(tmp_path / "second"))
     assert blobstore.get(sha) == RESULT

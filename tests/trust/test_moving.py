@@ -9,7 +9,7 @@ from sqlalchemy import URL, text
 from typer.testing import CliRunner
 
 from mltrainer import blobstore, cli, store
-from mltrainer.errors import BadInput, MltrainerError, Tampered
+from mltrainer.errors import BadInput, Tampered
 from mltrainer.trust import audit, moving
 
 
@@ -117,13 +117,6 @@ def test_the_command_says_what_was_copied_and_the_head(tmp_path: Path) -> None:
     assert f"audit head {audit.head()}, the same in both; 3 results copied" in said.output
     again = CliRunner().invoke(cli.app, ["store", "move", f"sqlite:///{target}", "--json"])
     assert json.loads(again.output)["fresh"] is False
-
-
-@pytest.mark.parametrize("where", ["s3://bucket/blobs", "file://host/blobs"])
-def test_a_place_for_results_that_is_no_folder_is_bad_input(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLTRAINER_BLOBS", where)
-    with pytest.raises(MltrainerError, match=r"MLTRAINER_BLOBS: .*mount other storage as a folder"):
-        blobstore.put(b"x")
 
 
 def test_a_new_home_beside_a_shared_folder_that_is_full_is_a_fresh_start(
