@@ -5,12 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from mltrainer.settings import settings
 
 CHILD = "from mltrainer.settings import settings; print(settings().data_mode, settings().database_url)"
 LEAKS = ("POLYGON_API_KEY", "FRED_API_KEY", "MLTRAINER_DATABASE_URL", "MLTRAINER_MODE")
 
 
+@pytest.mark.usefixtures("database")  # what a run on a server tells its tests is no leak
 def test_there_is_no_key_here_and_none_in_a_process_that_is_started_from_here():
     now = settings()
     assert (now.data_mode, now.polygon_api_key, now.fred_api_key, now.database_url) == ("sample", None, None, None)

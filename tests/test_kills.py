@@ -14,6 +14,8 @@ from replay.server import Replay
 
 from mltrainer import disk
 
+pytestmark = pytest.mark.usefixtures("database")  # what is stopped is a folder with all that it holds
+
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -95,6 +95,7 @@ SHOWN = (
 def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stand in a folder with a `.env` of its own."""
     monkeypatch.delenv("MLTRAINER_HOME")
+    monkeypatch.delenv("MLTRAINER_DATABASE_URL", raising=False)
     (tmp_path / "here").mkdir()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "here" / ".env").write_text(DOTENV)

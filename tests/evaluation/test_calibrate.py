@@ -314,6 +314,7 @@ def test_an_outcome_that_somebody_wrote_into_the_table_is_not_believed():
     assert small(null=1).null[0].skilled == honest.skilled
 
 
+@pytest.mark.usefixtures("database")
 def test_workers_find_what_this_process_finds(monkeypatch, home):
     apart = found_in(small(null=2, jobs=2).null)
     monkeypatch.setenv("MLTRAINER_HOME", str(home.with_name("another")))

@@ -196,8 +196,8 @@ def test_a_task_that_is_ended_says_why(battered, name, status, reason):
     assert (row["status"], row["reason"], row["n"]) == (status, reason, 0)
 
 
-def test_the_other_tasks_of_a_battered_batch_are_intact(battered, template, home):
-    shutil.copytree(template[0], home)
+def test_the_other_tasks_of_a_battered_batch_are_intact(battered, template, settle):
+    settle(template[0])
     same_numbers([battered.results[name] for name in LIGHT], run(LIGHT, template[1]))
     assert (battered.ledger.set_index("model").loc[LIGHT, "status"] == "ok").all()
 
@@ -271,6 +271,7 @@ def whole(home: Path) -> int:
     return len(held)
 
 
+@pytest.mark.usefixtures("database")
 def test_a_batch_killed_again_and_again_ends_as_one_complete_set(msft, home, tmp_path):
     chance = random.Random(7)
     forks = python(tmp_path, FORKS)
@@ -293,6 +294,7 @@ def test_a_batch_killed_again_and_again_ends_as_one_complete_set(msft, home, tmp
     assert trials.load(trials.key(catalog.spec("LassoLars"), msft, Protocol())).model == "LassoLars"
 
 
+@pytest.mark.usefixtures("database")
 def test_workers_of_a_killed_script_leave_with_it_and_never_run_it_again(msft, home, tmp_path):
     batch = python(tmp_path, BATCH.replace("JOBS", "2"))
     family = kill_after(batch.pid, home, 2, 0.02)
@@ -313,6 +315,7 @@ def test_workers_of_a_killed_script_leave_with_it_and_never_run_it_again(msft, h
 FORESTS = ["ExtraTrees_10", "RidgeRegression", "ExtraTrees_50"]
 
 
+@pytest.mark.usefixtures("database")
 def test_shared_fits_give_the_bits_of_separate_ones_and_say_what_was_shared(msft, template, home, monkeypatch):
     together = run(FORESTS, msft, jobs=2)
     elsewhere = home.with_name("elsewhere")

@@ -30,6 +30,7 @@ with warnings.catch_warnings():
     from alphalens import performance, utils
 
 MOMENTUM = "momentum_252_21"
+pytestmark = pytest.mark.usefixtures("database")  # the rows of this room lie in its home
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from mltrainer.models import catalog
 
 TICKERS = ["AAPL", "IBM", "MSFT"]
 FIVE = WalkForward(5, rows_per_column=0)
+pytestmark = pytest.mark.usefixtures("database")  # the rows of this room lie in its home
 
 
 @pytest.fixture(scope="module")

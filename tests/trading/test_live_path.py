@@ -194,6 +194,7 @@ def test_a_check_of_live_bars_killed_at_each_entry_writes_every_alert_once_and_s
     assert len(set(again.values())) == 1  # of the one message that had left, and was killed before that was written
 
 
+@pytest.mark.usefixtures("database")  # two homes, each with rows of its own
 def test_bars_sent_twice_late_or_unadjusted_and_a_clock_put_back_lose_no_alert_and_double_none(
     day: Callable[[str], None], replay: Replay, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
