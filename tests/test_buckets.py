@@ -9,9 +9,10 @@ from typing import Any
 import boto3
 import pytest
 import s3fs
+from typer.testing import CliRunner
 
 import mltrainer as mt
-from mltrainer import blobstore, store, vault
+from mltrainer import blobstore, cli, store, vault
 from mltrainer.errors import BadInput, MltrainerError, StorageError, Tampered, Unavailable
 from mltrainer.evaluation import trials
 from mltrainer.operations import backup as backups
@@ -125,6 +126,17 @@ def test_a_home_moves_its_results_there_once(
     objects.put_object(Key=f"results/{SHA[:2]}/{SHA}", Body=b"torn")
     assert moving.move(target, blobs=bucket).blobs == 1
     assert objects.Object(f"results/{SHA[:2]}/{SHA}").get()["Body"].read() == DATA
+
+
+@pytest.mark.parametrize("blobs", ["s3://name:word@bucket/results", "gs://bucket"])
+def test_a_place_that_is_none_is_refused_before_anything_is_copied_and_not_shown(blobs: str, tmp_path: Path) -> None:
+    audit.append("first")
+    target = tmp_path / "other.sqlite"
+    said = CliRunner().invoke(cli.app, ["store", "move", f"sqlite:///{target}", "--blobs", blobs])
+    assert isinstance(said.exception, BadInput)
+    assert "the place for results is none: write a folder" in str(said.exception)
+    assert "word" not in str(said.exception)
+    assert not target.exists()
 
 
 def test_with_a_key_nothing_lies_there_in_clear_and_who_has_no_key_writes_nothing(

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from mltrainer.cli.terminal import Json, app, document, say
-from mltrainer.errors import BadInput
 
 store_app = typer.Typer(help="Where rows and results are kept.", no_args_is_help=True)
 app.add_typer(store_app, name="store")
@@ -51,14 +50,9 @@ def store_move(
     json_: Json = False,
 ) -> None:
     """Copy all rows to another database, whole or not at all; what is here stays as it is."""
-    from mltrainer.settings import folder_or_bucket
     from mltrainer.trust import moving
 
-    try:
-        to = folder_or_bucket(blobs) if blobs else None
-    except ValueError as error:
-        raise BadInput(f"--blobs {blobs}: {error}") from None
-    moved = moving.move(url, blobs=to)
+    moved = moving.move(url, blobs=blobs)
     if json_:
         say(document(moved))
         return

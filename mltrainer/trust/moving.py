@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, insert, select, text
 from mltrainer import blobstore, store, vault
 from mltrainer.disk import Place, on_disk, place, write_atomic
 from mltrainer.errors import BadInput, Tampered
+from mltrainer.settings import folder_or_bucket
 from mltrainer.trust import audit
 from mltrainer.trust.audit import Head
 
@@ -48,10 +49,14 @@ def move(target: str, *, blobs: Path | str | None = None) -> Moved:
     url = store.parsed(target, "the target")
     if url == store.url():
         raise BadInput("the target is the database in force; name another one")
+    try:
+        to = folder_or_bucket(str(blobs)) if blobs else None
+    except ValueError as error:
+        raise BadInput(f"the place for results is none: {error}") from None
     if found := audit.verify():
         raise Tampered(f"nothing was moved, as this trail does not hold: {found[0]}; run mltrainer audit verify")
     with store.writing() as source:
-        copied = _copy_blobs(place(blobs)) if blobs is not None else 0
+        copied = _copy_blobs(place(to)) if to else 0
         end = audit.end(source)
         with store.elsewhere(url) as there:
             counts, held = _counts(source), _counts(there)
