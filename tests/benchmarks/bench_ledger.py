@@ -1,8 +1,9 @@
 """What one more evaluation, luck and `audit verify` cost as the ledger grows, with the exponent between two sizes.
 
-    python tests/benchmarks/bench_ledger.py [--trials 1000 10000] [--entries 10000 100000] [--rows 2700]
+    python tests/benchmarks/bench_ledger.py [--trials 1000 10000] [--entries 100000 1000000] [--rows 2700] [--write]
 
-Numbers in place of results. CPU seconds and peak memory, each size in a process of its own.
+Numbers in place of results. CPU seconds and what the peak of memory grew by, each size in a process of its own; of
+`append` a hundred entries. With --write what was measured of the trail goes into docs/scaling.md.
 """
 
 import argparse
@@ -15,6 +16,9 @@ import time
 
 import numpy as np
 import pandas as pd
+from marks import put
+
+BATCH = 5_000  # entries in memory at a time, so that the peak is of what is measured
 
 
 def luck(trials: int, rows: int) -> tuple[float, float]:
@@ -46,8 +50,9 @@ def trail(entries: int, _rows: int, what: str) -> tuple[float, float]:
                 row["prev"] = head.hash
                 head = audit.Head(n + 1, audit.digest(row))
                 rows.append(row | {"hash": head.hash})
-            connection.execute(store.audit.insert(), rows)
-        del rows
+                if len(rows) == BATCH or n + 1 == entries:
+                    connection.execute(store.audit.insert(), rows)
+                    rows = []
         if what == "again":
             audit.verify()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -68,15 +73,19 @@ def append(entries: int, rows: int) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, nargs=2, default=(1_000, 10_000))
-    parser.add_argument("--entries", type=int, nargs=2, default=(10_000, 100_000))
+    parser.add_argument("--entries", type=int, nargs=2, default=(100_000, 1_000_000))
+    parser.add_argument("--write", action="store_true")
     parser.add_argument("--rows", type=int, default=2_700)
-    asked = parser.parse_args()
+    asked, lines = parser.parse_args(), []
     for what, sizes in ((luck, asked.trials), (verify, asked.entries), (append, asked.entries)):
         with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
             (a, a_mb), (b, b_mb) = pool.starmap(what, [(n, asked.rows) for n in sizes], chunksize=1)
         exponent = math.log(b / a) / math.log(sizes[1] / sizes[0])
         line = f"{what.__name__}: {sizes[0]:,} {a:.2f} s {a_mb:.0f} MB; {sizes[1]:,} {b:.2f} s {b_mb:.0f} MB"
-        print(f"{line}; exponent {exponent:.2f}")  # noqa: T201
+        lines.append(f"- {line}; exponent {exponent:.2f}")
+        print(lines[-1], flush=True)  # noqa: T201
+    if asked.write:
+        put("scaling.md", "trail", lines[1:])
 
 
 if __name__ == "__main__":
