@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -232,8 +232,8 @@ def _start(bundle: list[Step]) -> Worker:
     if START == "forkserver":  # its server imports once for all workers, and a worker that was ended is back at once
         context.set_forkserver_preload([__name__, "mltrainer.models.catalog"])
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs,), daemon=True)
     with clean_start():
+        process = context.Process(target=_work, args=(theirs, dict(os.environ)), daemon=True)
         process.start()
     theirs.close()
     return Worker(process, ours, step=bundle[0], rest=bundle[1:])
@@ -295,8 +295,15 @@ def _end(worker: Worker) -> None:
     worker.pipe.close()
 
 
-def _work(pipe: Any) -> None:
+def take_environment(environment: Mapping[str, str]) -> None:
+    """Have the variables of who asks: what the fork server begins has those of the moment when it began itself."""
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+def _work(pipe: Any, environment: Mapping[str, str]) -> None:
     """Body of a worker: hold matrices, evaluate what is asked, leave when the parent is gone."""
+    take_environment(environment)
     parent = mp.parent_process()
 
     def leave_with_parent() -> None:

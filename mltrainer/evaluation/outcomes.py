@@ -5,8 +5,9 @@ A world that was finished is kept in the store and told to the trail, so that th
 
 import json
 import multiprocessing as mp
+import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
@@ -182,7 +183,11 @@ def _made(plan: Study, todo: Sequence[World], jobs: int, seconds: float | None) 
     if jobs == 1 or len(todo) < 2:
         yield from (outcome(plan, world) for world in todo if time.monotonic() < until)
         return
-    with engine.clean_start(), ProcessPoolExecutor(jobs, mp.get_context(engine.START), _prepare, (plan, until)) as pool:
+    context = mp.get_context(engine.START)
+    with (
+        engine.clean_start(),
+        ProcessPoolExecutor(jobs, context, _prepare, (plan, until, dict(os.environ))) as pool,
+    ):
         waiting = [pool.submit(_in_time, world) for world in todo]
         try:
             for done in as_completed(waiting):
@@ -197,8 +202,9 @@ def _made(plan: Study, todo: Sequence[World], jobs: int, seconds: float | None) 
 _plan: tuple[Study, float] | None = None  # of this worker
 
 
-def _prepare(plan: Study, until: float) -> None:
+def _prepare(plan: Study, until: float, environment: Mapping[str, str]) -> None:
     global _plan
+    engine.take_environment(environment)
     _plan = plan, until
 
 

@@ -1,6 +1,7 @@
 """Worlds in which the truth is known, and what the verdict's rule says of them; nothing of a world gets out."""
 
 import dataclasses
+import shutil
 import sqlite3
 from contextlib import closing
 
@@ -315,7 +316,11 @@ def test_an_outcome_that_somebody_wrote_into_the_table_is_not_believed():
 
 
 @pytest.mark.usefixtures("database")
-def test_workers_find_what_this_process_finds(monkeypatch, home):
+def test_workers_find_what_this_process_finds_whatever_the_fork_server_began_with(monkeypatch, home):
+    with monkeypatch.context() as before:
+        before.setenv("MLTRAINER_HOME", str(home.with_name("gone")))
+        small(null=2, jobs=2)
+        shutil.rmtree(home.with_name("gone"))
     apart = found_in(small(null=2, jobs=2).null)
     monkeypatch.setenv("MLTRAINER_HOME", str(home.with_name("another")))
     assert found_in(small(null=2).null) == apart
