@@ -7,7 +7,7 @@ WORKDIR /src
 COPY pyproject.toml uv.lock README.md LICENSE ./
 COPY mltrainer mltrainer
 COPY notebooks notebooks
-RUN uv sync --locked --no-dev --no-editable --extra boost --extra deep --extra server --extra alerts
+RUN uv sync --locked --no-dev --no-editable --extra boost --extra deep --extra server --extra alerts --extra encrypted --extra s3
 
 FROM python:3.12-slim
 RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/* \
