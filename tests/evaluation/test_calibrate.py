@@ -315,6 +315,7 @@ def test_an_outcome_that_somebody_wrote_into_the_table_is_not_believed():
     assert small(null=1).null[0].skilled == honest.skilled
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("database")
 def test_workers_find_what_this_process_finds_whatever_the_fork_server_began_with(monkeypatch, home):
     with monkeypatch.context() as before:

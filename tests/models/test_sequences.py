@@ -52,6 +52,7 @@ def test_each_learns_a_planted_lag_which_neither_mean_nor_newest_row_knows_to_th
     assert np.array_equal(model.predict(X[CUT : CUT + 7]), said[:7])  # a row is forecast on its own
 
 
+@pytest.mark.slow
 @needed
 def test_another_seed_is_another_network_and_an_untrained_one_says_the_mean(lead):
     X, y = lead
@@ -74,6 +75,7 @@ def given(network, shape, weights=None, **how):
     return lambda X: np.asarray(model(np.asarray(X, "float32")))[:, 0]
 
 
+@pytest.mark.slow
 @needed
 @pytest.mark.parametrize(("depth", "sees"), [(2, 13), (3, 29)])  # 1 + 2 (3 - 1) (2^depth - 1)
 def test_a_tcn_sees_as_many_sessions_as_its_dilations_reach_and_no_more(depth, sees):
@@ -132,6 +134,7 @@ def test_patches_are_as_many_as_in_nie_and_others_and_cover_the_window(window, l
         assert len(cut) == {512: 64, 336: 42}[window]
 
 
+@pytest.mark.slow
 @needed
 def test_patchtst_reads_each_column_by_its_shape_alone_and_shares_its_weights():
     X = np.random.default_rng(0).normal(size=(1, 32, 3))
