@@ -21,7 +21,6 @@ def test_there_is_no_key_here_and_none_in_a_process_that_is_started_from_here():
     assert answer.stdout.split() == ["sample", "None"]
 
 
-@pytest.mark.slow
 def test_tests_that_are_started_beside_an_env_file_and_with_keys_see_neither(tmp_path: Path):
     (tmp_path / ".env").write_text("".join(f"{name}=canary\n" for name in LEAKS if name != "MLTRAINER_MODE"))
     (tmp_path / ".env").chmod(0o600)

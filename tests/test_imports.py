@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.slow  # a process for each command
 HEAVY = (
     "sklearn keras jax torch statsmodels arch skfolio cvxpy plotly lightgbm catboost xgboost optuna pymoo papermill "
     "nbconvert voila pandas scipy talib shap distributed jupyter_server exchange_calendars skops ipywidgets"

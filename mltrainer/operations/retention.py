@@ -20,7 +20,7 @@ from sqlalchemy import Text, select
 
 from mltrainer import blobstore, store
 from mltrainer.data.providers import cache
-from mltrainer.disk import Place
+from mltrainer.disk import Place, on_disk
 from mltrainer.errors import BadInput, Tampered, UnknownName
 from mltrainer.reports import folder as reports
 from mltrainer.settings import settings
@@ -227,7 +227,8 @@ def purge(source: str, reason: str, out: str | Path | None = None) -> Purge:
     told = {"source": source, "terms": found.terms, "reason": reason, "blobs": found.blobs}
     audit.append("purge", **told, answers=sorted(found.answers))  # first: who finds them gone must find out why
     for sha in found.blobs:
-        blobstore.path(sha).unlink(missing_ok=True)
+        with on_disk(blobstore.path(sha)):
+            blobstore.path(sha).unlink(missing_ok=True)
     cache.remove(found.answers)
     shutil.rmtree(settings().home / "answers", ignore_errors=True)  # pages as they were shown; the next reader's is new
     return found

@@ -147,5 +147,6 @@ def _moved(damage: Damage) -> Damage:
     store.write_atomic(folder / f"{to.name}.json", json.dumps(told | {"at": stamp}, indent=1))
     with on_disk(damage.path), damage.path.open("rb") as file, store.whole_file(to) as copy:
         shutil.copyfileobj(file, copy)
-    damage.path.unlink()
+    with on_disk(damage.path):
+        damage.path.unlink()
     return Damage(damage.path, damage.why, damage.held, damage.remedy, to)

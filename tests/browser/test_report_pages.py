@@ -11,7 +11,7 @@ from visitor import Served
 
 from mltrainer import reports
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 
 DESKTOP, PHONE = (1280, 800), (390, 844)
 DRAWN = "[...document.querySelectorAll('.plotly-graph-div')].every(e => e.querySelector('.main-svg .trace path'))"

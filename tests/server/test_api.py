@@ -147,7 +147,6 @@ def test_recommendations_are_those_of_the_ledger_the_newest_first(served: Runnin
     assert all(0 < r["size"] <= 0.1 for r in rows)
 
 
-@pytest.mark.slow
 def test_an_audit_names_who_asked(another: Callable[..., AbstractContextManager[Running]]):
     with another() as served:  # where nobody has asked before
         served("/api/data-quality?ticker=PEP", role="viewer")
