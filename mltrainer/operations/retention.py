@@ -68,7 +68,8 @@ def waste(days: float = DAYS, out: str | Path | None = None) -> list[Waste]:
 def _age(path: Place, now: float) -> float:
     """Days since anything in it was written."""
     if not isinstance(path, Path):
-        return (now - path.stat().st_mtime) / 86_400
+        with on_disk(path):
+            return (now - path.stat().st_mtime) / 86_400
     files = [path, *path.rglob("*")] if path.is_dir() else [path]
     return (now - max(p.lstat().st_mtime for p in files)) / 86_400
 
@@ -93,7 +94,9 @@ def _blobs(runs: Path) -> Iterator[Waste]:
     for sha in blobstore.addresses():
         path = blobstore.path(sha)
         if sha not in named and (whole or not _sources(sha)):
-            yield Waste("blob", sha, path.stat().st_size, 0, path)
+            with on_disk(path):
+                size = path.stat().st_size
+            yield Waste("blob", sha, size, 0, path)
 
 
 def _sources(sha: str) -> set[str]:
