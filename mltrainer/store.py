@@ -163,6 +163,7 @@ def _head(connection: Connection) -> str | None:
 
 _engines: dict[tuple[URL, int], Engine] = {}
 _made: set[tuple[URL, int]] = set()  # engines whose schema was completed by this process
+_read: set[tuple[URL, int]] = set()  # those found complete by one who reads
 
 
 def _engine(url: URL, *, writer: bool = False) -> Engine:
@@ -172,9 +173,12 @@ def _engine(url: URL, *, writer: bool = False) -> Engine:
         _engines.pop(key, None)
     if key not in _engines:
         _made.discard(key)
+        _read.discard(key)
         _engines[key] = _sqlite(url) if url.get_backend_name() == "sqlite" else _server(url)
     engine = _engines[key]
-    if key not in _made and (writer or not _complete(engine)):  # who may only read finds all, or nothing to read
+    if key in _made or (key in _read and not writer):
+        return engine
+    if writer or not _complete(engine):  # who may only read finds all, or nothing to read
         with _writer(engine) as connection:
             create(connection)
             if _revision(connection) != REVISION:
@@ -182,6 +186,7 @@ def _engine(url: URL, *, writer: bool = False) -> Engine:
 
                 migrations.upgrade(connection)
         _made.add(key)
+    _read.add(key)
     return engine
 
 

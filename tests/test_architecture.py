@@ -122,7 +122,7 @@ ONE_ROOM = {
     "figures on a page": (
         ("plotly",),
         VIEWS
-        | {f"reports/{name}.py" for name in ("pages", "brief", "family", "factor", "index", "validation")}
+        | {f"reports/{name}.py" for name in ("pages", "brief", "family", "factor", "index", "kernels", "validation")}
         | {"server/handlers.py"},
     ),
     "other figures": (("matplotlib", "seaborn", "bokeh", "altair"), set()),

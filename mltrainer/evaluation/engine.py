@@ -228,15 +228,24 @@ class Pool:
 
 
 def _start(bundle: list[Step]) -> Worker:
-    context: Any = mp.get_context(START)
-    if START == "forkserver":  # its server imports once for all workers, and a worker that was ended is back at once
-        context.set_forkserver_preload([__name__, "mltrainer.models.catalog"])
-    ours, theirs = context.Pipe()
+    processes = context()
+    ours, theirs = processes.Pipe()
     with clean_start():
-        process = context.Process(target=_work, args=(theirs, dict(os.environ)), daemon=True)
+        process = processes.Process(target=_work, args=(theirs, dict(os.environ)), daemon=True)
         process.start()
     theirs.close()
     return Worker(process, ours, step=bundle[0], rest=bundle[1:])
+
+
+def context() -> Any:
+    """How processes begin: on Linux by a server that imports once for all, so that one that was ended is back at once.
+
+    They have the environment of the server's start; give them that of who asks (`take_environment`).
+    """
+    found: Any = mp.get_context(START)
+    if START == "forkserver":
+        found.set_forkserver_preload([__name__, "mltrainer.models.catalog"])
+    return found
 
 
 @contextmanager

@@ -6,12 +6,13 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from mltrainer import metrics
 from mltrainer.evaluation.baselines import compared, gain
@@ -213,11 +214,21 @@ def judge(forecasts: pd.DataFrame, horizon: int, level: float | None = None, tar
     return Metrics({name: float(value) for name, value in figures.items()})
 
 
+@lru_cache(1)
+def _libraries(modules: int) -> ThreadpoolController:
+    """The loaded libraries that have threads of their own; looking for them takes longer than many a fit.
+
+    Another count of modules is another answer: what loads a library is an import.
+    """
+    return ThreadpoolController()
+
+
 @contextmanager
 def _watched() -> Iterator[Walked]:
     """Note warnings and peak memory inside; any exception of a model is a result to show, not an end of the batch."""
     seen = Walked()
-    with warnings.catch_warnings(record=True) as caught, threadpool_limits(1), _peak_memory() as peak:
+    one_thread = _libraries(len(sys.modules)).limit(limits=1)
+    with warnings.catch_warnings(record=True) as caught, one_thread, _peak_memory() as peak:
         warnings.simplefilter("always")
         try:
             yield seen

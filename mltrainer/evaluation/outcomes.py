@@ -4,7 +4,6 @@ A world that was finished is kept in the store and told to the trail, so that th
 """
 
 import json
-import multiprocessing as mp
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -183,10 +182,9 @@ def _made(plan: Study, todo: Sequence[World], jobs: int, seconds: float | None) 
     if jobs == 1 or len(todo) < 2:
         yield from (outcome(plan, world) for world in todo if time.monotonic() < until)
         return
-    context = mp.get_context(engine.START)
     with (
         engine.clean_start(),
-        ProcessPoolExecutor(jobs, context, _prepare, (plan, until, dict(os.environ))) as pool,
+        ProcessPoolExecutor(jobs, engine.context(), _prepare, (plan, until, dict(os.environ))) as pool,
     ):
         waiting = [pool.submit(_in_time, world) for world in todo]
         try:

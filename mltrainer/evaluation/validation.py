@@ -244,17 +244,19 @@ def gaps(e: Evaluation, others: dict[str, Evaluation]) -> pd.DataFrame:
 # --- into the model ---------------------------------------------------------------------------------------------
 
 
-def _fitted(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> Any:
-    """Each fold's fit, as in the walk-forward: (scaling, estimator, X of its test, z of its test)."""
+def _fitted(spec: ModelSpec, matrix: Matrix, protocol: Protocol, *, last: bool = False) -> Any:
+    """Fits as in the walk-forward, of each fold or the last: (scaling, estimator, X of its test, z of its test)."""
     y = matrix.y.dropna()
     X, unit = arrays(spec, matrix, y.index, protocol.ranked)
     z, (session, ticker, late) = y.to_numpy(float) / unit, places(matrix, y.index)
+    folds = []
     for cut in protocol.split.split(session[-1] + 1, matrix.horizon, matrix.X.shape[1]):
         known = (late < cut.test[0]) | (session > cut.test[-1])
         train, _ = bounded(np.flatnonzero(np.isin(session, cut.train) & known), session, spec.max_train_rows)
         test = np.isin(session, cut.test)
-        if len(train) < MINIMUM_TRAIN or not test.any():
-            continue
+        if len(train) >= MINIMUM_TRAIN and test.any():
+            folds.append((train, test))
+    for train, test in folds[-1:] if last else folds:
         fitted = fit(spec, matrix, X[train], z[train], session[train], ticker[train], protocol)
         yield fitted.scaling, fitted.estimator, X[test], z[test]
 
@@ -320,7 +322,7 @@ def dependence(
     """
     names = list(map(str, spec.columns or matrix.X.columns))
     with threadpool_limits(1):
-        *_, (scaling, estimator, X, _z) = _fitted(spec, matrix, protocol)
+        ((scaling, estimator, X, _z),) = _fitted(spec, matrix, protocol, last=True)
         rows = []
         for feature in features:
             column = names.index(feature)
@@ -352,7 +354,7 @@ def shapley(spec: ModelSpec, matrix: Matrix, protocol: Protocol) -> pd.DataFrame
     Lundberg and Lee (2017), NeurIPS 30 (linear models); Lundberg et al. (2020), Nature Machine Intelligence 2 (trees).
     """
     with threadpool_limits(1):
-        *_, (scaling, estimator, X, _z) = _fitted(spec, matrix, protocol)
+        ((scaling, estimator, X, _z),) = _fitted(spec, matrix, protocol, last=True)
         seen = scaling.features(X)
         said = np.reshape(estimator.predict(seen), len(seen))
         steps = [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else [estimator]

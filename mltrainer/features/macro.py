@@ -6,7 +6,7 @@ known at the close of t, like the ticker's own.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cache, cached_property, lru_cache, partial
 from itertools import groupby
 from operator import itemgetter
 
@@ -93,7 +93,16 @@ def _history(observations: pd.DataFrame, change: Transform) -> tuple[pd.Datetime
     """Per day on which something became available: `change` of what was known, and since when its period was."""
     _check(observations)
     rows = observations.dropna(subset=["value"])
-    entries = sorted(zip(pd.DatetimeIndex(rows["available"]), rows.index, rows["value"].astype(float), strict=True))
+    days = (pd.DatetimeIndex(column).as_unit("ns").to_numpy().tobytes() for column in (rows["available"], rows.index))
+    return _told(*days, rows["value"].to_numpy(float).tobytes(), change)
+
+
+@lru_cache(32)  # by content: all worlds of a calibration stand beside the same series
+def _told(
+    available: bytes, periods: bytes, values: bytes, change: Transform
+) -> tuple[pd.DatetimeIndex, Array, np.ndarray]:
+    dates = (pd.DatetimeIndex(np.frombuffer(part, "datetime64[ns]")) for part in (available, periods))
+    entries = sorted(zip(*dates, np.frombuffer(values).tolist(), strict=True))
     known: dict[pd.Timestamp, float] = {}
     first: dict[pd.Timestamp, pd.Timestamp] = {}
     newest = pd.Timestamp.min
@@ -106,8 +115,8 @@ def _history(observations: pd.DataFrame, change: Transform) -> tuple[pd.Datetime
         result = change(known, newest)
         if np.isfinite(result):
             out.append((day, result, first[newest]))
-    days, values, fresh = zip(*out, strict=True) if out else ((), (), ())
-    return pd.DatetimeIndex(days), np.asarray(values, dtype=float), pd.DatetimeIndex(fresh).to_numpy()
+    days, known_then, fresh = zip(*out, strict=True) if out else ((), (), ())
+    return pd.DatetimeIndex(days), np.asarray(known_then, dtype=float), pd.DatetimeIndex(fresh).to_numpy()
 
 
 def _check(observations: pd.DataFrame) -> None:

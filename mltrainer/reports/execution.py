@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from mltrainer import store
 from mltrainer.errors import BadInput
-from mltrainer.evaluation.engine import clean_start, unwatched
+from mltrainer.evaluation.engine import START, THREADS, clean_start, context, take_environment, unwatched
 from mltrainer.models import catalog
 from mltrainer.paths import notebooks
 from mltrainer.reports.folder import sha
@@ -57,14 +57,16 @@ def family_pages(
         same = {name: value for name, value in shown.items() if name != "tickers"}
         inputs["validation"] = {"run_id": run[0]} | same | validated
     template = {f: notebooks() / (VALIDATION if f == "validation" else NOTEBOOK) for f in missing}
-    workers, spawn = min(AT_ONCE, len(missing)), mp.get_context("spawn")
+    workers = min(AT_ONCE, len(missing))
     with (
-        ProcessPoolExecutor(workers, mp_context=spawn, initializer=_leave_with_parent) as pool,
+        ProcessPoolExecutor(workers, context(), _begin, (dict(os.environ | dict.fromkeys(THREADS, "1")),)) as pool,
         tqdm(total=len(missing), disable=unwatched(progress), unit="page", leave=False) as bar,
     ):
         try:
             with _deaf(), clean_start():
-                jobs = {pool.submit(execute, template[f], inputs[f], folder, f): f for f in missing}
+                longest = sorted(missing, key=lambda f: f != "validation")
+                forked = START == "forkserver" and len(missing) > 1  # a single kernel imports for itself alone
+                jobs = {pool.submit(execute, template[f], inputs[f], folder, f, forked=forked): f for f in longest}
             for job in as_completed(jobs):
                 family = jobs[job]
                 try:
@@ -94,8 +96,10 @@ def _kept(folder: Path, run: tuple[str, str], family: str) -> bool:
     return _page(folder, run, family) in [e.payload for e in audit.entries(kind="page")]
 
 
-def _leave_with_parent() -> None:
+def _begin(environment: Mapping[str, str]) -> None:
     """End this worker with the process that started it, even if that was killed; the kernel ends with the worker."""
+    take_environment(environment)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = mp.parent_process()
 
     def wait() -> None:
@@ -119,8 +123,10 @@ def _deaf() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def execute(template: Path, parameters: dict[str, Any], folder: Path, name: str) -> str:
+def execute(template: Path, parameters: dict[str, Any], folder: Path, name: str, *, forked: bool = False) -> str:
     """Run one notebook with papermill and export it; return why it failed, or nothing.
+
+    `forked` takes the kernel from a server of this process, which has imported for all that it will run.
 
     Parameter names are code to papermill, and it formats both paths with their values: so names are checked
     against the template, and the paths are escaped. The kernel keeps this process's folder, in which a relative
@@ -130,6 +136,11 @@ def execute(template: Path, parameters: dict[str, Any], folder: Path, name: str)
 
     from mltrainer.reports.pages import notebook_html
 
+    manager: dict[str, Any] = {}
+    if forked:
+        from mltrainer.reports.kernels import ForkedKernels
+
+        manager = {"kernel_manager_class": ForkedKernels}
     known = pm.inspect_notebook(_literal(template))
     strange = sorted(set(parameters) - set(known))
     if strange:
@@ -146,6 +157,7 @@ def execute(template: Path, parameters: dict[str, Any], folder: Path, name: str)
                     progress_bar=False,
                     execution_timeout=CELL_SECONDS,
                     request_save_on_cell_execute=False,
+                    **manager,
                 )
             family = catalog.FAMILIES.get(name)
             html = notebook_html(produced, title=family.title if family else name, of_run="run_id" in parameters)

@@ -20,6 +20,7 @@ from mltrainer.evaluation.significance import SIZE
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
 from mltrainer.plain import harmless
+from mltrainer.reports.pages import figure_html, page
 from mltrainer.settings import settings
 from mltrainer.trust import gate
 from mltrainer.trust.provenance import Sealed, notices
@@ -74,8 +75,6 @@ def csv(board: Leaderboard) -> str:
 
 def index_html(work: Work, head: str) -> str:
     """Render the index page: the question, the answer, the evidence, then the machinery; `head` ends the trail."""
-    from mltrainer.reports.pages import figure_html, page
-
     luck, matrices, horizon = work.board.luck, work.matrices, work.parameters["horizon"]
     rows = together(work.board, work.results)
     ran = rows[rows["status"] == "ok"]

@@ -14,6 +14,7 @@ from mltrainer.evaluation.significance import SIZE
 from mltrainer.features.targets import target
 from mltrainer.reports.family import Html
 from mltrainer.reports.index import called, origins
+from mltrainer.reports.pages import page
 from mltrainer.settings import settings
 from mltrainer.trust import audit
 
@@ -91,8 +92,6 @@ class MapPage:
 
     def html(self) -> str:
         """All of it as one page that opens by itself."""
-        from mltrainer.reports.pages import page  # nbconvert, which only a page needs
-
         parts = [("", self.opening()), ("Targets by horizons", self.cells()), ("In numbers", self.numbers()),
                  ("Every model", self.models()), ("Where every number comes from", self.provenance())]  # fmt: skip
         body = "".join(f"{f'<h2>{head}</h2>' if head else ''}{part.text}" for head, part in parts)

@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import nbformat
 import plotly.graph_objects as go
-from nbconvert import HTMLExporter
-from nbconvert.preprocessors import Preprocessor
 from plotly.offline import get_plotlyjs
 
 from mltrainer import views
@@ -36,26 +33,25 @@ def figure_html(figure: go.Figure) -> str:
     )
 
 
-class _Figures(Preprocessor):
-    """nbconvert leaves plotly's mime bundles out of HTML; put the figure in their place."""
-
-    def preprocess_cell(self, cell: Any, resources: Any, index: int) -> Any:
-        for output in cell.get("outputs", []):
-            bundle = output.get("data", {}).get(PLOTLY_MIME)
-            if bundle:
-                figure = go.Figure(data=bundle["data"], layout=bundle["layout"], skip_invalid=True)
-                output["data"] = {"text/html": figure_html(figure)}
-        return cell, resources
+def _drawn(output: Any) -> None:
+    """Nbconvert leaves plotly's mime bundles out of HTML; put the figure in their place."""
+    if bundle := output.get("data", {}).get(PLOTLY_MIME):
+        figure = go.Figure(data=bundle["data"], layout=bundle["layout"], skip_invalid=True)
+        output["data"] = {"text/html": figure_html(figure)}
 
 
 def notebook_html(path: Path, *, title: str, of_run: bool = True) -> str:
     """Render an executed notebook as a page: markdown and outputs, no code; a page of a run leads back to its index."""
+    import nbformat  # a second and a half, which an index of pages that are there need not wait for
+    from nbconvert import HTMLExporter
+
     notebook = nbformat.read(path, as_version=4)
     notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
+    for output in (o for c in notebook.cells for o in c.get("outputs", [])):
+        _drawn(output)
     exporter = HTMLExporter(
         template_name="basic", exclude_input=True, exclude_output_prompt=True, exclude_anchor_links=True
     )
-    exporter.register_preprocessor(_Figures, enabled=True)
     body, _ = exporter.from_notebook_node(notebook)
     return page("family", title=title, body=body, of_run=of_run)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mltrainer import metrics, views
+from mltrainer.reports.pages import figure_html
 from mltrainer.trading import recommendations
 from mltrainer.trading.recommendations import History, records
 from mltrainer.trading.recommendations.outcomes import rates_table
@@ -23,8 +24,6 @@ NOTE = (
 
 def section(tickers: Sequence[str], start: str, end: str) -> str:
     """The section; "" where no session of the span is among the data of the tickers."""
-    from mltrainer.reports.pages import figure_html  # nbconvert, which only a page needs
-
     found = recommendations.replay(start, end, list(tickers), every=MONTH, horizon=MONTH)
     if found.rows.empty:
         return ""

@@ -33,6 +33,7 @@ from mltrainer.models import catalog
 from mltrainer.reports.execution import family_pages
 from mltrainer.reports.folder import Run, earlier, finished, place, sha
 from mltrainer.reports.index import LIBRARIES, Work, csv, index_html
+from mltrainer.reports.pages import SCRIPT, get_plotlyjs
 from mltrainer.settings import settings
 from mltrainer.trust import audit, gate
 from mltrainer.trust.provenance import fingerprint
@@ -213,8 +214,6 @@ def _writable(folder: Path, need: int) -> None:
 
 def _finish(folder: Path, work: Work) -> Run:
     """Write index, leaderboard and manifest; the trail is told of the manifest before it stands in the folder."""
-    from mltrainer.reports.pages import SCRIPT, get_plotlyjs  # nbconvert, which only a new run needs
-
     head = str(audit.head())
     store.write_atomic(folder / "leaderboard.csv", csv(work.board))
     store.write_atomic(folder / "index.html", index_html(work, head))

@@ -11,6 +11,7 @@ from mltrainer import store, views
 from mltrainer.data.dates import Day
 from mltrainer.errors import BadInput
 from mltrainer.reports.family import Html
+from mltrainer.reports.pages import figure_html, page, whole
 from mltrainer.reports.recommended import section
 from mltrainer.settings import settings
 from mltrainer.trading.alerts import replay
@@ -127,8 +128,6 @@ class WalkPage:
 
     def parts(self) -> list[tuple[str, str]]:
         """Head and HTML of each part, those without content left out."""
-        from mltrainer.reports.pages import figure_html  # nbconvert, which only a page needs
-
         table = self.quarters()
         quarters = [
             (str(q), said, 100 * size, 100 * held, 100 * sized, str(int(n)))
@@ -163,8 +162,6 @@ class WalkPage:
 
     def html(self) -> str:
         """All of it as one page that opens by itself."""
-        from mltrainer.reports.pages import page, whole
-
         body = "".join(f"{f'<h2>{escape(head)}</h2>' if head else ''}{text}" for head, text in self.parts())
         return whole(page("family", title=self.title, body=body, of_run=False))
 

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from itertools import product
 from pathlib import Path
 from typing import ClassVar
 from uuid import uuid4
@@ -30,6 +31,7 @@ import mltrainer as mt
 from mltrainer import reports
 from mltrainer.errors import BadInput, StorageError
 from mltrainer.evaluation import skill, tasks, trials
+from mltrainer.evaluation.engine import START
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.models import catalog
@@ -77,10 +79,10 @@ class Here:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def submit(self, work: Callable[..., str], *arguments: object) -> Future:
+    def submit(self, work: Callable[..., str], *arguments: object, **options: object) -> Future:
         done: Future = Future()
         try:
-            done.set_result(work(*arguments))
+            done.set_result(work(*arguments, **options))
         except StorageError as error:
             done.set_exception(error)
         return done
@@ -497,6 +499,7 @@ def test_a_model_that_failed_keeps_a_row_with_its_reason_and_the_run_holds(
     assert reports.verify(run) == []
 
 
+LINUX = pytest.mark.skipif(START != "forkserver", reason="forks on Linux alone")
 DEAF = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"
 
 
@@ -514,19 +517,24 @@ def test_an_export_that_fails_is_the_reason_of_its_page(tmp_path: Path, monkeypa
 
 
 def kernels() -> set[int]:
-    """Kernels that this process has started and that live."""
-    found = psutil.Process().children(recursive=True)
-    return {p.pid for p in found if p.is_running() and "ipykernel_launcher" in " ".join(p.cmdline())}
+    """Kernels that this process has started and that live: interpreters of their own, or forks of a server."""
+    servers = ("ipykernel_launcher", "multiprocessing.forkserver")
+    return {
+        process.pid
+        for process, name in product(psutil.Process().children(recursive=True), servers)
+        if process.is_running() and name in " ".join((process if name == servers[0] else process.parent()).cmdline())
+    }
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("forked", [False, pytest.param(True, marks=LINUX)])
 @pytest.mark.parametrize("stuck", ["import time; time.sleep(600)", DEAF])
-def test_a_stuck_page_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stuck: str):
+def test_a_stuck_page_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stuck: str, forked: bool):
     monkeypatch.setattr(execution, "CELL_SECONDS", 3)
     before, begin = kernels(), time.monotonic()
     template = small_template(tmp_path, stuck, parameters="x = 1")
     (tmp_path / "out").mkdir()
-    reason = execution.execute(template, {}, tmp_path / "out", "f")
+    reason = execution.execute(template, {}, tmp_path / "out", "f", forked=forked)
     assert reason == "CellTimeoutError: A cell timed out while it was being executed, after 3 seconds."
     assert time.monotonic() - begin < 60
     assert kernels() <= before
@@ -566,8 +574,9 @@ def test_hostile_values_reach_the_notebook_as_they_are_and_nothing_escapes(
     assert "<script>" not in (tmp_path / "out{x}" / "f.html").read_text().split("<main")[1].split("<script>\n")[0]
 
 
+@pytest.mark.parametrize("forked", [False, pytest.param(True, marks=LINUX)])
 def test_the_kernel_reads_a_relative_home_and_a_dotenv_as_the_command_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forked: bool
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("MLTRAINER_TASK_SECONDS=77\n")
@@ -575,7 +584,7 @@ def test_the_kernel_reads_a_relative_home_and_a_dotenv_as_the_command_does(
     look = "from mltrainer.settings import settings; print(settings().home.absolute(), settings().task_seconds)"
     template = small_template(tmp_path, look, parameters="x = 1")
     (tmp_path / "out").mkdir()
-    assert execution.execute(template, {}, tmp_path / "out", "f") == ""
+    assert execution.execute(template, {}, tmp_path / "out", "f", forked=forked) == ""
     notebook = nbformat.read(tmp_path / "out" / "f.ipynb", as_version=4)
     assert notebook.cells[-1].outputs[0].text.split() == [str(tmp_path / "state"), "77.0"]
 

@@ -1,0 +1,74 @@
+"""Kernels that begin with everything imported: each is forked from a server that has imported once for all of them."""
+
+import gc
+import os
+from collections.abc import Mapping
+from multiprocessing import get_context
+from typing import Any
+
+import plotly.graph_objects as go
+from ipykernel.kernelapp import IPKernelApp
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning import LocalProvisioner
+
+from mltrainer.evaluation.engine import take_environment
+
+IMPORTS = [
+    __name__,
+    "mltrainer.reports.family",
+    "mltrainer.reports.validation",
+    "plotly.io._renderers",
+    "arch.bootstrap",
+]
+go.Figure(go.Scatter(), go.Layout(title_text="")).to_dict()  # the first figure of a process reads plotly's schema
+
+
+class ForkedKernels(AsyncKernelManager):
+    """A kernel manager for nbclient and papermill; its process, and the server, are gone with the process it is in."""
+
+    async def _async_pre_start_kernel(self, **options: Any) -> Any:
+        self.provisioner = self.provisioner or _Forked(kernel_id="", kernel_spec=self.kernel_spec, parent=self)
+        return await super()._async_pre_start_kernel(**options)
+
+
+class _Forked(LocalProvisioner):
+    """Begins a kernel by a fork of the server instead of a new interpreter; all else is as usual."""
+
+    async def launch_kernel(self, cmd: list[str], **options: Any) -> Any:
+        server = get_context("forkserver")
+        server.set_forkserver_preload(IMPORTS)
+        arguments = cmd[cmd.index("ipykernel_launcher") + 1 :]
+        process = server.Process(target=_kernel, args=(arguments, options["env"], options.get("cwd")), daemon=True)
+        process.start()
+        popen: Any = _Process(process)
+        self.process, self.pid, self.pgid = popen, process.pid, process.pid
+        return self.connection_info
+
+
+class _Process:
+    """The part of `subprocess.Popen` that a provisioner uses, for a process of multiprocessing."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, process: Any) -> None:
+        self.process, self.kill, self.terminate = process, process.kill, process.terminate
+
+    def poll(self) -> int | None:
+        code: int | None = self.process.exitcode
+        return code
+
+    def wait(self) -> int | None:
+        self.process.join()
+        return self.poll()
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.process.pid, number)
+
+
+def _kernel(arguments: list[str], environment: Mapping[str, str], folder: str | None) -> None:
+    """Body of a kernel, in a session of its own: what is sent to all of its processes reaches no other."""
+    os.setsid()
+    gc.freeze()  # what was imported is not garbage, and looking at it would copy its pages
+    take_environment(environment)
+    os.chdir(folder or os.curdir)
+    IPKernelApp.launch_instance(argv=arguments, parent_handle=os.getppid())
