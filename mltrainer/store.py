@@ -162,8 +162,7 @@ def _head(connection: Connection) -> str | None:
 
 
 _engines: dict[tuple[URL, int], Engine] = {}
-_made: set[tuple[URL, int]] = set()  # engines whose schema was completed by this process
-_read: set[tuple[URL, int]] = set()  # those found complete by one who reads
+_made: dict[tuple[URL, int], bool] = {}  # engines whose schema is complete: whether also for one who writes
 
 
 def _engine(url: URL, *, writer: bool = False) -> Engine:
@@ -172,21 +171,19 @@ def _engine(url: URL, *, writer: bool = False) -> Engine:
         _missing(url)
         _engines.pop(key, None)
     if key not in _engines:
-        _made.discard(key)
-        _read.discard(key)
+        _made.pop(key, None)
         _engines[key] = _sqlite(url) if url.get_backend_name() == "sqlite" else _server(url)
     engine = _engines[key]
-    if key in _made or (key in _read and not writer):
-        return engine
-    if writer or not _complete(engine):  # who may only read finds all, or nothing to read
-        with _writer(engine) as connection:
-            create(connection)
-            if _revision(connection) != REVISION:
-                from mltrainer import migrations  # its import costs what opening a database does ten times
+    if key not in _made or (writer and not _made[key]):
+        incomplete = writer or not _complete(engine)  # who may only read finds all, or nothing to read
+        if incomplete:
+            with _writer(engine) as connection:
+                create(connection)
+                if _revision(connection) != REVISION:
+                    from mltrainer import migrations  # its import costs what opening a database does ten times
 
-                migrations.upgrade(connection)
-        _made.add(key)
-    _read.add(key)
+                    migrations.upgrade(connection)
+        _made[key] = incomplete
     return engine
 
 

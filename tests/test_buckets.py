@@ -15,6 +15,7 @@ import mltrainer as mt
 from mltrainer import blobstore, cli, store, vault
 from mltrainer.errors import BadInput, MltrainerError, StorageError, Tampered, Unavailable
 from mltrainer.evaluation import trials
+from mltrainer.features import stored
 from mltrainer.operations import backup as backups
 from mltrainer.operations import health, retention
 from mltrainer.operations.scrub import scrub
@@ -154,6 +155,27 @@ def test_with_a_key_nothing_lies_there_in_clear_and_who_has_no_key_writes_nothin
         blobstore.put(b"in clear")
 
 
+def test_what_lies_there_in_clear_is_encrypted_by_a_command_and_put_back(
+    objects: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobstore.put(DATA)
+    vault.new_key(tmp_path / "keys")
+    monkeypatch.setenv("MLTRAINER_ENCRYPTION_KEY_FILE", str(tmp_path / "keys"))
+    for arguments, in_clear in ((["store", "encrypt"], False), (["store", "encrypt", "--off"], True)):
+        assert CliRunner().invoke(cli.app, arguments).exit_code == 0
+        body = objects.Object(f"results/{SHA[:2]}/{SHA}").get()["Body"].read()
+        assert ((DATA == body), blobstore.get(SHA)) == (in_clear, DATA)
+
+
+def test_the_bytes_of_a_source_are_found_there_and_go_with_its_purge(objects: Any, tmp_path: Path) -> None:
+    address = stored.keep(mt.matrix("MSFT", start="2008-01-02", end="2010-12-31"))
+    blobstore.put(DATA)
+    assert retention.of_source("sample", tmp_path / "runs").blobs == [address]
+    retention.purge("sample", "the agreement ended", tmp_path / "runs")
+    assert names(objects) == [f"results/{SHA[:2]}/{SHA}"]
+    assert audit.verify() == []
+
+
 def test_health_says_how_soon_it_answers_and_nothing_of_a_disk(objects: Any) -> None:
     parts = {part.name: part for part in health.health()}
     assert parts["place of results answers"].state == "ok"
@@ -181,6 +203,8 @@ def test_a_bucket_that_does_not_answer_is_said_in_one_line_without_a_key(
         blobstore.put(DATA)
     assert "of-nobody-else" not in str(told.value)
     assert "\n" not in str(told.value)
+    failed = next(part for part in health.health() if part.name == "place of results answers")
+    assert (failed.state, "of-nobody-else" in str(failed), "\n" in str(failed)) == ("failed", False, False)
 
 
 def test_without_its_library_the_remedy_is_named(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from ipykernel.kernelapp import IPKernelApp
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
 
-from mltrainer.evaluation.engine import take_environment
+from mltrainer.evaluation.engine import clean_start, take_environment
 
 IMPORTS = [
     __name__,
@@ -39,7 +39,8 @@ class _Forked(LocalProvisioner):
         server.set_forkserver_preload(IMPORTS)
         arguments = cmd[cmd.index("ipykernel_launcher") + 1 :]
         process = server.Process(target=_kernel, args=(arguments, options["env"], options.get("cwd")), daemon=True)
-        process.start()
+        with clean_start():  # the server has no threads of its own, and does not run the script of who asks
+            process.start()
         popen: Any = _Process(process)
         self.process, self.pid, self.pgid = popen, process.pid, process.pid
         return self.connection_info

@@ -1,7 +1,9 @@
 """One model, judged out of sample: positions and costs by hand, honest intervals, and failures that say why."""
 
 import dataclasses
+import sys
 import warnings
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -11,9 +13,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.dummy import DummyRegressor
+from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
 from mltrainer import metrics
-from mltrainer.evaluation import leaderboard, skill, walk
+from mltrainer.evaluation import judging, leaderboard, skill, walk
 from mltrainer.evaluation.judging import constant_forecast, evaluate, judge
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import MEASURED, Evaluation
@@ -57,6 +60,16 @@ class Recorder(RegressorMixin, BaseEstimator):
 
     def predict(self, X):
         return X[:, 0]
+
+
+class Threads(DummyRegressor):
+    """Notes how many threads libraries have while it is fitted."""
+
+    seen: set = set()  # noqa: RUF012 - as above
+
+    def fit(self, X, y):
+        Threads.seen |= {library["num_threads"] for library in threadpool_info()}
+        return super().fit(X, y)
 
 
 class Broken(RegressorMixin, BaseEstimator):
@@ -331,6 +344,22 @@ def test_a_model_that_cannot_run_says_why(msft, estimator, status, reason):
 def test_a_warning_is_kept_with_the_result_and_not_shown(msft):
     e = evaluate(toy(Broken("warn")), msft, Protocol())
     assert e.meta["warnings"] == ["RuntimeWarning: nearly singular"]
+
+
+def test_a_model_has_one_thread_of_each_library_also_of_one_loaded_since_the_last(msft, monkeypatch):
+    """With more threads a sum is divided in another way, and its last bits are others."""
+    with threadpool_limits(2):
+        before = threadpool_info()
+        with monkeypatch.context() as earlier:  # before any library was loaded
+            earlier.setattr(judging, "ThreadpoolController", lambda: ThreadpoolController().select(prefix="none"))
+            judging._libraries.cache_clear()
+            assert evaluate(toy(Threads()), msft, Protocol()).ok
+        assert Threads.seen == {2}
+        Threads.seen.clear()
+        monkeypatch.setitem(sys.modules, "a library", ModuleType("a library"))
+        assert evaluate(toy(Threads()), msft, Protocol()).ok
+        assert Threads.seen == {1}
+        assert threadpool_info() == before
 
 
 # --- storage --------------------------------------------------------------------------------------------------

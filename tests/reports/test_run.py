@@ -589,6 +589,21 @@ def test_the_kernel_reads_a_relative_home_and_a_dotenv_as_the_command_does(
     assert notebook.cells[-1].outputs[0].text.split() == [str(tmp_path / "state"), "77.0"]
 
 
+@LINUX
+def test_a_forked_kernel_is_a_child_of_a_server_that_has_one_thread_and_all_it_needs(tmp_path: Path):
+    """A fork of a process with threads would wait for locks that nobody gives back."""
+    look = [
+        "import os, sys",
+        "held = open(f'/proc/{os.getppid()}/status').read().split('Threads:')[1].split()[0]",
+        "print(held, os.getsid(0) == os.getpid(), 'mltrainer.reports.validation' in sys.modules, x)",
+    ]
+    template = small_template(tmp_path, *look, parameters="x = 1")
+    (tmp_path / "out").mkdir()
+    assert execution.execute(template, {"x": 2}, tmp_path / "out", "f", forked=True) == ""
+    notebook = nbformat.read(tmp_path / "out" / "f.ipynb", as_version=4)
+    assert notebook.cells[-1].outputs[0].text.split() == ["1", "True", "True", "2"]
+
+
 def test_a_run_is_named_by_what_it_holds_in_letters_that_any_disk_takes():
     def name(**more: object) -> str:
         return room._run_id({"tickers": ["../x", "A B"], "horizon": 5, **more}, [])
