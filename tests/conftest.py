@@ -15,6 +15,7 @@ from moto.server import ThreadedMotoServer
 from replay.server import FRED_KEY, POLYGON_KEY, Replay
 from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
+from xdist.scheduler import LoadFileScheduling
 
 from mltrainer import store
 
@@ -24,6 +25,23 @@ KEYS = (
     "MLTRAINER_PROJECT",
 )
 HERE = ("127.0.0.1", "localhost", "::1")
+
+# Rooms whose files use one server, or one run: the process that starts it does all of them.
+TOGETHER = ("tests/browser", "tests/reports", "tests/server")
+
+
+class Rooms(LoadFileScheduling):
+    """Gives a process whole files, as `--dist loadfile` does, or whole rooms."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return next((room for room in TOGETHER if file.startswith(f"{room}/")), file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Rooms | None:
+    return Rooms(config, log) if config.getoption("dist") == "loadfile" else None
+
 
 # A busy machine is no reason to fail, and a failure must come back on the next run.
 settings.register_profile("mltrainer", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

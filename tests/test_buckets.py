@@ -164,7 +164,7 @@ def test_what_lies_there_in_clear_is_encrypted_by_a_command_and_put_back(
     for arguments, in_clear in ((["store", "encrypt"], False), (["store", "encrypt", "--off"], True)):
         assert CliRunner().invoke(cli.app, arguments).exit_code == 0
         body = objects.Object(f"results/{SHA[:2]}/{SHA}").get()["Body"].read()
-        assert ((DATA == body), blobstore.get(SHA)) == (in_clear, DATA)
+        assert (body == DATA, blobstore.get(SHA)) == (in_clear, DATA)
 
 
 def test_the_bytes_of_a_source_are_found_there_and_go_with_its_purge(objects: Any, tmp_path: Path) -> None:

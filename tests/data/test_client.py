@@ -609,7 +609,7 @@ def test_kept_answers_are_read_by_their_owner_only(replay: Replay, home: Path):
 
 
 def test_a_new_file_of_kept_answers_has_pages_of_16_kilobytes(replay: Replay, home: Path):
-    """In pages of 4, which is the default, a page of minute bars is a thousand writes (tests/benchmarks/bench_data.py)."""
+    """In pages of 4, the default, a page of minute bars is a thousand writes (tests/benchmarks/bench_data.py)."""
     bars()
     with closing(sqlite3.connect(home / "answers.sqlite")) as connection:
         assert connection.execute("PRAGMA page_size").fetchone() == (16_384,)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import product
 from pathlib import Path
 from typing import ClassVar
@@ -31,7 +31,7 @@ import mltrainer as mt
 from mltrainer import reports
 from mltrainer.errors import BadInput, StorageError
 from mltrainer.evaluation import skill, tasks, trials
-from mltrainer.evaluation.engine import START
+from mltrainer.evaluation.engine import START, context
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.models import catalog
@@ -599,7 +599,8 @@ def test_a_forked_kernel_is_a_child_of_a_server_that_has_one_thread_and_all_it_n
     ]
     template = small_template(tmp_path, *look, parameters="x = 1")
     (tmp_path / "out").mkdir()
-    assert execution.execute(template, {"x": 2}, tmp_path / "out", "f", forked=True) == ""
+    with ProcessPoolExecutor(1, context(), execution._begin, (dict(os.environ),)) as pool:
+        assert pool.submit(execution.execute, template, {"x": 2}, tmp_path / "out", "f", forked=True).result() == ""
     notebook = nbformat.read(tmp_path / "out" / "f.ipynb", as_version=4)
     assert notebook.cells[-1].outputs[0].text.split() == ["1", "True", "True", "2"]
 
