@@ -68,6 +68,7 @@ def test_a_client_lists_and_calls_the_tools(home: Path):
     assert not lost["ok"]
 
 
+@pytest.mark.slow
 def test_a_viewer_gets_the_tools_of_a_viewer(home: Path):
     names, (said,) = session("viewer", [("audit", {})])
     assert not names & {"train", "evaluate", "audit", "weights"}
@@ -118,6 +119,7 @@ def test_every_tool_of_a_role_is_called_and_none_writes_without_a_yes(home: Path
     assert not {"forecast", "artifact", "job"} & {e.kind for e in audit.entries()}
 
 
+@pytest.mark.slow
 def test_what_waits_is_done_once_as_it_was_shown(home: Path):
     async def talk(client: ClientSession) -> list[dict[str, Any]]:
         waits = (await asked(client, "train", {"model": "RidgeRegression", "end": "2010-12-31"}))["pending"]

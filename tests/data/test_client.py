@@ -691,6 +691,7 @@ def test_answers_are_kept_in_redis_and_one_that_was_changed_there_is_a_violation
     assert "find out who changed it, then remove it from redis" in said(bars, Refused)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_two_homes_on_one_postgresql_and_redis_see_one_truth_and_keep_one_rate(
     replay: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_url: str, database: URL

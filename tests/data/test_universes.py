@@ -109,6 +109,7 @@ def test_a_universe_of_which_nothing_is_there_is_an_error(tmp_path: Path):
         mt.matrix(mt.universe(file(tmp_path, "NOPE\nNEVER\n")))
 
 
+@pytest.mark.slow
 def test_a_listing_of_a_day_is_judged_like_any_universe_and_knows_nobody_who_came_later(replay):
     listed = mt.universe("listed@2003-01-02")
     assert "GOOG" not in listed.tickers  # first sold on 2004-08-19

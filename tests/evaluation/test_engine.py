@@ -270,6 +270,7 @@ def whole(home: Path) -> int:
     return len(held)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("database")
 def test_a_batch_killed_again_and_again_ends_as_one_complete_set(msft, home, tmp_path):
     chance = random.Random(7)
@@ -293,6 +294,7 @@ def test_a_batch_killed_again_and_again_ends_as_one_complete_set(msft, home, tmp
     assert trials.load(trials.key(catalog.spec("LassoLars"), msft, Protocol())).model == "LassoLars"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("database")
 def test_workers_of_a_killed_script_leave_with_it_and_never_run_it_again(msft, home, tmp_path):
     batch = python(tmp_path, BATCH.replace("JOBS", "2"))

@@ -100,6 +100,7 @@ def test_effects_of_names_are_those_of_the_walk_and_the_intervals_those_of_the_p
     assert json.loads(json.dumps(result.to_dict()))["effects"] == result.effects
 
 
+@pytest.mark.slow
 def test_a_name_that_left_before_the_window_has_no_effect_and_the_others_keep_theirs(early):
     """MSFT, the last of the names, ends four years before the others, whose last 300 sessions are learned from."""
     short = mt.matrix("MSFT", start="2003-01-02", end="2004-06-30")

@@ -181,6 +181,7 @@ def test_methods_that_learn_end_nearer_to_a_summit_and_another_seed_is_another_s
     assert not np.array_equal(points, walked(method, 1))
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_without_fitting_anything_twice(msft, monkeypatch):
     code = f"import mltrainer as mt; mt.tune({RIDGE!r}, 'MSFT', start='2004-01-02', end='2008-12-31', trials=40)"
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as process:

@@ -70,6 +70,7 @@ def test_terciles_of_the_past_do_not_know_what_comes(result: Evaluation, matrix:
     pd.testing.assert_frame_equal(validation.terciles(early, values, names), validation.terciles(early, other, names))
 
 
+@pytest.mark.slow
 def test_an_interval_that_is_too_narrow_is_found_and_a_right_one_is_not():
     """Size and power over 40 worlds: right width, 80 % where 90 % are promised, and misses that come in clusters.
 

@@ -140,6 +140,7 @@ def test_a_damaged_database_of_rows_is_named_and_never_moved(home: Path):
 # --- one source -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_bytes_of_a_source_go_and_every_hash_stays(replay: object, home: Path):
     data = mt.matrix("MSFT", start="2004-01-02", end="2006-12-29")
     address = stored.keep(data)

@@ -574,9 +574,8 @@ def test_hostile_values_reach_the_notebook_as_they_are_and_nothing_escapes(
     assert "<script>" not in (tmp_path / "out{x}" / "f.html").read_text().split("<main")[1].split("<script>\n")[0]
 
 
-@pytest.mark.parametrize("forked", [False, pytest.param(True, marks=LINUX)])
 def test_the_kernel_reads_a_relative_home_and_a_dotenv_as_the_command_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forked: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("MLTRAINER_TASK_SECONDS=77\n")
@@ -584,25 +583,31 @@ def test_the_kernel_reads_a_relative_home_and_a_dotenv_as_the_command_does(
     look = "from mltrainer.settings import settings; print(settings().home.absolute(), settings().task_seconds)"
     template = small_template(tmp_path, look, parameters="x = 1")
     (tmp_path / "out").mkdir()
-    assert execution.execute(template, {}, tmp_path / "out", "f", forked=forked) == ""
+    assert execution.execute(template, {}, tmp_path / "out", "f") == ""
     notebook = nbformat.read(tmp_path / "out" / "f.ipynb", as_version=4)
     assert notebook.cells[-1].outputs[0].text.split() == [str(tmp_path / "state"), "77.0"]
 
 
 @LINUX
-def test_a_forked_kernel_is_a_child_of_a_server_that_has_one_thread_and_all_it_needs(tmp_path: Path):
+def test_a_forked_kernel_has_the_folder_of_who_asks_and_a_server_with_one_thread_that_has_all_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """A fork of a process with threads would wait for locks that nobody gives back."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLTRAINER_HOME", "state")
     look = [
         "import os, sys",
         "held = open(f'/proc/{os.getppid()}/status').read().split('Threads:')[1].split()[0]",
-        "print(held, os.getsid(0) == os.getpid(), 'mltrainer.reports.validation' in sys.modules, x)",
+        "ready, alone = 'mltrainer.reports.validation' in sys.modules, os.getsid(0) == os.getpid()",
+        "from mltrainer.settings import settings",
+        "print(held, ready, alone, x, settings().home.absolute())",
     ]
     template = small_template(tmp_path, *look, parameters="x = 1")
     (tmp_path / "out").mkdir()
     with ProcessPoolExecutor(1, context(), execution._begin, (dict(os.environ),)) as pool:
         assert pool.submit(execution.execute, template, {"x": 2}, tmp_path / "out", "f", forked=True).result() == ""
     notebook = nbformat.read(tmp_path / "out" / "f.ipynb", as_version=4)
-    assert notebook.cells[-1].outputs[0].text.split() == ["1", "True", "True", "2"]
+    assert notebook.cells[-1].outputs[0].text.split() == ["1", "True", "True", "2", str(tmp_path / "state")]
 
 
 def test_a_run_is_named_by_what_it_holds_in_letters_that_any_disk_takes():

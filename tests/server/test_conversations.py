@@ -51,6 +51,7 @@ def test_of_the_servers_own_token_nothing_is_kept_as_many_hold_it(served: Runnin
     assert (said["items"], said["reason"]) == ([], "what is asked with the server's own token is not kept")
 
 
+@pytest.mark.slow
 def test_a_training_by_chat_waits_for_the_yes_of_who_may_and_is_a_training_like_any_other(served: Running):
     assert "the role viewer may not" in asked(served, TRAIN, role="viewer")["text"]
     assert asked(served, "yes", role="viewer")["text"] == "Nothing waits for a yes."
@@ -71,6 +72,7 @@ def test_a_training_by_chat_waits_for_the_yes_of_who_may_and_is_a_training_like_
     assert "was trained on MSFT" in said["text"] or "is being trained" in said["text"]
 
 
+@pytest.mark.slow
 def test_a_training_by_chat_that_fails_says_why(served: Running):
     asked(served, "train RidgeRegression on MSFT between 2009-12-01 and 2009-12-31", role="admin")
     said = asked(served, "yes", role="admin")

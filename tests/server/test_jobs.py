@@ -198,6 +198,7 @@ def test_a_training_on_another_machine_is_neither_ended_nor_counted_here(monkeyp
     assert jobs.due() == here
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "most", "unit"), [("SECONDS", "1", "s"), ("MEGABYTES", "1", "MB")])
 def test_a_training_that_takes_more_than_a_model_may_ends_its_own_process(home: Path, name: str, most: str, unit: str):
     id_ = jobs.submit("ann", FAST | SLOW).id

@@ -216,6 +216,7 @@ def test_two_subjects_of_one_name_are_refused_before_either_is_lost(account: Non
         check(accounts=["main", "main"], as_of=DAYS[2], send=False)
 
 
+@pytest.mark.slow
 def test_a_purchase_on_a_day_without_a_session_takes_nothing_else_with_it(replay: Server):
     """Bought on a Saturday, asked as of the Sunday: there is no session yet, and the others are looked at."""
     mt.portfolio.record("deposit", "2009-01-05", cash=10_000)

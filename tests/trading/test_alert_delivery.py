@@ -79,6 +79,7 @@ def ended(process: BaseProcess) -> int | None:
     return process.exitcode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 def test_a_check_that_is_killed_at_any_step_loses_no_alert_and_doubles_none(step: str, inbox: Inbox):
     assert ended(apart(a_check, step)) == -signal.SIGKILL
@@ -94,6 +95,7 @@ def test_a_check_that_is_killed_at_any_step_loses_no_alert_and_doubles_none(step
     assert len({line.split("[")[1][:24] for line in inbox.lines}) == 2
 
 
+@pytest.mark.slow
 def test_two_checks_that_start_at_once_write_and_send_each_alert_once(inbox: Inbox):
     both = [apart(a_check, "") for _ in range(2)]
     assert [ended(number) for number in both] == [0, 0]

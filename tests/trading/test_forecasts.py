@@ -323,6 +323,7 @@ mt.forecast("MSFT", as_of="2010-03-10")
 """
 
 
+@pytest.mark.slow
 def test_killed_before_the_transaction_ends_it_leaves_nothing():
     mt.forecast("MSFT", target="volume", as_of=DAYS[1])
     done = subprocess.run([sys.executable, "-c", KILLED], env=dict(os.environ), check=False)

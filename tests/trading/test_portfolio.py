@@ -296,6 +296,7 @@ def on_random_windows(count: int) -> None:
             np.testing.assert_allclose(plain.risk_contributions, wanted, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_weights_satisfy_every_limit_on_random_real_windows():
     on_random_windows(15)
 

@@ -396,6 +396,7 @@ def test_killed_at_any_step_nothing_is_half_written_and_the_next_run_makes_it_wh
     assert audit.verify() == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes")
 def test_started_twice_at_once_each_is_written_once():
     both = [apart(a_run, ""), apart(a_run, "")]
