@@ -93,7 +93,7 @@ def _history(observations: pd.DataFrame, change: Transform) -> tuple[pd.Datetime
     """Per day on which something became available: `change` of what was known, and since when its period was."""
     _check(observations)
     rows = observations.dropna(subset=["value"])
-    days = (pd.DatetimeIndex(column).as_unit("ns").to_numpy().tobytes() for column in (rows["available"], rows.index))
+    days = (pd.DatetimeIndex(column).as_unit("us").to_numpy().tobytes() for column in (rows["available"], rows.index))
     return _told(*days, rows["value"].to_numpy(float).tobytes(), change)
 
 
@@ -101,7 +101,7 @@ def _history(observations: pd.DataFrame, change: Transform) -> tuple[pd.Datetime
 def _told(
     available: bytes, periods: bytes, values: bytes, change: Transform
 ) -> tuple[pd.DatetimeIndex, Array, np.ndarray]:
-    dates = (pd.DatetimeIndex(np.frombuffer(part, "datetime64[ns]")) for part in (available, periods))
+    dates = (pd.DatetimeIndex(np.frombuffer(part, "datetime64[us]")) for part in (available, periods))
     entries = sorted(zip(*dates, np.frombuffer(values).tolist(), strict=True))
     known: dict[pd.Timestamp, float] = {}
     first: dict[pd.Timestamp, pd.Timestamp] = {}

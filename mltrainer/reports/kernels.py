@@ -13,13 +13,8 @@ from jupyter_client.provisioning import LocalProvisioner
 
 from mltrainer.evaluation.engine import clean_start, take_environment
 
-IMPORTS = [
-    __name__,
-    "mltrainer.reports.family",
-    "mltrainer.reports.validation",
-    "plotly.io._renderers",
-    "arch.bootstrap",
-]
+# nbformat is what showing a figure imports; how to show one plotly finds out when it is first asked, in the kernel.
+IMPORTS = [__name__, "mltrainer.reports.family", "mltrainer.reports.validation", "nbformat", "arch.bootstrap"]
 go.Figure(go.Scatter(), go.Layout(title_text="")).to_dict()  # the first figure of a process reads plotly's schema
 
 
@@ -37,8 +32,9 @@ class _Forked(LocalProvisioner):
     async def launch_kernel(self, cmd: list[str], **options: Any) -> Any:
         server = get_context("forkserver")
         server.set_forkserver_preload(IMPORTS)
-        arguments = cmd[cmd.index("ipykernel_launcher") + 1 :]
-        process = server.Process(target=_kernel, args=(arguments, options["env"], options.get("cwd")), daemon=True)
+        manager: Any = self.parent
+        given = (manager.connection_file, options["env"], options.get("cwd"))
+        process = server.Process(target=_kernel, args=given, daemon=True)
         with clean_start():  # the server has no threads of its own, and does not run the script of who asks
             process.start()
         popen: Any = _Process(process)
@@ -66,10 +62,10 @@ class _Process:
         os.kill(self.process.pid, number)
 
 
-def _kernel(arguments: list[str], environment: Mapping[str, str], folder: str | None) -> None:
+def _kernel(connection: str, environment: Mapping[str, str], folder: str | None) -> None:
     """Body of a kernel, in a session of its own: what is sent to all of its processes reaches no other."""
     os.setsid()
     gc.freeze()  # what was imported is not garbage, and looking at it would copy its pages
     take_environment(environment)
     os.chdir(folder or os.curdir)
-    IPKernelApp.launch_instance(argv=arguments, parent_handle=os.getppid())
+    IPKernelApp.launch_instance(argv=["-f", connection], parent_handle=os.getppid())

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -608,6 +609,17 @@ def test_a_forked_kernel_has_the_folder_of_who_asks_and_a_server_with_one_thread
         assert pool.submit(execution.execute, template, {"x": 2}, tmp_path / "out", "f", forked=True).result() == ""
     notebook = nbformat.read(tmp_path / "out" / "f.ipynb", as_version=4)
     assert notebook.cells[-1].outputs[0].text.split() == ["1", "True", "True", "2", str(tmp_path / "state")]
+
+
+@LINUX
+def test_a_page_is_the_same_from_a_forked_kernel_but_for_the_head_of_the_trail(copy: Path, tmp_path: Path):
+    """The page that it is compared with is a single one, whose kernel was an interpreter of its own."""
+    page = nbformat.read(copy / "neighbors.ipynb", as_version=4)
+    given = (notebooks() / execution.NOTEBOOK, page.metadata.papermill.parameters, tmp_path, "neighbors")
+    with ProcessPoolExecutor(1, context(), execution._begin, (dict(os.environ),)) as pool:
+        assert pool.submit(execution.execute, *given, forked=True).result() == ""
+    pages = [re.sub(r"\d+:[0-9a-f]{64}", "", (folder / "neighbors.html").read_text()) for folder in (copy, tmp_path)]
+    assert pages[0] == pages[1]
 
 
 def test_a_run_is_named_by_what_it_holds_in_letters_that_any_disk_takes():
