@@ -651,7 +651,7 @@ def tiny(tmp_path: Path) -> Iterator[Callable[..., Path]]:
 
     yield mount
     for place in mounted:
-        subprocess.run(["umount", str(place)], check=True)
+        subprocess.run(["umount", "--lazy", str(place)], check=True)  # series are spooled there until the process ends
 
 
 def grow(disk: Path) -> None:
