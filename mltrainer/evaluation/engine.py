@@ -310,17 +310,22 @@ def take_environment(environment: Mapping[str, str]) -> None:
     os.environ.update(environment)
 
 
-def _work(pipe: Any, environment: Mapping[str, str]) -> None:
-    """Body of a worker: hold matrices, evaluate what is asked, leave when the parent is gone."""
-    take_environment(environment)
+def leave_with_parent() -> None:
+    """End this process with the one that asked for it, also if that was killed."""
     parent = mp.parent_process()
 
-    def leave_with_parent() -> None:
+    def wait() -> None:
         if parent is not None:
             parent.join()
         os._exit(1)
 
-    threading.Thread(target=leave_with_parent, daemon=True).start()
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _work(pipe: Any, environment: Mapping[str, str]) -> None:
+    """Body of a worker: hold matrices, evaluate what is asked, leave when the parent is gone."""
+    take_environment(environment)
+    leave_with_parent()
     held: dict[str, Matrix] = {}
     release = keep_pages()
     with suppress(EOFError, KeyboardInterrupt):

@@ -1,7 +1,6 @@
 """Pages of families: one parameterized notebook each, executed by papermill two at a time, then exported."""
 
 import json
-import multiprocessing as mp
 import os
 import re
 import shutil
@@ -20,7 +19,15 @@ from tqdm.auto import tqdm
 
 from mltrainer import store
 from mltrainer.errors import BadInput
-from mltrainer.evaluation.engine import START, THREADS, clean_start, context, take_environment, unwatched
+from mltrainer.evaluation.engine import (
+    START,
+    THREADS,
+    clean_start,
+    context,
+    leave_with_parent,
+    take_environment,
+    unwatched,
+)
 from mltrainer.models import catalog
 from mltrainer.paths import notebooks
 from mltrainer.reports.folder import sha
@@ -97,17 +104,10 @@ def _kept(folder: Path, run: tuple[str, str], family: str) -> bool:
 
 
 def _begin(environment: Mapping[str, str]) -> None:
-    """End this worker with the process that started it, even if that was killed; the kernel ends with the worker."""
+    """Begin a worker: it hears no Ctrl-C, and ends with the process that started it, as its kernel ends with it."""
     take_environment(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = mp.parent_process()
-
-    def wait() -> None:
-        if parent is not None:
-            parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
+    leave_with_parent()
 
 
 @contextmanager

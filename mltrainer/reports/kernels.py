@@ -11,7 +11,7 @@ from ipykernel.kernelapp import IPKernelApp
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
 
-from mltrainer.evaluation.engine import clean_start, take_environment
+from mltrainer.evaluation.engine import clean_start, leave_with_parent, take_environment
 
 # nbformat is what showing a figure imports; how to show one plotly finds out when it is first asked, in the kernel.
 IMPORTS = [__name__, "mltrainer.reports.family", "mltrainer.reports.validation", "nbformat", "arch.bootstrap"]
@@ -66,6 +66,7 @@ def _kernel(connection: str, environment: Mapping[str, str], folder: str | None)
     """Body of a kernel, in a session of its own: what is sent to all of its processes reaches no other."""
     os.setsid()
     gc.freeze()  # what was imported is not garbage, and looking at it would copy its pages
+    leave_with_parent()  # the server lasts as long as any kernel of it
     take_environment(environment)
     os.chdir(folder or os.curdir)
     IPKernelApp.launch_instance(argv=["-f", connection], parent_handle=os.getppid())

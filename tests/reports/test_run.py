@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from itertools import product
 from pathlib import Path
 from typing import ClassVar
@@ -609,6 +610,27 @@ def test_a_forked_kernel_has_the_folder_of_who_asks_and_a_server_with_one_thread
         assert pool.submit(execution.execute, template, {"x": 2}, tmp_path / "out", "f", forked=True).result() == ""
     notebook = nbformat.read(tmp_path / "out" / "f.ipynb", as_version=4)
     assert notebook.cells[-1].outputs[0].text.split() == ["1", "True", "True", "2", str(tmp_path / "state")]
+
+
+@LINUX
+@pytest.mark.slow
+def test_a_forked_kernel_and_its_server_are_gone_with_the_worker_that_was_killed(tmp_path: Path):
+    noted = tmp_path / "pids"
+    look = [
+        "import os, time",
+        f"open({str(noted)!r}, 'w').write(f'{{os.getpid()}} {{os.getppid()}}\\n')",
+        "time.sleep(600)",
+    ]
+    template = small_template(tmp_path, *look, parameters="x = 1")
+    with ProcessPoolExecutor(1, context(), execution._begin, (dict(os.environ),)) as pool:
+        page = pool.submit(execution.execute, template, {}, tmp_path, "f", forked=True)
+        assert until(lambda: noted.exists() and noted.read_text().endswith("\n"), 60)
+        for worker in pool._processes.values():
+            worker.kill()
+        with pytest.raises(BrokenProcessPool):
+            page.result()
+    kernel, server = map(int, noted.read_text().split())
+    assert until(lambda: not (psutil.pid_exists(kernel) or psutil.pid_exists(server)), 20)
 
 
 @LINUX
