@@ -3,10 +3,12 @@
 import ctypes
 import multiprocessing as mp
 import os
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -302,6 +304,28 @@ def _end(worker: Worker) -> None:
     worker.process.kill()
     worker.process.join(5)
     worker.pipe.close()
+
+
+@contextmanager
+def executor(jobs: int, prepare: Callable[..., object] = tuple, *given: Any) -> Iterator[ProcessPoolExecutor]:
+    """A pool for what has no budget; its processes hear no Ctrl-C, and are gone with this one or with what it is for.
+
+    `prepare(*given)` is the first call in each.
+    """
+    with clean_start(), ProcessPoolExecutor(jobs, context(), _prepared, (dict(os.environ), prepare, *given)) as pool:
+        try:
+            yield pool
+        except BaseException:  # Ctrl-C too: nobody wants to wait for what nobody will see
+            for process in list(pool._processes.values()):
+                process.kill()
+            raise
+
+
+def _prepared(environment: Mapping[str, str], prepare: Callable[..., object], *given: Any) -> None:
+    take_environment(environment)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_with_parent()
+    prepare(*given)
 
 
 def take_environment(environment: Mapping[str, str]) -> None:

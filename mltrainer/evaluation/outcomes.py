@@ -4,10 +4,9 @@ A world that was finished is kept in the store and told to the trail, so that th
 """
 
 import json
-import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -182,10 +181,7 @@ def _made(plan: Study, todo: Sequence[World], jobs: int, seconds: float | None) 
     if jobs == 1 or len(todo) < 2:
         yield from (outcome(plan, world) for world in todo if time.monotonic() < until)
         return
-    with (
-        engine.clean_start(),
-        ProcessPoolExecutor(jobs, engine.context(), _prepare, (plan, until, dict(os.environ))) as pool,
-    ):
+    with engine.executor(jobs, _prepare, plan, until) as pool:
         waiting = [pool.submit(_in_time, world) for world in todo]
         try:
             for done in as_completed(waiting):
@@ -193,16 +189,13 @@ def _made(plan: Study, todo: Sequence[World], jobs: int, seconds: float | None) 
                     yield found
         except BrokenProcessPool:
             raise Unavailable("a worker of the calibration was ended; run it again, it goes on where it was") from None
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 _plan: tuple[Study, float] | None = None  # of this worker
 
 
-def _prepare(plan: Study, until: float, environment: Mapping[str, str]) -> None:
+def _prepare(plan: Study, until: float) -> None:
     global _plan
-    engine.take_environment(environment)
     _plan = plan, until
 
 

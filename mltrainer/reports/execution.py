@@ -8,8 +8,8 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,15 +19,7 @@ from tqdm.auto import tqdm
 
 from mltrainer import store
 from mltrainer.errors import BadInput
-from mltrainer.evaluation.engine import (
-    START,
-    THREADS,
-    clean_start,
-    context,
-    leave_with_parent,
-    take_environment,
-    unwatched,
-)
+from mltrainer.evaluation.engine import START, executor, unwatched
 from mltrainer.models import catalog
 from mltrainer.paths import notebooks
 from mltrainer.reports.folder import sha
@@ -64,31 +56,25 @@ def family_pages(
         same = {name: value for name, value in shown.items() if name != "tickers"}
         inputs["validation"] = {"run_id": run[0]} | same | validated
     template = {f: notebooks() / (VALIDATION if f == "validation" else NOTEBOOK) for f in missing}
-    workers = min(AT_ONCE, len(missing))
     with (
-        ProcessPoolExecutor(workers, context(), _begin, (dict(os.environ | dict.fromkeys(THREADS, "1")),)) as pool,
+        executor(min(AT_ONCE, len(missing))) as pool,
         tqdm(total=len(missing), disable=unwatched(progress), unit="page", leave=False) as bar,
     ):
-        try:
-            with _deaf(), clean_start():
-                longest = sorted(missing, key=lambda f: f != "validation")
-                forked = START == "forkserver" and len(missing) > 1  # a single kernel imports for itself alone
-                jobs = {pool.submit(execute, template[f], inputs[f], folder, f, forked=forked): f for f in longest}
-            for job in as_completed(jobs):
-                family = jobs[job]
-                try:
-                    reason = job.result()
-                except BrokenProcessPool:
-                    reason = "the process that ran its notebook was killed"
-                if reason:
-                    status[family] = {"status": "failed", "reason": reason}
-                else:
-                    audit.append("page", **_page(folder, run, family))
-                bar.update()
-        except BaseException:  # Ctrl-C too: nobody wants to wait for pages that nobody will see
-            for process in list(pool._processes.values()):
-                process.kill()
-            raise
+        with _deaf():
+            longest = sorted(missing, key=lambda f: f != "validation")
+            forked = START == "forkserver" and len(missing) > 1  # a single kernel imports for itself alone
+            jobs = {pool.submit(execute, template[f], inputs[f], folder, f, forked=forked): f for f in longest}
+        for job in as_completed(jobs):
+            family = jobs[job]
+            try:
+                reason = job.result()
+            except BrokenProcessPool:
+                reason = "the process that ran its notebook was killed"
+            if reason:
+                status[family] = {"status": "failed", "reason": reason}
+            else:
+                audit.append("page", **_page(folder, run, family))
+            bar.update()
     return status
 
 
@@ -101,13 +87,6 @@ def _page(folder: Path, run: tuple[str, str], family: str) -> dict[str, Any]:
 def _kept(folder: Path, run: tuple[str, str], family: str) -> bool:
     """Whether a killed run has finished this page: the trail tells of these very files."""
     return _page(folder, run, family) in [e.payload for e in audit.entries(kind="page")]
-
-
-def _begin(environment: Mapping[str, str]) -> None:
-    """Begin a worker: it hears no Ctrl-C, and ends with the process that started it, as its kernel ends with it."""
-    take_environment(environment)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    leave_with_parent()
 
 
 @contextmanager

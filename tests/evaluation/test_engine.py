@@ -311,6 +311,32 @@ def test_workers_of_a_killed_script_leave_with_it_and_never_run_it_again(msft, h
     assert whole(home) == len(EIGHT)
 
 
+SLEEPS = """
+import sys, time
+from mltrainer.evaluation.engine import executor
+with executor(2) as pool:
+    done = [pool.submit(time.sleep, 0.0) for _ in range(2)] + [pool.submit(time.sleep, 600.0) for _ in range(2)]
+    done[0].result()
+    print("at work", flush=True)
+    [one.result() for one in done]
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_processes_of_an_executor_are_gone_with_the_script_that_was_killed_or_interrupted(tmp_path, how):
+    script = python(tmp_path, SLEEPS)
+    assert script.stdout.readline() == "at work\n"
+    family = [p.pid for p in psutil.Process(script.pid).children(recursive=True)]
+    assert len(family) >= 3
+    script.send_signal(how)
+    script.communicate(timeout=20)
+    limit = time.monotonic() + 20
+    while any(map(psutil.pid_exists, family)) and time.monotonic() < limit:
+        time.sleep(0.05)
+    assert not any(map(psutil.pid_exists, family))
+
+
 # --- memory of a worker ---------------------------------------------------------------------------------------
 
 PAGES = """

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from itertools import product
 from pathlib import Path
@@ -32,8 +32,8 @@ from scipy import stats
 import mltrainer as mt
 from mltrainer import reports
 from mltrainer.errors import BadInput, StorageError
-from mltrainer.evaluation import skill, tasks, trials
-from mltrainer.evaluation.engine import START, context
+from mltrainer.evaluation import engine, skill, tasks, trials
+from mltrainer.evaluation.engine import START, executor
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
 from mltrainer.models import catalog
@@ -93,7 +93,7 @@ class Here:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
     """Have reports execute a small notebook instead of the family notebook, in this process."""
-    monkeypatch.setattr(execution, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(engine, "ProcessPoolExecutor", Here)
     return lambda *lines: monkeypatch.setattr(execution, "NOTEBOOK", str(small_template(tmp_path, *lines)))
 
 
@@ -606,7 +606,7 @@ def test_a_forked_kernel_has_the_folder_of_who_asks_and_a_server_with_one_thread
     ]
     template = small_template(tmp_path, *look, parameters="x = 1")
     (tmp_path / "out").mkdir()
-    with ProcessPoolExecutor(1, context(), execution._begin, (dict(os.environ),)) as pool:
+    with executor(1) as pool:
         assert pool.submit(execution.execute, template, {"x": 2}, tmp_path / "out", "f", forked=True).result() == ""
     notebook = nbformat.read(tmp_path / "out" / "f.ipynb", as_version=4)
     assert notebook.cells[-1].outputs[0].text.split() == ["1", "True", "True", "2", str(tmp_path / "state")]
@@ -622,7 +622,7 @@ def test_a_forked_kernel_and_its_server_are_gone_with_the_worker_that_was_killed
         "time.sleep(600)",
     ]
     template = small_template(tmp_path, *look, parameters="x = 1")
-    with ProcessPoolExecutor(1, context(), execution._begin, (dict(os.environ),)) as pool:
+    with executor(1) as pool:
         page = pool.submit(execution.execute, template, {}, tmp_path, "f", forked=True)
         assert until(lambda: noted.exists() and noted.read_text().endswith("\n"), 60)
         for worker in pool._processes.values():
@@ -638,7 +638,7 @@ def test_a_page_is_the_same_from_a_forked_kernel_but_for_the_head_of_the_trail(c
     """The page that it is compared with is a single one, whose kernel was an interpreter of its own."""
     page = nbformat.read(copy / "neighbors.ipynb", as_version=4)
     given = (notebooks() / execution.NOTEBOOK, page.metadata.papermill.parameters, tmp_path, "neighbors")
-    with ProcessPoolExecutor(1, context(), execution._begin, (dict(os.environ),)) as pool:
+    with executor(1) as pool:
         assert pool.submit(execution.execute, *given, forked=True).result() == ""
     pages = [re.sub(r"\d+:[0-9a-f]{64}", "", (folder / "neighbors.html").read_text()) for folder in (copy, tmp_path)]
     assert pages[0] == pages[1]
