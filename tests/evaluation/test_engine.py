@@ -312,8 +312,9 @@ def test_workers_of_a_killed_script_leave_with_it_and_never_run_it_again(msft, h
 
 
 SLEEPS = """
-import sys, time
+import signal, time
 from mltrainer.evaluation.engine import executor
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 with executor(2) as pool:
     done = [pool.submit(time.sleep, 0.0) for _ in range(2)] + [pool.submit(time.sleep, 600.0) for _ in range(2)]
     done[0].result()
