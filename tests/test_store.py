@@ -504,6 +504,21 @@ def test_processes_that_open_a_new_home_at_once_all_write() -> None:
     audit.verify()
 
 
+def test_who_only_reads_asks_once_whether_all_is_there_and_again_of_another_file(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit.append("first")
+    asked, complete = [], store._complete
+    monkeypatch.setattr(store, "_complete", lambda engine: asked.append(engine) or complete(engine))
+    store._made.clear()  # as in the next process
+    for _ in range(3):
+        assert len(list(audit.entries(kind="first"))) == 1
+    assert len(asked) == 1
+    monkeypatch.setenv("MLTRAINER_HOME", str(tmp_path / "another"))
+    assert audit.entries(kind="first") == []
+    assert len(asked) == 2
+
+
 def test_a_log_that_another_turns_on_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Turning:
         busy = 3

@@ -115,11 +115,6 @@ def execute(template: Path, parameters: dict[str, Any], folder: Path, name: str,
 
     from mltrainer.reports.pages import notebook_html
 
-    manager: dict[str, Any] = {}
-    if forked:
-        from mltrainer.reports.kernels import ForkedKernels
-
-        manager = {"kernel_manager_class": ForkedKernels}
     known = pm.inspect_notebook(_literal(template))
     strange = sorted(set(parameters) - set(known))
     if strange:
@@ -136,7 +131,7 @@ def execute(template: Path, parameters: dict[str, Any], folder: Path, name: str,
                     progress_bar=False,
                     execution_timeout=CELL_SECONDS,
                     request_save_on_cell_execute=False,
-                    **manager,
+                    **(_forked() if forked else {}),
                 )
             family = catalog.FAMILIES.get(name)
             html = notebook_html(produced, title=family.title if family else name, of_run="run_id" in parameters)
@@ -154,6 +149,12 @@ def execute(template: Path, parameters: dict[str, Any], folder: Path, name: str,
         store.write_atomic(folder / f"{name}.html", html)
     (folder / "failed" / f"{name}.ipynb").unlink(missing_ok=True)
     return ""
+
+
+def _forked() -> dict[str, Any]:
+    from mltrainer.reports.kernels import ForkedKernelManager  # its imports are those of a worker
+
+    return {"kernel_manager_class": ForkedKernelManager}
 
 
 def _literal(path: Path) -> str:

@@ -18,15 +18,17 @@ IMPORTS = [__name__, "mltrainer.reports.family", "mltrainer.reports.validation",
 go.Figure(go.Scatter(), go.Layout(title_text="")).to_dict()  # the first figure of a process reads plotly's schema
 
 
-class ForkedKernels(AsyncKernelManager):
+class ForkedKernelManager(AsyncKernelManager):
     """A kernel manager for nbclient and papermill; its process, and the server, are gone with the process it is in."""
 
     async def _async_pre_start_kernel(self, **options: Any) -> Any:
-        self.provisioner = self.provisioner or _Forked(kernel_id="", kernel_spec=self.kernel_spec, parent=self)
+        self.provisioner = self.provisioner or _ForkedProvisioner(
+            kernel_id="", kernel_spec=self.kernel_spec, parent=self
+        )
         return await super()._async_pre_start_kernel(**options)
 
 
-class _Forked(LocalProvisioner):
+class _ForkedProvisioner(LocalProvisioner):
     """Begins a kernel by a fork of the server instead of a new interpreter; all else is as usual."""
 
     async def launch_kernel(self, cmd: list[str], **options: Any) -> Any:
@@ -58,8 +60,8 @@ class _Process:
         self.process.join()
         return self.poll()
 
-    def send_signal(self, number: int) -> None:
-        os.kill(self.process.pid, number)
+    def send_signal(self, signum: int) -> None:
+        os.kill(self.process.pid, signum)
 
 
 def _kernel(connection: str, environment: Mapping[str, str], folder: str | None) -> None:

@@ -76,6 +76,16 @@ def test_a_month_that_was_never_published_leaves_the_value_before_it_to_age():
     assert got.tolist() == pytest.approx([0.03, 0.03, np.nan], nan_ok=True)
 
 
+def test_a_series_that_was_changed_since_is_read_anew():
+    """What was joined is kept by content; the same frame may hold another value or be known on another day."""
+    frame = observations(("2009-01-01", "2009-02-10", 1.0))
+    assert joined(frame, "2009-02-10", "2009-02-20") == [1.0, 1.0]
+    frame.loc[:, "value"] = 2.0
+    assert joined(frame, "2009-02-10", "2009-02-20") == [2.0, 2.0]
+    frame.loc[:, "available"] = pd.Timestamp("2009-02-15")
+    np.testing.assert_array_equal(joined(frame, "2009-02-10", "2009-02-20"), [np.nan, 2.0])
+
+
 def test_missing_values_are_left_out_and_an_empty_series_says_nothing():
     gdp = observations(("2008-01-01", "2008-04-30", 1.0), ("2008-04-01", "2008-07-31", np.nan))
     assert joined(gdp, "2008-08-01") == [1.0]

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from itertools import product
 from pathlib import Path
 from typing import ClassVar
 from uuid import uuid4
@@ -520,12 +519,11 @@ def test_an_export_that_fails_is_the_reason_of_its_page(tmp_path: Path, monkeypa
 
 def kernels() -> set[int]:
     """Kernels that this process has started and that live: interpreters of their own, or forks of a server."""
-    servers = ("ipykernel_launcher", "multiprocessing.forkserver")
-    return {
-        process.pid
-        for process, name in product(psutil.Process().children(recursive=True), servers)
-        if process.is_running() and name in " ".join((process if name == servers[0] else process.parent()).cmdline())
+    found = [p for p in psutil.Process().children(recursive=True) if p.is_running()]
+    forks = {
+        child.pid for p in found if "multiprocessing.forkserver" in " ".join(p.cmdline()) for child in p.children()
     }
+    return forks | {p.pid for p in found if "ipykernel_launcher" in " ".join(p.cmdline())}
 
 
 @pytest.mark.slow
