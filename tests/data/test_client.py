@@ -4,10 +4,12 @@ The outcomes of faults in values (a null price, a bar on a Saturday) stand with 
 """
 
 import base64
+import errno
 import gzip
 import inspect
 import json
 import logging
+import math
 import os
 import re
 import shutil
@@ -22,6 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import redis
@@ -433,10 +436,25 @@ def test_a_head_that_drips_through_a_proxy_is_left_in_time(replay: Replay):
     begin = time.monotonic()
     with requests.Session() as session:
         session.mount("http://", transport._adapter(os.getpid()))
-        with pytest.raises(requests.ReadTimeout):
+        with pytest.raises(requests.RequestException) as caught:
             session.get(f"http://api.massive.com{BARS}", proxies={"http": replay.url}, timeout=(0.4, 0.4))
+    assert transport._said(caught.value, until=math.inf) == "gave no answer in time"
     assert len(replay.log) == 1
     assert time.monotonic() - begin < 2
+
+
+def test_a_reset_that_follows_our_hanging_up_is_no_answer_in_time():
+    """The other side may still write when we hang up, and its system then resets the connection."""
+    mine, theirs = socket.socketpair()
+
+    @transport._in_time(SimpleNamespace(sock=mine, timeout=0.05))
+    def wait() -> None:
+        assert theirs.recv(1) == b""  # until the clock hangs up
+        raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+
+    with mine, theirs, pytest.raises(TimeoutError) as caught:
+        wait()
+    assert transport._said(caught.value, until=math.inf) == "gave no answer in time"
 
 
 # --- turns ----------------------------------------------------------------------------------------------------

@@ -121,6 +121,8 @@ def _said(error: BaseException, until: float) -> str:
 
 
 def _inner(error: BaseException) -> BaseException | None:
+    if isinstance(error, TimeoutError):  # whatever broke when the clock hung up
+        return None
     held = [*error.args, getattr(error, "reason", None), error.__cause__, error.__context__]
     return next((e for e in held if isinstance(e, BaseException)), None)
 
