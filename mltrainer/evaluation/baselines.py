@@ -13,6 +13,7 @@ from mltrainer.evaluation.panels import by_name
 from mltrainer.evaluation.splits import MINIMUM_TRAIN, Fold, Rows
 from mltrainer.features.matrix import Matrix
 from mltrainer.features.targets import Target
+from mltrainer.trust.provenance import fingerprint
 
 PREFIX = "baseline "
 
@@ -77,21 +78,35 @@ def baselines(
         X = matrix.past.loc[y.index, list(row.columns)].to_numpy(float)
         values = X[:, 0].copy() if row.columns else np.zeros(len(y))
         for own in by_name(ticker) if row.fitted else ():
-            values[own] = fitted(X, labels, cuts, session, late, own)
+            values[own] = fitted(X[own], labels[own], cuts, session[own], late[own])
         out[PREFIX + name] = np.clip(values, *matrix.aim.bounds)
     return pd.DataFrame(out, index=y.index).drop(columns=PREFIX + "mean", errors="ignore")
 
 
-def fitted(X: np.ndarray, y: np.ndarray, cuts: list[Fold], session: Rows, late: Rows, own: Rows) -> np.ndarray:
-    """Forecasts by least squares on X for the rows `own`, each learned from the train rows of its fold."""
+MOST_KNOWN = 256  # some 6 MB
+_known: dict[str, np.ndarray] = {}
+
+
+def fitted(X: np.ndarray, y: np.ndarray, cuts: list[Fold], session: Rows, late: Rows) -> np.ndarray:
+    """`least_squares`, kept by content, as every model of a matrix is measured against the same; not to be changed."""
+    key = fingerprint(X, y, session, late, *((cut.train, cut.test) for cut in cuts))
+    if key not in _known:
+        if len(_known) >= MOST_KNOWN:
+            _known.clear()
+        _known[key] = least_squares(X, y, cuts, session, late)
+    return _known[key]
+
+
+def least_squares(X: np.ndarray, y: np.ndarray, cuts: list[Fold], session: Rows, late: Rows) -> np.ndarray:
+    """Forecasts by least squares on X (n, k), (n,), each learned from the train rows of its fold; NaN where none is."""
     forecast = np.full(len(y), np.nan)
     for cut in cuts:
-        when, first, last = session[own], cut.test[0], cut.test[-1]
-        train = own[np.isin(when, cut.train) & ((late[own] < first) | (when > last))]
-        test = own[np.isin(when, cut.test)]
+        first, last = cut.test[0], cut.test[-1]
+        train = np.flatnonzero(np.isin(session, cut.train) & ((late < first) | (session > last)))
+        test = np.flatnonzero(np.isin(session, cut.test))
         if len(train) >= MINIMUM_TRAIN and len(test):
             forecast[test] = LinearRegression().fit(X[train], y[train]).predict(X[test])
-    return forecast[own]
+    return forecast
 
 
 def known_mean(y: np.ndarray, horizon: int) -> np.ndarray:

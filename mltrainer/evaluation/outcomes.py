@@ -146,10 +146,10 @@ def _truth(results: list[Evaluation], matrix: Matrix, protocol: Protocol) -> flo
 def _saved(e: Evaluation, matrix: Matrix, protocol: Protocol, lead: str) -> float:
     """Share of HAR's loss that HAR with the lead as a fourth column saves, both fitted on the folds of the model."""
     own, y, cuts, session, late = of_name(matrix, protocol, e.ticker)
-    rows, past = np.arange(len(y)), own.past.loc[y.index, list(BASELINES["HAR"].columns)]
+    past = own.past.loc[y.index, list(BASELINES["HAR"].columns)]
     losses = []
     for X in (past, past.assign(lead=own.X.loc[y.index, lead])):
-        forecast = pd.Series(fitted(X.to_numpy(float), y.to_numpy(float), cuts, session, late, rows), y.index)
+        forecast = pd.Series(fitted(X.to_numpy(float), y.to_numpy(float), cuts, session, late), y.index)
         losses.append(float(((y - forecast) ** 2).loc[e.forecasts.index].mean()))
     return 1 - losses[1] / losses[0]
 

@@ -40,6 +40,13 @@ def lagged(table: pd.DataFrame, lags: int) -> Array:
     return out
 
 
+def quantiles(X: Array, *levels: float) -> list[Array]:
+    """`np.quantile(X, levels, axis=0)` of X (n, p) without NaN, the same numbers; sorting is faster."""
+    ordered = np.sort(X.T, axis=1).T
+    places = [level * (len(X) - 1) for level in levels]
+    return [np.quantile(ordered[int(at) : int(at) + 2], at - int(at), axis=0) for at in places]
+
+
 @dataclass(frozen=True)
 class Scaling:
     """Winsorizing of features and standardizing of labels, as a train block taught it.
@@ -63,7 +70,7 @@ class Scaling:
         """
         if spec.series:
             return cls()
-        low, high = np.quantile(X, [winsorize, 1 - winsorize], axis=0)
+        low, high = quantiles(X, winsorize, 1 - winsorize)
         return cls(low, high, float(z.mean()), float(z.std()))
 
     def features(self, X: Array) -> Array:

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.ndimage import rank_filter
 
 from mltrainer import metrics
 from mltrainer.evaluation import positions
@@ -26,7 +28,7 @@ def trade(forecasts: pd.DataFrame, matrix: Matrix, protocol: Protocol) -> pd.Dat
     out["volatility"] = matrix.scale.loc[out.index] * np.sqrt(metrics.SESSIONS / h)
     sides = positions.decided(out, matrix.aim, protocol.policy)
     known = np.concatenate([np.zeros(h), sides])  # a session trades on forecasts of the sessions before it
-    position = np.lib.stride_tricks.sliding_window_view(known, h)[: len(sides)].mean(axis=1)
+    position = sliding_window_view(known, h)[: len(sides)].mean(axis=1)
     entry = matrix.prices["entry"]
     session = (entry.shift(-1) / entry - 1).loc[out.index].to_numpy()
     legs = matrix.aim.legs
@@ -54,9 +56,13 @@ def conformal_interval(
     errors = np.abs(y - said) / scale
     lag, n = horizon + 1, len(errors)
     padded = np.concatenate([np.full(window + lag - 1, np.nan), errors])
-    windows = np.lib.stride_tricks.sliding_window_view(padded, window)[:n]
-    windows = np.sort(windows, axis=1)  # NaN sort last
-    count = np.isfinite(windows).sum(axis=1)
-    rank = metrics.conformal_rank(count, nominal)
-    width = np.where(count >= least, windows[np.arange(n), rank], np.nan) * scale
+    windows, finite = (sliding_window_view(part, window)[:n] for part in (padded, np.isfinite(padded)))
+    count = finite.sum(axis=1)
+    rank, enough, whole = metrics.conformal_rank(count, nominal), count >= least, count == window
+    few = enough & ~whole
+    width = np.full(n, np.nan)
+    width[few] = np.take_along_axis(np.sort(windows[few], axis=1), rank[few, None], axis=1)[:, 0]  # NaN sort last
+    ranked = rank_filter(np.nan_to_num(padded), metrics.conformal_rank(window, nominal), size=window)[window // 2 :]
+    width[enough & whole] = ranked[:n][enough & whole]
+    width *= scale
     return said - width, said + width

@@ -12,11 +12,12 @@ from sklearn.linear_model import Ridge
 import mltrainer as mt
 from mltrainer.errors import BadInput, Unavailable, UnknownName
 from mltrainer.evaluation import judgments, lookahead, positions, skill, study
-from mltrainer.evaluation.baselines import PREFIX, baselines, compared, gain
+from mltrainer.evaluation.baselines import PREFIX, baselines, compared, fitted, gain, least_squares
 from mltrainer.evaluation.judging import evaluate
 from mltrainer.evaluation.panels import places
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.skill import SIZE
+from mltrainer.evaluation.splits import Fold
 from mltrainer.features import targets
 from mltrainer.features.targets import TARGETS
 from mltrainer.models import catalog
@@ -84,6 +85,26 @@ def test_har_is_least_squares_of_statsmodels_on_the_train_rows(variance):
     X = sm.add_constant(variance.past.loc[y.index, ["session", "week", "month"]].to_numpy())
     expected = sm.OLS(y.to_numpy()[cut.train], X[cut.train]).fit().predict(X[cut.test])
     np.testing.assert_allclose(frame[PREFIX + "HAR"].to_numpy()[cut.test], expected, atol=1e-10)
+
+
+def test_a_baseline_that_was_fitted_before_is_that_of_the_same_labels_past_and_folds():
+    rng, rows = np.random.default_rng(0), np.arange(400)
+    X, y, late = rng.normal(size=(400, 1)), rng.normal(size=400), np.full(400, -1)
+    cuts = [Fold(np.arange(200), np.arange(210, 300)), Fold(np.arange(290), np.arange(300, 400))]
+    given = {"X": X, "y": y, "cuts": cuts, "session": rows, "late": late}
+    plain = fitted(**given)
+    other = {
+        "X": np.where(rows == 5, 9.0, X[:, 0])[:, None],
+        "y": np.where(rows == 5, 9.0, y),
+        "cuts": [Fold(np.arange(150), np.arange(210, 300)), cuts[1]],
+        "session": np.where(rows == 5, 205, rows),
+        "late": np.where(rows == 5, 300, -1),
+    }
+    for name, value in other.items():
+        again = fitted(**given | {name: value})
+        assert not np.array_equal(again, plain, equal_nan=True), name
+        np.testing.assert_array_equal(again, least_squares(**given | {name: value}))
+    assert fitted(**given) is plain
 
 
 def test_the_ewma_of_variance_is_riskmetrics(bars, variance):

@@ -20,6 +20,7 @@ from mltrainer.evaluation import judging, leaderboard, skill, walk
 from mltrainer.evaluation.judging import constant_forecast, evaluate, judge
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import MEASURED, Evaluation
+from mltrainer.evaluation.scaling import quantiles
 from mltrainer.evaluation.skill import NO_EVIDENCE, NO_SIGNAL, Evidence
 from mltrainer.evaluation.splits import WalkForward
 from mltrainer.evaluation.trading import conformal_interval, trade
@@ -199,6 +200,27 @@ def test_interval_is_the_conformal_quantile_by_hand():
     lower, upper = conformal_interval(frame, 5, 0.9)
     assert upper[105] == pytest.approx(2 * 0.91)
     assert lower[105] == pytest.approx(-2 * 0.91)
+
+
+@given(st.integers(0, 2**31), st.integers(1, 8), st.sampled_from([0.5, 0.8, 0.9]))
+def test_intervals_are_those_of_a_plain_loop_also_where_labels_are_not_yet_known(seed, horizon, nominal):
+    frame, rng = errors(seed, 150)
+    frame.loc[rng.random(150) < rng.choice([0.0, 0.02, 0.3]), "y"] = np.nan
+    lower, upper = conformal_interval(frame, horizon, nominal, window=30, least=10)
+    error = (frame["y"] - frame["forecast"]).abs().to_numpy() / frame["scale"].to_numpy()
+    for i in range(150):
+        known = error[max(0, i - horizon - 30) : max(0, i - horizon)]
+        known = np.sort(known[np.isfinite(known)])
+        width = known[metrics.conformal_rank(len(known), nominal)] if len(known) >= 10 else np.nan
+        at, scale = frame["forecast"].iloc[i], frame["scale"].iloc[i]
+        assert_array_equal((lower[i], upper[i]), (at - width * scale, at + width * scale))
+
+
+@given(st.integers(0, 2**31), st.integers(1, 300), st.sampled_from([0.0, 0.01, 0.05, 0.25]))
+def test_bounds_of_features_are_the_quantiles_of_numpy(seed, n, level):
+    rng = np.random.default_rng(seed)
+    X = np.column_stack([rng.normal(size=n), rng.integers(0, 4, n), np.zeros(n)])
+    assert_array_equal(quantiles(X, level, 1 - level), np.quantile(X, [level, 1 - level], axis=0))
 
 
 @pytest.mark.parametrize("name", ["RidgeRegression", "DecisionTree_depth_3", "KNeighborsRegressor_5"])
