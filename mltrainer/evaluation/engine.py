@@ -7,11 +7,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from multiprocessing import connection as mpc
 from types import ModuleType
 from typing import Any, Literal
@@ -49,16 +50,16 @@ def run(
     specs: Iterable[ModelSpec],
     matrices: Iterable[Matrix],
     *,
-    protocol: Protocol | None = None,
+    protocol: Protocol | Sequence[Protocol] | None = None,
     jobs: int | None = None,
     progress: bool = True,
     project: str | None = None,
 ) -> list[Evaluation]:
-    """Evaluate every model on every matrix; what the ledger already holds is not computed again.
+    """Evaluate every model on every matrix under every protocol; what the ledger already holds is not computed again.
 
     Parameters
     ----------
-    specs, matrices : what to cross; each matrix must be sealed. A panel gives a result per ticker.
+    specs, matrices, protocol : what to cross; each matrix must be sealed. A panel gives a result per ticker.
     jobs : worker processes; default the number of cores. 1 computes in this process, which no budget ends. With
         MLTRAINER_DASK set the workers of that cluster do all of it, however many they are.
     progress : show a progress bar on stderr.
@@ -66,21 +67,23 @@ def run(
 
     Returns
     -------
-    Evaluations in the order of matrices, then specs, then tickers. Each finished one is in the ledger before the next
-    is awaited, so a killed run loses at most the tasks in flight. A task over its time or memory budget
+    Evaluations in the order of protocols, matrices, specs, then tickers. Each finished one is in the ledger before the
+    next is awaited, so a killed run loses at most the tasks in flight. A task over its time or memory budget
     (settings `task_seconds`, `task_megabytes`) has its worker ended and is reported so.
     """
-    matrices, specs, protocol = list(matrices), [catalog.claimed(s) for s in specs], protocol or Protocol()
-    project = projects.named(project)
+    matrices, specs, project = list(matrices), [catalog.claimed(s) for s in specs], projects.named(project)
+    protocols = protocol if isinstance(protocol, Sequence) else [protocol or Protocol()]
     for matrix in matrices:
         gate.verify(matrix, "evaluation")
-        checked(matrix, protocol)
         labelled, columns = len(matrix.y.dropna().index.unique(0)), matrix.X.shape[1]
-        next(protocol.split.split(labelled, matrix.horizon, columns))  # too short is said before any work
+        for one in protocols:
+            checked(matrix, one)
+            next(one.split.split(labelled, matrix.horizon, columns))  # too short is said before any work
     if jobs is not None and jobs < 1:
         raise BadInput(f"jobs={jobs} is not a number of worker processes; use 1 or more")
     shares = {s.name: sharing.group(s.estimator) if settings().share else "" for s in specs}
-    tasks = [Task(s, m, protocol, trials.key(s, m, protocol), shares[s.name]) for m in matrices for s in specs]
+    crossed = product(protocols, matrices, specs)
+    tasks = [Task(s, m, p, trials.key(s, m, p), shares[s.name]) for p, m, s in crossed]
     known = {k: e for t in tasks for k in t.keys.values() if (e := trials.load(k)) is not None}
     projects.joins(known.values(), project)
     todo = list({t.key: t for t in tasks if not known.keys() >= set(t.keys.values())}.values())
@@ -89,7 +92,7 @@ def run(
     with tqdm(total=total, initial=len(known), disable=unwatched(progress) or not todo, unit="fit", leave=False) as bar:
         for task, result in results(todo, jobs):
             if result.status != "unavailable":
-                said = projects.differences(task.spec, task.matrix, protocol)
+                said = projects.differences(task.spec, task.matrix, task.protocol)
                 result = trials.record(projects.labelled(result, said, project), task.matrix)
             known[result.key] = result
             bar.set_postfix_str(task.spec.name, refresh=False)

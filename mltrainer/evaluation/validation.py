@@ -218,9 +218,10 @@ def undivided(spec: ModelSpec, matrix: Matrix, fit_seconds: float) -> str:
 def diagnose(spec: ModelSpec, matrix: Matrix, protocol: Protocol, jobs: int = 1) -> dict[str, dict[str, Evaluation]]:
     """Results of the model on each ticker under `cuts`, kept as diagnostics."""
     found: dict[str, dict[str, Evaluation]] = {ticker: {} for ticker in matrix.tickers}
-    for name, split in cuts().items():
-        for e in engine.run([spec], [matrix], protocol=replace(protocol, split=split), jobs=jobs, progress=False):
-            found[e.ticker][name] = e
+    protocols = [replace(protocol, split=split) for split in cuts().values()]
+    results = engine.run([spec], [matrix], protocol=protocols, jobs=jobs, progress=False)
+    for e, name in zip(results, np.repeat(list(cuts()), len(matrix.tickers)), strict=True):
+        found[e.ticker][str(name)] = e
     return found
 
 
