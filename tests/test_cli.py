@@ -84,6 +84,9 @@ MISTAKES = {
     "a horizon of abc": ([*REPORT, "--horizon", "abc"], "'--horizon'"),
     "a horizon of 5.5": ([*REPORT, "--horizon", "5.5"], "'--horizon'"),
     "no jobs": ([*REPORT, *SPAN, "--jobs", "0"], "--jobs 0 is not a number of worker processes; use 1 or more"),
+    "no jobs to attest": (["attest", "--jobs", "-1"], "--jobs -1 is not a number of worker processes; use 1 or more"),
+    "no jobs to leakcheck": (["leakcheck", "--jobs", "0"], "--jobs 0 is not a number of worker processes"),
+    "no jobs to calibrate": (["calibrate", "--jobs", "0"], "--jobs 0 is not a number of worker processes"),
     "few sessions": (
         [*REPORT, "--start", "2010-01-04", "--end", "2010-03-01"],
         "of which 39 remain after the features' warm-up and from 2010-01-04 on",

@@ -1,9 +1,8 @@
 """Is a thing called CatBoost CatBoost? Every model of the catalog is fitted on real data and made to show it."""
 
-import multiprocessing as mp
 import sys
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,8 +14,9 @@ from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from mltrainer.checks import leakcheck
+from mltrainer.errors import Unavailable
 from mltrainer.evaluation import artifacts, study
-from mltrainer.evaluation.engine import unwatched
+from mltrainer.evaluation.engine import executor, processes, unwatched
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.scaling import Scaling, arrays, lagged
 from mltrainer.evaluation.walk import carried, configured
@@ -61,9 +61,12 @@ def attest(
     """
     specs = study.select(models=models)
     matrix = study.matrix(ticker, start=leakcheck.START, end=leakcheck.END)
-    with ProcessPoolExecutor(jobs, mp_context=mp.get_context("spawn")) as pool:
-        shown = pool.map(attest_one, [s.name for s in specs], [matrix] * len(specs))
-        found = list(tqdm(shown, total=len(specs), disable=unwatched(progress), unit="model", leave=False))
+    try:
+        with executor(processes(jobs)) as pool:
+            shown = pool.map(attest_one, [s.name for s in specs], [matrix] * len(specs))
+            found = list(tqdm(shown, total=len(specs), disable=unwatched(progress), unit="model", leave=False))
+    except BrokenProcessPool:
+        raise Unavailable("a worker of the attestation was ended; run it again") from None
     return _moved_by_the_future(_alike(found), ticker, jobs, progress)
 
 

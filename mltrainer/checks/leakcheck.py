@@ -4,7 +4,6 @@ What is said of session t may use only what was known at its close. So everythin
 shuffled, replaced by noise or moved to other dates, everything is computed again, and the rows up to t are compared.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +19,7 @@ from mltrainer.checks.columns import TRUNCATE, FeatureFunction, Leak, Part, move
 from mltrainer.data import market
 from mltrainer.errors import MltrainerError
 from mltrainer.evaluation import judging, lookahead, study, tune
-from mltrainer.evaluation.engine import Task, results, unwatched
+from mltrainer.evaluation.engine import Task, processes, results, unwatched
 from mltrainer.evaluation.lookahead import PATH
 from mltrainer.evaluation.protocol import Protocol, flaw
 from mltrainer.evaluation.record import Evaluation
@@ -82,7 +81,7 @@ def leakcheck(
     horizon : of labels and forecasts.
     jobs : worker processes for the forecasts; default the number of cores. 1 computes in this process.
     """
-    bars = market.bars(ticker)
+    jobs, bars = processes(jobs), market.bars(ticker)
     if function is not None:
         return _gathered([of_function(function, bars)])
     specs = study.select(models=models) if models is None or list(models) else []
@@ -90,7 +89,7 @@ def leakcheck(
     matrix = features.build(short, *market.context(short), horizon=horizon)  # probes are never sealed
     parts = [part(bars, matrix) for part in PARTS.values()]
     if specs:
-        parts.append(_forecasts(specs, matrix, jobs or os.cpu_count() or 1, progress))
+        parts.append(_forecasts(specs, matrix, jobs, progress))
     return _gathered(parts)
 
 

@@ -4,7 +4,6 @@ Worlds in which the truth is known (`worlds`) go through the same features, walk
 history. From worlds without skill comes the measured size of the rule, from worlds with a planted lead its power.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from mltrainer.data import market
 from mltrainer.data.market import Day
 from mltrainer.data.universes import Universe
 from mltrainer.errors import BadInput, Unavailable
-from mltrainer.evaluation import study, trials, worlds
+from mltrainer.evaluation import engine, study, trials, worlds
 from mltrainer.evaluation.levels import LEVELS
 from mltrainer.evaluation.outcomes import History, Outcome, Study, outcomes
 from mltrainer.evaluation.protocol import Protocol
@@ -204,6 +203,7 @@ def calibrate(
     if null < 0 or planted < 0 or any(not 0 < e < 1 for e in edges) or block < 1:
         raise BadInput("calibrate takes numbers of worlds from 0, edges between 0 and 1 and blocks of 1 or more")
     worlds.checked(drift, aim.name)
+    jobs = engine.processes(jobs)
     since = ""
     if isinstance(data, Universe):  # of those that are there
         data, start, end = study.matrix(data, start=start, end=end, horizon=horizon, target=target), None, None
@@ -222,7 +222,7 @@ def calibrate(
     plan = _study(histories, specs, horizon, protocol or Protocol(), aim.name, since)
     wanted = [World(s, 0.0, drift, block) for s in range(null)]
     wanted += [World(null + s, e, drift, block) for s in range(planted) for e in edges]
-    found = outcomes(plan, wanted, jobs or os.cpu_count() or 1, seconds, progress)
+    found = outcomes(plan, wanted, jobs, seconds, progress)
     question = f"{', '.join(names)}, {horizon} sessions ahead"
     question = question if aim.name == "return" else f"{aim.title} of {question}"
     known = tuple(s.name for s in plan.specs)

@@ -79,15 +79,14 @@ def run(
         for one in protocols:
             checked(matrix, one)
             next(one.split.split(labelled, matrix.horizon, columns))  # too short is said before any work
-    if jobs is not None and jobs < 1:
-        raise BadInput(f"jobs={jobs} is not a number of worker processes; use 1 or more")
+    jobs = processes(jobs)
     shares = {s.name: sharing.group(s.estimator) if settings().share else "" for s in specs}
     crossed = product(protocols, matrices, specs)
     tasks = [Task(s, m, p, trials.key(s, m, p), shares[s.name]) for p, m, s in crossed]
     known = {k: e for t in tasks for k in t.keys.values() if (e := trials.load(k)) is not None}
     projects.joins(known.values(), project)
     todo = list({t.key: t for t in tasks if not known.keys() >= set(t.keys.values())}.values())
-    jobs = _workers(todo, jobs or os.cpu_count() or 1)
+    jobs = _workers(todo, jobs)
     total = len({k for t in tasks for k in t.keys.values()})
     with tqdm(total=total, initial=len(known), disable=unwatched(progress) or not todo, unit="fit", leave=False) as bar:
         for task, result in results(todo, jobs):
@@ -98,6 +97,13 @@ def run(
             bar.set_postfix_str(task.spec.name, refresh=False)
             bar.update()
     return [known[k] for t in tasks for k in t.keys.values()]
+
+
+def processes(jobs: int | None) -> int:
+    """So many worker processes; None is one for each core."""
+    if jobs is not None and jobs < 1:
+        raise BadInput(f"jobs={jobs} is not a number of worker processes; use 1 or more")
+    return jobs or os.cpu_count() or 1
 
 
 def unwatched(progress: bool = True) -> bool:

@@ -215,7 +215,9 @@ def undivided(spec: ModelSpec, matrix: Matrix, fit_seconds: float) -> str:
     return ""
 
 
-def diagnose(spec: ModelSpec, matrix: Matrix, protocol: Protocol, jobs: int = 1) -> dict[str, dict[str, Evaluation]]:
+def diagnose(
+    spec: ModelSpec, matrix: Matrix, protocol: Protocol, jobs: int | None = 1
+) -> dict[str, dict[str, Evaluation]]:
     """Results of the model on each ticker under `cuts`, kept as diagnostics."""
     found: dict[str, dict[str, Evaluation]] = {ticker: {} for ticker in matrix.tickers}
     protocols = [replace(protocol, split=split) for split in cuts().values()]

@@ -1,7 +1,6 @@
 """The main job: evaluate, execute one notebook per family, and put the folder together so that it can be checked."""
 
 import json
-import os
 import re
 import shutil
 import sys
@@ -143,7 +142,7 @@ def _strongest(
     matrix = next(m for m in matrices if ticker in m.tickers)
     spec = catalog.spec(name)
     if not undivided(spec, matrix, float(ran.iloc[0]["fit_seconds"])):
-        diagnose(spec, matrix, protocol, jobs or os.cpu_count() or 1)
+        diagnose(spec, matrix, protocol, jobs)
     return {"model": name, "ticker": ticker}
 
 
