@@ -132,6 +132,11 @@ ONE_ROOM = {
     "indicators": (("talib",), {"features/indicators.py"}),
     "settings": (("pydantic_settings", "platformdirs"), {"settings.py"}),
     "the command line": (("typer",), {f"cli/{path.name}" for path in (PACKAGE / "cli").glob("*.py")}),
+    # a process of its own would outlast whoever asked for it, and run the caller's script again
+    "worker processes": (
+        ("multiprocessing", "concurrent.futures.ProcessPoolExecutor"),
+        {"evaluation/engine.py", "reports/kernels.py"},
+    ),
     "pickles": (("pickle", "joblib", "cloudpickle", "dill", "shelve", "marshal"), set()),
     "the network": (
         (

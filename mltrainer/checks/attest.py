@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from mltrainer.checks import leakcheck
 from mltrainer.errors import Unavailable
 from mltrainer.evaluation import artifacts, study
-from mltrainer.evaluation.engine import executor, processes, unwatched
+from mltrainer.evaluation.engine import effective_jobs, executor, unwatched
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.scaling import Scaling, arrays, lagged
 from mltrainer.evaluation.walk import carried, configured
@@ -62,7 +62,7 @@ def attest(
     specs = study.select(models=models)
     matrix = study.matrix(ticker, start=leakcheck.START, end=leakcheck.END)
     try:
-        with executor(processes(jobs)) as pool:
+        with executor(effective_jobs(jobs)) as pool:
             shown = pool.map(attest_one, [s.name for s in specs], [matrix] * len(specs))
             found = list(tqdm(shown, total=len(specs), disable=unwatched(progress), unit="model", leave=False))
     except BrokenProcessPool:

@@ -19,7 +19,7 @@ from mltrainer.checks.columns import TRUNCATE, FeatureFunction, Leak, Part, move
 from mltrainer.data import market
 from mltrainer.errors import MltrainerError
 from mltrainer.evaluation import judging, lookahead, study, tune
-from mltrainer.evaluation.engine import Task, processes, results, unwatched
+from mltrainer.evaluation.engine import Task, effective_jobs, results, unwatched
 from mltrainer.evaluation.lookahead import PATH
 from mltrainer.evaluation.protocol import Protocol, flaw
 from mltrainer.evaluation.record import Evaluation
@@ -81,7 +81,7 @@ def leakcheck(
     horizon : of labels and forecasts.
     jobs : worker processes for the forecasts; default the number of cores. 1 computes in this process.
     """
-    jobs, bars = processes(jobs), market.bars(ticker)
+    jobs, bars = effective_jobs(jobs), market.bars(ticker)
     if function is not None:
         return _gathered([of_function(function, bars)])
     specs = study.select(models=models) if models is None or list(models) else []

@@ -203,7 +203,7 @@ def calibrate(
     if null < 0 or planted < 0 or any(not 0 < e < 1 for e in edges) or block < 1:
         raise BadInput("calibrate takes numbers of worlds from 0, edges between 0 and 1 and blocks of 1 or more")
     worlds.checked(drift, aim.name)
-    jobs = engine.processes(jobs)
+    jobs = engine.effective_jobs(jobs)
     since = ""
     if isinstance(data, Universe):  # of those that are there
         data, start, end = study.matrix(data, start=start, end=end, horizon=horizon, target=target), None, None

@@ -79,7 +79,7 @@ def run(
         for one in protocols:
             checked(matrix, one)
             next(one.split.split(labelled, matrix.horizon, columns))  # too short is said before any work
-    jobs = processes(jobs)
+    jobs = effective_jobs(jobs)
     shares = {s.name: sharing.group(s.estimator) if settings().share else "" for s in specs}
     crossed = product(protocols, matrices, specs)
     tasks = [Task(s, m, p, trials.key(s, m, p), shares[s.name]) for p, m, s in crossed]
@@ -99,7 +99,7 @@ def run(
     return [known[k] for t in tasks for k in t.keys.values()]
 
 
-def processes(jobs: int | None) -> int:
+def effective_jobs(jobs: int | None) -> int:
     """So many worker processes; None is one for each core."""
     if jobs is not None and jobs < 1:
         raise BadInput(f"jobs={jobs} is not a number of worker processes; use 1 or more")
