@@ -23,6 +23,7 @@ from mltrainer.errors import BadInput, NotEnoughHistory, Refused
 from mltrainer.evaluation import engine, study, tasks, trials
 from mltrainer.evaluation.protocol import Protocol
 from mltrainer.evaluation.record import Evaluation
+from mltrainer.evaluation.splits import WalkForward
 from mltrainer.models import catalog, sharing
 from mltrainer.models.base import Lazy
 from mltrainer.trust import audit
@@ -91,6 +92,16 @@ def test_only_what_is_missing_is_computed_and_results_keep_the_order_asked_for(m
     assert [e.model for e in results] == ["DecisionTree_depth_3", "SVR_rbf", "LinearRegression"]
     assert list(trials.ledger()["model"][:1]) == ["SVR_rbf"]
     assert len(trials.ledger()) == 3
+
+
+def test_protocols_side_by_side_give_what_a_call_for_each_gives_in_their_order(msft):
+    protocols, names = [Protocol(split=WalkForward(folds)) for folds in (4, 2, 3)], ["LinearRegression", "SVR_rbf"]
+    specs = [catalog.spec(name) for name in names]
+    results = engine.run(specs, [msft], protocol=protocols, jobs=2, progress=False)
+    assert [e.model for e in results] == 3 * names
+    assert [e.forecasts["fold"].nunique() for e in results] == [4, 4, 2, 2, 3, 3]
+    assert [e.key for e in results] == [trials.key(s, msft, p) for p in protocols for s in specs]
+    assert len(trials.ledger()) == 6
 
 
 def test_a_model_named_twice_is_fitted_once(msft):
