@@ -7,6 +7,7 @@ where there is a key it is encrypted (`vault`), under the address of what it hol
 import hashlib
 import os
 import re
+import stat
 import time
 from contextlib import suppress
 from functools import cache
@@ -87,9 +88,11 @@ def reencrypted(sha: str, key: str) -> bool:
 
 
 def exists(sha: str) -> bool:
-    """Say whether a file stands at the address."""
-    with on_disk(path(sha)):
-        return path(sha).is_file()
+    """Say whether a file stands at the address; a bucket that cannot be asked is an error, as `is_file` would hide."""
+    file = path(sha)
+    with on_disk(file), suppress(FileNotFoundError, NotADirectoryError):
+        return stat.S_ISREG(file.stat().st_mode)
+    return False
 
 
 _whole: dict[Place, tuple[int, int, int]] = {}  # files that matched their address, as they then were

@@ -203,7 +203,10 @@ def test_a_bucket_that_does_not_answer_is_said_in_one_line_without_a_key(
         blobstore.put(DATA)
     assert "of-nobody-else" not in str(told.value)
     assert "\n" not in str(told.value)
+    with pytest.raises(StorageError, match="Could not connect"):
+        blobstore.exists("0" * 64)  # not that there is none: nothing must be called lost
     failed = next(part for part in health.health() if part.name == "place of results answers")
+    assert "Could not connect" in failed.said
     assert (failed.state, "of-nobody-else" in str(failed), "\n" in str(failed)) == ("failed", False, False)
 
 
