@@ -88,17 +88,21 @@ _known: dict[str, np.ndarray] = {}
 
 
 def fitted(X: np.ndarray, y: np.ndarray, cuts: list[Fold], session: Rows, late: Rows) -> np.ndarray:
-    """`least_squares`, kept by content, as every model of a matrix is measured against the same; not to be changed."""
+    """`least_squares`, read only and kept by content, as every model of a matrix is measured against the same."""
     key = fingerprint(X, y, session, late, *((cut.train, cut.test) for cut in cuts))
     if key not in _known:
         if len(_known) >= MOST_KNOWN:
             _known.clear()
         _known[key] = least_squares(X, y, cuts, session, late)
+        _known[key].setflags(write=False)
     return _known[key]
 
 
 def least_squares(X: np.ndarray, y: np.ndarray, cuts: list[Fold], session: Rows, late: Rows) -> np.ndarray:
-    """Forecasts by least squares on X (n, k), (n,), each learned from the train rows of its fold; NaN where none is."""
+    """Forecasts (n,), in units of y, by least squares of y (n,) on X (n, k) in the train rows of each fold.
+
+    NaN where no fold tests the row or too few teach it; session, late (n,) are of these rows, see `panels.places`.
+    """
     forecast = np.full(len(y), np.nan)
     for cut in cuts:
         first, last = cut.test[0], cut.test[-1]

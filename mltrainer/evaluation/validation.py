@@ -222,8 +222,9 @@ def diagnose(
     found: dict[str, dict[str, Evaluation]] = {ticker: {} for ticker in matrix.tickers}
     protocols = [replace(protocol, split=split) for split in cuts().values()]
     results = engine.run([spec], [matrix], protocol=protocols, jobs=jobs, progress=False)
-    for e, name in zip(results, np.repeat(list(cuts()), len(matrix.tickers)), strict=True):
-        found[e.ticker][str(name)] = e
+    names = (name for name in cuts() for _ in matrix.tickers)
+    for e, name in zip(results, names, strict=True):
+        found[e.ticker][name] = e
     return found
 
 

@@ -1,7 +1,9 @@
 """A fraud is found out: another class under the name, a constant, dice, a twin; and honest models of each make pass."""
 
 import dataclasses
+import os
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from threadpoolctl import threadpool_limits
 
 import mltrainer as mt
 from mltrainer.checks import attest as room
+from mltrainer.errors import Unavailable
+from mltrainer.evaluation import study
 from mltrainer.features.matrix import Matrix
 from mltrainer.models import catalog
 
@@ -105,3 +109,16 @@ def test_a_model_that_is_not_installed_is_not_shown_to_be_genuine(matrix: Matrix
 def test_an_honest_model_is_genuine(name: str, matrix: Matrix) -> None:
     shown = room.attest_one(name, matrix)
     assert shown.genuine, shown.findings
+
+
+class Ends:
+    """A name that ends the process which reads it."""
+
+    def __reduce__(self) -> tuple[object, tuple[int]]:
+        return os._exit, (1,)
+
+
+def test_a_worker_that_is_ended_is_said_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(study, "select", lambda **_: [SimpleNamespace(name=Ends())])
+    with pytest.raises(Unavailable, match="a worker of the attestation was ended; run it again"):
+        room.attest(jobs=1, progress=False)

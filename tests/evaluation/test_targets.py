@@ -105,6 +105,8 @@ def test_a_baseline_that_was_fitted_before_is_that_of_the_same_labels_past_and_f
         assert not np.array_equal(again, plain, equal_nan=True), name
         np.testing.assert_array_equal(again, least_squares(**given | {name: value}))
     assert fitted(**given) is plain
+    with pytest.raises(ValueError, match="read-only"):
+        plain[0] = 0.0
 
 
 def test_the_ewma_of_variance_is_riskmetrics(bars, variance):
