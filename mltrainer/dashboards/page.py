@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -118,7 +118,10 @@ class Page(widgets.VBox):
             self._say("reading again failed at")
             return
         self.basis, self.began = replace(self.basis, began=now), _clock()
-        self.choose(anew=True)
+        with ExitStack() as unsent:  # what stands gives way to what was read, not to nothing first
+            for part in [*self.parts, self.foot]:
+                unsent.enter_context((part.text if isinstance(part, Picture) else part).hold_sync())
+            self.choose(anew=True)
         self._say("")
 
     def settle(self, state: Mapping[str, str]) -> None:
