@@ -7,14 +7,13 @@ where there is a key it is encrypted (`vault`), under the address of what it hol
 import hashlib
 import os
 import re
-import stat
 import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path, PurePosixPath
 
 from mltrainer import vault
-from mltrainer.disk import Place, on_disk, place, write_atomic
+from mltrainer.disk import Place, is_file, on_disk, place, write_atomic
 from mltrainer.errors import BadInput, Tampered, Unavailable
 from mltrainer.settings import settings
 
@@ -88,11 +87,8 @@ def reencrypted(sha: str, key: str) -> bool:
 
 
 def exists(sha: str) -> bool:
-    """Say whether a file stands at the address; a bucket that cannot be asked is an error, as `is_file` would hide."""
-    file = path(sha)
-    with on_disk(file), suppress(FileNotFoundError, NotADirectoryError):
-        return stat.S_ISREG(file.stat().st_mode)
-    return False
+    """Say whether a file stands at the address; a bucket that cannot be asked is an error."""
+    return is_file(path(sha))
 
 
 _whole: dict[Place, tuple[int, int, int]] = {}  # files that matched their address, as they then were

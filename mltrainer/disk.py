@@ -7,6 +7,7 @@ import errno
 import hashlib
 import importlib
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -79,6 +80,13 @@ def make_folder(path: Path, mode: int = 0o777) -> None:
     path.mkdir(mode=mode, parents=True, exist_ok=True)
     for folder in reversed(fresh):
         _sync(folder.parent)
+
+
+def is_file(path: Place) -> bool:
+    """Whether a file is there; a bucket that cannot be asked is an error, which its own `is_file` takes for a no."""
+    with on_disk(path), suppress(FileNotFoundError, NotADirectoryError):
+        return stat.S_ISREG(path.stat().st_mode)
+    return False
 
 
 def digest(path: Path) -> str:

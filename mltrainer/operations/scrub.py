@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mltrainer import blobstore, store
 from mltrainer.data.providers import cache
-from mltrainer.disk import Place, on_disk
+from mltrainer.disk import Place, is_file, on_disk
 from mltrainer.errors import MltrainerError, Tampered
 from mltrainer.evaluation import trials
 from mltrainer.reports import folder as reports
@@ -58,7 +58,7 @@ def scrub(out: str | Path | None = None, *, quarantine: bool = False) -> list[Da
     except MltrainerError as error:  # without the rows nobody knows what the others should be
         return [Damage(settings().home, str(error), "the rows of everything", "see mltrainer restore")]
     found = [*_blobs(), *_databases(), *_answers(), *_runs(out)]
-    return [_moved(d) if quarantine and d.path.is_file() else d for d in found]
+    return [_moved(d) if quarantine and is_file(d.path) else d for d in found]
 
 
 def holders() -> dict[str, str]:
@@ -142,7 +142,9 @@ def _moved(damage: Damage) -> Damage:
     folder = settings().home / FOLDER
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
     to = folder / f"{stamp}-{damage.path.name}"
-    told = {"path": str(damage.path), "why": damage.why, "held": damage.held, "sha256": store.hashed_file(damage.path)}
+    told = {"path": str(damage.path), "why": damage.why, "held": damage.held}
+    with on_disk(damage.path):
+        told["sha256"] = store.hashed_file(damage.path)
     audit.append("quarantine", file=damage.path.name, **{k: v for k, v in told.items() if k != "path"})
     store.write_atomic(folder / f"{to.name}.json", json.dumps(told | {"at": stamp}, indent=1))
     with on_disk(damage.path), damage.path.open("rb") as file, store.whole_file(to) as copy:
