@@ -6,6 +6,7 @@ import typer
 
 from mltrainer.cli.files import OutFile, write
 from mltrainer.cli.terminal import (
+    Artifact,
     End,
     Horizon,
     Json,
@@ -76,7 +77,7 @@ def train(
 
 @app.command()
 def predict(
-    artifact: str,
+    artifact: Artifact,
     target: Annotated[str | None, typer.Option(help="refuse a model that forecasts anything else")] = None,
     project: Annotated[str | None, typer.Option(help="refuse a model that was kept for anything else")] = None,
     out: OutFile = None,

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mltrainer.cli.terminal import Json, Out, app, complain, document, findings, say, table
+from mltrainer.cli.terminal import Artifact, Json, Out, app, complain, document, findings, say, table
 from mltrainer.errors import BadInput
 
 Sealed = Annotated[
@@ -128,7 +128,7 @@ def governance_list(json_: Json = False) -> None:
 
 
 @governance_app.command("validate")
-def governance_validate(artifact: str, reason: Reason = "validation", json_: Json = False) -> int:
+def governance_validate(artifact: Artifact, reason: Reason = "validation", json_: Json = False) -> int:
     """Ask every gate of a kept model: leaks, evidence, skill, regimes, cost, card; exit 1 if one is not passed."""
     from mltrainer.operations import lifecycle
 
@@ -140,7 +140,7 @@ def governance_validate(artifact: str, reason: Reason = "validation", json_: Jso
 
 @governance_app.command("approve")
 def governance_approve(
-    artifact: str,
+    artifact: Artifact,
     reason: Reason = "",
     champion: Annotated[bool, typer.Option("--champion", help="as champion; default as challenger")] = False,
     json_: Json = False,
@@ -153,7 +153,7 @@ def governance_approve(
 
 
 @governance_app.command("restrict")
-def governance_restrict(artifact: str, reason: Reason = "") -> None:
+def governance_restrict(artifact: Artifact, reason: Reason = "") -> None:
     """Say that a model may be used only as the reason says; it is told wherever its state is, and still forecasts."""
     from mltrainer.evaluation import governance
 
@@ -161,7 +161,7 @@ def governance_restrict(artifact: str, reason: Reason = "") -> None:
 
 
 @governance_app.command("retire")
-def governance_retire(artifact: str, reason: Reason = "") -> None:
+def governance_retire(artifact: Artifact, reason: Reason = "") -> None:
     """End a model: it forecasts no more, and its file stays readable."""
     from mltrainer.evaluation import governance
 
@@ -169,7 +169,7 @@ def governance_retire(artifact: str, reason: Reason = "") -> None:
 
 
 @governance_app.command("fallback")
-def governance_fallback(artifact: str, reason: Reason = "", json_: Json = False) -> None:
+def governance_fallback(artifact: Artifact, reason: Reason = "", json_: Json = False) -> None:
     """Retire a model that failed; the challenger that was approved first becomes champion."""
     from mltrainer.operations import lifecycle
 
@@ -206,7 +206,9 @@ def runbook(
 
 @app.command()
 def explain(
-    id_: Annotated[str, typer.Argument(metavar="ID", help="run, trial, kept model, alert: its id or how it begins")],
+    id_: Annotated[
+        str, typer.Argument(metavar="ID", help="trial, model, alert, run: how its id begins; a run's also by its end")
+    ],
     out: Out = None,
     json_: Json = False,
 ) -> None:

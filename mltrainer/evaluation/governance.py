@@ -6,6 +6,7 @@ Only a retired model is kept from forecasting: of a draft or a restricted one th
 """
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +68,21 @@ def history(artifact: str | None = None) -> list[Standing]:
                                   said["state"], entry.actor, entry.at,
                                   said["reason"], gates))  # fmt: skip
     return steps
+
+
+def address(start: str) -> str:
+    """The whole address of the one kept model whose address begins with these six hex digits or more.
+
+    Anything else comes back as it is: whoever opens it says what is wrong with it.
+    """
+    if not re.fullmatch(r"[0-9a-f]{6,63}", start):
+        return start
+    kept = {entry.payload["artifact"] for entry in audit.entries(kind="artifact")}
+    found = sorted(whole for whole in kept if whole.startswith(start))
+    if len(found) != 1:
+        many = f"{len(found)} kept models begin" if found else "no kept model begins"
+        raise BadInput(f"{many} with {start}; mltrainer governance list shows them")
+    return found[0]
 
 
 def standing(artifact: str) -> Standing:

@@ -53,8 +53,8 @@ def explain(what: str, out: Any = None) -> Explanation:
 
     Parameters
     ----------
-    what : id of a run, address of a trial, of a kept model or of its forecasts' data, key of an alert or position, or
-        its beginning, if nothing else begins so.
+    what : id of a run or the eight signs at its end; address of a trial, of a kept model or of its forecasts' data, or
+        key of an alert or position: or its beginning, if nothing else begins so.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def explain(what: str, out: Any = None) -> Explanation:
         Nothing that this installation knows of begins so.
     """
     for run in reports.runs(out):
-        if run.id == what:
+        if what in (run.id, run.short):
             return _run(run)
     if not re.fullmatch(rf"[0-9a-f]{{{LEAST},64}}(#\d+)?", what):
         raise BadInput(f"{what[:80]!r} is no run and no address; give {LEAST} to 64 hex digits of one")

@@ -17,6 +17,7 @@ from mltrainer.models import catalog, spaces
 from mltrainer.trust import audit
 
 LEAST_SESSIONS = 250  # of out-of-sample forecasts: a year
+NEVER = "it was never evaluated; see mltrainer evaluate"
 NOT_ASKED = "not asked: nothing is traded on this target"
 SHARE = 0.5  # of the states of the market in which it must not lose
 
@@ -82,7 +83,7 @@ def _sessions(name: str, state: dict[str, Any], found: Evaluation | None) -> Gat
 
 def _skill(name: str, state: dict[str, Any], found: Evaluation | None) -> Gate:
     if found is None:
-        return Gate("skill", False, "it was never evaluated; see mltrainer evaluate")
+        return Gate("skill", False, NEVER)
     board = leaderboard.leaderboard([found], judgments.judgment([found])).rows
     verdict = str(board.iloc[0]["verdict"])
     return Gate("skill", bool(skill.shows(verdict)), verdict)
@@ -91,7 +92,7 @@ def _skill(name: str, state: dict[str, Any], found: Evaluation | None) -> Gate:
 def _stable(name: str, state: dict[str, Any], found: Evaluation | None) -> Gate:
     """Net return by thirds of the volatility known the day before: calm, usual, stormy."""
     if found is None:
-        return Gate("stability by regime", False, "it was never evaluated")
+        return Gate("stability by regime", False, NEVER)
     if not _traded(state):
         return Gate("stability by regime", True, NOT_ASKED)
     f = found.forecasts
@@ -102,9 +103,11 @@ def _stable(name: str, state: dict[str, Any], found: Evaluation | None) -> Gate:
 
 
 def _net(name: str, state: dict[str, Any], found: Evaluation | None) -> Gate:
-    if found is not None and not _traded(state):
+    if found is None:
+        return Gate("net of cost", False, NEVER)
+    if not _traded(state):
         return Gate("net of cost", True, NOT_ASKED)
-    sharpe = found.metrics["sharpe"] if found is not None else float("nan")
+    sharpe = found.metrics["sharpe"]
     return Gate("net of cost", bool(sharpe > 0), f"Sharpe {sharpe:.2f} net of costs")
 
 

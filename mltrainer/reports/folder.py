@@ -35,12 +35,17 @@ class Run:
         return str(self.manifest["run"])
 
     @property
+    def short(self) -> str:
+        """The end of its name, which tells it from all other runs and is shown beside its title."""
+        return self.id[-8:]
+
+    @property
     def title(self) -> str:
         """What was asked, in few words."""
         p = self.manifest["parameters"]
         who = p.get("universe") or ", ".join(p["tickers"])
         what = f"{p['target']} of " if "target" in p else ""
-        return f"{what}{who}, {p['horizon']} sessions ahead, to {self.as_of} ({self.id[-8:]})"
+        return f"{what}{who}, {p['horizon']} sessions ahead, to {self.as_of} ({self.short})"
 
     @property
     def mode(self) -> str:
@@ -99,17 +104,21 @@ def place(out: str | Path | None) -> Path:
 
 
 def locate(run: str | Path | Run, out: str | Path | None = None) -> Path:
-    """Return the folder of a run, given as such, as a run id below `out`, or as a `Run`."""
+    """Return the folder of a run, given as such, as a run id below `out` or the end of one, or as a `Run`."""
     if isinstance(run, Run):
         return run.path
     folder, below = Path(run), place(out) / Path(run).name
     if (folder / "manifest.json").is_file():
         return folder
-    if folder.name != str(run) or not (below / "manifest.json").is_file():
-        raise Unavailable(
-            f"{str(run)[:80]!r} is no run folder and no run id below {below.parent}; mltrainer report makes one"
-        )
-    return below
+    if folder.name == str(run):
+        if (below / "manifest.json").is_file():
+            return below
+        for other in runs(out):
+            if other.short == str(run):
+                return other.path
+    raise Unavailable(
+        f"{str(run)[:80]!r} is no run folder and no run id below {below.parent}; mltrainer report makes one"
+    )
 
 
 def export(run: str | Path | Run, to: str | Path, out: str | Path | None = None) -> list[Path]:

@@ -117,8 +117,29 @@ def test_the_inventory_as_json_and_a_retirement_by_command(kept: str):
     run = CliRunner()
     (row,) = json.loads(run.invoke(app, ["governance", "list", "--json"]).stdout)
     assert (row["artifact"], row["state"]) == (kept, "draft")
-    assert run.invoke(app, ["governance", "retire", kept, "--reason", "old"]).exit_code == 0
+    shown = run.invoke(app, ["governance", "list"]).stdout.splitlines()[1].split()[0]
+    assert len(shown) < len(kept)
+    assert run.invoke(app, ["governance", "retire", shown, "--reason", "old"]).exit_code == 0
+    assert governance.standing(kept).state == "retired"
     assert "retired" in run.invoke(app, ["governance", "list"]).stdout
+
+
+def test_the_beginning_of_an_address_is_the_model_that_alone_begins_so(kept: str):
+    assert governance.address(kept[:6]) == kept
+    assert [governance.address(a) for a in (kept, kept[:5], "", "../x")] == [kept, kept[:5], "", "../x"]
+    with pytest.raises(BadInput, match="no kept model begins with 000000; mltrainer governance list shows them"):
+        governance.address("0" * 6)
+    other = kept[:8] + ("1" if kept[8] == "0" else "0") * 56
+    audit.append("artifact", artifact=other, model="RidgeRegression", estimator=kept)
+    with pytest.raises(BadInput, match="2 kept models begin with"):
+        governance.address(kept[:8])
+    assert governance.address(kept[:9]) == kept
+
+
+@pytest.mark.parametrize("gate", ["skill", "stability by regime", "net of cost"])
+def test_a_gate_of_a_model_that_was_never_evaluated_says_so(gate: str):
+    found = operations.GATES[gate]("RidgeRegression", {}, None)
+    assert (found.passed, found.found) == (False, "it was never evaluated; see mltrainer evaluate")
 
 
 def test_the_pack_is_read_off_the_trail_and_claims_nothing(kept: str, home: Path):

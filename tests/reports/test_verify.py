@@ -11,6 +11,7 @@ from making import SPAN
 
 from mltrainer import reports, store
 from mltrainer.evaluation import study
+from mltrainer.operations.explain import explain
 from mltrainer.reports.folder import read
 from mltrainer.trust import audit
 
@@ -41,7 +42,18 @@ def database(home: Path, *statements: str) -> None:
 def test_an_untouched_run_holds_by_folder_by_id_and_as_a_run(copy: Path):
     assert reports.verify(copy) == []
     assert reports.verify(copy.name, copy.parent) == []
+    assert reports.verify(copy.name[-8:], copy.parent) == []  # as `runs` shows it
     assert reports.verify(read(copy)) == []
+
+
+@pytest.mark.parametrize("end", [None, -8])
+def test_a_run_says_its_data_settings_and_luck_by_its_id_or_the_end_of_it(copy: Path, end: int | None):
+    manifest, name = manifest_of(copy), copy.name if end is None else copy.name[end:]
+    found = explain(name, copy.parent)
+    assert (found.kind, found.id) == ("run", copy.name)
+    assert found.data["MSFT"].endswith(manifest["sources"][0]["body_sha256"][:12])
+    assert (found.settings, found.figures) == (manifest["parameters"], manifest["luck"])
+    assert [(a["state"], a["by"]) for a in found.approved] == [("made", audit.actor())]
 
 
 def edit(name: str, what: bytes = b"MSFT") -> Callable[[Path], None]:
