@@ -504,6 +504,7 @@ def test_processes_that_open_a_new_home_at_once_all_write() -> None:
     audit.verify()
 
 
+@pytest.mark.usefixtures("database")
 def test_who_only_reads_asks_once_whether_all_is_there_and_again_of_another_file(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
