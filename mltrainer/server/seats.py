@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -48,12 +49,18 @@ class Seats(AsyncMappingKernelManager):
     def expect(self, kernel_id: str) -> None:
         """Keep the seat for whoever asked, and give it to somebody else if they do not come for it."""
         self.owners[kernel_id] = VISITOR.get()
+        self.touch(kernel_id)  # a preheated one may have waited for longer than an idle one may live
         asyncio.get_running_loop().call_later(self.patience, self._give_up, kernel_id)
 
     def _give_up(self, kernel_id: str) -> None:
         if kernel_id in self and not self.visited(kernel_id):
             self.log.warning("a page whose browser never came back was ended")
             asyncio.get_running_loop().create_task(self.shutdown_kernel(kernel_id, now=True))
+
+    def touch(self, kernel_id: str) -> None:
+        """Count its idle time from now on: Jupyter counts from the last message, whoever came or went since."""
+        if kernel_id in self:
+            self.get_kernel(kernel_id).last_activity = datetime.now(UTC)  # type: ignore[attr-defined]  # ServerKernelManager's
 
     def visited(self, kernel_id: str) -> bool:
         """Whether a socket of its page has ever come."""

@@ -123,15 +123,18 @@ class KernelSocket(OfKernel, VoilaKernelWebsocketHandler):
         """Hold a place among the page's sockets for as long as this one lives."""
         if PROTOCOL not in self.request.headers.get("Sec-WebSocket-Protocol", ""):
             raise web.HTTPError(400)
-        held = self.settings["kernel_manager"].sockets
+        seats = self.settings["kernel_manager"]
+        held = seats.sockets
         if held[kernel_id] >= SOCKETS:
             raise web.HTTPError(503)
         held[kernel_id] += 1
+        seats.touch(kernel_id)
         try:
             await super().get(kernel_id)  # type: ignore[misc]  # a coroutine behind an untyped decorator
         finally:
             if kernel_id in held:
                 held[kernel_id] -= 1
+            seats.touch(kernel_id)
 
     async def on_message(self, ws_message: str | bytes) -> None:
         """Hand a message on, and read the next one when this one is answered and the answer is read.

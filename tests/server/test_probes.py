@@ -1,10 +1,13 @@
 """What test_access leaves: odd methods, odd requests, slow clients, and the kernel sockets in every form, by role."""
 
+import asyncio
 import json
+import os
 import re
 import socket
 import time
 from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from mltrainer.server.roles import allowed
+from mltrainer.server.seats import Seats
 from mltrainer.server.sockets import PROTOCOL
 
 SOCKETS = ["/api/stream", "/api/kernels/00000000-0000-0000-0000-000000000000/channels"]
@@ -204,6 +208,35 @@ def test_a_viewer_gets_nothing_of_its_own_kernel_by_any_message_of_either_protoc
     assert not any("_reply" in words and "kernel_info" not in words for words in heard)
     assert not ran.exists()
     assert served(f"/api/kernels/{mine}", role="viewer").status == 200  # nor was it ended
+
+
+def test_a_kernel_is_idle_since_its_last_socket_went(served: Running, mine: str):
+    """A page that loses its line for a moment finds its kernel again, however long it was only looked at."""
+    with channels(served, "viewer", mine):
+        left = datetime.now(UTC)
+    since, end = left, time.monotonic() + 30
+    while since <= left and time.monotonic() < end:
+        said = json.loads(served(f"/api/kernels/{mine}", role="viewer").text)
+        since = datetime.fromisoformat(said["last_activity"])
+        time.sleep(0.05)
+    assert since > left
+
+
+@pytest.mark.parametrize("visited", [True, False])
+def test_a_kernel_that_waited_long_for_a_visitor_is_not_taken_for_idle_when_one_comes(visited: bool):
+    async def stays() -> bool:
+        seats = Seats(cull_idle_timeout=120)
+        kernel = await seats.start_kernel(env={**os.environ, "VOILA_PREHEAT": "True"})
+        try:
+            seats.get_kernel(kernel).last_activity = datetime.now(UTC) - timedelta(seconds=347)
+            if visited:
+                seats.expect(kernel)
+            await seats.cull_kernel_if_idle(kernel)
+            return kernel in seats
+        finally:
+            await seats.shutdown_all(now=True)
+
+    assert asyncio.run(stays()) is visited
 
 
 @pytest.mark.parametrize("protocols", [None, ["kernel.websocket.jupyter.org"], ["v2.kernel.websocket.jupyter.org"]])
