@@ -18,7 +18,8 @@ from mltrainer.evaluation import trials
 from mltrainer.features import stored
 from mltrainer.operations import backup as backups
 from mltrainer.operations import health, retention
-from mltrainer.operations.scrub import scrub
+from mltrainer.operations import scrub as scrubbing
+from mltrainer.operations.scrub import Damage, scrub
 from mltrainer.settings import settings
 from mltrainer.trust import audit, moving
 
@@ -205,6 +206,10 @@ def test_a_bucket_that_does_not_answer_is_said_in_one_line_without_a_key(
     assert "\n" not in str(told.value)
     with pytest.raises(StorageError, match="Could not connect"):
         blobstore.exists("0" * 64)  # not that there is none: nothing must be called lost
+    torn = Damage(blobstore.path("0" * 64), "torn", "a result", "run again")
+    monkeypatch.setattr(scrubbing, "_blobs", lambda: [torn])  # it was found before the bucket fell silent
+    with pytest.raises(StorageError, match="Could not connect"):
+        scrub(quarantine=True)
     failed = next(part for part in health.health() if part.name == "place of results answers")
     assert "Could not connect" in failed.said
     assert (failed.state, "of-nobody-else" in str(failed), "\n" in str(failed)) == ("failed", False, False)

@@ -207,7 +207,8 @@ def runbook(
 @app.command()
 def explain(
     id_: Annotated[
-        str, typer.Argument(metavar="ID", help="trial, model, alert, run: how its id begins; a run's also by its end")
+        str,
+        typer.Argument(metavar="ID", help="trial, model, alert: how its id begins; run: id or last eight digits"),
     ],
     out: Out = None,
     json_: Json = False,

@@ -28,14 +28,6 @@ Ticker = Annotated[str, typer.Option(help="ticker")]
 Universe = Annotated[
     str | None, typer.Option(help="sample20, dow, listed@DAY (live), or a text file; see `mltrainer universes`")
 ]
-
-
-def _whole(start: str) -> str:
-    from mltrainer.evaluation import governance
-
-    return governance.address(start)
-
-
 Tickers = Annotated[list[str] | None, typer.Option("--ticker", help="ticker, default MSFT; several make a panel")]
 Horizon = Annotated[int, typer.Option(help="sessions a position is held")]
 Target = Annotated[str, typer.Option(help="what is forecast: return, direction, volatility, range ...")]
@@ -47,6 +39,14 @@ Feature = Annotated[
 Project = Annotated[
     str | None, typer.Option(help="what this is tried for, a label in the ledger; default MLTRAINER_PROJECT")
 ]
+
+
+def _whole(start: str) -> str:
+    from mltrainer.evaluation import governance
+
+    return governance.address(start)
+
+
 Artifact = Annotated[str, typer.Argument(callback=_whole, help="address of a kept model, or how it begins")]
 Out = Annotated[Path | None, typer.Option(help="folder that holds the run folders; default reports")]
 PROTOCOL = {  # of `Protocol.of`, by name: type and help

@@ -53,20 +53,18 @@ def explain(what: str, out: Any = None) -> Explanation:
 
     Parameters
     ----------
-    what : id of a run or the eight signs at its end; address of a trial, of a kept model or of its forecasts' data, or
-        key of an alert or position: or its beginning, if nothing else begins so.
+    what : id of a run or the eight hex digits at its end; address of a trial, of a kept model or of its forecasts'
+        data, or key of an alert or position: or its beginning, if nothing else begins so.
 
     Raises
     ------
     Unavailable
         Nothing that this installation knows of begins so.
     """
-    for run in reports.runs(out):
-        if what in (run.id, run.short):
-            return _run(run)
-    if not re.fullmatch(rf"[0-9a-f]{{{LEAST},64}}(#\d+)?", what):
+    runs = [run for run in reports.runs(out) if what in (run.id, run.short)]
+    if not runs and not re.fullmatch(rf"[0-9a-f]{{{LEAST},64}}(#\d+)?", what):
         raise BadInput(f"{what[:80]!r} is no run and no address; give {LEAST} to 64 hex digits of one")
-    found = {e.id: e for e in (*_trials(what), *_models(what), *_told(what))}
+    found = {e.id: e for e in (*map(_run, runs), *_trials(what), *_models(what), *_told(what))}
     if not found:
         raise Unavailable(f"nothing here begins with {what[:64]}; mltrainer leaderboard --json and audit show have ids")
     if len(found) > 1:

@@ -60,7 +60,7 @@ class Seats(AsyncMappingKernelManager):
     def touch(self, kernel_id: str) -> None:
         """Count its idle time from now on: Jupyter counts from the last message, whoever came or went since."""
         if kernel_id in self:
-            self.get_kernel(kernel_id).last_activity = datetime.now(UTC)  # type: ignore[attr-defined]  # ServerKernelManager's
+            self.get_kernel(kernel_id).last_activity = datetime.now(UTC)  # type: ignore[attr-defined]
 
     def visited(self, kernel_id: str) -> bool:
         """Whether a socket of its page has ever come."""

@@ -128,13 +128,12 @@ class KernelSocket(OfKernel, VoilaKernelWebsocketHandler):
         if held[kernel_id] >= SOCKETS:
             raise web.HTTPError(503)
         held[kernel_id] += 1
-        seats.touch(kernel_id)
         try:
             await super().get(kernel_id)  # type: ignore[misc]  # a coroutine behind an untyped decorator
         finally:
             if kernel_id in held:
                 held[kernel_id] -= 1
-            seats.touch(kernel_id)
+                seats.touch(kernel_id)
 
     async def on_message(self, ws_message: str | bytes) -> None:
         """Hand a message on, and read the next one when this one is answered and the answer is read.
